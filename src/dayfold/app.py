@@ -1,0 +1,201 @@
+"""The facade that every door shares: one object for one application's definitions and databases.
+
+Weakness: one `Dayfold` folds on the caller's thread; run long folds apart from request threads.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from dayfold import settings as configuration
+from dayfold.clock import Clock, SystemClock, today
+from dayfold.define.catalog import Catalog, catalog, load
+from dayfold.define.rollup import Rollup, RollupDef
+from dayfold.engines import connect
+from dayfold.errors import DefinitionError
+from dayfold.fold.binding import Binder, Bound, Databases
+from dayfold.fold.fold import Folder, FoldResult, Progress
+from dayfold.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from dayfold.fold.plan import RollupPlan
+    from dayfold.query.answer import Answer
+    from dayfold.status import Status
+
+
+class Dayfold:
+    """An application's rollups.
+
+    Args:
+        definitions: The path of a ``metrics.py``, or rollup classes.
+        config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
+            definitions, if there is one.
+        clock: Where the present moment comes from. Default: the machine.
+
+    >>> import tempfile
+    >>> from dayfold import Count, Dayfold, Rollup, Table
+    >>> class Signups(Rollup):
+    ...     total = Count(Table(sql="select timestamptz '2026-01-02 10:00:00+00' as seen_at"), at="seen_at")
+    >>> with tempfile.TemporaryDirectory() as folder, Dayfold([Signups], {"store": {"url": f"duckdb:///{folder}/s.duckdb"}}) as app:
+    ...     runs = app.fold()
+    ...     app.query("Signups", ["total"], from_=dt.date(2026, 1, 1), to=dt.date(2026, 1, 3), grain="total").rows
+    [{'day': datetime.date(2026, 1, 1), 'total': 1}]
+    """
+
+    def __init__(
+        self,
+        definitions: str | Path | Sequence[type[Rollup]],
+        config: str | Path | Mapping[str, Any] | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        path = Path(definitions) if isinstance(definitions, str | Path) else None
+        base = path.parent if path else Path()
+        if isinstance(config, str | Path):
+            base = Path(config).parent
+        self.catalog: Catalog = load(path) if path else catalog(definitions)  # type: ignore[arg-type]
+        self.settings = configuration.load(config, base)
+        self.clock = clock or SystemClock()
+        self.databases = _databases(self.settings, base)
+        self.ledger = Ledger(self.databases.store, self.clock)
+
+    def __enter__(self) -> Dayfold:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; again is harmless."""
+        self.databases.close()
+
+    @property
+    def today(self) -> dt.date:
+        """The present UTC day."""
+        return today(self.clock)
+
+    def rollups(self, names: Iterable[str] | None = None) -> list[RollupDef]:
+        """Definitions by name, all of them by default. Raises UnknownName."""
+        if not names:
+            return list(self.catalog.rollups.values())
+        return [self.catalog[name] for name in dict.fromkeys(names)]
+
+    def bind(self, names: Iterable[str] | None = None) -> Bound:
+        """The rollups over their sources as they are now. Raises DefinitionError with every mistake."""
+        wanted = self.rollups(names) if not self.catalog.problems else list(self.catalog.rollups.values())
+        if self.catalog.problems and not self.catalog.rollups:
+            raise DefinitionError(self.catalog.problems)
+        return Binder(self.databases, self.ledger).bind(self.catalog, wanted)
+
+    def fold(
+        self, rollups: Iterable[str] | None = None, *, allow_empty: bool = False, wait_s: float | None = None, progress: Progress | None = None
+    ) -> list[FoldResult]:
+        """Bring rollups up to date. Folding again writes nothing.
+
+        Args:
+            rollups: Names; all by default.
+            allow_empty: Publish even where a source that had facts returns none.
+            wait_s: Seconds to wait for another run of a rollup. Default: ``[fold] wait_s``.
+            progress: Called after each chunk with rollup, days done and days in all.
+
+        Returns:
+            One result for each rollup; a failed one does not keep the others from being folded.
+
+        Raises:
+            DefinitionError: before anything is written.
+        """
+        bound = self._bound_for_writing(rollups)
+        limits = self.settings.fold
+        folder = Folder(self.databases, self.ledger, self.clock, chunk_rows=limits.chunk_rows, wait_s=limits.wait_s if wait_s is None else wait_s)
+        return folder.fold(bound, allow_empty=allow_empty, progress=progress)
+
+    def _bound_for_writing(self, rollups: Iterable[str] | None) -> Bound:
+        """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""
+        bound = self.bind(rollups)
+        self.ledger.ready()
+        return bound
+
+    def plan(self, rollups: Iterable[str] | None = None) -> list[RollupPlan]:
+        """What the next fold would do and read, without writing anything."""
+        from dayfold.fold.plan import plan
+
+        bound = self.bind(rollups)
+        return plan(self.databases, self.ledger, self.clock, bound)
+
+    def query(
+        self,
+        rollup: str,
+        metrics: Sequence[str] | None = None,
+        *,
+        from_: dt.date | str,
+        to: dt.date | str,
+        by: Sequence[str] = (),
+        where: Sequence[str] = (),
+        grain: str = "day",
+        tz: str | None = None,
+        compare: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        allow_missing: bool = False,
+    ) -> Answer:
+        """Metrics over a range of days, both ends included.
+
+        Args:
+            rollup: Its class or table name.
+            metrics: Names; all by default.
+            by: Key columns to group by.
+            where: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. The same key twice: any of the values.
+            grain: ``day``, ``week``, ``month``, ``quarter``, ``year`` or ``total``.
+            tz: A zone whose days are asked, of a rollup of a finer grain than a day.
+            compare: ``previous`` or ``year``.
+            sort: A metric, key or ``day``; ``-name`` for the greatest first.
+            allow_missing: Add up the covered days of a bucket where others are missing.
+
+        Raises:
+            QueryRefused: when there is no truthful answer; UnknownName, BadDate.
+        """
+        from dayfold.query.request import Request
+        from dayfold.query.run import answer
+
+        request = Request.parse(
+            self.catalog[rollup], metrics, from_=from_, to=to, by=by, where=where, grain=grain, tz=tz, compare=compare,
+            sort=sort, limit=limit, allow_missing=allow_missing, today=self.today,
+        )  # fmt: skip
+        self.catalog.check()
+        return answer(self.ledger, request)
+
+    def status(self, runs: int = 10) -> Status:
+        """Coverage, rows and bytes of each rollup, and the last runs."""
+        from dayfold.status import status
+
+        return status(self.catalog, self.ledger, self.today, runs)
+
+    def migrate(self) -> list[str]:
+        """Bring the store's ledger to this program's version; the names of the migrations applied."""
+        return self.ledger.migrate()
+
+
+def _databases(settings: configuration.Settings, base: Path) -> Databases:
+    """Every database that the settings name; DuckDB files are read through a DuckDB store."""
+    store_url = settings.store.url.get_secret_value()
+    others = {name: one.url.get_secret_value() for name, one in settings.databases.items()}
+    same = {name for name, url in others.items() if _is_same(url, store_url, base)}
+    attach = {name: url for name, url in others.items() if name not in same and connect.is_duckdb(url)} if connect.is_duckdb(store_url) else {}
+    store = connect.store(store_url, setting="store.url", base=base, schema=settings.store.db_schema, attach=attach)
+    found = {}
+    for name, url in others.items():
+        if name in same or name in attach:
+            found[name] = store
+        else:
+            found[name] = connect.store(url, setting=f"databases.{name}.url", base=base, read_only=True)
+    return Databases(store, found)
+
+
+def _is_same(url: str, other: str, base: Path) -> bool:
+    if connect.is_duckdb(url) and connect.is_duckdb(other):
+        return Path(connect.duckdb_path(url, base)).resolve() == Path(connect.duckdb_path(other, base)).resolve()
+    return url == other

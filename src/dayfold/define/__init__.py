@@ -1,0 +1,1 @@
+"""Definitions floor: pure. What a person writes in ``metrics.py`` and how it is checked."""

@@ -1,0 +1,117 @@
+"""All definitions of one application, read from a file or given as classes. Definitions floor.
+
+Reading a file runs it; the definitions themselves open nothing.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dayfold.define.rollup import Rollup, RollupDef, definition
+from dayfold.define.source import Place
+from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
+from dayfold.names import listing, nearest, suggestion
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The rollups of an application, by name, and what is wrong with them so far."""
+
+    rollups: dict[str, RollupDef]
+    problems: tuple[Problem, ...] = ()
+
+    def __getitem__(self, name: str) -> RollupDef:
+        for rollup in self.rollups.values():
+            if name in (rollup.name, rollup.table):
+                return rollup
+        raise UnknownName(
+            f"There is no rollup '{name}'{suggestion(name, self.rollups)}.",
+            hint=f"Rollups: {listing(self.rollups)}",
+        )
+
+    def check(self) -> None:
+        """Raise DefinitionError with all mistakes, if there are any."""
+        if self.problems:
+            raise DefinitionError(self.problems)
+
+
+def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -> Catalog:
+    """The catalog of some rollup classes.
+
+    >>> catalog([]).rollups
+    {}
+    """
+    rollups: dict[str, RollupDef] = {}
+    places: dict[str, Place] = {}
+    found = list(problems)
+    for cls in classes:
+        rollup, mistakes = definition(cls)
+        found += mistakes
+        for what, name in (("class", rollup.name), ("table", rollup.table)):
+            taken = places.setdefault(f"{what} {name}", rollup.place)
+            if taken != rollup.place:
+                found.append(
+                    Problem("duplicate-name", str(rollup.place), rollup.name, f"the {what} name '{name}' is taken by {taken}.")
+                )
+        rollups[rollup.name] = rollup
+    ordered = sorted(dict.fromkeys(found), key=_by_place)
+    return Catalog(rollups, tuple(ordered))
+
+
+def load(path: Path) -> Catalog:
+    """The catalog of a definitions file.
+
+    Raises:
+        ConfigError: when there is no such file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        raise ConfigError(
+            f"There is no definitions file {path}.",
+            hint="Run `dayfold init` for a commented one, or name yours with `-a FILE` or DAYFOLD_APP.",
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text.") from None
+    module = types.ModuleType("dayfold_definitions")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    problems: list[Problem] = []
+    try:
+        exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 - it is the user's own program
+    except Exception as error:  # noqa: BLE001 - whatever the file raises is its author's to read
+        problems.append(_broken(error, path, module))
+    classes = [
+        value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Rollup) and value is not Rollup
+    ]
+    if not classes and not problems:
+        problems.append(Problem("no-rollups", path.name, "", "the file defines no Rollup.", "Run `dayfold init` for an example."))
+    return catalog(dict.fromkeys(classes), problems)
+
+
+def _broken(error: Exception, path: Path, module: types.ModuleType) -> Problem:
+    """What a Python error in the file means to its author."""
+    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    message = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    if isinstance(error, NameError) and error.name:
+        near = nearest(error.name, [*vars(module), *vars(builtins)])
+        message = f"there is no name '{error.name}'" + (f"; the nearest is '{near}'." if near else ".")
+    return Problem("python", f"{path.name}:{line}" if line else path.name, "", message)
+
+
+def _by_place(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.place.rpartition(":")
+    return (file, int(line)) if line.isdigit() else (problem.place, 0)

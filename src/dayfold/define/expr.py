@@ -1,0 +1,142 @@
+"""The closed expression language: parsed once, checked against a list, the same on every engine.
+
+Definitions floor, pure. Expressions are written in PostgreSQL's spelling. What is not on the list here is a
+mistake with a place and a way out, never passed through to an engine.
+
+Invariant: a tree returned by `parse` holds only nodes that `dayfold.plan.expressions` can compile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+#: The functions of the language, as a person writes them.
+FUNCTIONS = (
+    "abs", "ceil", "coalesce", "date_part", "extract", "floor", "greatest", "least", "left", "length", "lower",
+    "ltrim", "mod", "nullif", "position", "replace", "right", "round", "rtrim", "sign", "starts_with", "strpos",
+    "substr", "substring", "trim", "upper",
+)  # fmt: skip
+#: The types that a cast may name.
+CASTS = ("text", "bigint", "integer", "numeric(p,s)", "double precision", "boolean", "date", "timestamp", "timestamptz", "uuid")
+
+_OPERATORS = (
+    exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.Neg, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE,
+    exp.And, exp.Or, exp.Not, exp.In, exp.Between, exp.Like, exp.ILike, exp.Escape, exp.Is, exp.NullSafeEQ,
+    exp.NullSafeNEQ, exp.Case, exp.If, exp.DPipe, exp.Cast, exp.JSONExtract, exp.JSONExtractScalar, exp.Paren,
+)  # fmt: skip
+_CALLS = (
+    exp.Abs, exp.Ceil, exp.Coalesce, exp.Extract, exp.Floor, exp.Greatest, exp.Least, exp.Left, exp.Length,
+    exp.Lower, exp.Trim, exp.Nullif, exp.Replace, exp.Right, exp.Round, exp.Sign, exp.StartsWith,
+    exp.StrPosition, exp.Substring, exp.Upper,
+)  # fmt: skip
+_LEAVES = (exp.Column, exp.Literal, exp.Boolean, exp.Null)
+_ALLOWED = frozenset((*_OPERATORS, *_CALLS, *_LEAVES))
+#: Nodes that belong to an allowed one and are read by it.
+_PARTS = frozenset((exp.Identifier, exp.DataType, exp.DataTypeParam, exp.JSONPath, exp.JSONPathRoot,
+                    exp.JSONPathKey, exp.JSONPathSubscript, exp.Var))  # fmt: skip
+#: Everything that a node of the language may carry; anything more would be silently dropped when compiled.
+_ARGUMENTS = frozenset({"this", "expression", "expressions", "low", "high", "ifs", "default", "true", "to", "is_string", "quoted",
+                        "start", "length", "decimals", "replacement", "substr", "position", "typed", "safe", "ignore_nulls",
+                        "only_json_types", "nested", "coalesce", "_type"})  # fmt: skip
+_WAY_OUT = 'For anything else write the source as Table(sql="select …"), in the engine\'s own SQL.'
+
+
+class ExpressionError(ValueError):
+    """Something in an expression is not of the language. ``hint`` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def parse(text: str) -> exp.Expr:
+    """The tree of an expression.
+
+    Raises:
+        ExpressionError: when it cannot be parsed or uses what the language does not have.
+
+    >>> sorted(column.name for column in columns(parse("quantity * price")))
+    ['price', 'quantity']
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ExpressionError(f"expected an expression as text, got {text!r}.")
+    try:
+        trees = sqlglot.parse(text, read="postgres")
+    except SqlglotError as error:
+        raise ExpressionError(f"'{text}' cannot be read: {_where(error, text)}", _WAY_OUT) from None
+    if len(trees) != 1 or trees[0] is None:
+        raise ExpressionError(f"'{text}' is not one expression.", "Write one expression, without ';'.")
+    tree = _plain(trees[0])
+    _check(tree, text)
+    return tree
+
+
+def columns(tree: exp.Expr) -> Iterator[exp.Column]:
+    """The column references of a tree, in no promised order."""
+    return tree.find_all(exp.Column)
+
+
+def _plain(tree: exp.Expr) -> exp.Expr:
+    """SQLGlot marks some nodes as negated; here a NOT is always a node of its own."""
+
+    def spell_out(node: exp.Expr) -> exp.Expr:
+        marked = node.this if isinstance(node, exp.Escape) else node
+        if not isinstance(marked, exp.Expr) or not marked.args.get("negate"):
+            return node
+        marked.set("negate", None)
+        return exp.Not(this=exp.Paren(this=node))
+
+    return tree.transform(spell_out, copy=False)
+
+
+def _where(error: SqlglotError, text: str) -> str:
+    """A parser's complaint in one line, with the place but none of the terminal colours."""
+    details = getattr(error, "errors", None)
+    if not details:
+        return "it has an unclosed quote or bracket."
+    place = details[0]
+    near = (place.get("highlight") or "").strip()
+    return f"near {near!r} at column {place.get('col')}." if near else "it ends too early."
+
+
+def _check(tree: exp.Expr, text: str) -> None:
+    """Refuse every node that is not of the language."""
+    for node in tree.walk():
+        kind = type(node)
+        if kind in _PARTS:
+            continue
+        if kind not in _ALLOWED:
+            raise ExpressionError(f"'{text}' uses {_spelled(node)}, which expressions do not have.", _remedy(node))
+        strange = [name for name, value in node.args.items() if value and name not in _ARGUMENTS]
+        if strange and not (isinstance(node, exp.Column) and node.table):
+            raise ExpressionError(f"'{text}' uses a form of {_spelled(node)} that expressions do not have.", _WAY_OUT)
+        if isinstance(node, exp.Column) and node.table:
+            raise ExpressionError(f"'{text}' names a table in '{node.sql()}'; an expression names columns only.")
+        if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest")):
+            raise ExpressionError(f"'{text}' holds a subquery, which expressions do not have.", _WAY_OUT)
+
+
+def _spelled(node: exp.Expr) -> str:
+    """A node as its writer would recognise it."""
+    if isinstance(node, exp.Anonymous):
+        return f"the function {node.name.lower()}()"
+    if isinstance(node, exp.Func):
+        return f"the function {node.sql_name().lower()}()"
+    if isinstance(node, exp.Query | exp.Subquery):
+        return "a subquery"
+    return f"'{node.sql(dialect='postgres')}'"
+
+
+def _remedy(node: exp.Expr) -> str:
+    if isinstance(node, exp.AggFunc):
+        return (
+            "A metric already says how it adds up: name the metric itself. Distinct values are never summed, "
+            "because one value may stand in several rows."
+        )
+    if isinstance(node, exp.Func):
+        return f"Functions: {', '.join(FUNCTIONS)}. {_WAY_OUT}"
+    return _WAY_OUT

@@ -1,0 +1,279 @@
+"""The kinds of metrics and how each adds up. Definitions floor, pure.
+
+A metric is written as a class attribute and knows the line it stands on. Mistakes are kept on it, so that all
+mistakes of a file can be reported together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlglot import exp
+
+from dayfold.define.expr import ExpressionError, parse
+from dayfold.define.source import Moment, Table, caller, unknown_options
+from dayfold.errors import Problem
+from dayfold.names import listing
+
+#: How a gauge is combined over keys.
+OVER_KEYS = ("sum", "avg", "min", "max", "refuse")
+
+
+class Metric:
+    """A named number of a rollup."""
+
+    kind: ClassVar[str] = "metric"
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, unknown: dict[str, Any]) -> None:
+        self.name = ""
+        self.place = caller()
+        self.problems = unknown_options(type(self).__name__, self.place, unknown, self.OPTIONS)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def problem(self, code: str, message: str, hint: str = "") -> None:
+        """Keep a mistake of this metric."""
+        self.problems.append(Problem(code, str(self.place), "", message, hint))
+
+    def parsed(self, text: str, what: str) -> exp.Expr | None:
+        """The tree of an expression, or None where it was a mistake."""
+        try:
+            return parse(text)
+        except ExpressionError as error:
+            self.problem("bad-expression", f"{what}: {error}", error.hint)
+            return None
+
+    def identity(self) -> dict[str, Any]:
+        """What the metric's numbers depend on, for the fingerprint."""
+        raise AssertionError("a kind of metric says what it depends on")
+
+
+class Measured(Metric):
+    """A metric of the facts of one source at one of its moments."""
+
+    def __init__(
+        self,
+        source: Table,
+        expr: str | None,
+        at: str | Moment | None,
+        where: str | None,
+        unknown: dict[str, Any],
+    ) -> None:
+        super().__init__(unknown)
+        self.source = source
+        self.expr_text = expr
+        self.where_text = where
+        self.moment = Moment(at) if isinstance(at, str) else at
+        self.expr = self.parsed(expr, "the expression") if expr is not None else None
+        self.where = self.parsed(where, "where") if where is not None else None
+        self.scale: int | None = None
+        self._check_source()
+        self._check_moment()
+
+    def _check_source(self) -> None:
+        if isinstance(self.source, Table):
+            return
+        got = self.source.__name__ if isinstance(self.source, type) else type(self.source).__name__
+        summed = getattr(self.source, self.expr_text or "", None)
+        if isinstance(summed, Distinct) and not isinstance(self, Distinct):
+            self.problem(
+                "summed-distinct",
+                f"{got}.{self.expr_text} is a Distinct, and Distinct values are never summed: one value may stand "
+                "in several rows.",
+                f"Ask for it over a longer range or fewer keys instead: dayfold query {got} -m {self.expr_text} --grain total",
+            )
+            return
+        self.problem("bad-source", f"expected a Table as the source of {type(self).__name__}, got {got}.")
+
+    def _check_moment(self) -> None:
+        if self.moment is None:
+            self.problem("no-moment", f"{type(self).__name__} needs at=…, the column that says when a fact counts.")
+        elif not isinstance(self.moment, Moment):
+            self.problem("bad-moment", f"at is a column's name or a Moment, got {type(self.moment).__name__}.")
+            self.moment = None
+        elif complaint := self.moment.complaint():
+            self.problem("bad-moment", complaint)
+
+    def _check_scale(self, scale: object) -> None:
+        if scale is None:
+            return
+        if not isinstance(scale, int) or isinstance(scale, bool) or not 0 <= scale <= 18:
+            self.problem("bad-scale", f"scale is a number of digits from 0 to 18, got {scale!r}.")
+            return
+        self.scale = scale
+
+    def identity(self) -> dict[str, Any]:
+        """Source, moment, expression, filter and scale."""
+        moment = self.moment
+        return {
+            "kind": self.kind,
+            "source": [list(part) if isinstance(part, tuple) else part for part in self.source.identity],
+            "at": [moment.column, moment.tz, moment.unit] if moment else None,
+            "expr": self.expr.sql() if self.expr else None,
+            "where": self.where.sql() if self.where else None,
+            "scale": self.scale,
+        }
+
+
+class Count(Measured):
+    """How many facts there were. Adds up over days and keys.
+
+    >>> Count(Table("request"), at="sent_at", where="channel = 'mail'").kind
+    'count'
+    """
+
+    kind = "count"
+    OPTIONS = ("at", "where")
+
+    def __init__(
+        self, source: Table, *, at: str | Moment | None = None, where: str | None = None, **unknown: Any
+    ) -> None:
+        super().__init__(source, None, at, where, unknown)
+
+
+class Sum(Measured):
+    """The sum of an expression, exact. Adds up over days and keys.
+
+    ``scale``: digits after the point, needed where the expression is a float or a decimal without a scale of
+    its own. Each value is rounded to it (half away from zero) before it is added.
+
+    >>> Sum(Table("order_line"), "quantity * price", at="invoiced_at").kind
+    'sum'
+    """
+
+    kind = "sum"
+    OPTIONS = ("at", "where", "scale")
+
+    def __init__(
+        self,
+        source: Table,
+        expr: str,
+        *,
+        at: str | Moment | None = None,
+        where: str | None = None,
+        scale: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(source, expr, at, where, unknown)
+        self._check_scale(scale)
+
+
+class Avg(Sum):
+    """The mean of an expression, kept as sum and count, so that it is right over any range and keys.
+
+    >>> Avg(Table("booking"), "duration_minutes", at="start_at").kind
+    'avg'
+    """
+
+    kind = "avg"
+
+
+class Min(Measured):
+    """The least value of an expression. Over days and keys: the least of them.
+
+    >>> Min(Table("payment"), "amount_cents", at="paid_at").kind
+    'min'
+    """
+
+    kind = "min"
+    OPTIONS = ("at", "where")
+
+    def __init__(
+        self, source: Table, expr: str, *, at: str | Moment | None = None, where: str | None = None, **unknown: Any
+    ) -> None:
+        super().__init__(source, expr, at, where, unknown)
+
+
+class Max(Min):
+    """The greatest value of an expression. Over days and keys: the greatest of them.
+
+    >>> Max(Table("payment"), "amount_cents", at="paid_at").kind
+    'max'
+    """
+
+    kind = "max"
+
+
+class Distinct(Min):
+    """How many different values an expression had. Never summed: sets are united, over any range and keys.
+
+    Exact while each bucket's set is complete (at most 16,384 values); beyond it an estimate with its error.
+
+    >>> Distinct(Table("order_line"), "customer_id", at="invoiced_at").kind
+    'distinct'
+    """
+
+    kind = "distinct"
+
+
+class Gauge(Measured):
+    """A level, such as recurring revenue: the expression at the latest moment of the day.
+
+    Over time: its value on the last covered day. Over keys: ``over_keys``, one of sum, avg, min, max, refuse.
+    ``carry``: a key without a row on that day keeps its last earlier value.
+
+    >>> Gauge(Table("plan"), "mrr", at="measured_at", over_keys="sum").over_keys
+    'sum'
+    """
+
+    kind = "gauge"
+    OPTIONS = ("at", "where", "scale", "over_keys", "carry")
+
+    def __init__(
+        self,
+        source: Table,
+        expr: str,
+        *,
+        at: str | Moment | None = None,
+        where: str | None = None,
+        over_keys: str = "sum",
+        carry: bool = False,
+        scale: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(source, expr, at, where, unknown)
+        self.over_keys = over_keys
+        self.carry = bool(carry)
+        self._check_scale(scale)
+        if over_keys not in OVER_KEYS:
+            self.problem("bad-over-keys", f"over_keys is one of {listing(OVER_KEYS)}, got {over_keys!r}.")
+
+
+class Computed(Metric):
+    """A metric computed from others when it is read, after they have been added up."""
+
+    def __init__(self, text: str, unknown: dict[str, Any]) -> None:
+        super().__init__(unknown)
+        self.expr = self.parsed(text, "the formula")
+
+    def identity(self) -> dict[str, Any]:
+        """The formula."""
+        return {"kind": self.kind, "expr": self.expr.sql() if self.expr else None}
+
+
+class Formula(Computed):
+    """An expression over sibling metrics, in double precision, computed after resampling, never averaged.
+
+    >>> Formula("(likes + shares) / views").kind
+    'formula'
+    """
+
+    kind = "formula"
+
+    def __init__(self, expr: str, **unknown: Any) -> None:
+        super().__init__(expr, unknown)
+
+
+class Ratio(Computed):
+    """One sibling metric divided by another, computed after resampling; null where the divisor is zero.
+
+    >>> Ratio("revenue", "orders").kind
+    'ratio'
+    """
+
+    kind = "ratio"
+
+    def __init__(self, numerator: str, denominator: str, **unknown: Any) -> None:
+        super().__init__(f'"{numerator}" / "{denominator}"', unknown)

@@ -1,0 +1,284 @@
+"""Rollups as they are written, and as they are once checked. Definitions floor, pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dayfold.days import STORED_GRAINS
+from dayfold.define.expr import columns
+from dayfold.define.metric import Computed, Measured, Metric
+from dayfold.define.source import Place, Table, caller
+from dayfold.errors import Problem
+from dayfold.names import RESERVED, is_plain, listing, snake_case, suggestion
+
+DEFAULT_LOOKBACK_DAYS = 7
+ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index")
+
+
+class Rollup:
+    """One row per key per day. Write a subclass with metrics as its attributes.
+
+    Attributes:
+        table: The table's name. Default: snake case of the class.
+        key: A column, a tuple of columns, or ``()`` for one row a day.
+        day_column: What the day is called in the table.
+        grain: ``"day"``, ``"hour"`` or ``"15min"``, the size of a stored bucket.
+        lookback: Days before today that every fold computes again.
+        since: The first day of history. Default: the day of the first moment in the sources.
+        index: More indexes, each a column or a tuple of columns.
+
+    >>> from dayfold.define.metric import Count
+    >>> class Signups(Rollup):
+    ...     total = Count(Table("user"), at="created_at")
+    >>> definition(Signups)[0].table
+    'signups'
+    """
+
+    table: ClassVar[str]
+    key: ClassVar[str | Sequence[str]] = ()
+    day_column: ClassVar[str] = "day"
+    grain: ClassVar[str] = "day"
+    lookback: ClassVar[int] = DEFAULT_LOOKBACK_DAYS
+    since: ClassVar[dt.date | str | None] = None
+    index: ClassVar[Sequence[str | Sequence[str]]] = ()
+
+    _place: ClassVar[Place]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._place = caller()
+
+
+@dataclass(frozen=True)
+class RollupDef:
+    """A rollup's definition, checked as far as it can be without its sources."""
+
+    name: str
+    place: Place
+    description: str
+    table: str
+    key: tuple[str, ...]
+    day_column: str
+    grain: str
+    lookback_days: int
+    since: dt.date | None
+    index: tuple[tuple[str, ...], ...]
+    metrics: Mapping[str, Metric]
+
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """The metrics that come from sources, by name."""
+        return {name: metric for name, metric in self.metrics.items() if isinstance(metric, Measured)}
+
+    @property
+    def computed(self) -> dict[str, Computed]:
+        """The metrics computed when read, each after those it is made of."""
+        found = {name: metric for name, metric in self.metrics.items() if isinstance(metric, Computed)}
+        ordered: dict[str, Computed] = {}
+
+        def place(name: str) -> None:
+            if name in found and name not in ordered:
+                for sibling in siblings(found[name]):
+                    place(sibling)
+                ordered[name] = found[name]
+
+        for name in found:
+            place(name)
+        return ordered
+
+    @property
+    def sources(self) -> list[Table]:
+        """The sources, each once, in the order of the metrics."""
+        return list(dict.fromkeys(metric.source for metric in self.measured.values()))
+
+    @property
+    def slot(self) -> str:
+        """The column that, with the key, identifies a row: the day, or the bucket of a finer grain."""
+        return self.day_column if self.grain == "day" else "bucket"
+
+
+def siblings(metric: Computed) -> list[str]:
+    """The metrics that a formula names."""
+    return sorted({column.name for column in columns(metric.expr)}) if metric.expr else []
+
+
+def definition(cls: type[Rollup]) -> tuple[RollupDef, list[Problem]]:
+    """A rollup's definition and everything that is wrong with it so far."""
+    return _Reader(cls).read()
+
+
+class _Reader:
+    """Reads one class and collects its mistakes."""
+
+    def __init__(self, cls: type[Rollup]) -> None:
+        self.cls = cls
+        self.problems: list[Problem] = []
+        self.metrics: dict[str, Metric] = {}
+        for base in reversed(cls.__mro__):
+            if base not in (Rollup, object):
+                self.metrics |= {name: value for name, value in vars(base).items() if isinstance(value, Metric)}
+
+    def read(self) -> tuple[RollupDef, list[Problem]]:
+        cls = self.cls
+        self._check_attributes()
+        key = self._names("key", cls.key)
+        found = RollupDef(
+            name=cls.__name__,
+            place=cls._place,
+            description=" ".join((cls.__doc__ or "").split()),
+            table=self._plain("table", getattr(cls, "table", snake_case(cls.__name__))),
+            key=key,
+            day_column=self._plain("day_column", cls.day_column),
+            grain=self._one_of("grain", cls.grain, tuple(STORED_GRAINS)),
+            lookback_days=self._lookback(),
+            since=self._since(),
+            index=self._indexes(key),
+            metrics=self.metrics,
+        )
+        self._check_names(found)
+        self._check_metrics(found)
+        return found, self.problems
+
+    def _problem(self, code: str, message: str, hint: str = "", metric: Metric | None = None) -> None:
+        place = metric.place if metric else self.cls._place
+        subject = f"{self.cls.__name__}.{metric.name}" if metric else self.cls.__name__
+        self.problems.append(Problem(code, str(place), subject, message, hint))
+
+    def _check_attributes(self) -> None:
+        for name, value in vars(self.cls).items():
+            if name.startswith("_") or name in ATTRIBUTES or isinstance(value, Metric) or name.isupper():
+                continue
+            if not callable(value) and not isinstance(value, classmethod | staticmethod | property):
+                self._problem(
+                    "unknown-attribute",
+                    f"a Rollup has no attribute '{name}'{suggestion(name, ATTRIBUTES)}.",
+                    f"Attributes: {listing(ATTRIBUTES)}; constants of your own are written in capitals.",
+                )
+
+    def _plain(self, what: str, value: object) -> str:
+        if isinstance(value, str) and is_plain(value):
+            return value
+        self._problem("bad-name", f"{what} is a name of letters, digits and '_' (at most 63), got {value!r}.")
+        return str(value)
+
+    def _names(self, what: str, value: object) -> tuple[str, ...]:
+        names = (value,) if isinstance(value, str) else value
+        if not isinstance(names, list | tuple):
+            self._problem("bad-name", f"{what} is a column or a tuple of columns, got {value!r}.")
+            return ()
+        if len(set(map(str, names))) < len(names):
+            self._problem("duplicate-name", f"{what} names a column twice: {listing(map(str, names))}.")
+        return tuple(self._plain(what, name) for name in names)
+
+    def _one_of(self, what: str, value: object, known: tuple[str, ...]) -> str:
+        if value not in known:
+            self._problem("bad-value", f"{what} is one of {listing(known)}, got {value!r}.")
+            return known[0]
+        return str(value)
+
+    def _lookback(self) -> int:
+        days = self.cls.lookback
+        if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 3660:
+            self._problem("bad-value", f"lookback is a number of days from 0 to 3660, got {days!r}.")
+            return DEFAULT_LOOKBACK_DAYS
+        return days
+
+    def _since(self) -> dt.date | None:
+        since = self.cls.since
+        if isinstance(since, str):
+            try:
+                return dt.date.fromisoformat(since)
+            except ValueError:
+                since = None
+                self._problem("bad-date", f"since is a date written YYYY-MM-DD, got {self.cls.since!r}.")
+        if isinstance(since, dt.datetime) or (since is not None and not isinstance(since, dt.date)):
+            self._problem("bad-date", f"since is a date written YYYY-MM-DD, got {since!r}.")
+            return None
+        return since
+
+    def _indexes(self, key: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        known = (*key, self.cls.day_column, *self.metrics)
+        found = []
+        entries = self.cls.index
+        if isinstance(entries, str):
+            self._problem("bad-value", f"index is a list, got {entries!r}.", f'Write index = ["{entries}"].')
+            entries = []
+        for entry in entries:
+            names = self._names("index", entry)
+            for name in names:
+                if name not in known:
+                    self._problem(
+                        "unknown-column",
+                        f"index names '{name}', which the table does not have{suggestion(name, known)}.",
+                        f"Columns: {listing(known)}",
+                    )
+                elif isinstance(self.metrics.get(name), Computed) or getattr(self.metrics.get(name), "kind", "") == "avg":
+                    self._problem("bad-index", f"index names '{name}', which is computed when read and not stored.")
+            found.append(names)
+        return tuple(found)
+
+    def _check_names(self, found: RollupDef) -> None:
+        reserved = (RESERVED - {"day"}) | ({"day"} if found.day_column != "day" else set())
+        for name in found.key:
+            if name in RESERVED or name == found.day_column:
+                self._problem("reserved-name", f"the key column '{name}' has a name that Dayfold uses itself.")
+            if name in self.metrics:
+                self._problem("duplicate-name", f"'{name}' is both a key column and a metric.", metric=self.metrics[name])
+        if found.day_column in reserved:
+            self._problem("reserved-name", f"day_column '{found.day_column}' is a name that Dayfold uses itself.")
+        for name, metric in self.metrics.items():
+            if name in RESERVED or name == found.day_column or "__" in name:
+                self._problem(
+                    "reserved-name",
+                    f"the metric '{name}' has a name that Dayfold uses itself.",
+                    f"Reserved: {listing(sorted(RESERVED))}, the day column, and any name with '__'.",
+                    metric,
+                )
+            elif not is_plain(name) or len(name) > 55:
+                self._problem("bad-name", f"'{name}' is too long or not plain for a metric (at most 55 letters, digits and '_').", metric=metric)
+
+    def _check_metrics(self, found: RollupDef) -> None:
+        if not found.measured:
+            self._problem("no-metrics", "a Rollup needs at least one metric of a source, such as Count(table, at=…).")
+        for metric in self.metrics.values():
+            self.problems += [Problem(p.code, p.place, f"{found.name}.{metric.name}", p.message, p.hint) for p in metric.problems]
+        for source in found.sources:
+            if isinstance(source, Table):
+                self.problems += [Problem(p.code, p.place, p.subject, p.message, p.hint) for p in source.problems]
+        for name, metric in found.metrics.items():
+            if isinstance(metric, Computed):
+                self._check_siblings(found, name, metric)
+
+    def _check_siblings(self, found: RollupDef, name: str, metric: Computed) -> None:
+        for sibling in siblings(metric):
+            if sibling not in found.metrics:
+                others = [other for other in found.metrics if other != name]
+                self._problem(
+                    "unknown-metric",
+                    f"the {metric.kind} names '{sibling}', which is no metric of {found.name}{suggestion(sibling, others)}.",
+                    f"Metrics: {listing(others)}",
+                    metric,
+                )
+        path = _cycle(found, name)
+        if path:
+            self._problem("cycle", f"the {metric.kind} is computed from itself: {' → '.join(path)}.", metric=metric)
+
+
+def _cycle(found: RollupDef, start: str) -> list[str]:
+    """The path from a metric back to itself, or nothing."""
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        metric = found.metrics.get(name)
+        for sibling in siblings(metric) if isinstance(metric, Computed) else ():
+            if sibling == start:
+                return [*path, sibling]
+            if sibling not in path and (whole := walk(sibling, [*path, sibling])):
+                return whole
+        return []
+
+    return walk(start, [start])
+
+

@@ -1,0 +1,140 @@
+"""Sources and their moments: where facts come from and when they count. Definitions floor, pure."""
+
+from __future__ import annotations
+
+import sys
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dayfold.errors import Problem
+from dayfold.names import listing, suggestion
+
+#: How a moment in a number or a text column is written.
+UNITS = ("s", "ms", "iso")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A line of a definitions file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.line}"
+
+
+def caller() -> Place:
+    """The line outside this package that is being run."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "dayfold":
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def unknown_options(kind: str, place: Place, given: Mapping[str, Any], known: tuple[str, ...]) -> list[Problem]:
+    """A problem for each keyword that a definition does not have."""
+    return [
+        Problem(
+            "unknown-option",
+            str(place),
+            kind,
+            f"{kind} has no option '{name}'{suggestion(name, known)}.",
+            f"Options: {listing(known)}",
+        )
+        for name in given
+    ]
+
+
+class Table:
+    """A table or view of a database, or the result of a query in that database's own SQL.
+
+    Args:
+        name: The table, ``schema.table`` where it is not in the default schema.
+        sql: A ``select`` instead of a name. It is the engine's own SQL and not portable.
+        database: A ``[databases.NAME]`` of ``dayfold.toml``. Default: the store itself.
+        columns: Names that definitions use, each for the table's own column or an expression over its columns.
+
+    >>> Table("payments", columns={"customer_id": "square_customer_id"})
+    Table('payments')
+    """
+
+    OPTIONS = ("name", "sql", "database", "columns")
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        sql: str | None = None,
+        database: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        **unknown: Any,
+    ) -> None:
+        self.place = caller()
+        self.name = name
+        self.sql = sql
+        self.database = database
+        self.columns = dict(columns or {})
+        self.problems = unknown_options("Table", self.place, unknown, self.OPTIONS)
+        if (name is None) == (sql is None):
+            self.problems.append(
+                Problem(
+                    "table-source",
+                    str(self.place),
+                    "Table",
+                    "a Table is either a name or sql=…, expected exactly one of them.",
+                )
+            )
+
+    def __repr__(self) -> str:
+        return f"Table({self.label!r})"
+
+    @property
+    def label(self) -> str:
+        """What the source is called in messages and in the ledger."""
+        local = self.name if self.name is not None else f"sql at {self.place}"
+        return f"{self.database}.{local}" if self.database else local
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes two tables the same source."""
+        return (self.database, self.name, self.sql, tuple(sorted(self.columns.items())))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Table) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A column that says when a fact counts.
+
+    Attributes:
+        column: ``timestamptz``, ``timestamp``, ``date``, ISO text, or a number of seconds or milliseconds.
+        tz: The zone in which a ``timestamp`` (or text without an offset) was written. Default: UTC.
+            A local time that a clock change skips or repeats is taken with the zone's standard offset.
+        unit: ``"s"`` or ``"ms"`` since 1970-01-01 UTC for a number, ``"iso"`` for text.
+
+    >>> Moment("InvoiceDate", tz="Europe/London").tz
+    'Europe/London'
+    """
+
+    column: str
+    tz: str | None = None
+    unit: str | None = None
+
+    def complaint(self) -> str | None:
+        """What is wrong with it, or None."""
+        if self.unit is not None and self.unit not in UNITS:
+            return f"a moment's unit is one of {listing(UNITS)}; got {self.unit!r}{suggestion(str(self.unit), UNITS)}."
+        if self.tz is not None and self.tz not in zoneinfo.available_timezones():
+            known = zoneinfo.available_timezones()
+            return f"there is no time zone {self.tz!r}{suggestion(str(self.tz), known)}."
+        if self.tz is not None and self.unit in ("s", "ms"):
+            return "a number of seconds or milliseconds counts from 1970-01-01 UTC and has no tz."
+        return None

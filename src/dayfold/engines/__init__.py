@@ -1,0 +1,1 @@
+"""Engines floor: the databases that rollups are kept in and computed from. One file each."""

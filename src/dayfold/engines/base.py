@@ -1,0 +1,194 @@
+"""What Dayfold asks of a database, in domain words, and what engines that speak SQL share. Engines floor.
+
+A *store* opens and closes, describes sources, ensures tables, computes cells, reads rows and replaces rows;
+a *session* is one transaction of it. `Store.replace` is the only way rows of a rollup change.
+
+Invariant: everything inside one `transaction` is seen by other readers whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dayfold.define.source import Table
+from dayfold.define.types import Type
+from dayfold.errors import StoreAltered
+from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.dialect import Dialect
+from dayfold.plan.publish import CHANGES, DELETED, INSERTED, UPDATED, Publication, change_counts
+from dayfold.plan.shape import Column, Shape
+from dayfold.plan.sql import Statement
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: A publication that changes at least so many rows of a table is told to the planner.
+_ANALYZE_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How many rows a publication wrote."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    @property
+    def total(self) -> int:
+        """Rows written in all."""
+        return self.inserted + self.updated + self.deleted
+
+    def __add__(self, other: Changed) -> Changed:
+        return Changed(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
+
+
+class Session(Protocol):
+    """One transaction. Ends with its ``with`` block: committed, or rolled back when that raises."""
+
+    def execute(self, statement: Statement | str) -> int:
+        """Run a statement; the rows it affected, where the engine says."""
+        ...
+
+    def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """The result of a small query."""
+        ...
+
+    def arrow(self, statement: Statement, columns: Sequence[Column]) -> pa.Table:
+        """The result of a query, its columns of the named types."""
+        ...
+
+    def stage(self, name: str, statement: Statement) -> None:
+        """Make a temporary table, gone with the session, from a query."""
+        ...
+
+    def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
+        """Make a temporary table, gone with the session, from rows of another database."""
+        ...
+
+    def within(self, source: Table) -> Any:
+        """A context in which a source's own SQL finds its tables."""
+        ...
+
+
+class Store(Protocol):
+    """A database as Dayfold sees it. DuckDB and PostgreSQL are both sources and stores."""
+
+    dialect: Dialect
+    schema: str
+
+    @property
+    def address(self) -> str:
+        """Where it is, without any secret."""
+        ...
+
+    def open(self) -> None:
+        """Connect; again is harmless. Raises ConnectionFailed, FileLocked, MissingDriver."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect; again is harmless."""
+        ...
+
+    def transaction(self, *, read_only: bool = False) -> Any:
+        """A context that yields a `Session` over one snapshot."""
+        ...
+
+    def describe(self, source: Table) -> dict[str, Type]:
+        """A source's columns in order. Raises SourceFailed where it cannot be read."""
+        ...
+
+    def tables(self, database: str | None = None) -> list[str]:
+        """The names of tables and views that a definition could name."""
+        ...
+
+    def reaches(self, database: str) -> bool:
+        """Whether a named database is read inside this one's own transactions."""
+        ...
+
+    def qualify(self, source: Table) -> Table:
+        """The source as this store's SQL names it."""
+        ...
+
+    def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
+        """The columns and types of those tables that exist, in the engine's spelling, for comparison."""
+        ...
+
+    def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
+        """The indexes of a table by name, with their definitions in the engine's spelling."""
+        ...
+
+    def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Rows and bytes of tables, estimates where exact ones would cost a scan."""
+        ...
+
+
+def compute(store: Store, session: Session, rollup: BoundRollup, scan: Scan, statement: Statement, into: str) -> None:
+    """Compute a scan inside the store: a temporary table, no row travels."""
+    with session.within(scan.source):
+        session.stage(into, statement)
+
+
+def ensure(store: Store, session: Session, shape: Shape) -> bool:
+    """Make a table unless it is there. True where it was made.
+
+    Raises:
+        StoreAltered: when a table of that name has other columns.
+    """
+    found = store.stored_columns(session, [shape.name]).get(shape.name)
+    if found is None:
+        for text in shape.create(store.dialect):
+            session.execute(text)
+        return True
+    check_columns(store, shape, found)
+    return False
+
+
+def check_columns(store: Store, shape: Shape, found: Mapping[str, str]) -> None:
+    """Raise StoreAltered with the difference where a table's columns are not the expected ones."""
+    expected = {one.name: normal_type(store.dialect, one.type) for one in shape.columns}
+    if found == expected:
+        return
+    differences = [f"the column '{name}' is missing" for name in expected if name not in found]
+    differences += [f"the column '{name}' is not one of ours" for name in found if name not in expected]
+    differences += [f"the column '{name}' is {found[name]}, expected {kind}" for name, kind in expected.items() if name in found and found[name] != kind]
+    raise StoreAltered(
+        f"The table {shape.name} is not as Dayfold makes it: {'; '.join(differences) or 'its columns are in another order'}.",
+        hint="Undo the change by hand, or rename the table and fold again to build a new one.",
+    )
+
+
+def normal_type(dialect: Dialect, type_: Type) -> str:
+    """A type as the engine's catalogue prints it."""
+    name = dialect.type_name(type_)
+    if dialect.name == "duckdb":
+        return {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(name, name.replace("NUMERIC(", "DECIMAL(").replace(", ", ","))
+    return {"timestamptz": "timestamp with time zone"}.get(name, name.replace("NUMERIC(", "numeric(").replace(", ", ","))
+
+
+def replace(session: Session, publication: Publication, now: dt.datetime, run_id: int) -> Changed:
+    """Make the stored rows of a scope equal to the staged ones, writing only what differs.
+
+    Idempotent: a second call writes nothing.
+    """
+    if not session.rows(publication.any_stored()):
+        return Changed(inserted=session.execute(publication.insert(now, run_id, from_changes=False)))
+    session.stage(CHANGES, publication.changes())
+    counts = dict(session.rows(change_counts()))
+    if counts.get(DELETED):
+        session.execute(publication.delete())
+    if counts.get(UPDATED):
+        session.execute(publication.update(now, run_id))
+    if counts.get(INSERTED):
+        session.execute(publication.insert(now, run_id, from_changes=True))
+    return Changed(counts.get(INSERTED, 0), counts.get(UPDATED, 0), counts.get(DELETED, 0))
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    """A context that does nothing."""
+    yield

@@ -1,0 +1,48 @@
+"""Makes the store that an address names. Engines floor; a driver is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dayfold.engines.base import Store
+from dayfold.errors import ConfigError
+
+SCHEMES = ("duckdb:///FILE", "postgresql://USER@HOST/DATABASE")
+
+
+def store(url: str, *, setting: str, base: Path | None = None, schema: str | None = None, attach: Mapping[str, str] | None = None, read_only: bool = False) -> Store:
+    """The store of an address; nothing is opened yet.
+
+    ``setting`` names it in errors, ``attach`` are the addresses of DuckDB files that a DuckDB store reads too.
+
+    Raises:
+        ConfigError: for an address that no engine answers to.
+
+    >>> store("duckdb:///shop.duckdb", setting="store.url").address
+    'duckdb:///shop.duckdb'
+    """
+    if is_duckdb(url):
+        from dayfold.engines.duckdb import DuckStore
+
+        files = {name: duckdb_path(one, base) for name, one in (attach or {}).items()}
+        return DuckStore(duckdb_path(url, base), schema=schema or "main", attach=files, read_only=read_only)
+    if url.startswith(("postgresql://", "postgres://")):
+        from dayfold.engines.postgres import PostgresStore
+
+        return PostgresStore(url, schema=schema)
+    scheme = url.partition(":")[0] or "nothing"
+    raise ConfigError(f"{setting} is an address that starts with '{scheme}:', which no engine answers to.", hint=f"Expected {' or '.join(SCHEMES)}.")
+
+
+def is_duckdb(url: str) -> bool:
+    """Whether an address is that of a DuckDB file."""
+    return url.startswith("duckdb:///") and len(url) > len("duckdb:///")
+
+
+def duckdb_path(url: str, base: Path | None) -> str:
+    """The file of a DuckDB address, a relative one taken from ``base``."""
+    path = url.removeprefix("duckdb:///")
+    if path == ":memory:":
+        return path
+    return str((base or Path()) / Path(path).expanduser())

@@ -1,0 +1,316 @@
+"""DuckDB: the embedded store, and a source. Engines floor.
+
+One process owns a DuckDB file, readers included. Other DuckDB files are attached read-only, so reading from
+them and publishing into the store is one transaction.
+
+Weakness: DuckDB has no savepoints; one failed statement ends its transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from dayfold.define.source import Table
+from dayfold.define.types import (
+    BOOL, DATE, FLOAT, HASHES, INT, JSON, OTHER, TEXT, TIMESTAMP, TIMESTAMPTZ, UUID, Type, decimal,
+)  # fmt: skip
+from dayfold.engines.base import Session
+from dayfold.errors import ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
+from dayfold.plan.bind import relation
+from dayfold.plan.dialect import DUCKDB
+from dayfold.plan.shape import Column, quoted
+from dayfold.plan.sql import Statement, statement
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KINDS = {
+    "BOOLEAN": BOOL, "TINYINT": INT, "SMALLINT": INT, "INTEGER": INT, "BIGINT": INT, "UTINYINT": INT, "USMALLINT": INT,
+    "UINTEGER": INT, "UBIGINT": decimal(20, 0), "HUGEINT": decimal(38, 0), "UHUGEINT": decimal(38, 0), "FLOAT": FLOAT,
+    "DOUBLE": FLOAT, "VARCHAR": TEXT, "UUID": UUID, "DATE": DATE, "TIMESTAMP": TIMESTAMP, "TIMESTAMP_S": TIMESTAMP,
+    "TIMESTAMP_MS": TIMESTAMP, "TIMESTAMP_NS": TIMESTAMP, "TIMESTAMP WITH TIME ZONE": TIMESTAMPTZ, "JSON": JSON, "BIGINT[]": HASHES,
+}  # fmt: skip
+
+
+def logical_type(name: str) -> Type:
+    """The type of a column from DuckDB's name for it.
+
+    >>> str(logical_type("DECIMAL(12,2)")), str(logical_type("ENUM('a')"))
+    ('decimal(12,2)', 'text')
+    """
+    if digits := re.fullmatch(r"DECIMAL\((\d+),\s*(\d+)\)", name):
+        return decimal(int(digits[1]), int(digits[2]))
+    if name.startswith("ENUM("):
+        return TEXT
+    return _KINDS.get(name, OTHER)
+
+
+class DuckStore:
+    """A DuckDB file, or ``:memory:``, and the files attached to it."""
+
+    dialect = DUCKDB
+
+    def __init__(self, path: str, *, schema: str = "main", attach: Mapping[str, str] | None = None, read_only: bool = False) -> None:
+        self.path = path
+        self.schema = schema
+        self.attach = dict(attach or {})
+        self.read_only = read_only
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._attached: set[str] = set()
+
+    @property
+    def address(self) -> str:
+        """The file."""
+        return f"duckdb:///{self.path}"
+
+    def open(self) -> None:
+        """Own the file."""
+        if self._connection is not None:
+            return
+        folder = Path(self.path).expanduser().parent
+        if self.path != ":memory:" and not folder.is_dir():
+            raise ConnectionFailed(f"The folder of the DuckDB file {self.path} does not exist.", hint=f"Make it: mkdir -p {folder}")
+        with _connecting(self.path):
+            self._connection = duckdb.connect(self.path, read_only=self.read_only, config={"autoinstall_known_extensions": "false"})
+        self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        # Row order is not promised to anyone, and keeping it costs memory in large folds.
+        self._connection.execute("SET GLOBAL preserve_insertion_order = false")
+        self._home = self._connection.execute("SELECT current_database()").fetchall()[0][0]
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self._attached.clear()
+
+    def reaches(self, database: str) -> bool:
+        """Whether a database is a DuckDB file attached here."""
+        return database in self.attach
+
+    def _reach(self, database: str) -> None:
+        """Attach a file read-only, once."""
+        if database in self._attached:
+            return
+        path = self.attach[database]
+        if not Path(path).is_file():
+            raise ConnectionFailed(f"The DuckDB file {path} of [databases.{database}] does not exist.")
+        assert self._connection is not None
+        with _connecting(path):
+            self._connection.execute(f"ATTACH {_literal(path)} AS {quoted(database)} (READ_ONLY)")
+        self._attached.add(database)
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[DuckSession]:
+        """One transaction on a connection of its own; a read-only one is a snapshot as well."""
+        self.open()
+        assert self._connection is not None
+        with self._connection.cursor() as cursor:
+            session = DuckSession(self, cursor)
+            cursor.execute("BEGIN TRANSACTION")
+            try:
+                yield session
+            except BaseException:
+                if not session.broken:
+                    cursor.execute("ROLLBACK")
+                raise
+            try:
+                cursor.execute("COMMIT")
+            except duckdb.Error as error:
+                raise StoreError(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
+
+    def qualify(self, source: Table) -> Table:
+        """A table of an attached file is named with the file."""
+        if source.database and source.name is not None and self.reaches(source.database):
+            schema, _, name = source.name.rpartition(".")
+            return Table(f"{source.database}.{schema or 'main'}.{name}")
+        return source
+
+    def describe(self, source: Table) -> dict[str, Type]:
+        """A source's columns in order."""
+        with self.transaction() as session, session.within(source):
+            text, _ = Statement(statement("select * from _s", _s=relation(self.qualify(source))).tree).render("duckdb")
+            try:
+                found = session.cursor.execute(f"DESCRIBE {text}").fetchall()
+            except duckdb.Error as error:
+                session.broken = True
+                session.cursor.execute("ROLLBACK")
+                raise SourceFailed(f"{source.label} cannot be read ({_kind(error)}).", source=source.label) from None
+        return {name: logical_type(type_) for name, type_, *_ in found}
+
+    def tables(self, database: str | None = None) -> list[str]:
+        """Tables and views of the store, or of an attached file."""
+        self.open()
+        if database:
+            self._reach(database)
+        with self.transaction() as session:
+            found = session.rows(statement(
+                "select table_schema, table_name from information_schema.tables where table_catalog = :home order by 1, 2", home=database or self._home
+            ))  # fmt: skip
+        return [name if schema == "main" else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")]
+
+    def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
+        """The columns of tables that exist."""
+        found: dict[str, dict[str, str]] = {}
+        query = statement(
+            "select table_name, column_name, data_type from duckdb_columns() where database_name = :home and schema_name = :schema "
+            "order by table_name, column_index", "duckdb", home=self._home, schema=self.schema,
+        )  # fmt: skip
+        for table, column, type_ in session.rows(query):
+            if table in names:
+                found.setdefault(table, {})[column] = type_
+        return found
+
+    def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
+        """The indexes of a table."""
+        query = statement(
+            "select index_name, sql from duckdb_indexes() where database_name = :home and schema_name = :schema and table_name = :name",
+            "duckdb", home=self._home, schema=self.schema, name=table,
+        )  # fmt: skip
+        return dict(session.rows(query))
+
+    def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Rows as estimated by DuckDB, and bytes of the blocks in use."""
+        query = statement(
+            "select table_name, estimated_size from duckdb_tables() where database_name = :home and schema_name = :schema",
+            "duckdb", home=self._home, schema=self.schema,
+        )  # fmt: skip
+        rows = {name: count for name, count in session.rows(query) if name in names}
+        found = {}
+        for name, count in rows.items():
+            target = f"{quoted(self.schema)}.{quoted(name)}"
+            blocks = session.rows(statement(
+                "select count(distinct block_id) * (select block_size from pragma_database_size() limit 1) from pragma_storage_info(:name) where block_id >= 0",
+                "duckdb", name=target))  # fmt: skip
+            found[name] = (count, int(blocks[0][0] or 0))
+        return found
+
+
+class DuckSession:
+    """One DuckDB transaction."""
+
+    def __init__(self, store: DuckStore, cursor: duckdb.DuckDBPyConnection) -> None:
+        self.store = store
+        self.cursor = cursor
+        self.broken = False
+        self._loads = 0
+
+    def _run(self, text: str, values: Sequence[Any]) -> duckdb.DuckDBPyConnection:
+        try:
+            return self.cursor.execute(text, list(values))
+        except duckdb.Error as error:
+            self._break()
+            raise translated(error, self.store.address) from None
+
+    def _break(self) -> None:
+        """End a transaction that a failed statement has made useless."""
+        if not self.broken:
+            self.broken = True
+            self.cursor.execute("ROLLBACK")
+
+    def execute(self, one: Statement | str) -> int:
+        """Run a statement; the rows it affected."""
+        result = self._run(one, []) if isinstance(one, str) else self._run(*one.render("duckdb"))
+        row = result.fetchone()
+        return int(row[0]) if row and isinstance(row[0], int) else 0
+
+    def rows(self, one: Statement) -> list[tuple[Any, ...]]:
+        """The result of a small query. Moments must be selected as text or numbers."""
+        return self._run(*one.render("duckdb")).fetchall()
+
+    def arrow(self, one: Statement, columns: Sequence[Column]) -> pa.Table:
+        """The result of a query."""
+        text, values = one.render("duckdb")
+        try:
+            return self.cursor.sql(text, params=values).to_arrow_table()
+        except duckdb.Error as error:
+            self._break()
+            raise translated(error, self.store.address) from None
+
+    def stage(self, name: str, one: Statement) -> None:
+        """A temporary table from a query."""
+        text, values = one.render("duckdb")
+        self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS {text}", values)
+
+    def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
+        """A temporary table from Arrow."""
+        self._loads += 1
+        view = f"dayfold_arrow_{self._loads}__"
+        self.cursor.register(view, rows)
+        casts = ", ".join(f"CAST({quoted(one.name)} AS {DUCKDB.type_name(one.type)}) AS {quoted(one.name)}" for one in columns)
+        self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT {casts} FROM {quoted(view)}", [])
+        self.cursor.unregister(view)
+
+    @contextmanager
+    def within(self, source: Table) -> Iterator[None]:
+        """Inside, unqualified names of a source's own SQL are those of its file."""
+        database = source.database
+        if not database or not self.store.reaches(database):
+            yield
+            return
+        self.store._reach(database)
+        if source.sql is None:
+            yield
+            return
+        self._run(f"USE {quoted(database)}", [])
+        yield
+        self._run(f"USE {quoted(self.store._home)}", [])
+
+
+def translated(error: duckdb.Error, address: str) -> DayfoldError:
+    """A DuckDB error as one of ours; its text may hold values of rows, so only its kind is passed on."""
+    if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException):
+        return SourceFailed(f"a value cannot be computed with ({_kind(error)})", hint=_advice(error))
+    return StoreError(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
+
+
+def _kind(error: duckdb.Error) -> str:
+    """The error's class in words, without its message."""
+    name = re.sub(r"(Exception|Error)$", "", type(error).__name__)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+
+
+def _advice(error: duckdb.Error) -> str:
+    text = str(error)
+    if isinstance(error, duckdb.OutOfRangeException):
+        return "A number left its range: an integer sum beyond 64 bits, or a decimal beyond 38 digits."
+    if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException):
+        return "A value does not have the form that a cast or a moment in the definition expects."
+    if "No space left" in text or isinstance(error, duckdb.OutOfMemoryException):
+        return "The disk or the memory is full. Nothing was published; free some space and run it again."
+    if isinstance(error, duckdb.TransactionException):
+        return "Another transaction changed the same rows. Nothing was published; run it again."
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        return text.splitlines()[0]
+    return ""
+
+
+@contextmanager
+def _connecting(path: str) -> Iterator[None]:
+    """Says why a DuckDB file cannot be opened."""
+    try:
+        yield
+    except duckdb.Error as error:
+        text = str(error)
+        if "lock" in text and (holder := re.search(r"held in (.+?) \(PID (\d+)\)", text)):
+            raise FileLocked(
+                f"The DuckDB file {path} is in use by {Path(holder[1]).name} (process {holder[2]}).",
+                hint="One process owns a DuckDB file at a time, readers included. Let that process finish, or stop it.",
+            ) from None
+        if "not a valid DuckDB database" in text:
+            raise ConnectionFailed(f"{path} is not a DuckDB file.") from None
+        if isinstance(error, duckdb.SerializationException) or "version" in text:
+            raise ConnectionFailed(f"The DuckDB file {path} was made by another version of DuckDB that this one cannot read.") from None
+        reason = text.rpartition(": ")[2].strip() if isinstance(error, duckdb.IOException) else _kind(error)
+        raise ConnectionFailed(f"The DuckDB file {path} cannot be opened: {reason}.") from None
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"

@@ -1,0 +1,295 @@
+"""PostgreSQL 15 or later: the production store, and the main source. Engines floor.
+
+Rows travel between PostgreSQL and other databases as CSV that Arrow writes and reads, so no row passes
+through Python. Session settings are made per transaction, so that a connection pooler in between is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from sqlglot import exp
+
+from dayfold.define.source import Table
+from dayfold.define.types import (
+    BOOL, DATE, FLOAT, INT, JSON, OTHER, TEXT, TIMESTAMP, TIMESTAMPTZ, UUID, Kind, Type, decimal,
+)  # fmt: skip
+from dayfold.engines.base import Session
+from dayfold.engines.csv import from_csv, to_csv
+from dayfold.errors import ConnectionFailed, DayfoldError, MissingDriver, SourceFailed, StoreError
+from dayfold.plan.bind import relation
+from dayfold.plan.dialect import POSTGRES
+from dayfold.plan.shape import Column, quoted
+from dayfold.plan.sql import Statement, statement
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+
+_OIDS = {
+    16: BOOL, 20: INT, 21: INT, 23: INT, 700: FLOAT, 701: FLOAT, 25: TEXT, 1043: TEXT, 1042: TEXT, 19: TEXT, 2950: UUID,
+    1082: DATE, 1114: TIMESTAMP, 1184: TIMESTAMPTZ, 114: JSON, 3802: JSON,
+}  # fmt: skip
+_NUMERIC_OID = 1700
+_SETTINGS = (
+    "SELECT set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), set_config('IntervalStyle', 'postgres', true), "
+    "set_config('extra_float_digits', '1', true), set_config('standard_conforming_strings', 'on', true)"
+)
+_MINIMUM_VERSION = 150000
+
+
+class PostgresStore:
+    """One PostgreSQL database."""
+
+    dialect = POSTGRES
+
+    def __init__(self, url: str, *, schema: str | None = None) -> None:
+        self.url = url
+        self._schema = schema
+        self.schema = schema or "public"
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._opened = False
+
+    @property
+    def address(self) -> str:
+        """Host, port and database, never the user's password."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or "localhost"
+        port = f":{parts.port}" if parts.port else ""
+        return f"postgresql://{host}{port}{parts.path}"
+
+    def open(self) -> None:
+        """Connect and find the schema that new tables go to."""
+        if self._opened:
+            return
+        connection = self._connect()
+        if connection.info.server_version < _MINIMUM_VERSION:
+            version = connection.info.server_version // 10000
+            connection.close()
+            raise ConnectionFailed(f"{self.address} is PostgreSQL {version}; Dayfold needs 15 or later.")
+        self._idle.append(connection)
+        self._opened = True
+        if self._schema is None:
+            with self.transaction(read_only=True) as session:
+                self.schema = session.rows(statement("select coalesce(current_schema(), 'public')"))[0][0]
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            import psycopg
+        except ImportError:
+            raise MissingDriver(
+                f"{self.address} needs the PostgreSQL driver, which is not installed.", hint="Install it: pip install 'dayfold[postgres]'"
+            ) from None
+        try:
+            return psycopg.connect(self.url, autocommit=True, application_name="dayfold", cursor_factory=psycopg.RawCursor, connect_timeout=10)
+        except psycopg.Error as error:
+            raise ConnectionFailed(f"{self.address} cannot be reached: {_reason(error)}.", hint="`dayfold doctor` checks every connection.") from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._idle:
+            self._idle.pop().close()
+        self._opened = False
+
+    def reaches(self, database: str) -> bool:
+        """PostgreSQL reads no other database in its own transactions."""
+        return False
+
+    def qualify(self, source: Table) -> Table:
+        """Names are as they are."""
+        return source
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[PostgresSession]:
+        """One transaction over one snapshot, on a connection of its own."""
+        import psycopg
+
+        self.open()
+        connection = self._idle.pop() if self._idle else self._connect()
+        if connection.closed:
+            connection = self._connect()
+        try:
+            mode = "READ ONLY" if read_only else "READ WRITE"
+            with self._translating():
+                connection.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}")
+                connection.execute(_SETTINGS)
+            yield PostgresSession(self, connection)
+            with self._translating():
+                connection.execute("COMMIT")
+        except BaseException:
+            if not connection.closed:
+                try:
+                    connection.execute("ROLLBACK")
+                except psycopg.Error:
+                    connection.close()
+            raise
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        import psycopg
+
+        try:
+            yield
+        except psycopg.Error as error:
+            raise translated(error, self.address) from None
+
+    def describe(self, source: Table) -> dict[str, Type]:
+        """A source's columns in order."""
+        with self.transaction(read_only=True) as session:
+            try:
+                columns = session.describe(statement("select * from _s limit 0", _s=relation(source)))
+            except DayfoldError as error:
+                raise SourceFailed(f"{source.label} cannot be read: {error.message}", source=source.label, hint=error.hint) from None
+            enums = {oid for (oid,) in session.rows(statement("select cast(oid as bigint) from pg_type where typtype = 'e'"))}
+        return {name: TEXT if oid in enums else _logical_type(oid, precision, scale) for name, oid, precision, scale in columns}
+
+    def tables(self, database: str | None = None) -> list[str]:
+        """Tables and views that the user sees."""
+        query = statement(
+            "select n.nspname, c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
+            "where c.relkind in ('r', 'v', 'm', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') order by 1, 2"
+        )
+        with self.transaction(read_only=True) as session:
+            home = session.rows(statement("select current_schema()"))[0][0]
+            found = session.rows(query)
+        return [name if schema == home else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")]
+
+    def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
+        """The columns of tables that exist."""
+        query = statement(
+            "select c.relname, a.attname, format_type(a.atttypid, a.atttypmod) from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
+            "join pg_attribute as a on a.attrelid = c.oid where n.nspname = :schema and c.relname = any(:names) and a.attnum > 0 and not a.attisdropped "
+            "order by c.relname, a.attnum", schema=self.schema, names=list(names),
+        )  # fmt: skip
+        found: dict[str, dict[str, str]] = {}
+        for table, column, type_ in session.rows(query):
+            found.setdefault(table, {})[column] = type_
+        return found
+
+    def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
+        """The indexes of a table."""
+        query = statement("select indexname, indexdef from pg_indexes where schemaname = :schema and tablename = :name", schema=self.schema, name=table)
+        return dict(session.rows(query))
+
+    def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Rows as the planner estimates them, and bytes with indexes."""
+        query = statement(
+            "select c.relname, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid) from pg_class as c "
+            "join pg_namespace as n on n.oid = c.relnamespace where n.nspname = :schema and c.relname = any(:names)",
+            schema=self.schema, names=list(names),
+        )  # fmt: skip
+        return {name: (rows, size) for name, rows, size in session.rows(query)}
+
+
+class PostgresSession:
+    """One PostgreSQL transaction."""
+
+    def __init__(self, store: PostgresStore, connection: psycopg.Connection[Any]) -> None:
+        self.store = store
+        self.connection = connection
+
+    def _run(self, text: str, values: Sequence[Any]) -> psycopg.Cursor[Any]:
+        with self.store._translating():
+            # Not prepared: the planner should see the values of every range.
+            return self.connection.execute(text, values or None, prepare=False)
+
+    def execute(self, one: Statement | str) -> int:
+        """Run a statement; the rows it affected."""
+        cursor = self._run(one, []) if isinstance(one, str) else self._run(*one.render("postgres"))
+        return max(cursor.rowcount, 0)
+
+    def rows(self, one: Statement) -> list[tuple[Any, ...]]:
+        """The result of a small query."""
+        return self._run(*one.render("postgres")).fetchall()
+
+    def describe(self, one: Statement) -> list[tuple[str, int, int | None, int | None]]:
+        """The columns of a query: name, type id, precision and scale."""
+        cursor = self._run(*one.render("postgres"))
+        return [(c.name, c.type_code, c.precision, c.scale) for c in cursor.description or ()]
+
+    def arrow(self, one: Statement, columns: Sequence[Column]) -> pa.Table:
+        """The result of a query, read as CSV."""
+        text = f"COPY ({with_literals(one)}) TO STDOUT (FORMAT csv)"
+        with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(text) as copy:
+            return from_csv(b"".join(bytes(block) for block in copy), columns)
+
+    def stage(self, name: str, one: Statement) -> None:
+        """A temporary table from a query, with statistics for the statements that follow."""
+        text, values = one.render("postgres")
+        self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
+        self._run(f"CREATE TEMP TABLE {quoted(name)} ON COMMIT DROP AS {text}", values)
+        self._run(f"ANALYZE pg_temp.{quoted(name)}", [])
+
+    def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
+        """A temporary table from Arrow."""
+        declared = ", ".join(f"{quoted(one.name)} {POSTGRES.type_name(one.type)}" for one in columns)
+        self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
+        self._run(f"CREATE TEMP TABLE {quoted(name)} ({declared}) ON COMMIT DROP", [])
+        copy_text = f"COPY pg_temp.{quoted(name)} FROM STDIN (FORMAT csv)"
+        with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(copy_text) as copy:
+            copy.write(to_csv(rows, columns))
+        self._run(f"ANALYZE pg_temp.{quoted(name)}", [])
+
+    @contextmanager
+    def within(self, source: Table) -> Iterator[None]:
+        """A source's own SQL finds its tables by the connection's search path."""
+        yield
+
+
+def with_literals(one: Statement) -> str:
+    """A statement with its values as SQLGlot literals: COPY takes no parameters."""
+
+    def fill(node: exp.Expr) -> exp.Expr:
+        if not isinstance(node, exp.Placeholder):
+            return node
+        value = one.values.by_name[node.name]
+        return exp.convert(value) if isinstance(value, int | bool | None) else exp.Literal.string(str(value))
+
+    return one.tree.copy().transform(fill).sql(dialect="postgres", identify=True)
+
+
+def _logical_type(oid: int, precision: int | None, scale: int | None) -> Type:
+    if oid == _NUMERIC_OID:
+        return decimal(precision, scale) if precision is not None else Type(Kind.DECIMAL)
+    return _OIDS.get(oid, OTHER)
+
+
+def translated(error: psycopg.Error, address: str) -> DayfoldError:
+    """A PostgreSQL error as one of ours; its text may hold values of rows, so only state and kind are passed on."""
+    import psycopg
+
+    state = error.sqlstate or ""
+    if isinstance(error, psycopg.OperationalError) and not state:
+        return ConnectionFailed(f"The connection to {address} was lost.", hint="Nothing was published by the transaction; run it again.")
+    known = {
+        "22003": ("a number left its range", "An integer sum beyond 64 bits, or a decimal beyond its digits."),
+        "42P01": ("a table does not exist", ""),
+        "42703": ("a column does not exist", ""),
+        "42501": ("permission denied", "`dayfold doctor` says which rights are missing."),
+        "53100": ("the disk is full", "Nothing was published; free some space and run it again."),
+        "40001": ("another transaction changed the same rows", "Nothing was published; run it again."),
+        "57P01": ("the server was shut down", "Nothing was published; run it again."),
+        "25006": ("the connection is read-only", "The store needs a user who may write."),
+    }
+    what, hint = known.get(state, (f"{type(error).__name__}, SQLSTATE {state}", ""))
+    if state.startswith("22"):
+        kind = "A value does not have the form that a cast or a moment in the definition expects."
+        return SourceFailed(f"a value cannot be computed with ({what})", hint=hint or kind)
+    return StoreError(f"{address} refused a statement: {what}.", hint=hint)
+
+
+def _reason(error: psycopg.Error) -> str:
+    """Why a connection failed, in one line; libpq's messages hold addresses and names, no secret."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    for wanted in ("refused", "does not exist", "authentication", "timeout", "translate host", "No such file"):
+        for line in lines:
+            if wanted in line:
+                text = line
+    return text.rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")

@@ -1,0 +1,179 @@
+"""Every error that Dayfold raises on purpose; the ground floor, imports nothing of the project.
+
+::
+
+    DayfoldError                 exit status 1
+    ├── UsageError               2  wrong words in a command or a call
+    │   ├── UnknownName          2  a name that is not there, with the nearest that is
+    │   ├── BadDate              2
+    │   └── QueryRefused         2  a question that has no truthful answer
+    ├── ConfigError              2  dayfold.toml or the environment
+    ├── DefinitionError          2  everything wrong in one metrics.py, at once
+    ├── ConnectionFailed         1  a database that does not answer
+    │   ├── FileLocked           1  a DuckDB file that another process owns
+    │   └── MissingDriver        1  an optional package that is not installed
+    ├── StoreError               1  the store refused a statement
+    │   ├── StoreNewer           1  made by a later version of the program
+    │   ├── StoreNotMigrated     1  made by an earlier version of the program
+    │   └── StoreAltered         1  changed by hand
+    ├── SourceFailed             1  a source could not be read or computed
+    ├── SuddenlyEmpty            1  a source that had facts returns none
+    ├── Busy                     1  another run holds the rollup
+    └── LeaseLost                1  another run took the rollup over
+
+Invariant: a message never holds a row's values, a token or a password. Messages of a database server are
+therefore not passed on; only their class and the place are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DayfoldError(Exception):
+    """Something went wrong that Dayfold can explain. ``code`` is stable; ``exit_status`` is the command's.
+
+    >>> str(DayfoldError("The cat sat on the keyboard.", hint="Remove the cat."))
+    'The cat sat on the keyboard.\\n  Remove the cat.'
+    """
+
+    code = "error"
+    exit_status = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return self.message + (f"\n  {self.hint}" if self.hint else "")
+
+
+class UsageError(DayfoldError):
+    """The words of a command or a call do not fit together."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class UnknownName(UsageError):
+    """A name that does not exist."""
+
+    code = "unknown-name"
+
+
+class BadDate(UsageError):
+    """A date that is not one, or a range that ends before it starts."""
+
+    code = "bad-date"
+
+
+class QueryRefused(UsageError):
+    """A question that cannot be answered truthfully."""
+
+    code = "query-refused"
+
+
+class ConfigError(DayfoldError):
+    """A setting that is missing or wrong."""
+
+    code = "config"
+    exit_status = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a definition: its stable code, its place, what is wrong and what to do."""
+
+    code: str
+    place: str
+    subject: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        head = " ".join(part for part in (f"[{self.code}]", self.place, self.subject) if part)
+        lines = [self.message, *self.hint.splitlines()]
+        return "\n".join([f"DefinitionError {head}", *(f"  {line}" for line in lines)])
+
+
+class DefinitionError(DayfoldError):
+    """All mistakes of one set of definitions, in the order of their places."""
+
+    code = "definition"
+    exit_status = 2
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConnectionFailed(DayfoldError):
+    """A database did not let us in."""
+
+    code = "connection-failed"
+
+
+class FileLocked(ConnectionFailed):
+    """A DuckDB file belongs to another process."""
+
+    code = "file-locked"
+
+
+class MissingDriver(ConnectionFailed):
+    """The package that speaks to this kind of database is not installed."""
+
+    code = "missing-driver"
+
+
+class StoreError(DayfoldError):
+    """The store refused what it was asked to do."""
+
+    code = "store"
+
+
+class StoreNewer(StoreError):
+    """The store was made by a later version of Dayfold."""
+
+    code = "store-newer"
+
+
+class StoreNotMigrated(StoreError):
+    """The store was made by an earlier version of Dayfold."""
+
+    code = "store-not-migrated"
+
+
+class StoreAltered(StoreError):
+    """A table of the store is not as Dayfold made it."""
+
+    code = "store-altered"
+
+
+class SourceFailed(DayfoldError):
+    """A source could not be read, or its values could not be computed with."""
+
+    code = "source-failed"
+
+    def __init__(self, message: str, *, source: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.source = source
+
+
+class SuddenlyEmpty(DayfoldError):
+    """A source returns nothing for days that had facts before."""
+
+    code = "suddenly-empty"
+
+
+class Busy(DayfoldError):
+    """Another run holds the rollup."""
+
+    code = "busy"
+
+
+class LeaseLost(DayfoldError):
+    """Another run took the rollup over while this one was paused."""
+
+    code = "lease-lost"

@@ -1,0 +1,1 @@
+"""Fold floor: everything that writes rollups. Never imports its sibling, `dayfold.query`."""

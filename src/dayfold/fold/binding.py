@@ -1,0 +1,153 @@
+"""Brings definitions, databases and the ledger together: described sources and bound rollups. Fold floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dayfold.define.catalog import Catalog
+from dayfold.define.rollup import RollupDef
+from dayfold.define.source import Table
+from dayfold.define.types import Type
+from dayfold.engines.base import Store
+from dayfold.errors import ConnectionFailed, DayfoldError, DefinitionError, Problem, SourceFailed
+from dayfold.ledger.ledger import Ledger
+from dayfold.names import listing, nearest
+from dayfold.plan.bind import BoundRollup, DescribedSource, bind, relation
+
+
+@dataclass(slots=True)
+class Databases:
+    """The store and the databases that sources live in, by name."""
+
+    store: Store
+    others: Mapping[str, Store]
+
+    def of(self, source: Table) -> Store:
+        """The database that a source is read from: the store, where it reaches the source itself."""
+        if source.database is None or self.store.reaches(source.database):
+            return self.store
+        return self.others[source.database]
+
+    def known(self, name: str) -> bool:
+        """Whether a definition may name this database."""
+        return name in self.others or self.store.reaches(name)
+
+    @property
+    def names(self) -> list[str]:
+        """The names that definitions may use."""
+        return sorted(self.others)
+
+    def close(self) -> None:
+        """Close them all."""
+        for one in (self.store, *self.others.values()):
+            one.close()
+
+
+@dataclass(slots=True)
+class Bound:
+    """Bound rollups, and the sources that cannot be read just now with the reason."""
+
+    rollups: list[BoundRollup]
+    failed: dict[str, DayfoldError] = field(default_factory=dict)
+
+
+class Binder:
+    """Describes every source once and binds the rollups over them."""
+
+    def __init__(self, databases: Databases, ledger: Ledger) -> None:
+        self.databases = databases
+        self.ledger = ledger
+        self.problems: list[Problem] = []
+        self.failed: dict[str, DayfoldError] = {}
+        self.described: dict[Table, DescribedSource] = {}
+
+    def bind(self, catalog: Catalog, rollups: Iterable[RollupDef]) -> Bound:
+        """The rollups over their sources as they are now.
+
+        Raises:
+            DefinitionError: with every mistake of the file, those only a source can show included.
+        """
+        wanted = list(rollups)
+        for rollup in wanted:
+            for source in rollup.sources:
+                if isinstance(source, Table) and not source.problems and source not in self.described:
+                    self._describe(source, rollup)
+        bound = []
+        for rollup in wanted:
+            one, problems = bind(rollup, self.described, self.databases.store.schema)
+            self.problems += problems
+            if one is not None:
+                bound.append(self._placed(one))
+        if catalog.problems or self.problems:
+            raise DefinitionError(sorted(dict.fromkeys([*catalog.problems, *self.problems]), key=_place))
+        self._remember()
+        return Bound(bound, self.failed)
+
+    def _describe(self, source: Table, rollup: RollupDef) -> None:
+        if source.database is not None and not self.databases.known(source.database):
+            near = nearest(source.database, self.databases.names)
+            self._problem(
+                source, rollup, "unknown-database",
+                f"there is no [databases.{source.database}] in dayfold.toml" + (f"; the nearest is '{near}'." if near else "."),
+                f"Databases: {listing(self.databases.names)}",
+            )  # fmt: skip
+            return
+        database = self.databases.of(source)
+        try:
+            columns = database.describe(source)
+        except (SourceFailed, ConnectionFailed) as error:
+            remembered = self._remembered(source)
+            if remembered is not None:
+                self.failed[source.label] = error
+                self.described[source] = DescribedSource(remembered, database.dialect)
+            elif isinstance(error, ConnectionFailed):
+                raise
+            else:
+                self._unreadable(source, rollup, database, error)
+            return
+        self.described[source] = DescribedSource(columns, database.dialect)
+
+    def _unreadable(self, source: Table, rollup: RollupDef, database: Store, error: DayfoldError) -> None:
+        """A source that was never read: most likely its name is wrong."""
+        if source.name is None:
+            self._problem(source, rollup, "bad-source", f"the query cannot be read: {error.message}", error.hint)
+            return
+        tables = database.tables(source.database if self.databases.store.reaches(source.database or "") else None)
+        if source.name in tables:
+            self._problem(source, rollup, "bad-source", error.message, error.hint)
+            return
+        near = nearest(source.name, tables)
+        self._problem(
+            source, rollup, "unknown-table",
+            f"{database.address} has no table '{source.name}'" + (f"; the nearest is '{near}'." if near else "."),
+            f"Tables: {listing(tables[:30])}",
+        )  # fmt: skip
+
+    def _problem(self, source: Table, rollup: RollupDef, code: str, message: str, hint: str) -> None:
+        self.problems.append(Problem(code, str(source.place), f"Table in {rollup.name}", message, hint))
+
+    def _placed(self, rollup: BoundRollup) -> BoundRollup:
+        """Scans select from their source as its database names it."""
+        for scan in rollup.scans:
+            scan.relation = relation(self.databases.of(scan.source).qualify(scan.source))
+        return rollup
+
+    def _remembered(self, source: Table) -> dict[str, Type] | None:
+        if not self.ledger.exists():
+            return None
+        with self.ledger.store.transaction(read_only=True) as session:
+            return self.ledger.remembered_source(session, source.label)
+
+    def _remember(self) -> None:
+        if not self.ledger.exists():
+            return
+        with self.ledger.store.transaction() as session:
+            for source, described in self.described.items():
+                if source.label not in self.failed:
+                    self.ledger.remember_source(session, source.label, dict(described.columns))
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.place.rpartition(":")
+    return (file, int(line)) if line.isdigit() else (problem.place, 0)

@@ -1,0 +1,243 @@
+"""The fold: decides cells, computes them, publishes what differs, records coverage. Fold floor.
+
+Invariant: a chunk's rows, coverage and counts are one transaction; a kill between chunks leaves a state that
+the next run completes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dayfold.clock import Clock
+from dayfold.clock import today as today_of
+from dayfold.days import Days
+from dayfold.define.fingerprint import fingerprint, identity
+from dayfold.engines.base import Changed, Session, ensure
+from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
+from dayfold.fold import chunk as chunks
+from dayfold.fold import reshape
+from dayfold.fold.binding import Bound, Databases
+from dayfold.ledger import coverage, leases, runs, versions
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.cells import Covered, due, history_start, portions
+from dayfold.plan.scan import facts_per_day, first_day
+
+#: Called after each chunk: rollup, days done, days in all, facts read so far.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True)
+class FoldResult:
+    """What a fold did to one rollup.
+
+    Attributes:
+        status: ``done``; ``partial`` where some sources failed; ``failed``.
+        cells: Cells computed, ``rows_…``: rows written.
+        seconds: From taking the lease to giving it back.
+        error: What went wrong, one sentence for each source.
+    """
+
+    rollup: str
+    status: str = runs.DONE
+    run_id: int | None = None
+    cells: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    days: list[Days] = field(default_factory=list)
+
+    def add(self, changed: Changed, cells: int) -> None:
+        """Count what a chunk did."""
+        self.cells += cells
+        self.rows_inserted += changed.inserted
+        self.rows_updated += changed.updated
+        self.rows_deleted += changed.deleted
+
+
+@dataclass(slots=True)
+class Work:
+    """What one fold of one rollup is about to do."""
+
+    days: list[Days]
+    total_days: int
+    start: dt.date
+    today: dt.date
+
+
+class Folder:
+    """Folds rollups of one store."""
+
+    def __init__(self, databases: Databases, ledger: Ledger, clock: Clock, *, chunk_rows: int, wait_s: float) -> None:
+        self.databases = databases
+        self.store = databases.store
+        self.ledger = ledger
+        self.clock = clock
+        self.chunk_rows = chunk_rows
+        self.wait_s = wait_s
+
+    def fold(self, bound: Bound, *, allow_empty: bool = False, progress: Progress | None = None) -> list[FoldResult]:
+        """Fold each rollup; one that fails does not keep the others from being folded."""
+        results = []
+        for rollup in bound.rollups:
+            result = FoldResult(rollup.name)
+            began = time.perf_counter()
+            try:
+                self._fold_one(rollup, dict(bound.failed), result, allow_empty, progress)
+            except DayfoldError as error:
+                result.status, result.error = runs.FAILED, str(error)
+                if not isinstance(error, Busy | LeaseLost):
+                    self._note_failure(result)
+            result.seconds = round(time.perf_counter() - began, 4)
+            results.append(result)
+        return results
+
+    def _note_failure(self, result: FoldResult) -> None:
+        if result.run_id is not None:
+            with self.store.transaction() as session:
+                runs.finish(self.ledger, session, result.run_id, result.status, result.error)
+
+    def _fold_one(
+        self, rollup: BoundRollup, failed: dict[str, DayfoldError], result: FoldResult, allow_empty: bool, progress: Progress | None
+    ) -> None:
+        self._register(rollup)
+        with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
+            target = self._target(rollup, lease)
+            work = self.decide(rollup, target.number, failed)
+            span = Days(work.days[0].first, work.days[-1].last) if work.days else None
+            with self.store.transaction() as session:
+                leases.fence(self.ledger, session, lease)
+                result.run_id = runs.start(self.ledger, session, "fold", rollup.name, target.number, lease.holder, span)
+            task = chunks.Chunk(self.databases, self.ledger, target.rollup, target.number, lease, result.run_id, work.today, failed, allow_empty)
+            done = 0
+            for days in self._portions(rollup, work, failed):
+                changed, cells = task.fold(days, work.days)
+                result.add(changed, cells)
+                result.days.append(days)
+                done += len(days)
+                if progress:
+                    progress(rollup.name, done, work.total_days)
+            if target.building and not failed:
+                result.add(reshape.publish_version(self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty), 0)
+            self._finish(result, failed)
+
+    def _finish(self, result: FoldResult, failed: dict[str, DayfoldError]) -> None:
+        if failed:
+            result.status = runs.PARTIAL
+            result.error = "; ".join(f"{source}: {error}" for source, error in sorted(failed.items()))
+        with self.store.transaction() as session:
+            assert result.run_id is not None
+            runs.finish(self.ledger, session, result.run_id, result.status, result.error)
+
+    def _register(self, rollup: BoundRollup) -> None:
+        """The rollup's first tables, and its place in the ledger."""
+        with self.store.transaction() as session:
+            if rollup.name in versions.versions(self.ledger, session):
+                return
+            for shape in shapes(rollup):
+                ensure(self.store, session, shape)
+            definition = rollup.definition
+            versions.register(self.ledger, session, rollup.name, rollup.shape.name, fingerprint(definition), identity(definition))
+
+    def _target(self, rollup: BoundRollup, lease: leases.Lease) -> Target:
+        """Where this fold publishes: the rollup's tables or, for an edited definition, those built aside."""
+        mark = fingerprint(rollup.definition)
+        with self.store.transaction() as session:
+            leases.fence(self.ledger, session, lease)
+            version = versions.versions(self.ledger, session)[rollup.name]
+            if version.fingerprint == mark:
+                if version.building:
+                    versions.abandon_build(self.ledger, session, version)
+                    reshape.drop_build(self.ledger, session, rollup)
+                for shape in shapes(rollup):
+                    ensure(self.store, session, shape)
+                reshape.match_indexes(self.ledger, session, rollup.shape)
+                return Target(rollup, version.number, building=False)
+            built = reshape.build_of(rollup)
+            if version.building != mark:
+                reshape.drop_build(self.ledger, session, rollup)
+                versions.begin_build(self.ledger, session, version, mark, identity(rollup.definition))
+            for shape in shapes(built):
+                ensure(self.store, session, shape)
+            return Target(built, version.number + 1, building=True)
+
+    def decide(self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError]) -> Work:
+        """The days to fold now. Sources that fail here are added to ``failed``."""
+        today = today_of(self.clock)
+        with self.store.transaction(read_only=True) as session:
+            covered = covered_days(self.ledger, session, rollup, version)
+        definition = rollup.definition
+        moments = [] if definition.since else [self._first_day(scan, failed) for scan in rollup.scans]
+        start = history_start(moments, covered.values(), definition.since, today)
+        days = due(start, today, definition.lookback_days, covered)
+        return Work(days, sum(map(len, days)), start, today)
+
+    def _first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
+        if scan.label in failed:
+            return None
+        database = self.databases.of(scan.source)
+        try:
+            with database.transaction(read_only=True) as session, session.within(scan.source):
+                found = session.rows(first_day(scan, database.dialect))
+        except DayfoldError as error:
+            failed[scan.label] = as_source_failure(scan, error)
+            return None
+        day = found[0][0] if found else None
+        return day if isinstance(day, dt.date) else None
+
+    def _portions(self, rollup: BoundRollup, work: Work, failed: dict[str, DayfoldError]) -> list[Days]:
+        """The work cut into transactions by the number of facts; one where there are few."""
+        facts: dict[dt.date, int] = {}
+        for scan in rollup.scans:
+            if scan.label in failed:
+                continue
+            database = self.databases.of(scan.source)
+            try:
+                for days in work.days:
+                    if len(days) == 1:
+                        continue
+                    with database.transaction(read_only=True) as session, session.within(scan.source):
+                        if chunks.fewer_facts(session, scan, self.chunk_rows):
+                            continue
+                        for day, count in session.rows(facts_per_day(scan, days)):
+                            facts[day] = facts.get(day, 0) + count
+            except DayfoldError as error:
+                failed[scan.label] = as_source_failure(scan, error)
+        return portions(work.days, facts, self.chunk_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The tables that a fold publishes to and the version its coverage is kept under."""
+
+    rollup: BoundRollup
+    number: int
+    building: bool
+
+
+def shapes(rollup: BoundRollup) -> Sequence[reshape.Shape]:
+    """The rollup's tables."""
+    return [rollup.shape, *([rollup.sets_shape] if rollup.sets_shape else [])]
+
+
+def covered_days(ledger: Ledger, session: Session, rollup: BoundRollup, version: int) -> dict[str, Covered]:
+    """What each source of a rollup has covered."""
+    known = coverage.coverage(ledger, session, rollup.name, version)
+    found = {}
+    for source in {scan.label for scan in rollup.scans}:
+        mine = [one for one in known if one.source == source]
+        settled = frozenset(one.day for one in mine if one.state in (coverage.FOLDED, coverage.SEALED))
+        found[source] = Covered(settled, mine[0].day if mine else None)
+    return found
+
+
+def as_source_failure(scan: Scan, error: DayfoldError) -> SourceFailed:
+    """An error met while reading a source, as the source's own."""
+    return SourceFailed(error.message, source=scan.label, hint=error.hint)
+
+

@@ -1,0 +1,1 @@
+"""Ledger floor: the transactional record of versions, leases, coverage and runs, kept beside the rows."""

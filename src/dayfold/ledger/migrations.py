@@ -1,0 +1,70 @@
+"""The ledger's tables, as numbered migrations and as what they add up to. Ledger floor.
+
+A migration is never edited once released; a change is a new one. `TABLES` is what all of them together make,
+and a test holds the two against each other. Views without ``__`` are for everyone; tables with it are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PREFIX = "dayfold__"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered step, in PostgreSQL's spelling; SQLGlot respells it for other engines."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "versions, leases, coverage and runs",
+        (
+            "CREATE TABLE dayfold__store (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, store_key TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__rollups (rollup TEXT PRIMARY KEY, table_name TEXT NOT NULL, version BIGINT NOT NULL, "
+            "fingerprint TEXT NOT NULL, definition TEXT NOT NULL, revision BIGINT NOT NULL, building TEXT, building_definition TEXT)",
+            "CREATE TABLE dayfold__sources (source TEXT PRIMARY KEY, columns TEXT NOT NULL, seen_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__leases (rollup TEXT PRIMARY KEY, holder TEXT NOT NULL, backend TEXT NOT NULL, "
+            "acquired_at TIMESTAMPTZ NOT NULL, expires_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__fences (rollup TEXT PRIMARY KEY, token BIGINT NOT NULL)",
+            "CREATE TABLE dayfold__coverage (rollup TEXT NOT NULL, version BIGINT NOT NULL, source TEXT NOT NULL, day DATE NOT NULL, "
+            "state TEXT NOT NULL, facts BIGINT NOT NULL, folded_at TIMESTAMPTZ, run_id BIGINT NOT NULL, reason TEXT, "
+            "PRIMARY KEY (rollup, version, source, day))",
+            "CREATE TABLE dayfold__runs (id BIGINT PRIMARY KEY, job TEXT NOT NULL, rollup TEXT NOT NULL, version BIGINT NOT NULL, "
+            "status TEXT NOT NULL, holder TEXT NOT NULL, started_at TIMESTAMPTZ NOT NULL, finished_at TIMESTAMPTZ, first_day DATE, last_day DATE, "
+            "cells BIGINT NOT NULL, rows_inserted BIGINT NOT NULL, rows_updated BIGINT NOT NULL, rows_deleted BIGINT NOT NULL, error TEXT)",
+            "CREATE SEQUENCE dayfold__run_ids",
+            "CREATE VIEW dayfold_runs AS SELECT id, job, rollup, version, status, holder, started_at, finished_at, first_day, last_day, cells, "
+            "rows_inserted, rows_updated, rows_deleted, error FROM dayfold__runs",
+            "CREATE VIEW dayfold_coverage AS SELECT c.rollup, c.source, c.day, c.state, c.facts, c.folded_at, c.run_id, c.reason "
+            "FROM dayfold__coverage AS c JOIN dayfold__rollups AS r ON r.rollup = c.rollup AND r.version = c.version",
+        ),
+    ),
+)
+VERSION = MIGRATIONS[-1].number
+
+#: What the migrations add up to: table, then column and type as PostgreSQL names it.
+TABLES: dict[str, dict[str, str]] = {
+    "dayfold__store": {"id": "bigint", "version": "bigint", "store_key": "text", "created_at": "timestamptz"},
+    "dayfold__rollups": {
+        "rollup": "text", "table_name": "text", "version": "bigint", "fingerprint": "text", "definition": "text",
+        "revision": "bigint", "building": "text", "building_definition": "text",
+    },
+    "dayfold__sources": {"source": "text", "columns": "text", "seen_at": "timestamptz"},
+    "dayfold__leases": {"rollup": "text", "holder": "text", "backend": "text", "acquired_at": "timestamptz", "expires_at": "timestamptz"},
+    "dayfold__fences": {"rollup": "text", "token": "bigint"},
+    "dayfold__coverage": {
+        "rollup": "text", "version": "bigint", "source": "text", "day": "date", "state": "text", "facts": "bigint",
+        "folded_at": "timestamptz", "run_id": "bigint", "reason": "text",
+    },
+    "dayfold__runs": {
+        "id": "bigint", "job": "text", "rollup": "text", "version": "bigint", "status": "text", "holder": "text",
+        "started_at": "timestamptz", "finished_at": "timestamptz", "first_day": "date", "last_day": "date", "cells": "bigint",
+        "rows_inserted": "bigint", "rows_updated": "bigint", "rows_deleted": "bigint", "error": "text",
+    },
+}  # fmt: skip

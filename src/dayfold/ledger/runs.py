@@ -1,0 +1,81 @@
+"""Runs: one row for every execution of a job. Ledger floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dayfold.days import Days
+from dayfold.engines.base import Changed, Session
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.sql import column
+
+RUNNING, DONE, PARTIAL, FAILED, INTERRUPTED = "running", "done", "partial", "failed", "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the ledger has it. Moments are ISO text in UTC, ``seconds`` is null while it runs."""
+
+    id: int
+    job: str
+    rollup: str
+    status: str
+    started_at: str
+    seconds: float | None
+    cells: int
+    rows_inserted: int
+    rows_updated: int
+    rows_deleted: int
+    error: str | None
+
+
+def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None) -> int:
+    """A new run's number. Runs of the rollup that never ended are noted as interrupted: its lease is ours."""
+    session.execute(
+        ledger.sql("update dayfold__runs set status = 'interrupted' where rollup = :rollup and status = 'running'", rollup=rollup)
+    )
+    sequence = f'"{ledger.store.schema}"."dayfold__run_ids"'
+    run_id = int(session.rows(ledger.sql("select nextval(:sequence)", sequence=sequence))[0][0])
+    session.execute(
+        ledger.sql(
+            "insert into dayfold__runs (id, job, rollup, version, status, holder, started_at, first_day, last_day, cells, rows_inserted, "
+            "rows_updated, rows_deleted) values (:id, :job, :rollup, :version, 'running', :holder, :now::timestamptz, :first::date, :last::date, 0, 0, 0, 0)",
+            id=run_id, job=job, rollup=rollup, version=version, holder=holder, now=ledger.clock.now(),
+            first=span.first if span else None, last=span.last if span else None,
+        )  # fmt: skip
+    )
+    return run_id
+
+
+def progress(ledger: Ledger, session: Session, run_id: int, cells: int, changed: Changed) -> None:
+    """Add what one chunk did."""
+    session.execute(
+        ledger.sql(
+            "update dayfold__runs set cells = cells + :cells, rows_inserted = rows_inserted + :inserted, rows_updated = rows_updated + :updated, "
+            "rows_deleted = rows_deleted + :deleted where id = :id",
+            cells=cells, inserted=changed.inserted, updated=changed.updated, deleted=changed.deleted, id=run_id,
+        )  # fmt: skip
+    )
+
+
+def finish(ledger: Ledger, session: Session, run_id: int, status: str, error: str | None) -> None:
+    """The run ended."""
+    session.execute(
+        ledger.sql(
+            "update dayfold__runs set status = :status, error = :error, finished_at = :now::timestamptz where id = :id",
+            status=status, error=error, now=ledger.clock.now(), id=run_id,
+        )  # fmt: skip
+    )
+
+
+def latest(ledger: Ledger, session: Session, limit: int) -> list[RunRecord]:
+    """The newest runs first."""
+    dialect = ledger.store.dialect
+    query = ledger.sql(
+        "select id, job, rollup, status, _started, _seconds, cells, rows_inserted, rows_updated, rows_deleted, error "
+        "from dayfold__runs order by id desc limit :limit",
+        limit=limit,
+        _started=dialect.piece("iso_moment", _x=column("started_at")),
+        _seconds=dialect.sql("cast(extract(epoch from _x - _y) as double precision)", _x=column("finished_at"), _y=column("started_at")),
+    )
+    return [RunRecord(*row) for row in session.rows(query)]

@@ -1,0 +1,62 @@
+"""Names: how they are made, compared and suggested. Ground floor.
+
+Invariant: a name that passes `is_plain` can be a column, a table and a keyword argument everywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+RESERVED = frozenset({"day", "bucket", "created_at", "updated_at", "run_id", "exact", "missing"})
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name may be that of a table, key or metric: letters, digits and ``_``, at most 63.
+
+    >>> is_plain("orders"), is_plain("2nd"), is_plain("a b")
+    (True, False, False)
+    """
+    return bool(_PLAIN.match(name))
+
+
+def snake_case(name: str) -> str:
+    """The table name of a class.
+
+    >>> snake_case("SalesDaily"), snake_case("APIKeyUsage")
+    ('sales_daily', 'api_key_usage')
+    """
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return spaced.lower()
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, or None where none is alike.
+
+    >>> nearest("aproved_at", ["id", "approved_at"])
+    'approved_at'
+    """
+    names = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return names[found[0]] if found else None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: ``"; the nearest is 'x'"``, or nothing.
+
+    >>> suggestion("ordres", ["orders"])
+    "; the nearest is 'orders'"
+    """
+    found = nearest(name, known)
+    return f"; the nearest is '{found}'" if found else ""
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names as a person lists them.
+
+    >>> listing(["a", "b"])
+    'a, b'
+    """
+    return ", ".join(names) or "none"

@@ -1,0 +1,342 @@
+"""Definitions brought together with the columns of their sources. Plan floor, pure.
+
+A bound rollup knows its tables, its scans (one for each source and moment) and the SQL of every part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from dayfold.days import STORED_GRAINS
+from dayfold.define.expr import ExpressionError, parse
+from dayfold.define.metric import Avg, Count, Distinct, Gauge, Measured, Min, Sum
+from dayfold.define.rollup import RollupDef
+from dayfold.define.source import Table
+from dayfold.define.types import HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
+from dayfold.errors import Problem
+from dayfold.names import listing
+from dayfold.plan.dialect import Dialect
+from dayfold.plan.expressions import Compiler, Typed
+from dayfold.plan.moments import BoundMoment, bind_moment
+from dayfold.plan.shape import SETS_SUFFIX, Column, Shape
+from dayfold.plan.sql import both, column, sql, table
+
+_KEY_KINDS = (Kind.TEXT, Kind.INT, Kind.UUID, Kind.BOOL, Kind.DATE)
+_DISTINCT_KINDS = _KEY_KINDS
+_ORDERED_KINDS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSource:
+    """A source as its database shows it: its columns in order, and that database's dialect."""
+
+    columns: Mapping[str, Type]
+    dialect: Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stored column of a metric and the aggregate that computes it in a scan."""
+
+    column: Column
+    aggregate: exp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctPart:
+    """A set of values: its text, the facts that count, and the columns for its size and its hashes."""
+
+    count: Column
+    hashes: Column
+    text: exp.Expr
+    where: exp.Expr | None
+
+
+@dataclass(slots=True)
+class Scan:
+    """All metrics of one source at one moment: computed together, in one pass over its facts."""
+
+    source: Table
+    dialect: Dialect
+    relation: exp.Expr
+    keys: list[tuple[Column, exp.Expr]]
+    moment: BoundMoment
+    parts: list[Part] = field(default_factory=list)
+    sets: list[DistinctPart] = field(default_factory=list)
+    filters: list[exp.Expr | None] = field(default_factory=list)
+    guards: list[exp.Expr] = field(default_factory=list)
+    presence: list[exp.Expr] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """The source's name in messages and the ledger."""
+        return self.source.label
+
+    @property
+    def common_filter(self) -> exp.Expr | None:
+        """What a fact must meet to count for any metric; None where every fact counts for one."""
+        if any(one is None for one in self.filters):
+            return None
+        return exp.or_(*dict.fromkeys(one for one in self.filters if one is not None))
+
+    @property
+    def value_columns(self) -> list[Column]:
+        """The stored columns that this scan fills, set sizes last."""
+        return [part.column for part in self.parts] + [one.count for one in self.sets]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRollup:
+    """A rollup with its tables and scans."""
+
+    definition: RollupDef
+    shape: Shape
+    sets_shape: Shape | None
+    scans: tuple[Scan, ...]
+
+    @property
+    def name(self) -> str:
+        """The rollup's name."""
+        return self.definition.name
+
+
+Describe = Callable[[Table], DescribedSource]
+
+
+def bind(rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str) -> tuple[BoundRollup | None, list[Problem]]:
+    """A rollup bound to its sources, or what keeps it from being bound."""
+    return _Binder(rollup, described, schema).bind()
+
+
+class _Binder:
+    def __init__(self, rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str) -> None:
+        self.rollup = rollup
+        self.described = described
+        self.schema = schema
+        self.problems: list[Problem] = []
+        self.compilers: dict[Table, Compiler] = {}
+        self.key_types: dict[str, tuple[Type, str]] = {}
+        self.scans: dict[tuple[Table, object], Scan] = {}
+
+    def bind(self) -> tuple[BoundRollup | None, list[Problem]]:
+        for source in self.rollup.sources:
+            if source in self.described:
+                self.compilers[source] = self._compiler(source)
+        for name, metric in self.rollup.measured.items():
+            if metric.source not in self.compilers or metric.problems or metric.moment is None:
+                continue
+            try:
+                scan = self._scan(metric)
+                self._add(scan, name, metric)
+            except ExpressionError as error:
+                self._problem(str(error), error.hint, name, metric)
+        if self.problems:
+            return None, list(dict.fromkeys(self.problems))
+        return self._bound(), []
+
+    def _problem(self, message: str, hint: str, name: str, metric: Measured) -> None:
+        code = "unknown-column" if "has no column" in message else "bad-expression"
+        self.problems.append(Problem(code, str(metric.place), f"{self.rollup.name}.{name}", message, hint))
+
+    def _compiler(self, source: Table) -> Compiler:
+        described = self.described[source]
+        scope = {name: Typed(column(name), type_) for name, type_ in described.columns.items()}
+        compiler = Compiler(scope, described.dialect, source.label)
+        mapped: dict[str, Typed] = {}
+        for name, text in source.columns.items():
+            try:
+                mapped[name] = scope[text] if text in scope else compiler.compile(parse(text))
+            except ExpressionError as error:
+                self.problems.append(Problem("unknown-column", str(source.place), f"{source!r} columns['{name}']", str(error), error.hint))
+        scope |= mapped
+        return compiler
+
+    def _scan(self, metric: Measured) -> Scan:
+        assert metric.moment is not None
+        compiler = self.compilers[metric.source]
+        place = (metric.source, metric.moment)
+        if place not in self.scans:
+            moment = bind_moment(metric.moment, compiler)
+            if moment.is_date and self.rollup.grain != "day":
+                raise ExpressionError(
+                    f"'{metric.moment.column}' is a date, which has no time of day; the grain {self.rollup.grain} needs one.",
+                    'Use a timestamp, or grain = "day".',
+                )
+            keys = [(self._key_column(name, compiler, metric), self._key_tree(name, compiler)) for name in self.rollup.key]
+            self.scans[place] = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
+        return self.scans[place]
+
+    def _key_tree(self, name: str, compiler: Compiler) -> exp.Expr:
+        typed = compiler.compile(column(name))
+        return compiler.dialect.cast(typed.tree, typed.type) if typed.type.kind is Kind.INT else typed.tree
+
+    def _key_column(self, name: str, compiler: Compiler, metric: Measured) -> Column:
+        try:
+            type_ = compiler.compile(column(name)).type
+        except ExpressionError as error:
+            raise ExpressionError(
+                f"the key column '{name}': {error}",
+                (error.hint + "\n" if error.hint else "")
+                + f'If the table calls it otherwise: Table("{metric.source.label}", columns={{"{name}": "its_name"}}).',
+            ) from None
+        if type_.kind not in _KEY_KINDS:
+            raise ExpressionError(f"the key column '{name}' is {type_}; a key is {listing(_KEY_KINDS)}.", "Cast it in columns={…}.")
+        known, where = self.key_types.setdefault(name, (type_, metric.source.label))
+        if known.kind != type_.kind:
+            raise ExpressionError(
+                f"the key column '{name}' is {known} in {where} and {type_} in {metric.source.label}.", "Cast one of them in columns={…}."
+            )
+        return Column(name, type_)
+
+    def _add(self, scan: Scan, name: str, metric: Measured) -> None:
+        """The parts of one metric, added to its scan."""
+        compiler = self.compilers[metric.source]
+        where = compiler.condition(metric.where) if metric.where is not None else None
+        value = compiler.compile(metric.expr) if metric.expr is not None else None
+        builder = _PARTS[type(metric)]
+        builder(self, scan, name, metric, value, where)
+        scan.filters.append(where)
+
+    def _count(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        aggregate = _filtered(sql("count(*)"), where)
+        scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), aggregate))
+        scan.presence.append(sql("_x > 0", _x=column(name)))
+
+    def _sum(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        exact = self._exact(scan, metric, value, where)
+        scan.parts.append(Part(Column(name, _sum_type(exact.type), zero=True, source=scan.label), self._summed(scan, exact, where)))
+        scan.presence.append(sql("not _x is null", _x=column(name)))
+
+    def _avg(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        exact = self._exact(scan, metric, value, where)
+        total, count = f"{name}__sum", f"{name}__count"
+        scan.parts.append(Part(Column(total, _sum_type(exact.type), zero=True, source=scan.label), self._summed(scan, exact, where)))
+        scan.parts.append(Part(Column(count, INT, zero=True, source=scan.label), _filtered(sql("count(_x)", _x=exact.tree), where)))
+        scan.presence.append(sql("_x > 0", _x=column(count)))
+
+    def _summed(self, scan: Scan, value: Typed, where: exp.Expr | None) -> exp.Expr:
+        return scan.dialect.cast(_filtered(sql("sum(_x)", _x=value.tree), where), _sum_type(value.type))
+
+    def _exact(self, scan: Scan, metric: Measured, value: Typed | None, where: exp.Expr | None) -> Typed:
+        """A number that adds up the same in any order; floats and scaleless decimals rounded to ``scale``."""
+        assert value is not None
+        if value.type.kind is Kind.NULL or not value.type.is_number:
+            raise ExpressionError(f"{type(metric).__name__} needs a number; the expression is {value.type}.")
+        inexact = value.type.kind is Kind.FLOAT or (value.type.kind is Kind.DECIMAL and value.type.scale is None)
+        if inexact and metric.scale is None:
+            raise ExpressionError(
+                f"the expression is {'a float' if value.type.kind is Kind.FLOAT else 'a decimal without a scale'}, "
+                "whose sum would not be the same from run to run.",
+                f'Say how many digits count after the point: {type(metric).__name__}(…, scale=6), or cast it with ::numeric(18,2).',
+            )
+        guarded = self._guarded(scan, value, where)
+        if metric.scale is None:
+            return guarded
+        compiler = self.compilers[metric.source]
+        assert metric.expr is not None
+        return compiler.cast_to(guarded, decimal(MAX_DIGITS, metric.scale), metric.expr)
+
+    def _guarded(self, scan: Scan, value: Typed, where: exp.Expr | None) -> Typed:
+        """A number that is null where it is NaN or infinite, the scan counting those."""
+        can_be_nan = value.type.kind is Kind.FLOAT or (value.type.kind is Kind.DECIMAL and scan.dialect.name == "postgres")
+        if not can_be_nan:
+            return value
+        finite = scan.dialect.piece("finite", _x=value.tree)
+        scan.guards.append(both([sql("not (_f)", _f=finite), *([where] if where is not None else [])]))
+        return Typed(sql("case when _f then _x end", _f=finite, _x=value.tree), value.type)
+
+    def _extreme(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        assert value is not None
+        if value.type.kind not in _ORDERED_KINDS or (value.type.kind is Kind.DECIMAL and value.type.scale is None):
+            raise ExpressionError(
+                f"{type(metric).__name__} needs one of {listing(_ORDERED_KINDS)}, a decimal with its scale; the expression is {value.type}.",
+                "Cast it, such as amount::numeric(18,2).",
+            )
+        guarded = self._guarded(scan, value, where)
+        tree = scan.dialect.piece("bytewise", _x=guarded.tree) if value.type.kind is Kind.TEXT else guarded.tree
+        aggregate = _filtered(sql(f"{metric.kind}(_x)", _x=tree), where)
+        if value.type.kind is Kind.INT:
+            aggregate = scan.dialect.cast(aggregate, INT)
+        scan.parts.append(Part(Column(name, value.type, source=scan.label), aggregate))
+        scan.presence.append(sql("not _x is null", _x=column(name)))
+
+    def _distinct(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        assert value is not None
+        if value.type.kind not in _DISTINCT_KINDS:
+            raise ExpressionError(
+                f"Distinct values are {listing(_DISTINCT_KINDS)}; the expression is {value.type}.",
+                "Cast it to one of these, so that one value has one text.",
+            )
+        text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
+        count, hashes = Column(name, INT, zero=True, source=scan.label), Column(name, HASHES, source=scan.label)
+        scan.sets.append(DistinctPart(count, hashes, text, where))
+        scan.presence.append(sql("_x > 0", _x=column(name)))
+
+    def _gauge(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        assert isinstance(metric, Gauge)
+        assert value is not None
+        if metric.scale is None and metric.over_keys not in ("sum", "avg"):
+            if not value.type.is_number or (value.type.kind is Kind.DECIMAL and value.type.scale is None):
+                raise ExpressionError(f"Gauge needs a number, a decimal with its scale; the expression is {value.type}.", "Say scale=… or cast it.")
+            exact = self._guarded(scan, value, where)
+        else:
+            exact = self._exact(scan, metric, value, where)
+        tree = exact.tree if where is None else sql("case when _w then _x end", _w=where, _x=exact.tree)
+        aggregate = scan.dialect.piece("last_value", _x=tree, _at=scan.moment.instant)
+        type_ = exact.type
+        scan.parts.append(Part(Column(name, type_, source=scan.label), scan.dialect.cast(aggregate, type_)))
+        scan.presence.append(sql("not _x is null", _x=column(name)))
+
+    def _bound(self) -> BoundRollup:
+        rollup = self.rollup
+        scans = tuple(self.scans.values())
+        key = tuple(Column(name, self.key_types[name][0]) for name in rollup.key)
+        by_name = {one.name: one for scan in scans for one in scan.value_columns}
+        order = [stored for name, metric in rollup.measured.items() for stored in stored_columns(name, metric)]
+        values = tuple(by_name[name] for name in order)
+        shape = Shape(rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index)
+        sets = tuple(one.hashes for scan in scans for one in scan.sets)
+        name = rollup.table + SETS_SUFFIX
+        sets_shape = Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
+        return BoundRollup(rollup, shape, sets_shape, scans)
+
+
+def stored_columns(name: str, metric: Measured) -> list[str]:
+    """The columns of the rollup's table that a metric is kept in."""
+    return [f"{name}__sum", f"{name}__count"] if isinstance(metric, Avg) else [name]
+
+
+def relation(source: Table) -> exp.Expr:
+    """A source as something to select from, before its database is known."""
+    if source.sql is not None:
+        return exp.Subquery(this=exp.Var(this=f"{source.sql.strip().rstrip(';')}\n"), alias=exp.TableAlias(this=exp.to_identifier("s", quoted=True)))
+    assert source.name is not None
+    parts = source.name.split(".")
+    return table(parts[-1], *reversed(parts[:-1]))
+
+
+def grain_minutes(rollup: RollupDef) -> int:
+    """The length of a stored bucket."""
+    return STORED_GRAINS[rollup.grain]
+
+
+def _sum_type(type_: Type) -> Type:
+    return INT if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
+
+
+def _filtered(aggregate: exp.Expr, where: exp.Expr | None) -> exp.Expr:
+    return aggregate if where is None else exp.Filter(this=aggregate, expression=exp.Where(this=where.copy()))
+
+
+_PARTS: dict[type[Measured], Callable[..., None]] = {
+    Count: _Binder._count,
+    Sum: _Binder._sum,
+    Avg: _Binder._avg,
+    Distinct: _Binder._distinct,
+    Gauge: _Binder._gauge,
+    Min: _Binder._extreme,
+}
+_PARTS |= {kind: _Binder._extreme for kind in Min.__subclasses__() if kind is not Distinct}

@@ -1,0 +1,145 @@
+"""Moments: which UTC day a fact counts on, and how to select a range of days. Plan floor, pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from dayfold.days import ONE_DAY, Days
+from dayfold.define.expr import ExpressionError
+from dayfold.define.source import Moment
+from dayfold.define.types import DATE, TIMESTAMP, TIMESTAMPTZ, Kind
+from dayfold.plan.dialect import GRAMMARS, ISO_WITH_ZONE, Dialect
+from dayfold.plan.expressions import Compiler
+from dayfold.plan.sql import Values, both, column, sql
+
+_EPOCH = dt.date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundMoment:
+    """A moment column in its engine's SQL.
+
+    ``instant`` orders facts within a day; ``day`` is the UTC day. ``raw`` is the bare column, by which a range
+    is selected so that an index on it is of use; None where a computed day is all there is.
+    """
+
+    raw: exp.Expr | None
+    raw_kind: str
+    instant: exp.Expr
+    day: exp.Expr
+    dialect: Dialect
+
+    @property
+    def is_date(self) -> bool:
+        """Whether it names a day and no time."""
+        return self.raw_kind == "date"
+
+    def within(self, days: Days, values: Values) -> exp.Expr:
+        """True for facts of these days, both ends included."""
+        first, after = days.first, _next(days.last)
+        if self.raw is None:
+            return self._day_between(days, values)
+        if self.raw_kind in ("s", "ms"):
+            factor = 86_400 * (1000 if self.raw_kind == "ms" else 1)
+            low, high = ((day - _EPOCH).days * factor for day in (first, after))
+            return self._between(values.bind(low, "bigint"), values.bind(high, "bigint"))
+        if self.raw_kind == "local":
+            # No zone is further than a day from UTC; the exact day is checked beside the indexable bounds.
+            wide = self._between(values.bind(_clamped(first, -2), "timestamp"), values.bind(_clamped(after, 2), "timestamp"))
+            return both([wide, self._day_between(days, values)])
+        if self.raw_kind == "timestamptz":
+            # Bound as text: a client library's own handling of zones stays out of it.
+            return self._between(*(values.bind(f"{day} 00:00:00+00", "timestamptz") for day in (first, after)))
+        return self._between(*(values.bind(day, self.raw_kind) for day in (first, after)))
+
+    def _between(self, low: exp.Expr, high: exp.Expr) -> exp.Expr:
+        return sql("_m >= _low and _m < _high", _m=self.raw, _low=low, _high=high)  # type: ignore[arg-type]
+
+    def _day_between(self, days: Days, values: Values) -> exp.Expr:
+        low, high = values.bind(days.first, "date"), values.bind(days.last, "date")
+        return sql("_d >= _low and _d <= _high", _d=self.day, _low=low, _high=high)
+
+    def first_day(self) -> exp.Expr:
+        """The aggregate for the day of the first moment, infinities apart."""
+        if self.raw is not None and self.raw_kind in ("timestamptz", "timestamp", "date"):
+            return sql("min(_m)", _m=self.raw)
+        return sql("min(_d)", _d=self.day)
+
+    def bucket(self, minutes: int) -> exp.Expr:
+        """The start of the stored bucket that holds a fact; a day for the grain of a day."""
+        if minutes == 1440:
+            return self.day
+        return self.dialect.piece("floor_hour" if minutes == 60 else "floor_to", _x=self.instant)
+
+
+def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
+    """A moment over a source's columns.
+
+    Raises:
+        ExpressionError: when the column is missing or cannot be a moment as it is written.
+    """
+    typed = compiler.compile(column(moment.column))
+    dialect, raw, kind = compiler.dialect, typed.tree, typed.type.kind
+    zone = exp.Literal.string(moment.tz or "UTC")
+    if typed.type.is_number:
+        return _epoch(moment, raw, dialect)
+    if moment.unit in ("s", "ms") or (moment.unit == "iso" and kind is not Kind.TEXT):
+        raise ExpressionError(f"the moment '{moment.column}' is {typed.type}; unit={moment.unit!r} does not apply to it.")
+    if moment.tz and kind in (Kind.TIMESTAMPTZ, Kind.DATE):
+        raise ExpressionError(
+            f"the moment '{moment.column}' is {typed.type}; tz={moment.tz!r} does not apply to it.",
+            "A timestamptz already names an instant, and a date is taken as the UTC day it says.",
+        )
+    match kind:
+        case Kind.TIMESTAMPTZ:
+            return BoundMoment(raw, "timestamptz", raw, dialect.piece("utc_date", _x=raw), dialect)
+        case Kind.DATE:
+            return BoundMoment(raw, "date", dialect.cast(raw, DATE), raw, dialect)
+        case Kind.TIMESTAMP if moment.tz in (None, "UTC"):
+            return BoundMoment(raw, "timestamp", dialect.piece("as_utc", _x=raw), dialect.cast(raw, DATE), dialect)
+        case Kind.TIMESTAMP:
+            instant = dialect.piece("in_zone", _x=raw, _zone=zone)
+            return BoundMoment(raw, "local", instant, dialect.piece("utc_date", _x=instant), dialect)
+        case Kind.TEXT:
+            instant = _from_text(raw, zone, dialect)
+            return BoundMoment(None, "text", instant, dialect.piece("utc_date", _x=instant), dialect)
+    raise ExpressionError(
+        f"the moment '{moment.column}' is {typed.type}.",
+        "A moment is a timestamptz, timestamp, date, ISO text, or a number with Moment(…, unit='s' or 'ms').",
+    )
+
+
+def _epoch(moment: Moment, raw: exp.Expr, dialect: Dialect) -> BoundMoment:
+    if moment.unit not in ("s", "ms"):
+        raise ExpressionError(
+            f"the moment '{moment.column}' is a number.",
+            f'Say what it counts: Moment("{moment.column}", unit="s") or unit="ms", since 1970-01-01 UTC.',
+        )
+    instant = dialect.piece("from_seconds" if moment.unit == "s" else "from_millis", _x=raw)
+    return BoundMoment(raw, moment.unit, instant, dialect.piece("utc_date", _x=instant), dialect)
+
+
+def _from_text(raw: exp.Expr, zone: exp.Expr, dialect: Dialect) -> exp.Expr:
+    """ISO text: with an offset it names an instant, without one a local time of the moment's zone."""
+    anchored = [grammar if dialect.name == "duckdb" else f"^({grammar})$" for grammar in (ISO_WITH_ZONE, GRAMMARS[Kind.TIMESTAMP])]
+    zoned, local = (dialect.piece("matches", _x=raw, _pattern=exp.Literal.string(grammar)) for grammar in anchored)
+    return dialect.sql(
+        "CASE WHEN _z THEN _zoned WHEN _l THEN _local WHEN NOT _x IS NULL THEN _bad END",
+        _z=zoned, _l=local, _x=raw, _zoned=dialect.cast(raw, TIMESTAMPTZ),
+        _local=dialect.piece("in_zone", _x=dialect.cast(raw, TIMESTAMP), _zone=zone),
+        _bad=dialect.cast(dialect.piece("fail", _x=raw), TIMESTAMPTZ),
+    )  # fmt: skip
+
+
+def _next(day: dt.date) -> dt.date:
+    return day if day == dt.date.max else day + ONE_DAY
+
+
+def _clamped(day: dt.date, days: int) -> dt.date:
+    try:
+        return day + dt.timedelta(days=days)
+    except OverflowError:
+        return dt.date.min if days < 0 else dt.date.max

@@ -1,0 +1,168 @@
+"""The one way rows of the store change: a change set against what is stored, then only that is written.
+
+Plan floor, pure. The change set names what is inserted, updated and deleted; it is also what counts, dry runs
+and brakes are read from.
+
+Invariant: after its statements ran, the rows of the scope equal the new rows, and no other row was touched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from dayfold.days import Days
+from dayfold.plan.dialect import Dialect
+from dayfold.plan.shape import Column, Shape
+from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql, table
+
+CHANGES = "dayfold_changes__"
+INSERTED, UPDATED, DELETED = "I", "U", "D"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """New rows for a scope of one table.
+
+    Attributes:
+        shape: The table.
+        staged: The new rows: the key columns, ``slot__``, and a column for each of ``names``.
+        names: What each value column is called in the staged rows.
+        scope: The days whose rows are replaced.
+        frozen: The columns of sources that failed: left as they are.
+        present: A condition on the staged rows, where not all of them are rows of this table.
+    """
+
+    shape: Shape
+    staged: exp.Expr
+    names: Sequence[str]
+    scope: Sequence[Days]
+    dialect: Dialect
+    frozen: frozenset[str] = frozenset()
+    present: exp.Expr | None = None
+
+    @property
+    def active(self) -> list[tuple[Column, str]]:
+        """The value columns that this publication decides, each with its name in the staged rows."""
+        pairs = zip(self.shape.values, self.names, strict=True)
+        return [(one, name) for one, name in pairs if one.name not in self.frozen]
+
+    def in_scope(self, values: Values, of: str | None = None) -> exp.Expr:
+        """True for stored rows of the scope."""
+        day = column(self.shape.day_column, of)
+        return either(
+            sql("_d >= _low and _d <= _high", _d=day, _low=values.bind(days.first, "date"), _high=values.bind(days.last, "date"))
+            for days in self.scope
+        )
+
+    def any_stored(self) -> Statement:
+        """One row where the scope holds rows already."""
+        values = Values()
+        select = exp.select(alias(exp.Literal.number(1), "one")).from_(self.shape.table).where(self.in_scope(values)).limit(1)
+        return Statement(select, values)
+
+    def changes(self) -> Statement:
+        """The change set: what differs, how, and where its stored row is."""
+        values = Values()
+        old, new = "t", "n"
+        stored = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier(old)), alias(self._row_place(old), "place__"))
+        stored = stored.from_(exp.alias_(self.shape.table, old, table=True)).where(self.in_scope(values, old))
+        slots = ((one.name, one.name if one in self.shape.key else "slot__") for one in self.shape.identity)
+        on = both(self._equal(column(mine, old), column(theirs, new)) for mine, theirs in slots)
+        gone, fresh = sql("_s is null", _s=column("slot__", new)), sql("_s is null", _s=column(self.shape.slot, old))
+        kept = self._kept(old)
+        op = sql(
+            "case when _fresh then 'I' when _gone and not (_kept) then 'D' else 'U' end", _fresh=fresh, _gone=gone, _kept=kept
+        )
+        identity = [
+            alias(sql("case when _gone then _o else _n end", _gone=gone, _o=column(one.name, old), _n=column(one.name if one in self.shape.key else "slot__", new)), one.name)
+            for one in self.shape.identity
+        ]
+        filled = [(one, one.filled(column(name, new))) for one, name in self.active]
+        differs = either(
+            sql("_o is distinct from _n", _o=column(one.name, old), _n=value) for one, value in filled
+        )
+        select = exp.select(alias(op, "op__"), alias(column("place__", old), "place__"), *identity, *(alias(v, one.name) for one, v in filled))
+        select = select.from_(exp.Subquery(this=stored, alias=exp.TableAlias(this=exp.to_identifier(old))))
+        select = select.join(self._new_rows(new), on=on, join_type="full")
+        select = select.where(either([fresh, both([gone, exp.Not(this=exp.Paren(this=kept))]), differs]))
+        return Statement(select, values)
+
+    def _row_place(self, of: str) -> exp.Expr:
+        return column("rowid" if self.dialect.name == "duckdb" else "ctid", of)
+
+    def _new_rows(self, name: str) -> exp.Expr:
+        rows = exp.select("*").from_(self.staged.copy())
+        if self.present is not None:
+            rows = rows.where(self.present.copy())
+        return exp.Subquery(this=rows, alias=exp.TableAlias(this=exp.to_identifier(name)))
+
+    def _kept(self, of: str) -> exp.Expr:
+        """True for a stored row that facts of a failed source still stand in."""
+        return either(sql("not _c is null", _c=column(name, of)) for name in sorted(self.frozen))
+
+    def _equal(self, one: exp.Expr, other: exp.Expr) -> exp.Expr:
+        return self.dialect.piece("equal", _x=one, _y=other)
+
+    def insert(self, now: dt.datetime, run_id: int, from_changes: bool) -> Statement:
+        """New rows: those of the change set, or all staged ones where nothing was stored."""
+        values = Values()
+        shape = self.shape
+        if from_changes:
+            slot: exp.Expr = column(shape.slot)
+            items = [column(one.name) for one in shape.key] + [slot]
+            active = {one.name: column(one.name) for one, _ in self.active}
+            source = exp.select().from_(table(CHANGES)).where(sql("op__ = 'I'"))
+        else:
+            slot = column("slot__")
+            items = [column(one.name) for one in shape.key] + [slot]
+            active = {one.name: one.filled(column(name)) for one, name in self.active}
+            source = exp.select().from_(self.staged.copy())
+            if self.present is not None:
+                source = source.where(self.present.copy())
+        if shape.slot != shape.day_column:
+            items.append(self.dialect.piece("utc_date", _x=slot))
+        items += [active.get(one.name, self.dialect.cast(exp.Null(), one.type)) for one in shape.values]
+        if shape.stamped:
+            stamp = values.bind(now, "timestamptz")
+            items += [stamp, stamp.copy(), values.bind(run_id, "bigint")]
+        target = exp.Schema(this=shape.table, expressions=[exp.to_identifier(one.name, quoted=True) for one in shape.columns])
+        return Statement(exp.Insert(this=target, expression=source.select(*items)), values)
+
+    def update(self, now: dt.datetime, run_id: int) -> Statement:
+        """Changed rows, their stamps moved."""
+        values = Values()
+        assignments = [
+            exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one, _ in self.active
+        ]
+        if self.shape.stamped:
+            assignments.append(exp.EQ(this=column("updated_at"), expression=values.bind(now, "timestamptz")))
+            assignments.append(exp.EQ(this=column("run_id"), expression=values.bind(run_id, "bigint")))
+        tree = exp.Update(
+            this=exp.alias_(self.shape.table, "t", table=True),
+            expressions=assignments,
+            from_=exp.From(this=exp.alias_(table(CHANGES), "c", table=True)),
+            where=exp.Where(this=self._at_place(UPDATED)),
+        )
+        return Statement(tree, values)
+
+    def delete(self) -> Statement:
+        """Vanished rows."""
+        tree = exp.Delete(
+            this=exp.alias_(self.shape.table, "t", table=True),
+            using=[exp.alias_(table(CHANGES), "c", table=True)],
+            where=exp.Where(this=self._at_place(DELETED)),
+        )
+        return Statement(tree)
+
+    def _at_place(self, op: str) -> exp.Expr:
+        return sql("_a = _b and _op = _o", _a=self._row_place("t"), _b=column("place__", "c"), _op=column("op__", "c"), _o=exp.Literal.string(op))
+
+
+def change_counts() -> Statement:
+    """How many rows of the change set are inserted, updated and deleted."""
+    return Statement(sql("select op__, count(*) as rows from _t group by op__", _t=table(CHANGES)))
+

@@ -1,0 +1,148 @@
+"""The tables a rollup is kept in, column by column. Plan floor, pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from dayfold.define.types import DATE, INT, TIMESTAMPTZ, Kind, Type
+from dayfold.plan.dialect import Dialect
+from dayfold.plan.sql import column, identifier, sql, table
+
+SETS_SUFFIX = "__sets"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, whether its absent value is zero (or null), and the source that fills it."""
+
+    name: str
+    type: Type
+    zero: bool = False
+    source: str = ""
+
+    def filled(self, tree: exp.Expr) -> exp.Expr:
+        """A value of this column with its absence made zero where that is what absence means."""
+        return sql("coalesce(_x, 0)", _x=tree) if self.zero else tree
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One table of the store: identified by key and slot, with values and, perhaps, housekeeping columns.
+
+    ``slot`` is the day column, or ``bucket`` where the grain is finer than a day.
+    """
+
+    name: str
+    schema: str
+    key: tuple[Column, ...]
+    day_column: str
+    slot: str
+    values: tuple[Column, ...]
+    stamped: bool = True
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def table(self) -> exp.Table:
+        """The table's reference."""
+        return table(self.name, self.schema)
+
+    @property
+    def identity(self) -> tuple[Column, ...]:
+        """The columns that say which row it is, in the order of the unique index."""
+        slot_type = DATE if self.slot == self.day_column else TIMESTAMPTZ
+        return (*self.key, Column(self.slot, slot_type))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns in the table's order."""
+        day = () if self.slot == self.day_column else (Column(self.day_column, DATE),)
+        stamps = (Column("created_at", TIMESTAMPTZ), Column("updated_at", TIMESTAMPTZ), Column("run_id", INT))
+        return (*self.identity, *day, *self.values, *(stamps if self.stamped else ()))
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The columns that are never null."""
+        stamps = {"created_at", "updated_at", "run_id"} if self.stamped else set()
+        return frozenset({self.slot, self.day_column} | stamps)
+
+    def named(self, name: str) -> Shape:
+        """The same columns under another table name."""
+        return Shape(name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes)
+
+    def create(self, dialect: Dialect) -> list[str]:
+        """The statements that make the table and its indexes."""
+        columns = ", ".join(self.declared(dialect, one) for one in self.columns)
+        return [f"CREATE TABLE {rendered(self.table)} ({columns})", *self.create_indexes(dialect)]
+
+    def declared(self, dialect: Dialect, one: Column) -> str:
+        """One column's part of the table's statement."""
+        required = " NOT NULL" if one.name in self.required else ""
+        return f"{quoted(one.name)} {dialect.type_name(one.type)}{required}"
+
+    @property
+    def plain_indexes(self) -> dict[str, tuple[str, ...]]:
+        """The indexes beside the unique one: name to columns."""
+        entries = dict.fromkeys([(self.day_column,), *self.indexes]) if self.stamped else {}
+        identity = tuple(one.name for one in self.identity)
+        return {index_name(self.name, "_".join(names)): names for names in entries if names != identity}
+
+    @property
+    def unique_index(self) -> str:
+        """The name of the index that makes key and slot unique."""
+        return index_name(self.name, "key")
+
+    def create_indexes(self, dialect: Dialect) -> list[str]:
+        """The statements for the unique index, in which NULLs are equal, and for the others."""
+        if dialect.name == "postgres":
+            columns, ending = [quoted(one.name) for one in self.identity], " NULLS NOT DISTINCT"
+        else:
+            columns, ending = [part for one in self.identity for part in self._null_safe(dialect, one)], ""
+        target = rendered(self.table)
+        unique = f"CREATE UNIQUE INDEX {quoted(self.unique_index)} ON {target} ({', '.join(columns)}){ending}"
+        others = [
+            f"CREATE INDEX {quoted(name)} ON {target} ({', '.join(map(quoted, names))})" for name, names in self.plain_indexes.items()
+        ]
+        return [unique, *others]
+
+    def _null_safe(self, dialect: Dialect, one: Column) -> list[str]:
+        """DuckDB admits NULL twice under a unique index, so nullable keys enter it as two expressions."""
+        if one.name in self.required:
+            return [quoted(one.name)]
+        absent = dialect.cast(exp.Literal.string(_ABSENT[one.type.kind]), one.type)
+        return [f"({quoted(one.name)} IS NULL)", f"COALESCE({quoted(one.name)}, {absent.sql('duckdb')})"]
+
+
+_ABSENT = {
+    Kind.TEXT: "",
+    Kind.INT: "0",
+    Kind.BOOL: "false",
+    Kind.DATE: "1970-01-01",
+    Kind.UUID: "00000000-0000-0000-0000-000000000000",
+}
+
+
+def quoted(name: str) -> str:
+    """An identifier as text, quoted."""
+    return identifier(name).sql()
+
+
+def rendered(tree: exp.Table) -> str:
+    """A table reference as text, quoted."""
+    return tree.sql(identify=True)
+
+
+def index_name(table_name: str, suffix: str) -> str:
+    """An index's name, at most 63 characters, unlike that of any other index of the schema."""
+    whole = f"{table_name}_{suffix}_idx"
+    if len(whole) <= 63:
+        return whole
+    return f"{whole[:50]}_{abs(_checksum(whole)):x}_idx"[:63]
+
+
+def _checksum(text: str) -> int:
+    total = 0
+    for letter in text:
+        total = (total * 31 + ord(letter)) % (2**31)
+    return total

@@ -1,0 +1,130 @@
+"""The one way SQL is built: templates parsed by SQLGlot, parts put in as trees, values bound as parameters.
+
+Plan floor, pure.
+
+Invariant: no value ever becomes text here except literals that a definition's author wrote, and those are
+printed by SQLGlot. Every identifier is printed quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+
+Part = exp.Expr | Sequence[exp.Expr]
+
+
+@dataclass(slots=True)
+class Values:
+    """Values on their way into one statement, each under a name of its own."""
+
+    by_name: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, value: Any, cast: str | None = None) -> exp.Expr:
+        """A tree that stands for a value; ``cast`` names its type where an engine cannot infer it."""
+        name = f"v{len(self.by_name)}"
+        self.by_name[name] = value
+        placeholder = exp.Placeholder(this=name)
+        return exp.cast(placeholder, cast, dialect="postgres") if cast else placeholder
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement and its values, ready for `render`."""
+
+    tree: exp.Expr
+    values: Values = field(default_factory=Values)
+
+    def render(self, dialect: str) -> tuple[str, list[Any]]:
+        """Text with ``$1``, ``$2`` … and the values in that order."""
+        order: dict[str, int] = {}
+
+        def number(node: exp.Expr) -> exp.Expr:
+            if isinstance(node, exp.Placeholder):
+                place = order.setdefault(node.name, len(order) + 1)
+                return exp.Parameter(this=exp.Literal.number(place))
+            return node
+
+        text = self.tree.copy().transform(number).sql(dialect=dialect, identify=True)
+        return text, [self.values.by_name[name] for name in order]
+
+
+@lru_cache(maxsize=512)
+def _template(text: str, dialect: str) -> exp.Expr:
+    return sqlglot.parse_one(text, read=dialect)
+
+
+def sql(text: str, dialect: str = "postgres", **parts: Part) -> exp.Expr:
+    """A template's tree with its ``_names`` replaced by trees; a list fills a place in a list.
+
+    >>> sql("coalesce(_x, 0)", _x=column("n")).sql("postgres", identify=True)
+    'COALESCE("n", 0)'
+    """
+    root = exp.Paren(this=_template(text, dialect).copy())
+    for node in list(root.find_all(exp.Column, exp.Table)):
+        name = node.name
+        if name not in parts or (isinstance(node, exp.Column) and node.table):
+            continue
+        part = parts[name]
+        if isinstance(part, exp.Expr):
+            fresh = part.copy()
+            if isinstance(node, exp.Table) and node.args.get("alias"):
+                fresh = exp.alias_(fresh, node.alias, table=True)
+            node.replace(fresh)
+        else:
+            node.replace([one.copy() for one in part])  # type: ignore[arg-type]  # SQLGlot splices lists
+    tree: exp.Expr = root.this
+    tree.pop()
+    return tree
+
+
+def statement(text: str, dialect: str = "postgres", values: Values | None = None, **parts: Any) -> Statement:
+    """A template with trees for its ``_names`` and bound values for its ``:names``.
+
+    >>> statement("select :a::date", a="2026-01-01").render("duckdb")
+    ('SELECT CAST($1 AS DATE)', ['2026-01-01'])
+    """
+    bound = values if values is not None else Values()
+    trees = {name: part for name, part in parts.items() if name.startswith("_")}
+    tree = sql(text, dialect, **trees)
+    bound.by_name.update({name: part for name, part in parts.items() if not name.startswith("_")})
+    return Statement(tree, bound)
+
+
+def identifier(name: str) -> exp.Identifier:
+    """A quoted identifier."""
+    return exp.to_identifier(name, quoted=True)
+
+
+def column(name: str, table: str | None = None) -> exp.Column:
+    """A quoted column reference."""
+    return exp.Column(this=identifier(name), table=identifier(table) if table else None)
+
+
+def table(name: str, schema: str | None = None, catalog: str | None = None) -> exp.Table:
+    """A quoted table reference."""
+    return exp.Table(
+        this=identifier(name),
+        db=identifier(schema) if schema else None,
+        catalog=identifier(catalog) if catalog else None,
+    )
+
+
+def alias(tree: exp.Expr, name: str) -> exp.Expr:
+    """A named select item."""
+    return exp.Alias(this=tree, alias=identifier(name))
+
+
+def both(conditions: Iterable[exp.Expr]) -> exp.Expr:
+    """All of the conditions; true where there are none."""
+    return exp.and_(*conditions, copy=True) if (conditions := list(conditions)) else exp.true()
+
+
+def either(conditions: Iterable[exp.Expr]) -> exp.Expr:
+    """Any of the conditions; false where there are none."""
+    return exp.or_(*conditions, copy=True) if (conditions := list(conditions)) else exp.false()

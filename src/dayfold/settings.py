@@ -1,0 +1,148 @@
+"""``dayfold.toml`` and the environment. Between the definitions and the engines; opens nothing.
+
+Order: what a caller passes, then ``DAYFOLD_…`` variables, then the file. Any text may read a variable as
+``${NAME}`` or ``${NAME:-default}``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dayfold.errors import ConfigError
+from dayfold.names import listing, suggestion
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class StoreSettings(BaseModel):
+    """``[store]``: where rollups and the ledger live."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: SecretStr = Field(default=SecretStr("duckdb:///dayfold.duckdb"), description="duckdb:///FILE or postgresql://USER@HOST/DATABASE.")
+    # Spelled db_schema inside: pydantic models have a method called schema.
+    db_schema: str | None = Field(default=None, alias="schema", description="The schema that tables are made in. Default: the connection's own.")
+
+
+class DatabaseSettings(BaseModel):
+    """``[databases.NAME]``: where source tables live."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: SecretStr = Field(description="duckdb:///FILE or postgresql://USER@HOST/DATABASE; it is only read.")
+
+
+class FoldSettings(BaseModel):
+    """``[fold]``: how much is done at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    chunk_rows: int = Field(default=10_000_000, gt=0, description="Facts that one transaction of a backfill covers, in whole days.")
+    wait_s: float = Field(default=60, ge=0, description="Seconds to wait for another run of the same rollup.")
+
+
+class Settings(BaseSettings):
+    """All settings of one application."""
+
+    model_config = SettingsConfigDict(env_prefix="DAYFOLD_", env_nested_delimiter="__", extra="forbid", env_ignore_empty=True)
+
+    store: StoreSettings = StoreSettings()
+    databases: dict[str, DatabaseSettings] = Field(default_factory=dict)
+    fold: FoldSettings = FoldSettings()
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, env_settings: Any, **_: Any) -> Any:
+        """Variables win over the file, which is passed in."""
+        return env_settings, init_settings
+
+
+def load(config: str | Path | Mapping[str, Any] | None, base: Path | None = None) -> Settings:
+    """The settings of a file (or of the words in a mapping) and the environment.
+
+    Relative DuckDB files are taken from ``base``, the folder of the definitions.
+
+    Raises:
+        ConfigError: naming the setting, what was expected and, for an unknown one, the nearest known.
+
+    >>> load({"store": {"url": "duckdb:///x.duckdb"}}).store.url.get_secret_value()
+    'duckdb:///x.duckdb'
+    """
+    words: Mapping[str, Any]
+    origin = "the configuration"
+    if isinstance(config, Mapping):
+        words = config
+    else:
+        path = Path(config) if config is not None else (base or Path()) / "dayfold.toml"
+        origin = str(path)
+        if config is None and not path.is_file():
+            words = {}
+        else:
+            words = _read(path)
+    try:
+        settings = Settings(**_expanded(dict(words), origin, ()))
+    except ValidationError as error:
+        raise _explained(error, origin) from None
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"There is no configuration file {path}.", hint="Run `dayfold init` for a commented one.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _expanded(value: Any, origin: str, place: tuple[str, ...]) -> Any:
+    """Values with their ``${NAME}`` filled in."""
+    if isinstance(value, dict):
+        return {name: _expanded(part, origin, (*place, name)) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_expanded(part, origin, place) for part in value]
+    if not isinstance(value, str):
+        return value
+
+    def fill(found: re.Match[str]) -> str:
+        name, default = found.groups()
+        if name in os.environ:
+            return os.environ[name]
+        if default is not None:
+            return default
+        raise ConfigError(
+            f"{origin}: {'.'.join(place)} reads the variable {name}, which is not set.",
+            hint=f"Set it, or give a default: ${{{name}:-value}}",
+        )
+
+    return _REFERENCE.sub(fill, value)
+
+
+def _explained(error: ValidationError, origin: str) -> ConfigError:
+    """The first mistake in words; values are left out, they may be secrets."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    names = [str(part) for part in first["loc"]]
+    place = ".".join(names)
+    if first["type"] == "extra_forbidden":
+        known = _known(names[:-1])
+        return ConfigError(f"{origin}: there is no setting '{place}'{suggestion(names[-1], known)}.", hint=f"Settings: {listing(known)}")
+    return ConfigError(f"{origin}: {place}: {first['msg']}.")
+
+
+def _known(section: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for name in section:
+        if name == "databases":
+            return ["url"]
+        found = model.model_fields.get(name)
+        if found is None or not isinstance(found.annotation, type) or not issubclass(found.annotation, BaseModel):
+            return []
+        model = found.annotation
+    return [field.alias or name for name, field in model.model_fields.items()]
