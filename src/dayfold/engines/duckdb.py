@@ -77,7 +77,9 @@ class DuckStore:
         if self.path != ":memory:" and not folder.is_dir():
             raise ConnectionFailed(f"The folder of the DuckDB file {self.path} does not exist.", hint=f"Make it: mkdir -p {folder}")
         with _connecting(self.path):
-            self._connection = duckdb.connect(self.path, read_only=self.read_only, config={"autoinstall_known_extensions": "false"})
+            self._connection = duckdb.connect(self.path, read_only=self.read_only)
+        # Set here and not at connect, so that the user's own code may open the file in this process too.
+        self._connection.execute("SET GLOBAL autoinstall_known_extensions = false")
         self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
         # Row order is not promised to anyone, and keeping it costs memory in large folds.
         self._connection.execute("SET GLOBAL preserve_insertion_order = false")

@@ -248,10 +248,19 @@ def with_literals(one: Statement) -> str:
     def fill(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Placeholder):
             return node
-        value = one.values.by_name[node.name]
-        return exp.convert(value) if isinstance(value, int | bool | None) else exp.Literal.string(str(value))
+        return _literal(one.values.by_name[node.name])
 
     return one.tree.copy().transform(fill).sql(dialect="postgres", identify=True)
+
+
+def _literal(value: Any) -> exp.Expr:
+    """A value as a literal of its own type, or as text that the cast around it reads."""
+    if isinstance(value, list):
+        parts = ["NULL" if part is None else str(part) for part in value]
+        return exp.Literal.string("{" + ",".join(parts) + "}")
+    if value is None or isinstance(value, bool | int):
+        return exp.convert(value)
+    return exp.Literal.string(str(value))
 
 
 def _logical_type(oid: int, precision: int | None, scale: int | None) -> Type:

@@ -1,0 +1,1 @@
+"""Measurements beside hand-written SQL, SQLMesh and dbt: figures, never assertions."""

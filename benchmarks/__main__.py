@@ -1,0 +1,53 @@
+"""`python -m benchmarks [--quick] [--soak] [--only NAME]`: measure, print a table, keep it in RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+
+from benchmarks import machine, measures, results, subjects
+from benchmarks.results import Line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows; RESULTS.md is left alone")
+    parser.add_argument("--soak", action="store_true", help="memory with 100 M events as well")
+    parser.add_argument("--rounds", type=int, default=5, help="times that everything is run (default: 5)")
+    scale = 10 if (known := parser.parse_known_args()[0]).quick else 1
+    millions = [10, 30, 100] if known.soak else [10, 30]
+    ten, one = 10 * measures.MILLION // scale, measures.MILLION // scale
+    works: dict[str, Callable[[], Iterator[Line]]] = {
+        "duckdb": lambda: measures.backfill_duckdb(ten, known.rounds),
+        "postgres": lambda: measures.backfill_postgres(one, known.rounds),
+        "unchanged": lambda: measures.nothing_changed(ten, known.rounds),
+        "memory": lambda: measures.memory([m * measures.MILLION // scale for m in millions]),
+    }
+    parser.add_argument("--only", choices=works, help="one piece of work; RESULTS.md is left alone")
+    chosen = parser.parse_args().only
+
+    subjects.WORK.mkdir(exist_ok=True)
+    facts = [
+        *machine.description(),
+        "SQLMesh's environment: "
+        + machine.versions_of(subjects.rival_python("sqlmesh"), ["sqlmesh", "duckdb"]),
+        "dbt's environment: "
+        + machine.versions_of(subjects.rival_python("dbt"), ["dbt-core", "dbt-duckdb", "duckdb"]),
+    ]
+    print("\n".join(facts), flush=True)
+    lines = []
+    for name, work in works.items():
+        if chosen in (None, name):
+            for line in work():
+                lines.append(line)
+                print(
+                    f"{line.work}: {line.contestant}: best {line.best}, median {line.median} {line.compared}",
+                    flush=True,
+                )
+    print("\n" + results.markdown(lines))
+    if chosen is None and not known.quick:
+        results.write(lines, facts)
+
+
+if __name__ == "__main__":
+    main()

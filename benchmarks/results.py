@@ -1,0 +1,72 @@
+"""The table: lines of figures, printed and kept in RESULTS.md."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+HOW = """\
+## How
+
+- The events: 500 accounts, 90 days, in order of time; four metrics (count, filtered count, exact sum, max),
+  and a Distinct of visitors in the second variant. Every contestant starts from a fresh copy.
+- Hand-written SQL (`sql/`) writes the same columns and sets with the same constraints; it is timed from BEGIN
+  to the end of COMMIT in a process that is already running. The ratio compares it with the seconds that
+  `dayfold fold --json` reports for the fold. The two take turns.
+- SQLMesh (`sqlmesh/`) and dbt (`dbt/`) run as whole processes with compiled bytecode, as Dayfold does, on the
+  same columns with the expressions of the hand-written SQL, the set being a list in the row. They keep no
+  unique key, no index and no table of sets, which is in their favour.
+- Memory is the high-water mark of resident memory of the whole process, the engine's page cache included.
+"""
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One contestant at one piece of work."""
+
+    work: str
+    contestant: str
+    best: str
+    median: str
+    compared: str
+
+
+def seconds(work: str, contestant: str, times: list[float], compared: str = "") -> Line:
+    """A line of times."""
+    return Line(work, contestant, f"{min(times):.3f} s", f"{statistics.median(times):.3f} s", compared)
+
+
+def missing(work: str, contestant: str, reason: str) -> Line:
+    """A line for what could not be measured; the reason is cut to one line."""
+    return Line(
+        work, contestant, "–", "–", "not measured: " + " ".join(reason.split())[:300].replace("|", "/")
+    )
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """Our time as a multiple of theirs: of the best runs and of the medians."""
+    best, middle = min(ours) / min(theirs), statistics.median(ours) / statistics.median(theirs)
+    return f"{best:.2f} × (medians {middle:.2f} ×)"
+
+
+def markdown(lines: list[Line]) -> str:
+    """The lines as a Markdown table; a piece of work is named once."""
+    rows = ["| work | contestant | best | median | compared |", "| --- | --- | ---: | ---: | --- |"]
+    before = ""
+    for line in lines:
+        work = line.work if line.work != before else ""
+        rows.append(f"| {work} | {line.contestant} | {line.best} | {line.median} | {line.compared} |")
+        before = line.work
+    return "\n".join(rows)
+
+
+def write(lines: list[Line], machine: list[str]) -> None:
+    """Replace RESULTS.md."""
+    facts = "\n".join(f"- {fact}" for fact in machine)
+    title = (
+        "# Measurements\n\nWritten by `make bench`; `python -m benchmarks --help` tells how to run a part."
+    )
+    RESULTS.write_text("\n\n".join([title, facts, markdown(lines), HOW]), encoding="utf-8")

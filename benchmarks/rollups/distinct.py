@@ -1,0 +1,17 @@
+"""The benchmark's rollup with a Distinct."""
+
+from dayfold import Count, Distinct, Max, Rollup, Sum, Table
+
+event = Table("event")
+
+
+class EventDaily(Rollup):
+    """What one account did on one day."""
+
+    key = "account"
+
+    events = Count(event, at="occurred_at")
+    purchases = Count(event, at="occurred_at", where="kind = 'purchase'")
+    revenue = Sum(event, "amount", at="occurred_at")
+    biggest = Max(event, "amount", at="occurred_at")
+    visitors = Distinct(event, "visitor", at="occurred_at")

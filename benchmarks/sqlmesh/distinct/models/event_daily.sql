@@ -1,0 +1,37 @@
+MODEL (
+  name bench.event_daily,
+  kind INCREMENTAL_BY_TIME_RANGE (time_column day),
+  start '2025-01-01',
+  end '2025-03-31',
+  cron '@daily',
+  grain (account, day)
+);
+
+SELECT
+    account,
+    day,
+    events,
+    purchases,
+    revenue,
+    biggest,
+    coalesce(len(hashes), 0) AS visitors,
+    hashes[:16384] AS visitor_hashes,
+    now() AS created_at,
+    now() AS updated_at,
+    1::bigint AS run_id
+FROM (
+    SELECT
+        account,
+        make_timestamp(epoch_us(occurred_at))::date AS day,
+        count(*) AS events,
+        count(*) FILTER (WHERE kind = 'purchase') AS purchases,
+        sum(amount) AS revenue,
+        max(amount) AS biggest,
+        list_sort(list_distinct(
+            list(('0x' || substr(md5('0123456789abcdef0123456789abcdef' || visitor), 1, 15))::bigint)
+            FILTER (WHERE visitor IS NOT NULL)
+        )) AS hashes
+    FROM main.event
+    WHERE occurred_at >= @start_ts AND occurred_at <= @end_ts
+    GROUP BY account, day
+) AS folded

@@ -1,0 +1,1 @@
+"""Query floor: everything that reads rollups. Never imports its sibling, `dayfold.fold`."""

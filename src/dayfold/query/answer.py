@@ -1,0 +1,78 @@
+"""An answer and the forms it is given in. Query floor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from dayfold.days import Days
+from dayfold.query.cover import Gap
+from dayfold.query.request import Request
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass
+class Answer:
+    """The rows of a question, and what has to be said with them.
+
+    Attributes:
+        table: The rows as Arrow: ``day`` (first day of the bucket), the keys, the metrics.
+        exact: For each metric, whether every number is exact.
+        error: For each metric that is not, its greatest relative standard error.
+        missing: Days that are null, with the reason; ``stale``: days that show an older fold's numbers.
+        partial: Buckets that the range, or allowed missing days, cut short.
+        compare: The answer for the range it is compared with, its rows in the order of these buckets.
+    """
+
+    request: Request
+    table: pa.Table
+    exact: dict[str, bool]
+    error: dict[str, float]
+    missing: list[Gap]
+    stale: list[Gap]
+    partial: list[dt.date]
+    revision: int
+    compare: Answer | None = field(default=None)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries."""
+        return list(self.table.to_pylist())
+
+    @property
+    def days(self) -> Days:
+        """The asked range."""
+        return self.request.days
+
+    def as_object(self) -> dict[str, Any]:
+        """The answer for JSON: ``rows``, and beside them what has to be said."""
+        found: dict[str, Any] = {
+            "rollup": self.request.rollup.name,
+            "from": self.days.first,
+            "to": self.days.last,
+            "grain": self.request.grain,
+            "tz": self.request.tz or "UTC",
+            "revision": self.revision,
+            "rows": self.rows,
+            "exact": self.exact,
+            "missing": gaps(self.missing),
+        }
+        if self.error:
+            found["error"] = self.error
+        if self.stale:
+            found["stale"] = gaps(self.stale)
+        if self.partial:
+            found["partial"] = self.partial
+        if self.compare is not None:
+            found["compare"] = {"kind": self.request.compare, **self.compare.as_object()}
+        return found
+
+
+def gaps(found: Sequence[Gap]) -> list[dict[str, Any]]:
+    """Gaps for JSON."""
+    return [{"from": gap.days.first, "to": gap.days.last, "reason": gap.reason, "metrics": list(gap.metrics)} for gap in found]

@@ -1,0 +1,124 @@
+"""What of a question is covered: which buckets can be answered, and the reasons for those that cannot. Query floor."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dayfold.days import ONE_DAY, Bucket, Days, buckets
+from dayfold.ledger.coverage import FAILED, DayCover
+from dayfold.query.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Days of some metrics that are null, or stale, and why."""
+
+    days: Days
+    reason: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spine:
+    """The buckets of an answer, and for each source whether a bucket is covered and which day is its last covered."""
+
+    buckets: list[Bucket]
+    covered: dict[str, list[bool]]
+    last_day: dict[str, list[dt.date | None]]
+    partial: list[dt.date]
+
+
+class Cover:
+    """The coverage of one question."""
+
+    def __init__(self, request: Request, known: Iterable[DayCover], history: Mapping[str, dt.date]) -> None:
+        self.request = request
+        self.history = history
+        self.by_source: dict[str, dict[dt.date, DayCover]] = {}
+        for one in known:
+            self.by_source.setdefault(one.source, {})[one.day] = one
+
+    def has(self, source: str, day: dt.date) -> bool:
+        """Whether a day's number is known, be it an older one."""
+        one = self.by_source.get(source, {}).get(day)
+        return one is not None and one.ever_folded
+
+    def spine(self) -> Spine:
+        """The buckets of the question with their coverage."""
+        request = self.request
+        found = buckets(request.days, request.grain)
+        sources = sorted({source for name in request.metrics for source in request.sources_of(name)})
+        covered: dict[str, list[bool]] = {source: [] for source in sources}
+        last_day: dict[str, list[dt.date | None]] = {source: [] for source in sources}
+        partial = [bucket.days.first for bucket in found if bucket.partial]
+        for bucket in found:
+            for source in sources:
+                days = [day for day in bucket.days if all(self.has(source, utc) for utc in self._utc(day))]
+                whole = len(days) == len(bucket.days)
+                covered[source].append(whole or (request.allow_missing and bool(days)))
+                last_day[source].append(days[-1] if days else None)
+                if days and not whole and request.allow_missing and bucket.days.first not in partial:
+                    partial.append(bucket.days.first)
+        return Spine(found, covered, last_day, sorted(partial))
+
+    def _utc(self, day: dt.date) -> tuple[dt.date, ...]:
+        """The UTC days that an asked day touches."""
+        if self.request.tz is None:
+            return (day,)
+        zone = zoneinfo.ZoneInfo(self.request.tz)
+        start = dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
+        end = dt.datetime.combine(day + ONE_DAY, dt.time(), zone).astimezone(dt.UTC) - dt.timedelta(microseconds=1)
+        return (start.date(),) if start.date() == end.date() else (start.date(), end.date())
+
+    def missing(self) -> list[Gap]:
+        """Days without a number, with the reason."""
+        return self._gaps(lambda source, day: None if self.has(source, day) else self._reason(source, day))
+
+    def stale(self) -> list[Gap]:
+        """Days whose last fold failed and which show the number of an earlier one."""
+        return self._gaps(self._stale_reason)
+
+    def _stale_reason(self, source: str, day: dt.date) -> str | None:
+        one = self.by_source.get(source, {}).get(day)
+        return f"failed: {one.reason}" if one is not None and one.ever_folded and one.state == FAILED else None
+
+    def _reason(self, source: str, day: dt.date) -> str:
+        one = self.by_source.get(source, {}).get(day)
+        if one is not None:
+            return f"failed: {one.reason}"
+        if day > self.request.today:
+            return "in the future"
+        start = self.history.get(source)
+        if start is not None and day < start:
+            return f"before the history, which starts on {start}"
+        return "never folded"
+
+    def _gaps(self, reason_of: object) -> list[Gap]:
+        """Runs of days with one reason, each with the metrics that it concerns."""
+        assert callable(reason_of)
+        sources = sorted({source for name in self.request.metrics for source in self.request.sources_of(name)})
+        metrics = {source: tuple(name for name in self.request.metrics if source in self.request.sources_of(name)) for source in sources}
+        found: list[Gap] = []
+        for source in sources:
+            run: list[dt.date] = []
+            why: str | None = None
+            for day in (*self.request.utc_days, None):
+                reason = reason_of(source, day) if day is not None else None
+                if run and reason != why:
+                    found.append(Gap(Days(run[0], run[-1]), str(why), metrics[source]))
+                    run = []
+                why = reason
+                if reason is not None and day is not None:
+                    run.append(day)
+        return _joined(found)
+
+
+def _joined(gaps: list[Gap]) -> list[Gap]:
+    """Gaps of several sources with the same days and reason, as one."""
+    merged: dict[tuple[Days, str], dict[str, None]] = {}
+    for gap in gaps:
+        merged.setdefault((gap.days, gap.reason), {}).update(dict.fromkeys(gap.metrics))
+    return [Gap(days, reason, tuple(names)) for (days, reason), names in sorted(merged.items())]

@@ -1,0 +1,205 @@
+"""A question about one rollup, checked before anything is read. Query floor.
+
+Invariant: a `Request` names only what the rollup has, and a range that begins before it ends.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zoneinfo
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dayfold.days import GRAINS, STORED_GRAINS, Days, parse_day
+from dayfold.define.metric import Distinct, Gauge
+from dayfold.define.rollup import RollupDef, siblings
+from dayfold.errors import QueryRefused, UnknownName, UsageError
+from dayfold.names import listing, suggestion
+
+COMPARISONS = ("previous", "year")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Rows of one key column: any of ``values`` (None is NULL), or none of them where ``exclude``."""
+
+    key: str
+    values: tuple[str | None, ...]
+    exclude: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question.
+
+    Attributes:
+        metrics: What is answered; ``needed`` also holds what formulas are made of.
+        days: In UTC, or in ``tz`` where that is set.
+    """
+
+    rollup: RollupDef
+    metrics: tuple[str, ...]
+    days: Days
+    by: tuple[str, ...]
+    filters: tuple[Filter, ...]
+    grain: str
+    tz: str | None
+    compare: str | None
+    sort: str | None
+    limit: int | None
+    allow_missing: bool
+    today: dt.date
+    needed: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def parse(
+        cls,
+        rollup: RollupDef,
+        metrics: Sequence[str] | None,
+        *,
+        from_: dt.date | str,
+        to: dt.date | str,
+        by: Sequence[str] = (),
+        where: Sequence[str] = (),
+        grain: str = "day",
+        tz: str | None = None,
+        compare: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        allow_missing: bool = False,
+        today: dt.date,
+    ) -> Request:
+        """A request from words.
+
+        Raises:
+            UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
+        """
+        first, last = (day if isinstance(day, dt.date) else parse_day(day, today) for day in (from_, to))
+        wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
+        keys = tuple(_key(rollup, name, "--by") for name in dict.fromkeys(by))
+        request = cls(
+            rollup, wanted, Days(first, last), keys, _filters(rollup, where), _one_of("grain", grain, GRAINS), tz,
+            _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit, allow_missing, today, _needed(rollup, wanted),
+        )  # fmt: skip
+        request._check()
+        return request
+
+    def _check(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit is a number of rows from 1 on, got {self.limit}.")
+        if self.sort is not None:
+            known = ("day", *self.by, *self.metrics)
+            if self.sort.removeprefix("-") not in known:
+                name = self.sort.removeprefix("-")
+                raise UnknownName(f"The answer has no '{name}' to sort by{suggestion(name, known)}.", hint=f"Sort by: {listing(known)}")
+        if self.tz is not None:
+            self._check_zone(self.tz)
+        pinned = {one.key for one in self.filters if not one.exclude and len(one.values) == 1}
+        apart = [key for key in self.rollup.key if key not in self.by and key not in pinned]
+        for name in self.needed:
+            metric = self.rollup.metrics[name]
+            if isinstance(metric, Gauge) and metric.over_keys == "refuse" and apart:
+                raise QueryRefused(
+                    f"{self.rollup.name}.{name} is a gauge that is not combined over keys (over_keys='refuse'), and the question leaves {listing(apart)} open.",
+                    hint=f"Ask for it --by {' --by '.join(self.rollup.key)}, or for one value of each with --where.",
+                )
+
+    def _check_zone(self, tz: str) -> None:
+        try:
+            zone = zoneinfo.ZoneInfo(tz)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            known = zoneinfo.available_timezones()
+            raise UnknownName(f"There is no time zone '{tz}'{suggestion(tz, known)}.", hint="Zones are named as in Europe/London.") from None
+        minutes = STORED_GRAINS[self.rollup.grain]
+        for day in (*self.days, self.days.last + dt.timedelta(days=1)):
+            start = dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
+            if (start.hour * 60 + start.minute) % minutes or start.second:
+                raise QueryRefused(
+                    f"A day in {tz} starts at {start:%H:%M} UTC, inside a stored bucket: {self.rollup.name} keeps buckets of a grain of {self.rollup.grain}.",
+                    hint='Ask in UTC, or give the rollup a finer grain: grain = "15min" holds the days of every present zone.',
+                )
+
+    @property
+    def utc_days(self) -> Days:
+        """The UTC days that the asked days touch."""
+        if self.tz is None:
+            return self.days
+        zone = zoneinfo.ZoneInfo(self.tz)
+        start = dt.datetime.combine(self.days.first, dt.time(), zone).astimezone(dt.UTC)
+        end = dt.datetime.combine(self.days.last + dt.timedelta(days=1), dt.time(), zone).astimezone(dt.UTC)
+        return Days(start.date(), (end - dt.timedelta(microseconds=1)).date())
+
+    @property
+    def distincts(self) -> list[str]:
+        """The metrics that are sets."""
+        return [name for name in self.needed if isinstance(self.rollup.metrics[name], Distinct)]
+
+    @property
+    def gauges(self) -> dict[str, Gauge]:
+        """The metrics that are levels."""
+        return {name: metric for name in self.needed if isinstance(metric := self.rollup.metrics[name], Gauge)}
+
+    def sources_of(self, name: str) -> list[str]:
+        """The sources that a metric's numbers come from."""
+        metric = self.rollup.metrics[name]
+        measured = self.rollup.measured
+        if name in measured:
+            return [measured[name].source.label]
+        parts = siblings(metric)  # type: ignore[arg-type]  # what is not measured is computed
+        return sorted({source for part in parts for source in self.sources_of(part)})
+
+
+def _metric(rollup: RollupDef, name: str) -> str:
+    if name in rollup.metrics:
+        return name
+    called = re.fullmatch(r"\s*(\w+)\s*\(\s*(\w+)\s*\)\s*", name)
+    if called and isinstance(rollup.metrics.get(called[2]), Distinct):
+        raise QueryRefused(
+            f"'{name}': Distinct values are never added up, because one value may stand in several rows.",
+            hint=f"Ask for {called[2]} itself: over a longer range (--grain total) or fewer keys it is the size of the united sets.",
+        )
+    raise UnknownName(f"{rollup.name} has no metric '{name}'{suggestion(name, rollup.metrics)}.", hint=f"Metrics: {listing(rollup.metrics)}")
+
+
+def _key(rollup: RollupDef, name: str, option: str) -> str:
+    if name in rollup.key:
+        return name
+    raise UnknownName(
+        f"{rollup.name} has no key column '{name}' for {option}{suggestion(name, rollup.key)}.", hint=f"Key columns: {listing(rollup.key)}"
+    )
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise UsageError(f"{what} is one of {listing(known)}, got '{value}'{suggestion(value, known)}.")
+    return value
+
+
+def _filters(rollup: RollupDef, where: Sequence[str]) -> tuple[Filter, ...]:
+    """The words of ``--where``: the same key is any of its values, different keys are all of them."""
+    found: dict[tuple[str, bool], list[str | None]] = {}
+    for word in where:
+        parts = re.fullmatch(r"([^=!]*)(!?=)(.*)", word, re.DOTALL)
+        if parts is None:
+            raise UsageError(f"'{word}' is not a filter.", hint="Write key=value, key!=value, or key= for NULL.")
+        key, sign, value = parts.groups()
+        found.setdefault((_key(rollup, key, "--where"), sign == "!="), []).append(value or None)
+    return tuple(Filter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
+
+
+def _needed(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics asked for and those they are computed from, parts first."""
+    order: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        metric = rollup.metrics[name]
+        if name not in rollup.measured:
+            for part in siblings(metric):  # type: ignore[arg-type]  # what is not measured is computed
+                if part in rollup.metrics:
+                    add(part)
+        order[name] = None
+
+    for name in metrics:
+        add(name)
+    return tuple(order)

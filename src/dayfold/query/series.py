@@ -1,0 +1,335 @@
+"""The SQL of an answer: one statement over stored rows, each metric added up by its own algebra. Query floor, pure.
+
+Steps: stored rows of the range → parts per bucket and group → one row for every bucket and group → values, zero
+where covered days have no row and null where days are missing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from dayfold.define.metric import Avg, Count, Distinct, Gauge, Max, Measured, Min, Sum
+from dayfold.define.types import BOOL, DATE, FLOAT, MAX_DIGITS, Kind, Type, decimal
+from dayfold.errors import UsageError
+from dayfold.plan.dialect import HASH_SPACE, SET_LIMIT, Dialect
+from dayfold.plan.expressions import Compiler, Typed
+from dayfold.plan.shape import SETS_SUFFIX, Column
+from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql, table
+from dayfold.query.cover import Spine
+from dayfold.query.request import Filter, Request
+
+LABEL = "bucket__"
+_WHOLE = decimal(MAX_DIGITS, 0)
+
+
+class Series:
+    """Builds the statement of one request over tables whose column types are known."""
+
+    def __init__(self, request: Request, types: Mapping[str, Type], schema: str, dialect: Dialect, spine: Spine) -> None:
+        self.request = request
+        self.types = types
+        self.schema = schema
+        self.dialect = dialect
+        self.spine = spine
+        self.values = Values()
+        self.sources = list(spine.covered)
+        self.parts: list[exp.Expr] = []
+        self.joins: list[tuple[str, exp.Expr]] = []
+        self.results: dict[str, Typed] = {}
+        self.columns: list[Column] = []
+
+    def statement(self) -> Statement:
+        """The whole statement; `columns` then names what it returns."""
+        request = self.request
+        ctes: list[tuple[str, exp.Expr]] = [("spine__", self._spine()), ("rows__", self._rows(table(request.rollup.table, self.schema)))]
+        for name in request.needed:
+            self._prepare(name, ctes)
+        groups = [LABEL, *request.by]
+        parts = exp.select(*(column(name) for name in groups), *self.parts).from_(table("rows__")).group_by(*self._positions(len(groups)))
+        ctes.append(("parts__", parts))
+        if request.by:
+            ctes.append(("groups__", exp.select(*(column(name) for name in request.by)).from_(table("rows__")).distinct()))
+        tree = self._assembled()
+        for name, cte in ctes:
+            tree = tree.with_(exp.to_identifier(name), as_=cte, copy=False)
+        return Statement(tree, self.values)
+
+    def groups(self) -> Statement:
+        """How many groups the answer has for each bucket."""
+        keys = exp.select(*(column(name) for name in self.request.by)).distinct()
+        rows = self._rows(table(self.request.rollup.table, self.schema)).subquery("rows__")
+        return Statement(sql("select count(*) from _g as g", _g=keys.from_(rows).subquery()), self.values)
+
+    def _positions(self, count: int) -> list[exp.Expr]:
+        return [exp.Literal.number(n + 1) for n in range(count)]
+
+    def _spine(self) -> exp.Expr:
+        """The buckets as rows: first day, and for each source its coverage and last covered day."""
+        items = [alias(self._list([bucket.days.first for bucket in self.spine.buckets], "date"), LABEL)]
+        for n, source in enumerate(self.sources):
+            items.append(alias(self._list(self.spine.covered[source], "boolean"), f"ok_{n}__"))
+            items.append(alias(self._list(self.spine.last_day[source], "date"), f"last_{n}__"))
+        return exp.select(*items)
+
+    def _list(self, values: list[dt.date] | list[bool] | list[dt.date | None], type_: str) -> exp.Expr:
+        return self.dialect.piece("exploded", _x=self.values.bind(values, f"{type_}[]"))
+
+    def _rows(self, source: exp.Table) -> exp.Expr:
+        """Stored rows of the asked days and keys, each with its bucket."""
+        return exp.select("*", alias(self._label(), LABEL)).from_(source).where(both([self._in_range(self._day()), *self._filters()]))
+
+    def _day(self) -> exp.Expr:
+        """The asked day of a stored row: its own, or that of the asked zone."""
+        rollup = self.request.rollup
+        if self.request.tz is None:
+            return column(rollup.day_column)
+        local = self.dialect.piece("in_zone", _x=column("bucket"), _zone=exp.Literal.string(self.request.tz))
+        return self.dialect.cast(local, DATE)
+
+    def _in_range(self, day: exp.Expr) -> exp.Expr:
+        days, stored = self.request.days, column(self.request.rollup.day_column)
+        tests = [sql("_d >= _a and _d <= _b", _d=day, _a=self.values.bind(days.first, "date"), _b=self.values.bind(days.last, "date"))]
+        if self.request.tz is not None:
+            utc = self.request.utc_days
+            low, high = self.values.bind(utc.first, "date"), self.values.bind(utc.last, "date")
+            tests.append(sql("_d >= _a and _d <= _b", _d=stored, _a=low, _b=high))
+        return both(tests)
+
+    def _label(self) -> exp.Expr:
+        first = self.values.bind(self.request.days.first, "date")
+        match self.request.grain:
+            case "day":
+                return self._day()
+            case "total":
+                return first
+        start = self.dialect.sql(f"cast(date_trunc('{self.request.grain}', _d) as date)", _d=self._day())
+        return sql("greatest(_s, _f)", _s=start, _f=first)
+
+    def _filters(self) -> list[exp.Expr]:
+        return [self._filter(one) for one in self.request.filters]
+
+    def _filter(self, one: Filter) -> exp.Expr:
+        key, type_ = column(one.key), self.types[one.key]
+        tests = [
+            sql("_k is null", _k=key) if value is None else sql("_k = _v", _k=key, _v=self.values.bind(_typed(one.key, value, type_), _cast_name(type_)))
+            for value in one.values
+        ]
+        any_of = either(tests)
+        return sql("coalesce(not (_t), true)", _t=any_of) if one.exclude else any_of
+
+    def _prepare(self, name: str, ctes: list[tuple[str, exp.Expr]]) -> None:
+        """Add the parts of a metric and how its value comes from them."""
+        metric = self.request.rollup.metrics[name]
+        match metric:
+            case Distinct():
+                self._distinct(name, metric, ctes)
+            case Gauge():
+                self._gauge(name, metric, ctes)
+            case Avg():
+                total, count = self._added(f"{name}__sum"), self._added(f"{name}__count")
+                mean = self.dialect.piece("divide", _x=total, _y=count)
+                self._result(name, self._covered(metric, mean), FLOAT)
+            case Count() | Sum():
+                type_ = self.types[name]
+                whole = _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
+                self._result(name, self._covered(metric, sql("coalesce(_x, 0)", _x=self._added(name))), whole)
+            case Min() | Max():
+                kind = "max" if isinstance(metric, Max) else "min"
+                tree = self._bytes(column(name), self.types[name])
+                self.parts.append(alias(sql(f"{kind}(_x)", _x=tree), name))
+                self._result(name, self._covered(metric, column(name, "p")), self.types[name])
+            case _:
+                self._computed(name)
+
+    def _result(self, name: str, tree: exp.Expr, type_: Type) -> None:
+        self.results[name] = Typed(self.dialect.cast(tree, type_), type_)
+
+    def _bytes(self, tree: exp.Expr, type_: Type) -> exp.Expr:
+        return self.dialect.piece("bytewise", _x=tree) if type_.kind is Kind.TEXT else tree
+
+    def _added(self, name: str) -> exp.Expr:
+        """The sum of a stored column, wide enough for any range."""
+        type_ = self.types[name]
+        value = self.dialect.cast(column(name), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale))
+        self.parts.append(alias(sql("sum(_x)", _x=value), name))
+        return column(name, "p")
+
+    def _covered(self, metric: Measured, value: exp.Expr) -> exp.Expr:
+        """The value where the metric's days are covered, else null."""
+        return sql("case when _ok then _v end", _ok=column(f"ok_{self.sources.index(metric.source.label)}__", "s"), _v=value)
+
+    def _last(self, metric: Measured, of: str) -> exp.Expr:
+        return column(f"last_{self.sources.index(metric.source.label)}__", of)
+
+    def _computed(self, name: str) -> None:
+        """A ratio or formula, in double precision, from the finished values of its parts."""
+        metric = self.request.rollup.computed[name]
+        assert metric.expr is not None
+        scope = {
+            part: Typed(self.dialect.cast(done.tree, FLOAT), FLOAT) if done.type.is_number else done for part, done in self.results.items()
+        }
+        done = Compiler(scope, self.dialect, self.request.rollup.name).compile(metric.expr)
+        type_ = FLOAT if done.type.is_number or done.type.kind is Kind.NULL else done.type
+        # A null part makes the answer unknown; a formula may not turn missing days into a number.
+        sources = self.request.sources_of(name)
+        oks = both(column(f"ok_{self.sources.index(source)}__", "s") for source in sources)
+        self._result(name, sql("case when _ok then _v end", _ok=oks, _v=done.tree), type_)
+
+    def _distinct(self, name: str, metric: Distinct, ctes: list[tuple[str, exp.Expr]]) -> None:
+        """The size of united sets: exact where they are complete, else estimated from their smallest hashes.
+
+        The estimate is (k - 1) / (hash k / hash space) of Bar-Yossef et al., "Counting Distinct Elements in a Data
+        Stream" (2002), k the number of hashes up to the least bound of the incomplete sets; its relative standard
+        error is 1 / sqrt(k - 2).
+        """
+        for suffix, one in (("__rows", sql("count(*) filter (where _x > 0)", _x=column(name))), ("__most", sql("max(_x)", _x=column(name)))):
+            self.parts.append(alias(one, name + suffix))
+        self.parts.append(alias(sql("sum(cast(_x as numeric(38, 0)))", _x=column(name)), f"{name}__all"))
+        groups = [LABEL, *self.request.by]
+        size, last = (self.dialect.piece(what, _x=column(name)) for what in ("set_size", "set_last"))
+        bound = sql("case when _s >= _n then _l end", _s=size, _n=exp.Literal.number(SET_LIMIT), _l=last)
+        window = exp.Window(this=exp.Min(this=bound), partition_by=[column(one) for one in groups])
+        kept = exp.select(*(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__"))
+        kept = kept.from_(self._rows(table(self.request.rollup.table + SETS_SUFFIX, self.schema)).subquery("kept__")).where(sql("not _x is null", _x=column(name)))
+        hashes = exp.select(*(column(one) for one in groups), column("bound__"), alias(self.dialect.piece("exploded", _x=column("set__")), "hash__"))
+        hashes = hashes.from_(kept.subquery("sets__"))
+        united = exp.select(
+            *(column(one) for one in groups),
+            alias(sql("count(*)"), "held__"),
+            alias(sql("count(distinct hash__)"), "whole__"),
+            alias(sql("count(distinct hash__) filter (where hash__ <= bound__)"), "under__"),
+            alias(sql("max(bound__)"), "bound__"),
+        )
+        union_name = f"union_{name}__"
+        ctes.append((union_name, united.from_(hashes.subquery("hashes__")).group_by(*self._positions(len(groups)))))
+        self.joins.append((union_name, self._matching(union_name)))
+        self._distinct_value(name, metric, union_name)
+
+    def _distinct_value(self, name: str, metric: Distinct, union_name: str) -> None:
+        rows, most, total = (column(name + suffix, "p") for suffix in ("__rows", "__most", "__all"))
+        held, whole, under, bound = (column(one, union_name) for one in ("held__", "whole__", "under__", "bound__"))
+        complete = sql("coalesce(_h, 0) = coalesce(_t, 0)", _h=held, _t=total)
+        estimate = sql(
+            "greatest(_m, least(_t, round(cast(cast(_u - 1 as double precision) * _space / nullif(_b, 0) as numeric(38, 0)), 0)))",
+            _m=most, _t=total, _u=under, _b=bound, _space=self.dialect.cast(exp.Literal.number(HASH_SPACE), FLOAT),
+        )  # fmt: skip
+        value = sql(
+            "case when coalesce(_r, 0) <= 1 then coalesce(_m, 0) when _c then _w else _e end", _r=rows, _m=most, _c=complete, _w=whole, _e=estimate
+        )
+        self._result(name, self._covered(metric, value), _WHOLE)
+        exact = sql("coalesce(_r, 0) <= 1 or _c", _r=rows, _c=complete)
+        error = self.dialect.sql("case when not (_x) then 1 / sqrt(cast(greatest(_u - 2, 1) as double precision)) end", _x=exact, _u=under)
+        self.results[f"{name}__exact"] = Typed(self.dialect.cast(exact, BOOL), BOOL)
+        self.results[f"{name}__error"] = Typed(self.dialect.cast(error, FLOAT), FLOAT)
+
+    def _gauge(self, name: str, metric: Gauge, ctes: list[tuple[str, exp.Expr]]) -> None:
+        """The level of each key on the bucket's last covered day, then combined over keys."""
+        rollup = self.request.rollup
+        keys, type_ = list(rollup.key), self.types[name]
+        held = self._carried(name, metric) if metric.carry else self._on_last_day(name, metric)
+        latest = self.dialect.piece("last_value", _x=column(name), _at=column(rollup.slot))
+        each = exp.select(column(LABEL), *(column(key) for key in keys), alias(latest, name))
+        each = each.from_(held.subquery("held__")).group_by(*self._positions(1 + len(keys)))
+        groups = [LABEL, *self.request.by]
+        how = metric.over_keys if metric.over_keys != "refuse" else "max"
+        over = exp.select(*(column(one) for one in groups), alias(sql(f"{how}(_x)", _x=column(name)), name))
+        level_name = f"level_{name}__"
+        ctes.append((level_name, over.from_(each.subquery("each__")).group_by(*self._positions(len(groups)))))
+        self.joins.append((level_name, self._matching(level_name)))
+        result = FLOAT if how == "avg" or type_.kind is Kind.FLOAT else _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
+        self._result(name, self._covered(metric, column(name, level_name)), result)
+
+    def _on_last_day(self, name: str, metric: Gauge) -> exp.Expr:
+        rows = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier("r"))).from_(exp.alias_(table("rows__"), "r", table=True))
+        same = sql("_a = _b and _day = _last and not _x is null", _a=column(LABEL, "r"), _b=column(LABEL, "s"), _day=self._day_of("r"), _last=self._last(metric, "s"), _x=column(name, "r"))
+        return rows.join(exp.alias_(table("spine__"), "s", table=True), on=same)
+
+    def _day_of(self, of: str) -> exp.Expr:
+        day = self._day().copy()
+        for node in [day] if isinstance(day, exp.Column) else list(day.find_all(exp.Column)):
+            node.set("table", exp.to_identifier(of, quoted=True))
+        return day
+
+    def _carried(self, name: str, metric: Gauge) -> exp.Expr:
+        """For each bucket and key the last row up to the bucket's last covered day, however old."""
+        rollup = self.request.rollup
+        keys = list(rollup.key)
+        day = self._day()
+        following = exp.Window(
+            this=exp.Anonymous(this="LEAD", expressions=[day.copy()]),
+            partition_by=[column(key) for key in keys] or [exp.Literal.number(1)],
+            order=exp.Order(expressions=[exp.Ordered(this=column(rollup.slot))]),
+        )
+        spans = exp.select(*(column(key) for key in keys), column(rollup.slot), column(name), alias(day, "from__"), alias(following, "until__"))
+        spans = spans.from_(table(rollup.table, self.schema)).where(both([sql("not _x is null", _x=column(name)), *self._filters()]))
+        on = sql("_from <= _last and (_until > _last or _until is null)", _from=column("from__", "k"), _until=column("until__", "k"), _last=self._last(metric, "s"))
+        rows = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier("k")), column(LABEL, "s"))
+        return rows.from_(exp.Subquery(this=spans, alias=exp.TableAlias(this=exp.to_identifier("k")))).join(exp.alias_(table("spine__"), "s", table=True), on=on)
+
+    def _matching(self, other: str) -> exp.Expr:
+        """Rows of the same bucket and group as the answer's."""
+        tests = [sql("_a = _b", _a=column(LABEL, other), _b=column(LABEL, "s"))]
+        tests += [self.dialect.piece("equal", _x=column(key, other), _y=column(key, "g")) for key in self.request.by]
+        return both(tests)
+
+    def _assembled(self) -> exp.Select:
+        """One row for each bucket and group, in order."""
+        request = self.request
+        select = exp.select(alias(column(LABEL, "s"), "day")).from_(exp.alias_(table("spine__"), "s", table=True))
+        self.columns = [Column("day", DATE)]
+        for key in request.by:
+            select = select.select(alias(column(key, "g"), key))
+            self.columns.append(Column(key, self.types[key]))
+        wanted = [*request.metrics, *(f"{name}{suffix}" for name in request.distincts for suffix in ("__exact", "__error"))]
+        for name in wanted:
+            select = select.select(alias(self.results[name].tree, name))
+            self.columns.append(Column(name, self.results[name].type))
+        if request.by:
+            select = select.join(exp.alias_(table("groups__"), "g", table=True), join_type="cross")
+        select = select.join(exp.alias_(table("parts__"), "p", table=True), on=self._matching("p"), join_type="left")
+        for name, on in self.joins:
+            select = select.join(table(name), on=on, join_type="left")
+        whole = exp.select(*(column(one.name) for one in self.columns)).from_(select.subquery("answer__")).order_by(*self._order())
+        return whole.limit(request.limit) if request.limit else whole
+
+    def _order(self) -> list[exp.Expr]:
+        """The asked order, then days and keys, so that equal questions have equal answers."""
+        types = {one.name: one.type for one in self.columns}
+        order = []
+        if self.request.sort:
+            name = self.request.sort.removeprefix("-")
+            order.append(exp.Ordered(this=self._bytes(column(name), types[name]), desc=self.request.sort.startswith("-"), nulls_first=False))
+        order += [exp.Ordered(this=self._bytes(column(name), types[name]), desc=False, nulls_first=True) for name in ("day", *self.request.by)]
+        return order
+
+
+def _typed(key: str, text: str, type_: Type) -> object:
+    """A filter's value as the key's type; never shown in an error, it may be personal."""
+    try:
+        match type_.kind:
+            case Kind.INT:
+                number = int(text)
+                if -(2**63) <= number < 2**63:
+                    return number
+                raise ValueError
+            case Kind.DATE:
+                return dt.date.fromisoformat(text)
+            case Kind.BOOL:
+                return {"true": True, "false": False}[text.lower()]
+            case Kind.UUID:
+                if len(text.replace("-", "")) != 32 or int(text.replace("-", ""), 16) < 0:
+                    raise ValueError
+        if "\x00" in text:
+            raise ValueError
+        return text
+    except (ValueError, KeyError):
+        raise UsageError(f"The filter's value for '{key}' is not {type_}, which that key column holds.") from None
+
+
+def _cast_name(type_: Type) -> str:
+    return {Kind.INT: "bigint", Kind.DATE: "date", Kind.BOOL: "boolean", Kind.UUID: "uuid"}.get(type_.kind, "text")
+
+

@@ -1,0 +1,142 @@
+"""Fixtures shared by all tests: real databases on both engines, and every pairing of source and store.
+
+The host stands in a zone far from UTC, and the PostgreSQL server in another, so that any arithmetic in local
+time shows as a wrong day in whichever test meets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.servers import PostgresServer, lease, roomy_folder
+
+HOST_ZONE = "Asia/Kathmandu"
+SOAK = bool(os.environ.get("DAYFOLD_SOAK"))
+
+os.environ["TZ"] = HOST_ZONE
+time.tzset()
+
+# The everyday run repeats the same histories, so that a red test is red again; the soak looks for new ones.
+settings.register_profile(
+    "dayfold",
+    deadline=None,
+    derandomize=not SOAK,
+    print_blob=True,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.data_too_large,
+    ],
+)
+settings.load_profile("dayfold")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The PostgreSQL 18 server of this test run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with lease(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def new_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Makes fresh PostgreSQL databases and returns their URLs; all are dropped after the test."""
+    with contextlib.ExitStack() as databases:
+
+        def make() -> str:
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            return databases.enter_context(server.database())
+
+        yield make
+
+
+@pytest.fixture
+def new_duckdb() -> Iterator[Callable[..., str]]:
+    """Names fresh DuckDB files, in a folder that goes after the test."""
+    with tempfile.TemporaryDirectory(prefix="dayfold-duckdb-", dir=roomy_folder()) as folder:
+
+        def make(name: str = "store") -> str:
+            return f"duckdb:///{Path(folder) / name}.duckdb"
+
+        yield make
+
+
+@pytest.fixture
+def postgres_url(new_postgres: Callable[[], str]) -> str:
+    """A fresh, empty PostgreSQL database."""
+    return new_postgres()
+
+
+@pytest.fixture
+def duckdb_url(new_duckdb: Callable[..., str]) -> str:
+    """A DuckDB file that does not exist yet."""
+    return new_duckdb()
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A fresh store, on each engine in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A source database and a store."""
+
+    name: str
+    source: str
+    store: str
+
+    @property
+    def same(self) -> bool:
+        """Whether the source's tables stand in the store."""
+        return self.source == self.store
+
+    @property
+    def database(self) -> str | None:
+        """What ``Table(…, database=…)`` says of the source."""
+        return None if self.same else "app"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``dayfold.toml`` would say."""
+        databases = {} if self.same else {"app": {"url": self.source}}
+        return {"store": {"url": self.store}, "databases": databases}
+
+
+#: name: (engine of the source, engine of the store, whether they are one database)
+PAIRINGS = {
+    "duckdb-same": ("duckdb", "duckdb", True),
+    "duckdb-files": ("duckdb", "duckdb", False),
+    "duckdb-to-postgres": ("duckdb", "postgres", False),
+    "postgres-to-duckdb": ("postgres", "duckdb", False),
+    "postgres-same": ("postgres", "postgres", True),
+    "postgres-databases": ("postgres", "postgres", False),
+}
+
+
+@pytest.fixture(params=PAIRINGS)
+def pairing(
+    request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_postgres: Callable[[], str]
+) -> Pairing:
+    """Every pairing of source and store, as one database and as two."""
+    source_engine, store_engine, same = PAIRINGS[request.param]
+
+    def make(engine: str, role: str) -> str:
+        return new_duckdb(role) if engine == "duckdb" else new_postgres()
+
+    store = make(store_engine, "store")
+    return Pairing(request.param, store if same else make(source_engine, "source"), store)
