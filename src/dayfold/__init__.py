@@ -1,9 +1,22 @@
 """Dayfold folds tables into daily metric tables that are exact. The public names, nothing else."""
 
-from dayfold.app import Dayfold
+from typing import TYPE_CHECKING, Any
+
 from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
 from dayfold.define.source import Moment, Table
 
+if TYPE_CHECKING:
+    from dayfold.app import Dayfold
+
 __all__ = ["Avg", "Count", "Dayfold", "Distinct", "Formula", "Gauge", "Max", "Min", "Moment", "Ratio", "Rollup", "Sum", "Table"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The facade is loaded when it is first asked for: definitions alone need none of its parts."""
+    if name == "Dayfold":
+        from dayfold.app import Dayfold
+
+        return Dayfold
+    raise AttributeError(f"module 'dayfold' has no attribute {name!r}")

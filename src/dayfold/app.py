@@ -22,9 +22,10 @@ from dayfold.fold.fold import Folder, FoldResult, Progress
 from dayfold.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
+    from dayfold.fold.doctor import Finding
     from dayfold.fold.plan import RollupPlan
     from dayfold.query.answer import Answer
-    from dayfold.status import Status
+    from dayfold.query.status import Status
 
 
 class Dayfold:
@@ -170,9 +171,15 @@ class Dayfold:
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""
-        from dayfold.status import status
+        from dayfold.query.status import status
 
         return status(self.catalog, self.ledger, self.today, runs)
+
+    def doctor(self) -> list[Finding]:
+        """Connections, permissions, clocks, definitions and indexes, each with what to do."""
+        from dayfold.fold.doctor import doctor
+
+        return doctor(self.databases, self.ledger, self.catalog, self.clock)
 
     def migrate(self) -> list[str]:
         """Bring the store's ledger to this program's version; the names of the migrations applied."""

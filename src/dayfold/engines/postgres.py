@@ -22,7 +22,7 @@ from dayfold.engines.csv import from_csv, to_csv
 from dayfold.errors import ConnectionFailed, DayfoldError, MissingDriver, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
-from dayfold.plan.shape import Column, quoted
+from dayfold.plan.shape import Column, declared, quoted
 from dayfold.plan.sql import Statement, statement
 
 if TYPE_CHECKING:
@@ -228,9 +228,8 @@ class PostgresSession:
 
     def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """A temporary table from Arrow."""
-        declared = ", ".join(f"{quoted(one.name)} {POSTGRES.type_name(one.type)}" for one in columns)
         self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
-        self._run(f"CREATE TEMP TABLE {quoted(name)} ({declared}) ON COMMIT DROP", [])
+        self._run(f"CREATE TEMP TABLE {quoted(name)} ({', '.join(declared(POSTGRES, one) for one in columns)}) ON COMMIT DROP", [])
         copy_text = f"COPY pg_temp.{quoted(name)} FROM STDIN (FORMAT csv)"
         with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(copy_text) as copy:
             copy.write(to_csv(rows, columns))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Changed, Session, compute, replace
+from dayfold.engines.base import Changed, Session, compute, match_indexes, replace
 from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreError, SuddenlyEmpty
 from dayfold.fold.binding import Databases
 from dayfold.ledger import coverage, leases, runs, versions
@@ -50,6 +50,7 @@ class Chunk:
     today: dt.date
     failed: dict[str, DayfoldError]
     allow_empty: bool
+    indexed: bool = False
 
     def fold(self, days: Days, all_days: Sequence[Days]) -> tuple[Changed, int]:
         """Compute and publish these days: rows written and cells computed.
@@ -109,6 +110,7 @@ class Chunk:
                     coverage.record_folded(ledger, session, self.rollup.name, self.version, source, [days], facts, self.run_id, self.today)
             runs.progress(ledger, session, self.run_id, cells, changed)
             versions.bump_revision(ledger, session, self.rollup.name)
+        self.indexed = True
         return changed, cells
 
     def _stage(self, session: Session, n: int, scan: Scan, days: Days, foreign: dict[int, pa.Table]) -> str:
@@ -177,6 +179,9 @@ class Chunk:
             names = [set_name(one.name) for one in sets]
             present = either(sql("not _s is null", _s=column(name)) for name in names)
             replace(session, Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present), now, self.run_id)
+        if not self.indexed:
+            for shape in filter(None, (rollup.shape, rollup.sets_shape)):
+                match_indexes(self.databases.store, session, shape)
         return changed, _cells(session, rollup.shape, new) + changed.deleted
 
 

@@ -156,7 +156,6 @@ class Folder:
                     reshape.drop_build(self.ledger, session, rollup)
                 for shape in shapes(rollup):
                     ensure(self.store, session, shape)
-                reshape.match_indexes(self.ledger, session, rollup.shape)
                 return Target(rollup, version.number, building=False)
             built = reshape.build_of(rollup)
             if version.building != mark:
@@ -166,11 +165,13 @@ class Folder:
                 ensure(self.store, session, shape)
             return Target(built, version.number + 1, building=True)
 
-    def decide(self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError]) -> Work:
-        """The days to fold now. Sources that fail here are added to ``failed``."""
+    def decide(self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError], *, fresh: bool = False) -> Work:
+        """The days to fold now. Sources that fail here are added to ``failed``. ``fresh``: there is no ledger yet."""
         today = today_of(self.clock)
-        with self.store.transaction(read_only=True) as session:
-            covered = covered_days(self.ledger, session, rollup, version)
+        covered = {scan.label: Covered(frozenset(), None) for scan in rollup.scans}
+        if not fresh:
+            with self.store.transaction(read_only=True) as session:
+                covered = covered_days(self.ledger, session, rollup, version)
         definition = rollup.definition
         moments = [] if definition.since else [self._first_day(scan, failed) for scan in rollup.scans]
         start = history_start(moments, covered.values(), definition.since, today)

@@ -12,13 +12,13 @@ from sqlglot import exp
 
 from dayfold.days import Days
 from dayfold.define.fingerprint import identity
-from dayfold.engines.base import Changed, Session, ensure, normal_type, replace
+from dayfold.engines.base import Changed, Session, ensure, match_indexes, normal_type, replace
 from dayfold.errors import SuddenlyEmpty
 from dayfold.ledger import leases, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.publish import Publication
-from dayfold.plan.shape import Shape, quoted, rendered
+from dayfold.plan.shape import Shape, declared, quoted, rendered
 from dayfold.plan.sql import Statement, alias, column, sql
 
 _BUILD_PREFIX = "dayfold_build__"
@@ -42,19 +42,6 @@ def drop_build(ledger: Ledger, session: Session, rollup: BoundRollup) -> None:
     schema = quoted(ledger.store.schema)
     for name in (_build_name(rollup.shape), _build_name(rollup.shape.named(rollup.shape.name + "__sets"))):
         session.execute(f"DROP TABLE IF EXISTS {schema}.{quoted(name)}")
-
-
-def match_indexes(ledger: Ledger, session: Session, shape: Shape) -> None:
-    """The table has the indexes that its definition names, and none of ours that it does not."""
-    found = ledger.store.stored_indexes(session, shape.name)
-    wanted = {shape.unique_index, *shape.plain_indexes}
-    for name in found:
-        if name not in wanted and name.startswith(f"{shape.name}_") and name.endswith("_idx"):
-            session.execute(f"DROP INDEX {quoted(ledger.store.schema)}.{quoted(name)}")
-    if wanted - set(found):
-        for text in shape.create_indexes(ledger.store.dialect):
-            if not any(quoted(name) in text for name in found):
-                session.execute(text)
 
 
 def publish_version(
@@ -103,7 +90,7 @@ def _publish_table(ledger: Ledger, session: Session, live: Shape, aside: Shape, 
     staged = exp.Subquery(this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__")))
     publication = Publication(live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect)
     changed = replace(session, publication, ledger.clock.now(), run_id)
-    match_indexes(ledger, session, live)
+    match_indexes(ledger.store, session, live)
     return changed
 
 
@@ -128,6 +115,6 @@ def _fit_columns(ledger: Ledger, session: Session, shape: Shape, rekeyed: bool) 
     for name in gone:
         session.execute(f"ALTER TABLE {target} DROP COLUMN {quoted(name)}")
     for one in fresh:
-        session.execute(f"ALTER TABLE {target} ADD COLUMN {quoted(one.name)} {store.dialect.type_name(one.type)}")
+        session.execute(f"ALTER TABLE {target} ADD COLUMN {declared(store.dialect, one)}")
         if one.name in shape.required:
             session.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(one.name)} SET NOT NULL")

@@ -171,7 +171,10 @@ class _Binder:
 
     def _key_tree(self, name: str, compiler: Compiler) -> exp.Expr:
         typed = compiler.compile(column(name))
-        return compiler.dialect.cast(typed.tree, typed.type) if typed.type.kind is Kind.INT else typed.tree
+        if typed.type.kind is Kind.INT:
+            return compiler.dialect.cast(typed.tree, INT)
+        # Grouping text by bytes gives the same groups in less time, and the order of the store's own columns.
+        return compiler.dialect.piece("bytewise", _x=typed.tree) if typed.type.kind is Kind.TEXT else typed.tree
 
     def _key_column(self, name: str, compiler: Compiler, metric: Measured) -> Column:
         try:
@@ -273,7 +276,6 @@ class _Binder:
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
         count, hashes = Column(name, INT, zero=True, source=scan.label), Column(name, HASHES, source=scan.label)
         scan.sets.append(DistinctPart(count, hashes, text, where))
-        scan.presence.append(sql("_x > 0", _x=column(name)))
 
     def _gauge(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert isinstance(metric, Gauge)

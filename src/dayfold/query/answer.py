@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dayfold.days import Days
+from dayfold.query.compare import beside
 from dayfold.query.cover import Gap
 from dayfold.query.request import Request
 
@@ -71,6 +72,24 @@ class Answer:
         if self.compare is not None:
             found["compare"] = {"kind": self.request.compare, **self.compare.as_object()}
         return found
+
+    def flat(self) -> pa.Table:
+        """The rows as one table; a compared range adds ``compared_day`` and each metric's ``…_compared``."""
+        if self.compare is None:
+            return self.table
+        return beside(self.table, self.compare.table, self.request, self.compare.request)
+
+    def remarks(self) -> list[str]:
+        """What has to be said with the rows, a line each."""
+        lines = []
+        if self.compare is not None:
+            lines.append(f"compared: {self.days.first} to {self.days.last} with {self.compare.days.first} to {self.compare.days.last}")
+        lines += [f"missing: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.missing]
+        lines += [f"stale: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.stale]
+        if self.partial:
+            lines.append(f"partial: {', '.join(map(str, self.partial))}")
+        lines += [f"estimated: {name}, relative standard error {error:.2%}" for name, error in self.error.items()]
+        return lines
 
 
 def gaps(found: Sequence[Gap]) -> list[dict[str, Any]]:

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 
-from dayfold.days import ONE_DAY, Days, bucket_end, bucket_start, shift
+from typing import TYPE_CHECKING
+
+from dayfold.days import ONE_DAY, Days, bucket_end, bucket_start, buckets, shift
 from dayfold.errors import QueryRefused
+from dayfold.query.request import Request
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _UNITS = ("week", "month", "quarter", "year")
 
@@ -56,3 +62,18 @@ def _buckets_before(days: Days, unit: str) -> Days:
     if bucket_end(start, unit) != days.last:
         end = min(end, last + (days.last - start))
     return Days(before, end)
+
+
+def beside(rows: pa.Table, earlier: pa.Table, request: Request, compared: Request) -> pa.Table:
+    """Rows with those of the compared range: matched by the place of their bucket in the range, and by keys.
+
+    Adds ``compared_day`` and, for each metric, ``<metric>_compared``; null where the earlier range has no such row.
+    """
+    places = {bucket.days.first: place for place, bucket in enumerate(buckets(compared.days, compared.grain))}
+    known = {(places[row["day"]], *(row[key] for key in request.by)): row for row in earlier.to_pylist()}
+    order = {bucket.days.first: place for place, bucket in enumerate(buckets(request.days, request.grain))}
+    matched = [known.get((order[row["day"]], *(row[key] for key in request.by)), {}) for row in rows.select(["day", *request.by]).to_pylist()]
+    for name in ("day", *request.metrics):
+        label = "compared_day" if name == "day" else f"{name}_compared"
+        rows = rows.append_column(label, [[row.get(name) for row in matched]])
+    return rows

@@ -1,0 +1,83 @@
+"""The ``dayfold`` command: its commands, and how errors end it. A door.
+
+Exit status: 0 done, 1 something failed or drifted, 2 wrong usage or definitions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from dayfold.cli import demo, doctor, fold, init, migrate, plan, query, status
+from dayfold.cli.output import write_json
+from dayfold.errors import DayfoldError, DefinitionError
+
+app = typer.Typer(
+    name="dayfold",
+    help="Folds tables into daily metric tables that are exact.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (init, demo, plan, fold, query, status, doctor, migrate):
+    app.command(name=command.__name__.rpartition(".")[2])(command.run)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from dayfold import __version__
+
+        typer.echo(f"dayfold {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Folds tables into daily metric tables that are exact."""
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        app()
+    except DayfoldError as error:
+        _report(error)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        print("Interrupted. What was published stays; the next run continues.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader has what it wanted, as with `| head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("DAYFOLD_DEBUG"):
+            raise
+        # The text of an unforeseen error may hold values of rows, so it is shown only on request.
+        print(f"Dayfold met an error that it did not foresee: {type(error).__name__}.", file=sys.stderr)
+        print("  Set DAYFOLD_DEBUG=1 to see where, and please report it.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _report(error: DayfoldError) -> None:
+    """An error in words and, for a program that asked for JSON, as an object."""
+    print(str(error), file=sys.stderr)
+    if "--json" not in sys.argv:
+        return
+    found: dict[str, object] = {"code": error.code, "message": error.message, "hint": error.hint}
+    if isinstance(error, DefinitionError):
+        found["problems"] = [
+            {"code": p.code, "place": p.place, "subject": p.subject, "message": p.message, "hint": p.hint} for p in error.problems
+        ]
+    write_json({"error": found})
+
+
+if __name__ == "__main__":
+    main()

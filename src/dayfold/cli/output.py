@@ -1,0 +1,134 @@
+"""What commands share: where definitions are found, JSON, tables and words for a terminal. A door."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dayfold.app import Dayfold
+
+AppOption = Annotated[
+    Path, typer.Option("--app", "-a", envvar="DAYFOLD_APP", metavar="FILE", help="The definitions.", show_default="metrics.py")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+RollupsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ROLLUP]...", help="Rollups by name.", show_default="all")]
+DEFAULT_APP = Path("metrics.py")
+
+
+def open_app(path: Path) -> Dayfold:
+    """The application of a definitions file, with the ``dayfold.toml`` beside it."""
+    from dayfold.app import Dayfold
+    from dayfold.clock import FixedClock, SystemClock
+
+    pretended = os.environ.get("DAYFOLD_NOW")
+    return Dayfold(path, clock=FixedClock(_moment(pretended)) if pretended else SystemClock())
+
+
+def _moment(text: str) -> dt.datetime:
+    from dayfold.errors import ConfigError
+
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def write_json(value: object) -> None:
+    """One JSON document on standard output; integers and decimals with all their digits."""
+    import msgspec
+
+    encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+    text = msgspec.json.format(encoder.encode(_wide(value)), indent=2)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def _wide(value: Any) -> Any:
+    """Integers beyond 64 bits as decimals, which the encoder writes digit by digit."""
+    if isinstance(value, dict):
+        return {name: _wide(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_wide(part) for part in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return Decimal(value)
+    return value
+
+
+def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None) -> None:
+    """A table on standard output, as wide as it needs to be."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if right and right[place] else "left", no_wrap=True, overflow="ignore")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    console.print(table)
+
+
+def number(value: object) -> str:
+    """A value for a person: thousands apart, floats to 4 digits, null as a dash.
+
+    >>> number(1234567), number(0.123456), number(None)
+    ('1,234,567', '0.1235', '–')
+    """
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return str(value).lower()
+        case int() | Decimal():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.4f}"
+    return str(value)
+
+
+def size(count: int) -> str:
+    """Bytes for a person.
+
+    >>> size(1_500_000)
+    '1.5 MB'
+    """
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def sparkline(values: Sequence[object]) -> str:
+    """Values as a line of blocks, the least and the greatest at its ends; a gap is a space.
+
+    >>> sparkline([0, 5, None, 10])
+    '▁▅ █'
+    """
+    known = [float(str(value)) for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    blocks = "▁▂▃▄▅▆▇█"
+    span = (high - low) or 1.0
+    return "".join(" " if value is None else blocks[round((float(str(value)) - low) / span * 7)] for value in values)
+
+
+def plural(count: int, what: str) -> str:
+    """A counted noun.
+
+    >>> plural(1, "day"), plural(2000, "day")
+    ('1 day', '2,000 days')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,25 @@
+"""``dayfold plan``: what the next fold would do and cost. A door."""
+
+from __future__ import annotations
+
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, RollupsArgument, open_app, plural, write_json
+
+
+def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
+    """What the next fold would do and read. Writes nothing."""
+    with open_app(app) as dayfold:
+        plans = dayfold.plan(rollups)
+    if json:
+        write_json({"plans": [plan.as_object() for plan in plans]})
+        return
+    for plan in plans:
+        days = sum(map(len, plan.days))
+        print(f"{plan.rollup}: {plan.action}, {plural(days, 'day')}, {plural(plan.facts, 'fact')} to read, table {plan.table}")
+        for edit in plan.edits:
+            print(f"  {edit}")
+        for source, reason in plan.failing.items():
+            print(f"  {source} cannot be read: {reason}")
+        shown = plan.days[:8]
+        if shown:
+            more = f" and {len(plan.days) - 8} more ranges" if len(plan.days) > 8 else ""
+            print(f"  days: {', '.join(map(str, shown))}{more}")

@@ -1,0 +1,112 @@
+"""``dayfold query``: metrics over a range of days. A door."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, number, open_app, show_table, write_json
+from dayfold.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dayfold.query.answer import Answer
+
+FORMATS = ("table", "csv", "json", "parquet")
+
+
+def run(
+    rollup: Annotated[str, typer.Argument(help="The rollup, by class or table name.")],
+    metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="A metric; again for more, or a,b.", show_default="all")] = None,
+    from_: Annotated[str, typer.Option("--from", metavar="DAY", help="First day: YYYY-MM-DD, today, yesterday or -7d (UTC).")] = "-29d",
+    to: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")] = "today",
+    by: Annotated[list[str] | None, typer.Option("--by", metavar="KEY", help="A key column to group by; again for more.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", metavar="K=V", help="k=v, k!=v, or k= for NULL. The same key twice: any of the values.")
+    ] = None,
+    grain: Annotated[str, typer.Option("--grain", help="day, week, month, quarter, year, or total.")] = "day",
+    tz: Annotated[str | None, typer.Option("--tz", metavar="ZONE", help="Days of this zone, of a rollup of a finer grain.", show_default="UTC")] = None,
+    compare: Annotated[str | None, typer.Option("--compare", metavar="previous|year", help="Beside an earlier range.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", metavar="NAME", help="A metric, key or day; -NAME for the greatest first.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="At most so many rows.")] = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Add up covered days where others are missing.")] = False,
+    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json, or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default="standard output")] = None,
+    app: AppOption = DEFAULT_APP,
+    json: JsonOption = False,
+) -> None:
+    """Metrics over a range of days, first and last included.
+
+    Covered days without a row are zero; days that were not folded are null, with the reason.
+    """
+    form = "json" if json else format
+    if form not in FORMATS:
+        raise UsageError(f"format is one of {', '.join(FORMATS)}, got '{form}'.")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal.", hint="Name a file: --output FILE")
+    metrics = [name for word in metric or [] for name in word.split(",") if name]
+    keys = [name for word in by or [] for name in word.split(",") if name]
+    with open_app(app) as dayfold:
+        answer = dayfold.query(
+            rollup, metrics, from_=from_, to=to, by=keys, where=where or [], grain=grain, tz=tz, compare=compare, sort=sort,
+            limit=limit, allow_missing=allow_missing,
+        )  # fmt: skip
+    write(answer, form, output)
+
+
+def write(answer: Answer, form: str, output: Path | None = None) -> None:
+    """An answer in one of the forms; what has to be said with it goes to standard error where the form has no place."""
+    if output is not None and form in ("table", "json"):
+        with output.open("w", encoding="utf-8") as file:
+            sys.stdout, kept = file, sys.stdout
+            try:
+                write(answer, form)
+            finally:
+                sys.stdout = kept
+        return
+    if form == "json":
+        write_json(answer.as_object())
+        return
+    if form == "table":
+        _show(answer)
+    else:
+        _write_bytes(answer.flat(), form, output)
+    for line in answer.remarks():
+        print(line, file=sys.stderr)
+
+
+def _write_bytes(table: pa.Table, form: str, output: Path | None) -> None:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    if form == "csv":
+        from pyarrow import csv
+
+        csv.write_csv(table, sink, csv.WriteOptions(quoting_style="needed"))
+    else:
+        from pyarrow import parquet
+
+        parquet.write_table(table, sink)
+    content = sink.getvalue().to_pybytes()
+    if output is not None:
+        output.write_bytes(content)
+    else:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+
+
+def _show(answer: Answer) -> None:
+    table = answer.flat()
+    rows: list[dict[str, Any]] = table.to_pylist()
+    names = table.column_names
+    keys = {"day", "compared_day", *answer.request.by}
+    cells = [[_cell(row[name], name in keys) for name in names] for row in rows]
+    show_table(names, cells, [name not in keys for name in names])
+
+
+def _cell(value: object, is_key: bool) -> str:
+    return number(value) if not is_key or value is None else str(value)

@@ -1,0 +1,51 @@
+"""``dayfold status``: how every rollup stands. A door."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, show_table, size, write_json
+
+
+def run(
+    runs: Annotated[int, typer.Option("--runs", min=0, help="How many of the last runs to show.")] = 10,
+    app: AppOption = DEFAULT_APP,
+    json: JsonOption = False,
+) -> None:
+    """Coverage, rows and bytes of each rollup, and the last runs."""
+    with open_app(app) as dayfold:
+        found = dayfold.status(runs)
+    if json:
+        write_json(found.as_object())
+        return
+    print(f"Store: {found.store}\n")
+    headings = ("rollup", "table", "state", "from", "to", "days", "rows", "size")
+    rows = [
+        (
+            one.rollup, one.table, one.state, str(one.first_day or "–"), str(one.last_day or "–"),
+            ", ".join(f"{count:,} {state}" for state, count in sorted(one.days.items())) or "–", f"{one.rows:,}", size(one.size_bytes),
+        )
+        for one in found.rollups
+    ]  # fmt: skip
+    show_table(headings, rows, [False] * 6 + [True, True])
+    for one in found.rollups:
+        for source in one.failing:
+            print(f"{one.rollup}: {source} failed at its last fold")
+    if found.runs:
+        print()
+        show_table(
+            ("run", "job", "rollup", "status", "started (UTC)", "seconds", "cells", "+", "~", "-"),
+            [
+                (
+                    str(r.id), r.job, r.rollup, r.status, r.started_at, "–" if r.seconds is None else f"{r.seconds:.2f}", f"{r.cells:,}",
+                    f"{r.rows_inserted:,}", f"{r.rows_updated:,}", f"{r.rows_deleted:,}",
+                )
+                for r in found.runs
+            ],
+            [True, False, False, False, False, True, True, True, True, True],
+        )  # fmt: skip
+        for r in found.runs:
+            if r.error:
+                print(f"run {r.id}: {r.error}")

@@ -1,0 +1,125 @@
+"""Looks at every connection, table and clock that folds depend on, and says how to mend what it finds. Fold floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dayfold.clock import Clock
+from dayfold.define.catalog import Catalog
+from dayfold.engines.base import Store
+from dayfold.errors import DayfoldError, DefinitionError
+from dayfold.fold.binding import Binder, Databases
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.shape import quoted
+from dayfold.plan.sql import statement
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+_CLOCK_LIMIT_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: ``ok``, ``warning`` or ``problem``, and what to do."""
+
+    level: str
+    subject: str
+    message: str
+    advice: str = ""
+
+
+def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock) -> list[Finding]:
+    """Everything that was looked at, in the order it was."""
+    findings: list[Finding] = []
+    for name, database in {"store": databases.store, **{f"databases.{name}": one for name, one in databases.others.items()}}.items():
+        findings.append(_connection(name, database, clock))
+    if any(one.level == PROBLEM for one in findings):
+        return findings
+    findings += [_ledger(ledger), _writable(databases.store)]
+    try:
+        bound = Binder(databases, ledger).bind(catalog, catalog.rollups.values())
+    except DefinitionError as error:
+        return [*findings, *(Finding(PROBLEM, problem.place, f"[{problem.code}] {problem.subject}: {problem.message}", problem.hint) for problem in error.problems)]
+    except DayfoldError as error:
+        return [*findings, Finding(PROBLEM, "definitions", error.message, error.hint)]
+    findings.append(Finding(OK, "definitions", f"{len(bound.rollups)} rollups fit their sources"))
+    for source, error in bound.failed.items():
+        findings.append(Finding(PROBLEM, source, error.message, error.hint))
+    return [*findings, *_indexes(databases, bound.rollups)]
+
+
+def _connection(name: str, database: Store, clock: Clock) -> Finding:
+    try:
+        database.open()
+        with database.transaction(read_only=True) as session:
+            epoch = session.rows(statement("select cast(extract(epoch from now()) as double precision)"))[0][0]
+    except DayfoldError as error:
+        return Finding(PROBLEM, name, error.message, error.hint)
+    apart = abs(float(epoch) - clock.now().timestamp())
+    if apart > _CLOCK_LIMIT_S:
+        return Finding(WARNING, name, f"{database.address} answers, but its clock differs from ours by {apart:.0f} s", "Days end by our clock; set both by NTP.")
+    return Finding(OK, name, f"{database.address} answers")
+
+
+def _ledger(ledger: Ledger) -> Finding:
+    try:
+        with ledger.store.transaction(read_only=True) as session:
+            version = ledger.version(session)
+            if version is None:
+                return Finding(OK, "ledger", "there is none yet; the first fold makes it")
+            ledger.check(session, version)
+    except DayfoldError as error:
+        return Finding(PROBLEM, "ledger", error.message, error.hint)
+    return Finding(OK, "ledger", f"version {version}")
+
+
+def _writable(store: Store) -> Finding:
+    """Whether tables can be made, tried and undone."""
+    probe = f"{quoted(store.schema)}.{quoted('dayfold_doctor__')}"
+
+    class _Undo(Exception):
+        pass
+
+    try:
+        with store.transaction() as session:
+            session.execute(f"CREATE TABLE {probe} (a BIGINT)")
+            raise _Undo
+    except _Undo:
+        return Finding(OK, "permissions", f"tables can be made in {store.schema}")
+    except DayfoldError as error:
+        return Finding(PROBLEM, "permissions", error.message, f"Grant the store's user CREATE on the schema {store.schema}.")
+
+
+def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
+    """Moments in PostgreSQL that no index leads to, with the statement for one."""
+    findings: dict[tuple[str, str], Finding] = {}
+    for rollup in rollups:
+        for scan in rollup.scans:
+            if scan.dialect.name != "postgres" or scan.source.name is None or scan.moment.raw is None:
+                continue
+            found = _index(databases.of(scan.source), scan)
+            if found is not None:
+                findings[(scan.label, scan.moment.raw.name)] = found
+    return list(findings.values())
+
+
+def _index(database: Store, scan: Scan) -> Finding | None:
+    assert scan.source.name is not None
+    assert scan.moment.raw is not None
+    schema, _, name = scan.source.name.rpartition(".")
+    moment = scan.moment.raw.name
+    query = statement(
+        "select count(*) from pg_index as i join pg_class as c on c.oid = i.indrelid join pg_namespace as n on n.oid = c.relnamespace "
+        "join pg_attribute as a on a.attrelid = c.oid and a.attnum = any(i.indkey) where c.relname = :name and n.nspname = coalesce(:schema, current_schema()) "
+        "and a.attname = :moment and c.relkind in ('r', 'p')",
+        name=name, schema=schema or None, moment=moment,
+    )  # fmt: skip
+    with database.transaction(read_only=True) as session:
+        if session.rows(query)[0][0]:
+            return Finding(OK, scan.label, f"an index leads to {moment}")
+    key = [tree.name for _, tree in scan.keys if tree.name]
+    columns = ", ".join(quoted(one) for one in (*key, moment))
+    target = ".".join(quoted(part) for part in scan.source.name.split("."))
+    return Finding(
+        WARNING, scan.label, f"no index leads to {moment}, so every fold reads the whole table", f"CREATE INDEX CONCURRENTLY ON {target} ({columns});"
+    )

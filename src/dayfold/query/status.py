@@ -1,0 +1,106 @@
+"""How every rollup stands: coverage, rows and bytes, the last runs. Query floor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dayfold.define.catalog import Catalog
+from dayfold.define.fingerprint import fingerprint
+from dayfold.engines.base import Session
+from dayfold.ledger import coverage, runs, versions
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.shape import SETS_SUFFIX
+
+
+@dataclass(frozen=True, slots=True)
+class RollupStatus:
+    """How one rollup stands.
+
+    Attributes:
+        state: ``never folded``, ``up to date`` (folded today), ``behind`` (some day up to today is not folded),
+            ``failing`` (a source failed at its last fold), ``edited`` or ``removed`` (from the definitions).
+        days: Number of covered days by state.
+    """
+
+    rollup: str
+    table: str
+    state: str
+    first_day: dt.date | None
+    last_day: dt.date | None
+    days: dict[str, int]
+    rows: int
+    size_bytes: int
+    failing: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a store stands."""
+
+    store: str
+    rollups: list[RollupStatus]
+    runs: list[runs.RunRecord]
+
+    def as_object(self) -> dict[str, Any]:
+        """The status for JSON."""
+        return asdict(self)
+
+
+def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> Status:
+    """The status of every rollup that is defined or stored."""
+    ledger.store.open()
+    with ledger.store.transaction(read_only=True) as session:
+        version = ledger.version(session)
+        if version is None:
+            return Status(ledger.store.address, [_never(name, rollup.table) for name, rollup in catalog.rollups.items()], [])
+        ledger.check(session, version)
+        known = versions.versions(ledger, session)
+        names = [name for one in known.values() for name in (one.table, one.table + SETS_SUFFIX)]
+        sizes = ledger.store.sizes(session, names)
+        found = [_one(catalog, ledger, session, one, sizes, today) for one in known.values()]
+        found += [_never(name, rollup.table) for name, rollup in catalog.rollups.items() if name not in known]
+        return Status(ledger.store.address, found, runs.latest(ledger, session, run_limit))
+
+
+def _never(name: str, table: str) -> RollupStatus:
+    return RollupStatus(name, table, "never folded", None, None, {}, 0, 0, [])
+
+
+def _one(
+    catalog: Catalog, ledger: Ledger, session: Session, version: versions.Version, sizes: dict[str, tuple[int, int]], today: dt.date
+) -> RollupStatus:
+    known = coverage.coverage(ledger, session, version.rollup, version.number)
+    by_day: dict[dt.date, set[str]] = {}
+    for one in known:
+        by_day.setdefault(one.day, set()).add(one.state)
+    states = {day: _worst(found) for day, found in by_day.items()}
+    counts: dict[str, int] = {}
+    for state in states.values():
+        counts[state] = counts.get(state, 0) + 1
+    days = sorted(states)
+    failing = sorted({one.source for one in known if one.state == coverage.FAILED})
+    rows, _ = sizes.get(version.table, (0, 0))
+    size = sum(sizes.get(name, (0, 0))[1] for name in (version.table, version.table + SETS_SUFFIX))
+    return RollupStatus(
+        version.rollup, version.table, _state(catalog, version, failing, states, today),
+        days[0] if days else None, days[-1] if days else None, counts, rows, size, failing,
+    )  # fmt: skip
+
+
+def _worst(states: set[str]) -> str:
+    return next(state for state in (coverage.FAILED, coverage.OPEN, coverage.FOLDED, coverage.SEALED) if state in states)
+
+
+def _state(catalog: Catalog, version: versions.Version, failing: list[str], states: dict[dt.date, str], today: dt.date) -> str:
+    rollup = catalog.rollups.get(version.rollup)
+    if rollup is None:
+        return "removed"
+    if fingerprint(rollup) != version.fingerprint:
+        return "edited"
+    if failing:
+        return "failing"
+    if today not in states or any(state == coverage.OPEN for day, state in states.items() if day < today):
+        return "behind"
+    return "up to date"
