@@ -14,8 +14,6 @@ import psycopg
 import pyarrow as pa
 
 Row = Mapping[str, Any]
-#: In one process a file is opened twice only with equal settings.
-AS_THE_STORE_DOES = {"autoinstall_known_extensions": "false"}
 
 
 def is_duckdb(url: str) -> bool:
@@ -29,7 +27,7 @@ class Session:
         self.duckdb = is_duckdb(url)
         self.connection: Any
         if self.duckdb:
-            self.connection = duckdb.connect(url.removeprefix("duckdb:///"), config=AS_THE_STORE_DOES)
+            self.connection = duckdb.connect(url.removeprefix("duckdb:///"))
             self.connection.sql("SET TimeZone = 'UTC'")
             self.connection.sql("BEGIN")
         else:

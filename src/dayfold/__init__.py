@@ -9,7 +9,21 @@ from dayfold.define.source import Moment, Table
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
 
-__all__ = ["Avg", "Count", "Dayfold", "Distinct", "Formula", "Gauge", "Max", "Min", "Moment", "Ratio", "Rollup", "Sum", "Table"]
+__all__ = [
+    "Avg",
+    "Count",
+    "Dayfold",
+    "Distinct",
+    "Formula",
+    "Gauge",
+    "Max",
+    "Min",
+    "Moment",
+    "Ratio",
+    "Rollup",
+    "Sum",
+    "Table",
+]
 __version__ = "0.1.0"
 
 

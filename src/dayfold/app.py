@@ -67,7 +67,9 @@ class Dayfold:
     def __enter__(self) -> Dayfold:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -93,7 +95,12 @@ class Dayfold:
         return Binder(self.databases, self.ledger).bind(self.catalog, wanted)
 
     def fold(
-        self, rollups: Iterable[str] | None = None, *, allow_empty: bool = False, wait_s: float | None = None, progress: Progress | None = None
+        self,
+        rollups: Iterable[str] | None = None,
+        *,
+        allow_empty: bool = False,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
     ) -> list[FoldResult]:
         """Bring rollups up to date. Folding again writes nothing.
 
@@ -111,7 +118,13 @@ class Dayfold:
         """
         bound = self._bound_for_writing(rollups)
         limits = self.settings.fold
-        folder = Folder(self.databases, self.ledger, self.clock, chunk_rows=limits.chunk_rows, wait_s=limits.wait_s if wait_s is None else wait_s)
+        folder = Folder(
+            self.databases,
+            self.ledger,
+            self.clock,
+            chunk_rows=limits.chunk_rows,
+            wait_s=limits.wait_s if wait_s is None else wait_s,
+        )
         return folder.fold(bound, allow_empty=allow_empty, progress=progress)
 
     def _bound_for_writing(self, rollups: Iterable[str] | None) -> Bound:
@@ -191,8 +204,14 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
     store_url = settings.store.url.get_secret_value()
     others = {name: one.url.get_secret_value() for name, one in settings.databases.items()}
     same = {name for name, url in others.items() if _is_same(url, store_url, base)}
-    attach = {name: url for name, url in others.items() if name not in same and connect.is_duckdb(url)} if connect.is_duckdb(store_url) else {}
-    store = connect.store(store_url, setting="store.url", base=base, schema=settings.store.db_schema, attach=attach)
+    attach = (
+        {name: url for name, url in others.items() if name not in same and connect.is_duckdb(url)}
+        if connect.is_duckdb(store_url)
+        else {}
+    )
+    store = connect.store(
+        store_url, setting="store.url", base=base, schema=settings.store.db_schema, attach=attach
+    )
     found = {}
     for name, url in others.items():
         if name in same or name in attach:
@@ -204,5 +223,7 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
 
 def _is_same(url: str, other: str, base: Path) -> bool:
     if connect.is_duckdb(url) and connect.is_duckdb(other):
-        return Path(connect.duckdb_path(url, base)).resolve() == Path(connect.duckdb_path(other, base)).resolve()
+        return (
+            Path(connect.duckdb_path(url, base)).resolve() == Path(connect.duckdb_path(other, base)).resolve()
+        )
     return url == other

@@ -27,9 +27,16 @@ class StoreSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: SecretStr = Field(default=SecretStr("duckdb:///dayfold.duckdb"), description="duckdb:///FILE or postgresql://USER@HOST/DATABASE.")
+    url: SecretStr = Field(
+        default=SecretStr("duckdb:///dayfold.duckdb"),
+        description="duckdb:///FILE or postgresql://USER@HOST/DATABASE.",
+    )
     # Spelled db_schema inside: pydantic models have a method called schema.
-    db_schema: str | None = Field(default=None, alias="schema", description="The schema that tables are made in. Default: the connection's own.")
+    db_schema: str | None = Field(
+        default=None,
+        alias="schema",
+        description="The schema that tables are made in. Default: the connection's own.",
+    )
 
 
 class DatabaseSettings(BaseModel):
@@ -45,21 +52,29 @@ class FoldSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    chunk_rows: int = Field(default=10_000_000, gt=0, description="Facts that one transaction of a backfill covers, in whole days.")
+    chunk_rows: int = Field(
+        default=10_000_000,
+        gt=0,
+        description="Facts that one transaction of a backfill covers, in whole days.",
+    )
     wait_s: float = Field(default=60, ge=0, description="Seconds to wait for another run of the same rollup.")
 
 
 class Settings(BaseSettings):
     """All settings of one application."""
 
-    model_config = SettingsConfigDict(env_prefix="DAYFOLD_", env_nested_delimiter="__", extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DAYFOLD_", env_nested_delimiter="__", extra="forbid", env_ignore_empty=True
+    )
 
     store: StoreSettings = StoreSettings()
     databases: dict[str, DatabaseSettings] = Field(default_factory=dict)
     fold: FoldSettings = FoldSettings()
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, env_settings: Any, **_: Any) -> Any:
+    def settings_customise_sources(
+        cls, settings_cls: Any, init_settings: Any, env_settings: Any, **_: Any
+    ) -> Any:
         """Variables win over the file, which is passed in."""
         return env_settings, init_settings
 
@@ -97,7 +112,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise ConfigError(f"There is no configuration file {path}.", hint="Run `dayfold init` for a commented one.") from None
+        raise ConfigError(
+            f"There is no configuration file {path}.", hint="Run `dayfold init` for a commented one."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
 
@@ -132,7 +149,10 @@ def _explained(error: ValidationError, origin: str) -> ConfigError:
     place = ".".join(names)
     if first["type"] == "extra_forbidden":
         known = _known(names[:-1])
-        return ConfigError(f"{origin}: there is no setting '{place}'{suggestion(names[-1], known)}.", hint=f"Settings: {listing(known)}")
+        return ConfigError(
+            f"{origin}: there is no setting '{place}'{suggestion(names[-1], known)}.",
+            hint=f"Settings: {listing(known)}",
+        )
     return ConfigError(f"{origin}: {place}: {first['msg']}.")
 
 
@@ -142,7 +162,11 @@ def _known(section: list[str]) -> list[str]:
         if name == "databases":
             return ["url"]
         found = model.model_fields.get(name)
-        if found is None or not isinstance(found.annotation, type) or not issubclass(found.annotation, BaseModel):
+        if (
+            found is None
+            or not isinstance(found.annotation, type)
+            or not issubclass(found.annotation, BaseModel)
+        ):
             return []
         model = found.annotation
     return [field.alias or name for name, field in model.model_fields.items()]

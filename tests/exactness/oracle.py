@@ -181,6 +181,12 @@ def hashes(values: Collection[Any], store_key: str) -> list[int]:
     return sorted(int(digest[:15], 16) for digest in digests)[:SET_LIMIT]
 
 
+def history_start(spec: Spec, raw: Raw, today: dt.date) -> dt.date:
+    """The day of the first moment that any measure names, today where none is in the past."""
+    moments = (instant(measure.at(row)) for measure in spec.measures().values() for row in raw[measure.table])
+    return min((moment.date() for moment in moments if moment and moment.date() <= today), default=today)
+
+
 # -- answers ---------------------------------------------------------------------------------------
 
 
@@ -239,13 +245,11 @@ def gauge_level(measure: Measure, found: Sequence[Fact], last: dt.date) -> Any:
     return over_keys(measure.over_keys, levels)
 
 
-def period_number(
-    measure: Measure, found: Sequence[Fact], start: dt.date, end: dt.date, last_known: dt.date
-) -> Any:
-    """One measure over one period, by its own algebra."""
+def period_number(measure: Measure, found: Sequence[Fact], known: Sequence[dt.date]) -> Any:
+    """One measure over the covered days of one period, by its own algebra."""
     if measure.kind == "gauge":
-        return gauge_level(measure, found, last_known)
-    number = added_up(measure.kind, [fact for fact in found if start <= fact.day <= end])
+        return gauge_level(measure, found, known[-1])
+    number = added_up(measure.kind, [fact for fact in found if fact.day in known])
     return mean(*number) if measure.kind == "avg" else number
 
 
@@ -265,7 +269,7 @@ def answer(
 ) -> dict[tuple[dt.date, Key], dict[str, Any]]:
     """What a query must say: for the first day of each period and each ``by`` key, every metric.
 
-    The keys are those with a fact in the range; without ``by`` there is one, the empty one. A period with an
+    The keys are those with a fact in the range, covered or not; without ``by`` there is one, the empty one. A period with an
     uncovered day is null, or with ``allow_missing`` made of its covered days. Days are days of ``zone``.
     """
     is_covered = covered or (lambda day: day <= today)
@@ -273,7 +277,7 @@ def answer(
     for name, measure in spec.measures().items():
         for fact in facts(spec, measure, raw, today, ZoneInfo(zone) if zone else dt.UTC):
             columns = dict(zip(spec.key, fact.key, strict=True))
-            if passes(columns, where) and is_covered(fact.day):
+            if passes(columns, where):
                 part = tuple(columns[column] for column in by)
                 found.setdefault(part, {}).setdefault(name, []).append(fact)
     answers: dict[tuple[dt.date, Key], dict[str, Any]] = {}
@@ -285,7 +289,7 @@ def answer(
             known = [day for day in days if is_covered(day)]
             usable = bool(known) and (allow_missing or known == days)
             numbers = {
-                name: period_number(measure, contributions.get(name, []), start, end, known[-1])
+                name: period_number(measure, contributions.get(name, []), known)
                 if usable
                 else None
                 for name, measure in spec.measures().items()

@@ -15,7 +15,7 @@ DDL = """
     amount numeric(12,2), units bigint, huge bigint, buyer text, state text
 """
 #: Far enough back that every fold looks at every day of a history.
-WHOLE_HISTORY_DAYS = 400
+WHOLE_HISTORY_DAYS = 3660
 
 
 def definitions(database: str | None, lookback_days: int = WHOLE_HISTORY_DAYS) -> list[type[Any]]:

@@ -8,7 +8,8 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.exactness.histories import BEGIN, TIMES, History, dated, drawn_changes, drawn_rows
+from tests.exactness.draws import TIMES, dated, drawn_changes, drawn_rows
+from tests.exactness.histories import BEGIN, History
 from tests.exactness.rollups import TABLE
 from tests.sql import run_sql
 

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 
 def run(
     name: Annotated[str, typer.Argument(help="The example.")] = "retail",
-    folder: Annotated[Path | None, typer.Option("--folder", metavar="DIR", help="Where to put it.", show_default="dayfold-demo/NAME")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help="Where to put it.", show_default="dayfold-demo/NAME"),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Fold a bundled example of real data in a folder of its own, and show what came out."""
     origin = examples() / name
     known = sorted(path.parent.name for path in examples().glob("*/demo.toml"))
     if name not in known:
-        raise UnknownName(f"There is no example '{name}'{suggestion(name, known)}.", hint=f"Examples: {listing(known)}")
+        raise UnknownName(
+            f"There is no example '{name}'{suggestion(name, known)}.", hint=f"Examples: {listing(known)}"
+        )
     words = tomllib.loads((origin / "demo.toml").read_text(encoding="utf-8"))
     target = folder or Path("dayfold-demo") / name
     target.mkdir(parents=True, exist_ok=True)
@@ -82,7 +87,9 @@ def _show(dayfold: Dayfold, part: dict[str, Any]) -> None:
     """One picture of the example: a table, or a line for each metric."""
     words = dict(part)
     title, kind = words.pop("title"), words.pop("kind")
-    answer = dayfold.query(words.pop("rollup"), words.pop("metrics"), from_=words.pop("from"), to=words.pop("to"), **words)
+    answer = dayfold.query(
+        words.pop("rollup"), words.pop("metrics"), from_=words.pop("from"), to=words.pop("to"), **words
+    )
     print(f"\n{title}")
     if kind == "sparkline":
         for metric in answer.request.metrics:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, RollupsArgument, open_app, plural, write_json
+from dayfold.cli.output import (
+    DEFAULT_APP,
+    AppOption,
+    JsonOption,
+    RollupsArgument,
+    open_app,
+    plural,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from dayfold.fold.fold import FoldResult, Progress
@@ -18,8 +26,19 @@ if TYPE_CHECKING:
 def run(
     rollups: RollupsArgument = None,
     app: AppOption = DEFAULT_APP,
-    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Publish even where a source that had facts now returns none.")] = False,
-    wait: Annotated[float | None, typer.Option("--wait", metavar="SECONDS", help="How long to wait for another run of a rollup.", show_default="60")] = None,
+    allow_empty: Annotated[
+        bool,
+        typer.Option("--allow-empty", help="Publish even where a source that had facts now returns none."),
+    ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            help="How long to wait for another run of a rollup.",
+            show_default="60",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Bring rollups up to date: compute the days that are due and write what differs."""
@@ -50,7 +69,9 @@ def show(result: FoldResult) -> None:
     """A result for a person; what went wrong goes to standard error."""
     days = sum(map(len, result.days))
     written = f"+{result.rows_inserted:,} ~{result.rows_updated:,} -{result.rows_deleted:,} rows"
-    print(f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {written}, {result.seconds:.2f} s")
+    print(
+        f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {written}, {result.seconds:.2f} s"
+    )
     if result.error:
         print("\n".join(f"  {line}" for line in result.error.splitlines()), file=sys.stderr)
 
@@ -65,7 +86,12 @@ def progress_shown() -> Iterator[Progress | None]:
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} days"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,} days"),
+        TimeRemainingColumn(),
+    )
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console, transient=True) as bar:
 

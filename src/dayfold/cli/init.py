@@ -56,7 +56,9 @@ def run(
     files = {folder / "metrics.py": METRICS, folder / "dayfold.toml": TOML}
     there = [str(path) for path in files if path.exists()]
     if there and not force:
-        raise UsageError(f"{' and '.join(there)} exist already.", hint="Name another folder, or replace them with --force.")
+        raise UsageError(
+            f"{' and '.join(there)} exist already.", hint="Name another folder, or replace them with --force."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
@@ -65,4 +67,6 @@ def run(
         return
     for path in files:
         print(f"wrote {path}")
-    print("\nEdit them to name your tables, then:\n  dayfold doctor\n  dayfold plan\n  dayfold fold\n  dayfold query ShopDaily --from -7d")
+    print(
+        "\nEdit them to name your tables, then:\n  dayfold doctor\n  dayfold plan\n  dayfold fold\n  dayfold query ShopDaily --from -7d"
+    )

@@ -38,7 +38,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
     """Folds tables into daily metric tables that are exact."""
 
@@ -74,7 +76,8 @@ def _report(error: DayfoldError) -> None:
     found: dict[str, object] = {"code": error.code, "message": error.message, "hint": error.hint}
     if isinstance(error, DefinitionError):
         found["problems"] = [
-            {"code": p.code, "place": p.place, "subject": p.subject, "message": p.message, "hint": p.hint} for p in error.problems
+            {"code": p.code, "place": p.place, "subject": p.subject, "message": p.message, "hint": p.hint}
+            for p in error.problems
         ]
     write_json({"error": found})
 

@@ -16,10 +16,20 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
 
 AppOption = Annotated[
-    Path, typer.Option("--app", "-a", envvar="DAYFOLD_APP", metavar="FILE", help="The definitions.", show_default="metrics.py")
+    Path,
+    typer.Option(
+        "--app",
+        "-a",
+        envvar="DAYFOLD_APP",
+        metavar="FILE",
+        help="The definitions.",
+        show_default="metrics.py",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-RollupsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ROLLUP]...", help="Rollups by name.", show_default="all")]
+RollupsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[ROLLUP]...", help="Rollups by name.", show_default="all")
+]
 DEFAULT_APP = Path("metrics.py")
 
 
@@ -38,7 +48,9 @@ def _moment(text: str) -> dt.datetime:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}.") from None
+        raise ConfigError(
+            f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}."
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
@@ -62,7 +74,9 @@ def _wide(value: Any) -> Any:
     return value
 
 
-def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None) -> None:
+def show_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None
+) -> None:
     """A table on standard output, as wide as it needs to be."""
     from rich import box
     from rich.console import Console
@@ -71,7 +85,9 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Se
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if right and right[place] else "left", no_wrap=True, overflow="ignore")
+        table.add_column(
+            heading, justify="right" if right and right[place] else "left", no_wrap=True, overflow="ignore"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console(highlight=False)
@@ -122,7 +138,9 @@ def sparkline(values: Sequence[object]) -> str:
     low, high = min(known, default=0.0), max(known, default=0.0)
     blocks = "▁▂▃▄▅▆▇█"
     span = (high - low) or 1.0
-    return "".join(" " if value is None else blocks[round((float(str(value)) - low) / span * 7)] for value in values)
+    return "".join(
+        " " if value is None else blocks[round((float(str(value)) - low) / span * 7)] for value in values
+    )
 
 
 def plural(count: int, what: str) -> str:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, RollupsArgument, open_app, plural, write_json
+from dayfold.cli.output import (
+    DEFAULT_APP,
+    AppOption,
+    JsonOption,
+    RollupsArgument,
+    open_app,
+    plural,
+    write_json,
+)
 
 
 def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
@@ -14,7 +22,9 @@ def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: Jso
         return
     for plan in plans:
         days = sum(map(len, plan.days))
-        print(f"{plan.rollup}: {plan.action}, {plural(days, 'day')}, {plural(plan.facts, 'fact')} to read, table {plan.table}")
+        print(
+            f"{plan.rollup}: {plan.action}, {plural(days, 'day')}, {plural(plan.facts, 'fact')} to read, table {plan.table}"
+        )
         for edit in plan.edits:
             print(f"  {edit}")
         for source, reason in plan.failing.items():

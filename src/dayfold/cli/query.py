@@ -21,21 +21,53 @@ FORMATS = ("table", "csv", "json", "parquet")
 
 def run(
     rollup: Annotated[str, typer.Argument(help="The rollup, by class or table name.")],
-    metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="A metric; again for more, or a,b.", show_default="all")] = None,
-    from_: Annotated[str, typer.Option("--from", metavar="DAY", help="First day: YYYY-MM-DD, today, yesterday or -7d (UTC).")] = "-29d",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", "-m", help="A metric; again for more, or a,b.", show_default="all"),
+    ] = None,
+    from_: Annotated[
+        str,
+        typer.Option("--from", metavar="DAY", help="First day: YYYY-MM-DD, today, yesterday or -7d (UTC)."),
+    ] = "-29d",
     to: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")] = "today",
-    by: Annotated[list[str] | None, typer.Option("--by", metavar="KEY", help="A key column to group by; again for more.")] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="KEY", help="A key column to group by; again for more."),
+    ] = None,
     where: Annotated[
-        list[str] | None, typer.Option("--where", metavar="K=V", help="k=v, k!=v, or k= for NULL. The same key twice: any of the values.")
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="K=V", help="k=v, k!=v, or k= for NULL. The same key twice: any of the values."
+        ),
     ] = None,
     grain: Annotated[str, typer.Option("--grain", help="day, week, month, quarter, year, or total.")] = "day",
-    tz: Annotated[str | None, typer.Option("--tz", metavar="ZONE", help="Days of this zone, of a rollup of a finer grain.", show_default="UTC")] = None,
-    compare: Annotated[str | None, typer.Option("--compare", metavar="previous|year", help="Beside an earlier range.")] = None,
-    sort: Annotated[str | None, typer.Option("--sort", metavar="NAME", help="A metric, key or day; -NAME for the greatest first.")] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(
+            "--tz",
+            metavar="ZONE",
+            help="Days of this zone, of a rollup of a finer grain.",
+            show_default="UTC",
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option("--compare", metavar="previous|year", help="Beside an earlier range.")
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="NAME", help="A metric, key or day; -NAME for the greatest first."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="At most so many rows.")] = None,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Add up covered days where others are missing.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Add up covered days where others are missing.")
+    ] = False,
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json, or parquet.")] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default="standard output")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to a file.", show_default="standard output"
+        ),
+    ] = None,
     app: AppOption = DEFAULT_APP,
     json: JsonOption = False,
 ) -> None:

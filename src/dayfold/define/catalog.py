@@ -56,7 +56,12 @@ def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -
             taken = places.setdefault(f"{what} {name}", rollup.place)
             if taken != rollup.place:
                 found.append(
-                    Problem("duplicate-name", str(rollup.place), rollup.name, f"the {what} name '{name}' is taken by {taken}.")
+                    Problem(
+                        "duplicate-name",
+                        str(rollup.place),
+                        rollup.name,
+                        f"the {what} name '{name}' is taken by {taken}.",
+                    )
                 )
         rollups[rollup.name] = rollup
     ordered = sorted(dict.fromkeys(found), key=_by_place)
@@ -90,10 +95,20 @@ def load(path: Path) -> Catalog:
     except Exception as error:  # noqa: BLE001 - whatever the file raises is its author's to read
         problems.append(_broken(error, path, module))
     classes = [
-        value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Rollup) and value is not Rollup
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Rollup) and value is not Rollup
     ]
     if not classes and not problems:
-        problems.append(Problem("no-rollups", path.name, "", "the file defines no Rollup.", "Run `dayfold init` for an example."))
+        problems.append(
+            Problem(
+                "no-rollups",
+                path.name,
+                "",
+                "the file defines no Rollup.",
+                "Run `dayfold init` for an example.",
+            )
+        )
     return catalog(dict.fromkeys(classes), problems)
 
 

@@ -89,9 +89,13 @@ class Measured(Metric):
 
     def _check_moment(self) -> None:
         if self.moment is None:
-            self.problem("no-moment", f"{type(self).__name__} needs at=…, the column that says when a fact counts.")
+            self.problem(
+                "no-moment", f"{type(self).__name__} needs at=…, the column that says when a fact counts."
+            )
         elif not isinstance(self.moment, Moment):
-            self.problem("bad-moment", f"at is a column's name or a Moment, got {type(self.moment).__name__}.")
+            self.problem(
+                "bad-moment", f"at is a column's name or a Moment, got {type(self.moment).__name__}."
+            )
             self.moment = None
         elif complaint := self.moment.complaint():
             self.problem("bad-moment", complaint)
@@ -181,7 +185,13 @@ class Min(Measured):
     OPTIONS = ("at", "where")
 
     def __init__(
-        self, source: Table, expr: str, *, at: str | Moment | None = None, where: str | None = None, **unknown: Any
+        self,
+        source: Table,
+        expr: str,
+        *,
+        at: str | Moment | None = None,
+        where: str | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__(source, expr, at, where, unknown)
 

@@ -44,7 +44,9 @@ class Changed:
         return self.inserted + self.updated + self.deleted
 
     def __add__(self, other: Changed) -> Changed:
-        return Changed(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
+        return Changed(
+            self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted
+        )
 
 
 class Session(Protocol):
@@ -127,7 +129,9 @@ class Store(Protocol):
         ...
 
 
-def compute(store: Store, session: Session, rollup: BoundRollup, scan: Scan, statement: Statement, into: str) -> None:
+def compute(
+    store: Store, session: Session, rollup: BoundRollup, scan: Scan, statement: Statement, into: str
+) -> None:
     """Compute a scan inside the store: a temporary table, no row travels."""
     with session.within(scan.source):
         session.stage(into, statement)
@@ -169,7 +173,11 @@ def check_columns(store: Store, shape: Shape, found: Mapping[str, str]) -> None:
         return
     differences = [f"the column '{name}' is missing" for name in expected if name not in found]
     differences += [f"the column '{name}' is not one of ours" for name in found if name not in expected]
-    differences += [f"the column '{name}' is {found[name]}, expected {kind}" for name, kind in expected.items() if name in found and found[name] != kind]
+    differences += [
+        f"the column '{name}' is {found[name]}, expected {kind}"
+        for name, kind in expected.items()
+        if name in found and found[name] != kind
+    ]
     raise StoreAltered(
         f"The table {shape.name} is not as Dayfold makes it: {'; '.join(differences) or 'its columns are in another order'}.",
         hint="Undo the change by hand, or rename the table and fold again to build a new one.",
@@ -180,8 +188,12 @@ def normal_type(dialect: Dialect, type_: Type) -> str:
     """A type as the engine's catalogue prints it."""
     name = dialect.type_name(type_)
     if dialect.name == "duckdb":
-        return {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(name, name.replace("NUMERIC(", "DECIMAL(").replace(", ", ","))
-    return {"timestamptz": "timestamp with time zone"}.get(name, name.replace("NUMERIC(", "numeric(").replace(", ", ","))
+        return {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(
+            name, name.replace("NUMERIC(", "DECIMAL(").replace(", ", ",")
+        )
+    return {"timestamptz": "timestamp with time zone"}.get(
+        name, name.replace("NUMERIC(", "numeric(").replace(", ", ",")
+    )
 
 
 def replace(session: Session, publication: Publication, now: dt.datetime, run_id: int) -> Changed:

@@ -11,7 +11,15 @@ from dayfold.errors import ConfigError
 SCHEMES = ("duckdb:///FILE", "postgresql://USER@HOST/DATABASE")
 
 
-def store(url: str, *, setting: str, base: Path | None = None, schema: str | None = None, attach: Mapping[str, str] | None = None, read_only: bool = False) -> Store:
+def store(
+    url: str,
+    *,
+    setting: str,
+    base: Path | None = None,
+    schema: str | None = None,
+    attach: Mapping[str, str] | None = None,
+    read_only: bool = False,
+) -> Store:
     """The store of an address; nothing is opened yet.
 
     ``setting`` names it in errors, ``attach`` are the addresses of DuckDB files that a DuckDB store reads too.
@@ -32,7 +40,10 @@ def store(url: str, *, setting: str, base: Path | None = None, schema: str | Non
 
         return PostgresStore(url, schema=schema)
     scheme = url.partition(":")[0] or "nothing"
-    raise ConfigError(f"{setting} is an address that starts with '{scheme}:', which no engine answers to.", hint=f"Expected {' or '.join(SCHEMES)}.")
+    raise ConfigError(
+        f"{setting} is an address that starts with '{scheme}:', which no engine answers to.",
+        hint=f"Expected {' or '.join(SCHEMES)}.",
+    )
 
 
 def is_duckdb(url: str) -> bool:

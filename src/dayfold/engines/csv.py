@@ -42,12 +42,16 @@ def arrow_type(type_: Type) -> pa.DataType:
 
 def from_csv(text: bytes, columns: Sequence[Column]) -> pa.Table:
     """A table from what ``COPY … TO STDOUT (FORMAT csv)`` wrote."""
-    types = {one.name: pa.string() if one.type.kind is Kind.HASHES else arrow_type(one.type) for one in columns}
+    types = {
+        one.name: pa.string() if one.type.kind is Kind.HASHES else arrow_type(one.type) for one in columns
+    }
     if not text:
         return pa.table({one.name: pa.array([], arrow_type(one.type)) for one in columns})
     table = csv.read_csv(
         pa.BufferReader(text),
-        read_options=csv.ReadOptions(column_names=[one.name for one in columns], block_size=max(1 << 20, len(text) + 1)),
+        read_options=csv.ReadOptions(
+            column_names=[one.name for one in columns], block_size=max(1 << 20, len(text) + 1)
+        ),
         parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(
             column_types=types,

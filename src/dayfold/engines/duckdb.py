@@ -56,7 +56,14 @@ class DuckStore:
 
     dialect = DUCKDB
 
-    def __init__(self, path: str, *, schema: str = "main", attach: Mapping[str, str] | None = None, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        schema: str = "main",
+        attach: Mapping[str, str] | None = None,
+        read_only: bool = False,
+    ) -> None:
         self.path = path
         self.schema = schema
         self.attach = dict(attach or {})
@@ -75,7 +82,10 @@ class DuckStore:
             return
         folder = Path(self.path).expanduser().parent
         if self.path != ":memory:" and not folder.is_dir():
-            raise ConnectionFailed(f"The folder of the DuckDB file {self.path} does not exist.", hint=f"Make it: mkdir -p {folder}")
+            raise ConnectionFailed(
+                f"The folder of the DuckDB file {self.path} does not exist.",
+                hint=f"Make it: mkdir -p {folder}",
+            )
         with _connecting(self.path):
             self._connection = duckdb.connect(self.path, read_only=self.read_only)
         # Set here and not at connect, so that the user's own code may open the file in this process too.
@@ -125,7 +135,9 @@ class DuckStore:
             try:
                 cursor.execute("COMMIT")
             except duckdb.Error as error:
-                raise StoreError(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
+                raise StoreError(
+                    f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)
+                ) from None
 
     def qualify(self, source: Table) -> Table:
         """A table of an attached file is named with the file."""
@@ -137,13 +149,17 @@ class DuckStore:
     def describe(self, source: Table) -> dict[str, Type]:
         """A source's columns in order."""
         with self.transaction() as session, session.within(source):
-            text, _ = Statement(statement("select * from _s", _s=relation(self.qualify(source))).tree).render("duckdb")
+            text, _ = Statement(statement("select * from _s", _s=relation(self.qualify(source))).tree).render(
+                "duckdb"
+            )
             try:
                 found = session.cursor.execute(f"DESCRIBE {text}").fetchall()
             except duckdb.Error as error:
                 session.broken = True
                 session.cursor.execute("ROLLBACK")
-                raise SourceFailed(f"{source.label} cannot be read ({_kind(error)}).", source=source.label) from None
+                raise SourceFailed(
+                    f"{source.label} cannot be read ({_kind(error)}).", source=source.label
+                ) from None
         return {name: logical_type(type_) for name, type_, *_ in found}
 
     def tables(self, database: str | None = None) -> list[str]:
@@ -155,7 +171,11 @@ class DuckStore:
             found = session.rows(statement(
                 "select table_schema, table_name from information_schema.tables where table_catalog = :home order by 1, 2", home=database or self._home
             ))  # fmt: skip
-        return [name if schema == "main" else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")]
+        return [
+            name if schema == "main" else f"{schema}.{name}"
+            for schema, name in found
+            if not name.startswith("dayfold_")
+        ]
 
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
         """The columns of tables that exist."""
@@ -245,7 +265,10 @@ class DuckSession:
         self._loads += 1
         view = f"dayfold_arrow_{self._loads}__"
         self.cursor.register(view, rows)
-        casts = ", ".join(f"CAST({quoted(one.name)} AS {DUCKDB.type_name(one.type)}) AS {quoted(one.name)}" for one in columns)
+        casts = ", ".join(
+            f"CAST({quoted(one.name)} AS {DUCKDB.type_name(one.type)}) AS {quoted(one.name)}"
+            for one in columns
+        )
         self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT {casts} FROM {quoted(view)}", [])
         self.cursor.unregister(view)
 
@@ -267,7 +290,9 @@ class DuckSession:
 
 def translated(error: duckdb.Error, address: str) -> DayfoldError:
     """A DuckDB error as one of ours; its text may hold values of rows, so only its kind is passed on."""
-    if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException):
+    if isinstance(
+        error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException
+    ):
         return SourceFailed(f"a value cannot be computed with ({_kind(error)})", hint=_advice(error))
     return StoreError(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
 
@@ -308,7 +333,9 @@ def _connecting(path: str) -> Iterator[None]:
         if "not a valid DuckDB database" in text:
             raise ConnectionFailed(f"{path} is not a DuckDB file.") from None
         if isinstance(error, duckdb.SerializationException) or "version" in text:
-            raise ConnectionFailed(f"The DuckDB file {path} was made by another version of DuckDB that this one cannot read.") from None
+            raise ConnectionFailed(
+                f"The DuckDB file {path} was made by another version of DuckDB that this one cannot read."
+            ) from None
         reason = text.rpartition(": ")[2].strip() if isinstance(error, duckdb.IOException) else _kind(error)
         raise ConnectionFailed(f"The DuckDB file {path} cannot be opened: {reason}.") from None
 

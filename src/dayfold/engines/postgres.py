@@ -81,12 +81,22 @@ class PostgresStore:
             import psycopg
         except ImportError:
             raise MissingDriver(
-                f"{self.address} needs the PostgreSQL driver, which is not installed.", hint="Install it: pip install 'dayfold[postgres]'"
+                f"{self.address} needs the PostgreSQL driver, which is not installed.",
+                hint="Install it: pip install 'dayfold[postgres]'",
             ) from None
         try:
-            return psycopg.connect(self.url, autocommit=True, application_name="dayfold", cursor_factory=psycopg.RawCursor, connect_timeout=10)
+            return psycopg.connect(
+                self.url,
+                autocommit=True,
+                application_name="dayfold",
+                cursor_factory=psycopg.RawCursor,
+                connect_timeout=10,
+            )
         except psycopg.Error as error:
-            raise ConnectionFailed(f"{self.address} cannot be reached: {_reason(error)}.", hint="`dayfold doctor` checks every connection.") from None
+            raise ConnectionFailed(
+                f"{self.address} cannot be reached: {_reason(error)}.",
+                hint="`dayfold doctor` checks every connection.",
+            ) from None
 
     def close(self) -> None:
         """Close all connections."""
@@ -145,9 +155,19 @@ class PostgresStore:
             try:
                 columns = session.describe(statement("select * from _s limit 0", _s=relation(source)))
             except DayfoldError as error:
-                raise SourceFailed(f"{source.label} cannot be read: {error.message}", source=source.label, hint=error.hint) from None
-            enums = {oid for (oid,) in session.rows(statement("select cast(oid as bigint) from pg_type where typtype = 'e'"))}
-        return {name: TEXT if oid in enums else _logical_type(oid, precision, scale) for name, oid, precision, scale in columns}
+                raise SourceFailed(
+                    f"{source.label} cannot be read: {error.message}", source=source.label, hint=error.hint
+                ) from None
+            enums = {
+                oid
+                for (oid,) in session.rows(
+                    statement("select cast(oid as bigint) from pg_type where typtype = 'e'")
+                )
+            }
+        return {
+            name: TEXT if oid in enums else _logical_type(oid, precision, scale)
+            for name, oid, precision, scale in columns
+        }
 
     def tables(self, database: str | None = None) -> list[str]:
         """Tables and views that the user sees."""
@@ -158,7 +178,11 @@ class PostgresStore:
         with self.transaction(read_only=True) as session:
             home = session.rows(statement("select current_schema()"))[0][0]
             found = session.rows(query)
-        return [name if schema == home else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")]
+        return [
+            name if schema == home else f"{schema}.{name}"
+            for schema, name in found
+            if not name.startswith("dayfold_")
+        ]
 
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
         """The columns of tables that exist."""
@@ -174,7 +198,11 @@ class PostgresStore:
 
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
         """The indexes of a table."""
-        query = statement("select indexname, indexdef from pg_indexes where schemaname = :schema and tablename = :name", schema=self.schema, name=table)
+        query = statement(
+            "select indexname, indexdef from pg_indexes where schemaname = :schema and tablename = :name",
+            schema=self.schema,
+            name=table,
+        )
         return dict(session.rows(query))
 
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -229,7 +257,10 @@ class PostgresSession:
     def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """A temporary table from Arrow."""
         self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
-        self._run(f"CREATE TEMP TABLE {quoted(name)} ({', '.join(declared(POSTGRES, one) for one in columns)}) ON COMMIT DROP", [])
+        self._run(
+            f"CREATE TEMP TABLE {quoted(name)} ({', '.join(declared(POSTGRES, one) for one in columns)}) ON COMMIT DROP",
+            [],
+        )
         copy_text = f"COPY pg_temp.{quoted(name)} FROM STDIN (FORMAT csv)"
         with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(copy_text) as copy:
             copy.write(to_csv(rows, columns))
@@ -274,9 +305,15 @@ def translated(error: psycopg.Error, address: str) -> DayfoldError:
 
     state = error.sqlstate or ""
     if isinstance(error, psycopg.OperationalError) and not state:
-        return ConnectionFailed(f"The connection to {address} was lost.", hint="Nothing was published by the transaction; run it again.")
+        return ConnectionFailed(
+            f"The connection to {address} was lost.",
+            hint="Nothing was published by the transaction; run it again.",
+        )
     known = {
-        "22003": ("a number left its range", "An integer sum beyond 64 bits, or a decimal beyond its digits."),
+        "22003": (
+            "a number left its range",
+            "An integer sum beyond 64 bits, or a decimal beyond its digits.",
+        ),
         "42P01": ("a table does not exist", ""),
         "42703": ("a column does not exist", ""),
         "42501": ("permission denied", "`dayfold doctor` says which rights are missing."),
@@ -296,7 +333,14 @@ def _reason(error: psycopg.Error) -> str:
     """Why a connection failed, in one line; libpq's messages hold addresses and names, no secret."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    for wanted in ("refused", "does not exist", "authentication", "timeout", "translate host", "No such file"):
+    for wanted in (
+        "refused",
+        "does not exist",
+        "authentication",
+        "timeout",
+        "translate host",
+        "No such file",
+    ):
         for line in lines:
             if wanted in line:
                 text = line

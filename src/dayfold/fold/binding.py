@@ -111,9 +111,13 @@ class Binder:
     def _unreadable(self, source: Table, rollup: RollupDef, database: Store, error: DayfoldError) -> None:
         """A source that was never read: most likely its name is wrong."""
         if source.name is None:
-            self._problem(source, rollup, "bad-source", f"the query cannot be read: {error.message}", error.hint)
+            self._problem(
+                source, rollup, "bad-source", f"the query cannot be read: {error.message}", error.hint
+            )
             return
-        tables = database.tables(source.database if self.databases.store.reaches(source.database or "") else None)
+        tables = database.tables(
+            source.database if self.databases.store.reaches(source.database or "") else None
+        )
         if source.name in tables:
             self._problem(source, rollup, "bad-source", error.message, error.hint)
             return

@@ -76,7 +76,11 @@ class Chunk:
         found: dict[int, pa.Table] = {}
         with self.ledger.store.transaction(read_only=True) as session:
             salt = self.ledger.store_key(session)
-        apart = [(n, scan) for n, scan in self._healthy if self.databases.of(scan.source) is not self.databases.store]
+        apart = [
+            (n, scan)
+            for n, scan in self._healthy
+            if self.databases.of(scan.source) is not self.databases.store
+        ]
         for database in dict.fromkeys(scan.source.database for _, scan in apart):
             mine = [(n, scan) for n, scan in apart if scan.source.database == database]
             current = mine[0][1]
@@ -88,11 +92,15 @@ class Chunk:
                             columns = scan_columns(self.rollup, scan)
                             found[n] = session.arrow(compute_sql(self.rollup, scan, days, salt), columns)
             except (SourceFailed, StoreError, ConnectionFailed) as error:
-                self.failed[current.label] = SourceFailed(error.message, source=current.label, hint=error.hint)
+                self.failed[current.label] = SourceFailed(
+                    error.message, source=current.label, hint=error.hint
+                )
                 return self._read_foreign(days)
         return found
 
-    def _publish(self, days: Days, all_days: Sequence[Days], foreign: dict[int, pa.Table]) -> tuple[Changed, int]:
+    def _publish(
+        self, days: Days, all_days: Sequence[Days], foreign: dict[int, pa.Table]
+    ) -> tuple[Changed, int]:
         store, ledger = self.databases.store, self.ledger
         with store.transaction() as session:
             leases.fence(ledger, session, self.lease)
@@ -103,11 +111,27 @@ class Chunk:
             for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
                 if source in self.failed:
                     reason = self.failed[source].message
-                    coverage.record_failed(ledger, session, self.rollup.name, self.version, source, [days], reason, self.run_id)
+                    coverage.record_failed(
+                        ledger, session, self.rollup.name, self.version, source, [days], reason, self.run_id
+                    )
                     now_failed.add(source)
                 else:
-                    facts = _facts_by_day(self.rollup, [name for scan, name in staged if scan.label == source], store.dialect.name)
-                    coverage.record_folded(ledger, session, self.rollup.name, self.version, source, [days], facts, self.run_id, self.today)
+                    facts = _facts_by_day(
+                        self.rollup,
+                        [name for scan, name in staged if scan.label == source],
+                        store.dialect.name,
+                    )
+                    coverage.record_folded(
+                        ledger,
+                        session,
+                        self.rollup.name,
+                        self.version,
+                        source,
+                        [days],
+                        facts,
+                        self.run_id,
+                        self.today,
+                    )
             runs.progress(ledger, session, self.run_id, cells, changed)
             versions.bump_revision(ledger, session, self.rollup.name)
         self.indexed = True
@@ -121,26 +145,48 @@ class Chunk:
             session.load(name, scan_columns(self.rollup, scan), foreign[n])
         else:
             try:
-                compute(store, session, self.rollup, scan, compute_sql(self.rollup, scan, days, self.ledger.store_key(session)), name)
+                compute(
+                    store,
+                    session,
+                    self.rollup,
+                    scan,
+                    compute_sql(self.rollup, scan, days, self.ledger.store_key(session)),
+                    name,
+                )
             except (SourceFailed, StoreError) as error:
-                raise _ScanFailed(scan, SourceFailed(error.message, source=scan.label, hint=error.hint)) from error
+                raise _ScanFailed(
+                    scan, SourceFailed(error.message, source=scan.label, hint=error.hint)
+                ) from error
         if scan.guards:
-            bad = session.rows(Statement(sql("select coalesce(sum(_bad), 0) from _t", _bad=column(BAD.name), _t=table(name))))[0][0]
+            bad = session.rows(
+                Statement(sql("select coalesce(sum(_bad), 0) from _t", _bad=column(BAD.name), _t=table(name)))
+            )[0][0]
             if bad:
                 raise _ScanFailed(
-                    scan, SourceFailed(f"{scan.label}: {bad} values from {days} are NaN or infinite.", source=scan.label, hint="Correct them, or leave them out with where=….")
+                    scan,
+                    SourceFailed(
+                        f"{scan.label}: {bad} values from {days} are NaN or infinite.",
+                        source=scan.label,
+                        hint="Correct them, or leave them out with where=….",
+                    ),
                 )
         return name
 
-    def _check_emptiness(self, session: Session, staged: list[tuple[Scan, str]], days: Days, all_days: Sequence[Days]) -> None:
+    def _check_emptiness(
+        self, session: Session, staged: list[tuple[Scan, str]], days: Days, all_days: Sequence[Days]
+    ) -> None:
         """Stop where a source that had facts on the days looked at has none on any of them."""
         if self.allow_empty:
             return
         for source in dict.fromkeys(scan.label for scan, _ in staged):
             names = [name for scan, name in staged if scan.label == source]
-            if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
+            if any(
+                session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names
+            ):
                 continue
-            before = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, all_days)
+            before = coverage.facts_before(
+                self.ledger, session, self.rollup.name, self.version, source, all_days
+            )
             here = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, [days])
             if not here or self._has_facts(source, all_days):
                 continue
@@ -154,10 +200,18 @@ class Chunk:
         for scan in self.rollup.scans:
             if scan.label != source:
                 continue
-            with self.databases.of(scan.source).transaction(read_only=True) as session, session.within(scan.source):
+            with (
+                self.databases.of(scan.source).transaction(read_only=True) as session,
+                session.within(scan.source),
+            ):
                 for days in all_days:
                     values = Values()
-                    query = exp.select(alias(exp.Literal.number(1), "one")).from_(scan.relation.copy()).where(scan.moment.within(days, values)).limit(1)
+                    query = (
+                        exp.select(alias(exp.Literal.number(1), "one"))
+                        .from_(scan.relation.copy())
+                        .where(scan.moment.within(days, values))
+                        .limit(1)
+                    )
                     if session.rows(Statement(query, values)):
                         return True
         return False
@@ -173,12 +227,19 @@ class Chunk:
             new = table(_NEW)
         frozen = frozenset(one.name for one in rollup.shape.values if one.source in self.failed)
         now = self.ledger.clock.now()
-        main = Publication(rollup.shape, new, [one.name for one in rollup.shape.values], [days], dialect, frozen)
+        main = Publication(
+            rollup.shape, new, [one.name for one in rollup.shape.values], [days], dialect, frozen
+        )
         changed = replace(session, main, now, self.run_id)
         if rollup.sets_shape:
             names = [set_name(one.name) for one in sets]
             present = either(sql("not _s is null", _s=column(name)) for name in names)
-            replace(session, Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present), now, self.run_id)
+            replace(
+                session,
+                Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present),
+                now,
+                self.run_id,
+            )
         if not self.indexed:
             for shape in filter(None, (rollup.shape, rollup.sets_shape)):
                 match_indexes(self.databases.store, session, shape)
@@ -203,12 +264,17 @@ def _facts_by_day(rollup: BoundRollup, names: Sequence[str], dialect: str) -> St
         one = exp.select(alias(day, "day"), alias(column(FACTS.name), "facts")).from_(table(name))
         merged = one if merged is None else exp.union(merged, one, distinct=False)
     assert merged is not None
-    return Statement(sql("select s.day, cast(sum(s.facts) as bigint) as facts from _m as s group by s.day", _m=exp.Subquery(this=merged)))
+    return Statement(
+        sql(
+            "select s.day, cast(sum(s.facts) as bigint) as facts from _m as s group by s.day",
+            _m=exp.Subquery(this=merged),
+        )
+    )
 
 
 def fewer_facts(session: Session, scan: Scan, limit: int) -> bool:
     """Whether the source has no more rows than one chunk takes, found without counting beyond that."""
     inner = exp.select(alias(exp.Literal.number(1), "one")).from_(scan.relation.copy()).limit(limit + 1)
-    return bool(session.rows(Statement(sql("select count(*) from _i as i", _i=inner.subquery())))[0][0] <= limit)
-
-
+    return bool(
+        session.rows(Statement(sql("select count(*) from _i as i", _i=inner.subquery())))[0][0] <= limit
+    )

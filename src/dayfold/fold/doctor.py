@@ -31,7 +31,10 @@ class Finding:
 def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock) -> list[Finding]:
     """Everything that was looked at, in the order it was."""
     findings: list[Finding] = []
-    for name, database in {"store": databases.store, **{f"databases.{name}": one for name, one in databases.others.items()}}.items():
+    for name, database in {
+        "store": databases.store,
+        **{f"databases.{name}": one for name, one in databases.others.items()},
+    }.items():
         findings.append(_connection(name, database, clock))
     if any(one.level == PROBLEM for one in findings):
         return findings
@@ -39,7 +42,18 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock)
     try:
         bound = Binder(databases, ledger).bind(catalog, catalog.rollups.values())
     except DefinitionError as error:
-        return [*findings, *(Finding(PROBLEM, problem.place, f"[{problem.code}] {problem.subject}: {problem.message}", problem.hint) for problem in error.problems)]
+        return [
+            *findings,
+            *(
+                Finding(
+                    PROBLEM,
+                    problem.place,
+                    f"[{problem.code}] {problem.subject}: {problem.message}",
+                    problem.hint,
+                )
+                for problem in error.problems
+            ),
+        ]
     except DayfoldError as error:
         return [*findings, Finding(PROBLEM, "definitions", error.message, error.hint)]
     findings.append(Finding(OK, "definitions", f"{len(bound.rollups)} rollups fit their sources"))
@@ -52,12 +66,19 @@ def _connection(name: str, database: Store, clock: Clock) -> Finding:
     try:
         database.open()
         with database.transaction(read_only=True) as session:
-            epoch = session.rows(statement("select cast(extract(epoch from now()) as double precision)"))[0][0]
+            epoch = session.rows(statement("select cast(extract(epoch from now()) as double precision)"))[0][
+                0
+            ]
     except DayfoldError as error:
         return Finding(PROBLEM, name, error.message, error.hint)
     apart = abs(float(epoch) - clock.now().timestamp())
     if apart > _CLOCK_LIMIT_S:
-        return Finding(WARNING, name, f"{database.address} answers, but its clock differs from ours by {apart:.0f} s", "Days end by our clock; set both by NTP.")
+        return Finding(
+            WARNING,
+            name,
+            f"{database.address} answers, but its clock differs from ours by {apart:.0f} s",
+            "Days end by our clock; set both by NTP.",
+        )
     return Finding(OK, name, f"{database.address} answers")
 
 
@@ -87,7 +108,12 @@ def _writable(store: Store) -> Finding:
     except _Undo:
         return Finding(OK, "permissions", f"tables can be made in {store.schema}")
     except DayfoldError as error:
-        return Finding(PROBLEM, "permissions", error.message, f"Grant the store's user CREATE on the schema {store.schema}.")
+        return Finding(
+            PROBLEM,
+            "permissions",
+            error.message,
+            f"Grant the store's user CREATE on the schema {store.schema}.",
+        )
 
 
 def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
@@ -121,5 +147,8 @@ def _index(database: Store, scan: Scan) -> Finding | None:
     columns = ", ".join(quoted(one) for one in (*key, moment))
     target = ".".join(quoted(part) for part in scan.source.name.split("."))
     return Finding(
-        WARNING, scan.label, f"no index leads to {moment}, so every fold reads the whole table", f"CREATE INDEX CONCURRENTLY ON {target} ({columns});"
+        WARNING,
+        scan.label,
+        f"no index leads to {moment}, so every fold reads the whole table",
+        f"CREATE INDEX CONCURRENTLY ON {target} ({columns});",
     )

@@ -73,7 +73,9 @@ class Work:
 class Folder:
     """Folds rollups of one store."""
 
-    def __init__(self, databases: Databases, ledger: Ledger, clock: Clock, *, chunk_rows: int, wait_s: float) -> None:
+    def __init__(
+        self, databases: Databases, ledger: Ledger, clock: Clock, *, chunk_rows: int, wait_s: float
+    ) -> None:
         self.databases = databases
         self.store = databases.store
         self.ledger = ledger
@@ -81,7 +83,9 @@ class Folder:
         self.chunk_rows = chunk_rows
         self.wait_s = wait_s
 
-    def fold(self, bound: Bound, *, allow_empty: bool = False, progress: Progress | None = None) -> list[FoldResult]:
+    def fold(
+        self, bound: Bound, *, allow_empty: bool = False, progress: Progress | None = None
+    ) -> list[FoldResult]:
         """Fold each rollup; one that fails does not keep the others from being folded."""
         results = []
         for rollup in bound.rollups:
@@ -103,7 +107,12 @@ class Folder:
                 runs.finish(self.ledger, session, result.run_id, result.status, result.error)
 
     def _fold_one(
-        self, rollup: BoundRollup, failed: dict[str, DayfoldError], result: FoldResult, allow_empty: bool, progress: Progress | None
+        self,
+        rollup: BoundRollup,
+        failed: dict[str, DayfoldError],
+        result: FoldResult,
+        allow_empty: bool,
+        progress: Progress | None,
     ) -> None:
         self._register(rollup)
         with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
@@ -112,8 +121,20 @@ class Folder:
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
-                result.run_id = runs.start(self.ledger, session, "fold", rollup.name, target.number, lease.holder, span)
-            task = chunks.Chunk(self.databases, self.ledger, target.rollup, target.number, lease, result.run_id, work.today, failed, allow_empty)
+                result.run_id = runs.start(
+                    self.ledger, session, "fold", rollup.name, target.number, lease.holder, span
+                )
+            task = chunks.Chunk(
+                self.databases,
+                self.ledger,
+                target.rollup,
+                target.number,
+                lease,
+                result.run_id,
+                work.today,
+                failed,
+                allow_empty,
+            )
             done = 0
             for days in self._portions(rollup, work, failed):
                 changed, cells = task.fold(days, work.days)
@@ -123,7 +144,12 @@ class Folder:
                 if progress:
                     progress(rollup.name, done, work.total_days)
             if target.building and not failed:
-                result.add(reshape.publish_version(self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty), 0)
+                result.add(
+                    reshape.publish_version(
+                        self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty
+                    ),
+                    0,
+                )
             self._finish(result, failed)
 
     def _finish(self, result: FoldResult, failed: dict[str, DayfoldError]) -> None:
@@ -142,7 +168,14 @@ class Folder:
             for shape in shapes(rollup):
                 ensure(self.store, session, shape)
             definition = rollup.definition
-            versions.register(self.ledger, session, rollup.name, rollup.shape.name, fingerprint(definition), identity(definition))
+            versions.register(
+                self.ledger,
+                session,
+                rollup.name,
+                rollup.shape.name,
+                fingerprint(definition),
+                identity(definition),
+            )
 
     def _target(self, rollup: BoundRollup, lease: leases.Lease) -> Target:
         """Where this fold publishes: the rollup's tables or, for an edited definition, those built aside."""
@@ -165,7 +198,9 @@ class Folder:
                 ensure(self.store, session, shape)
             return Target(built, version.number + 1, building=True)
 
-    def decide(self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError], *, fresh: bool = False) -> Work:
+    def decide(
+        self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError], *, fresh: bool = False
+    ) -> Work:
         """The days to fold now. Sources that fail here are added to ``failed``. ``fresh``: there is no ledger yet."""
         today = today_of(self.clock)
         covered = {scan.label: Covered(frozenset(), None) for scan in rollup.scans}
@@ -240,5 +275,3 @@ def covered_days(ledger: Ledger, session: Session, rollup: BoundRollup, version:
 def as_source_failure(scan: Scan, error: DayfoldError) -> SourceFailed:
     """An error met while reading a source, as the source's own."""
     return SourceFailed(error.message, source=scan.label, hint=error.hint)
-
-

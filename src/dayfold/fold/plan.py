@@ -55,11 +55,18 @@ def plan(databases: Databases, ledger: Ledger, clock: Clock, bound: Bound) -> li
             ledger.check(session, version)
             known = versions.versions(ledger, session)
     folder = Folder(databases, ledger, clock, chunk_rows=1, wait_s=0)
-    return [_plan(folder, rollup, known.get(rollup.name), dict(bound.failed), version is None) for rollup in bound.rollups]
+    return [
+        _plan(folder, rollup, known.get(rollup.name), dict(bound.failed), version is None)
+        for rollup in bound.rollups
+    ]
 
 
 def _plan(
-    folder: Folder, rollup: BoundRollup, version: versions.Version | None, failed: dict[str, DayfoldError], fresh_store: bool
+    folder: Folder,
+    rollup: BoundRollup,
+    version: versions.Version | None,
+    failed: dict[str, DayfoldError],
+    fresh_store: bool,
 ) -> RollupPlan:
     mark = fingerprint(rollup.definition)
     if version is None:
@@ -69,8 +76,16 @@ def _plan(
     else:
         action, number = "new version", version.number + 1 if version.building == mark else 0
     work = folder.decide(rollup, number, failed, fresh=fresh_store)
-    facts = sum(_facts(folder.databases.of(scan.source), scan, work.days) for scan in rollup.scans if scan.label not in failed)
-    edits = edits_of(version.definition, identity(rollup.definition)) if version and action == "new version" else []
+    facts = sum(
+        _facts(folder.databases.of(scan.source), scan, work.days)
+        for scan in rollup.scans
+        if scan.label not in failed
+    )
+    edits = (
+        edits_of(version.definition, identity(rollup.definition))
+        if version and action == "new version"
+        else []
+    )
     reasons = {source: error.message for source, error in failed.items()}
     return RollupPlan(rollup.name, rollup.shape.name, action, edits, work.days, facts, reasons)
 
@@ -89,10 +104,12 @@ def edits_of(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     >>> edits_of({"key": ["a"], "metrics": {"x": 1}}, {"key": ["a"], "metrics": {"y": 1}})
     ['metric y added', 'metric x removed']
     """
-    found = [f"{name} changed from {old.get(name)!r} to {new[name]!r}" for name in new if name != "metrics" and old.get(name) != new[name]]
+    found = [
+        f"{name} changed from {old.get(name)!r} to {new[name]!r}"
+        for name in new
+        if name != "metrics" and old.get(name) != new[name]
+    ]
     before, after = old["metrics"], new["metrics"]
     found += [f"metric {name} added" for name in after if name not in before]
     found += [f"metric {name} changed" for name in after if name in before and before[name] != after[name]]
     return found + [f"metric {name} removed" for name in before if name not in after]
-
-

@@ -29,7 +29,9 @@ def build_of(rollup: BoundRollup) -> BoundRollup:
     """The rollup with tables of its own to be built in."""
     sets = rollup.sets_shape
     return changed_copy(
-        rollup, shape=rollup.shape.named(_build_name(rollup.shape)), sets_shape=sets.named(_build_name(sets)) if sets else None
+        rollup,
+        shape=rollup.shape.named(_build_name(rollup.shape)),
+        sets_shape=sets.named(_build_name(sets)) if sets else None,
     )
 
 
@@ -45,7 +47,12 @@ def drop_build(ledger: Ledger, session: Session, rollup: BoundRollup) -> None:
 
 
 def publish_version(
-    ledger: Ledger, rollup: BoundRollup, built: BoundRollup, lease: leases.Lease, run_id: int, allow_empty: bool
+    ledger: Ledger,
+    rollup: BoundRollup,
+    built: BoundRollup,
+    lease: leases.Lease,
+    run_id: int,
+    allow_empty: bool,
 ) -> Changed:
     """The built rows become the rollup's, by difference; readers see the old version or the new one.
 
@@ -68,7 +75,9 @@ def publish_version(
             written = _publish_table(ledger, session, live, aside, run_id, rekeyed=_rekeyed(version, rollup))
             changed = changed + written if counted else changed
         if not rollup.sets_shape:
-            session.execute(f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(rollup.shape.name + '__sets')}")
+            session.execute(
+                f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(rollup.shape.name + '__sets')}"
+            )
         drop_build(ledger, session, rollup)
         versions.end_build(ledger, session, version, rollup.shape.name)
     return changed
@@ -84,11 +93,21 @@ def _rekeyed(version: versions.Version, rollup: BoundRollup) -> bool:
     return any(version.definition.get(name) != new[name] for name in ("key", "day_column", "grain"))
 
 
-def _publish_table(ledger: Ledger, session: Session, live: Shape, aside: Shape, run_id: int, *, rekeyed: bool) -> Changed:
+def _publish_table(
+    ledger: Ledger, session: Session, live: Shape, aside: Shape, run_id: int, *, rekeyed: bool
+) -> Changed:
     _fit_columns(ledger, session, live, rekeyed)
-    rows = exp.select(*(column(one.name) for one in live.key), alias(column(live.slot), "slot__"), *(column(one.name) for one in live.values))
-    staged = exp.Subquery(this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__")))
-    publication = Publication(live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect)
+    rows = exp.select(
+        *(column(one.name) for one in live.key),
+        alias(column(live.slot), "slot__"),
+        *(column(one.name) for one in live.values),
+    )
+    staged = exp.Subquery(
+        this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__"))
+    )
+    publication = Publication(
+        live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect
+    )
     changed = replace(session, publication, ledger.clock.now(), run_id)
     match_indexes(ledger.store, session, live)
     return changed

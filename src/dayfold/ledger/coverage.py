@@ -30,7 +30,9 @@ class DayCover:
     reason: str | None
 
 
-def coverage(ledger: Ledger, session: Session, rollup: str, version: int, days: Days | None = None) -> list[DayCover]:
+def coverage(
+    ledger: Ledger, session: Session, rollup: str, version: int, days: Days | None = None
+) -> list[DayCover]:
     """A rollup's coverage, of a range or all of it, in the order of days."""
     bounds = " and day >= :first::date and day <= :last::date" if days else ""
     limits = {"first": days.first, "last": days.last} if days else {}
@@ -43,18 +45,34 @@ def coverage(ledger: Ledger, session: Session, rollup: str, version: int, days: 
 
 
 def record_folded(
-    ledger: Ledger, session: Session, rollup: str, version: int, source: str, scope: Sequence[Days], facts: Statement, run_id: int, today: dt.date
+    ledger: Ledger,
+    session: Session,
+    rollup: str,
+    version: int,
+    source: str,
+    scope: Sequence[Days],
+    facts: Statement,
+    run_id: int,
+    today: dt.date,
 ) -> None:
     """Every day of the scope is covered by this source. ``facts``: a query for ``day`` and ``facts`` of days that have any."""
     for days in scope:
         values = Values(dict(facts.values.by_name))
-        span = ledger.store.dialect.piece("days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date"))
+        span = ledger.store.dialect.piece(
+            "days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date")
+        )
         every = sql(
             "select d.day, coalesce(f.facts, 0) as facts, case when d.day >= _today then 'open' else 'folded' end as state "
             "from _span as d left join _facts as f on f.day = d.day",
             _today=values.bind(today, "date"), _span=span.subquery(), _facts=facts.tree.subquery(),
         )  # fmt: skip
-        parameters = {"rollup": rollup, "version": version, "source": source, "now": ledger.clock.now(), "run": run_id}
+        parameters = {
+            "rollup": rollup,
+            "version": version,
+            "source": source,
+            "now": ledger.clock.now(),
+            "run": run_id,
+        }
         update = ledger.sql(
             "update dayfold__coverage as c set state = n.state, facts = n.facts, folded_at = :now::timestamptz, run_id = :run, reason = null "
             "from _every as n where c.rollup = :rollup and c.version = :version and c.source = :source and c.day = n.day",
@@ -75,12 +93,21 @@ def record_folded(
 
 
 def record_failed(
-    ledger: Ledger, session: Session, rollup: str, version: int, source: str, scope: Sequence[Days], reason: str, run_id: int
+    ledger: Ledger,
+    session: Session,
+    rollup: str,
+    version: int,
+    source: str,
+    scope: Sequence[Days],
+    reason: str,
+    run_id: int,
 ) -> None:
     """This source could not be read for the scope; what it gave before stays."""
     for days in scope:
         values = Values()
-        span = ledger.store.dialect.piece("days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date")).subquery()
+        span = ledger.store.dialect.piece(
+            "days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date")
+        ).subquery()
         parameters = {"rollup": rollup, "version": version, "source": source, "reason": reason, "run": run_id}
         update = ledger.sql(
             "update dayfold__coverage set state = 'failed', reason = :reason, run_id = :run where rollup = :rollup and version = :version "
@@ -100,11 +127,18 @@ def record_failed(
         session.execute(insert)
 
 
-def facts_before(ledger: Ledger, session: Session, rollup: str, version: int, source: str, scope: Sequence[Days]) -> int:
+def facts_before(
+    ledger: Ledger, session: Session, rollup: str, version: int, source: str, scope: Sequence[Days]
+) -> int:
     """How many facts the source had on these days when they were last folded."""
     values = Values()
     within = either(
-        sql("_d >= _low and _d <= _high", _d=column("day"), _low=values.bind(days.first, "date"), _high=values.bind(days.last, "date"))
+        sql(
+            "_d >= _low and _d <= _high",
+            _d=column("day"),
+            _low=values.bind(days.first, "date"),
+            _high=values.bind(days.last, "date"),
+        )
         for days in scope
     )
     query = ledger.sql(

@@ -53,7 +53,9 @@ def lease(ledger: Ledger, rollup: str, *, wait_s: float, lease_s: float = LEASE_
     """
     held = _acquire_within(ledger, rollup, wait_s, lease_s)
     stop = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(ledger, held, lease_s, stop), name=f"lease of {rollup}", daemon=True)
+    renewer = threading.Thread(
+        target=_renew, args=(ledger, held, lease_s, stop), name=f"lease of {rollup}", daemon=True
+    )
     renewer.start()
     try:
         yield held
@@ -74,8 +76,14 @@ def fence(ledger: Ledger, session: Session, held: Lease) -> None:
     try:
         if not lock:
             # DuckDB finds conflicts between writers, not readers: writing the row is its lock.
-            session.execute(ledger.sql("update dayfold__fences set token = token where rollup = :rollup", rollup=held.rollup))
-        token = session.rows(ledger.sql(f"select token from dayfold__fences where rollup = :rollup{lock}", rollup=held.rollup))
+            session.execute(
+                ledger.sql(
+                    "update dayfold__fences set token = token where rollup = :rollup", rollup=held.rollup
+                )
+            )
+        token = session.rows(
+            ledger.sql(f"select token from dayfold__fences where rollup = :rollup{lock}", rollup=held.rollup)
+        )
     except StoreError as error:
         raise _lost(held) from error
     if not token or token[0][0] != held.token:
@@ -99,7 +107,10 @@ def _acquire_within(ledger: Ledger, rollup: str, wait_s: float, lease_s: float) 
         if isinstance(taken, Lease):
             return taken
         if time.monotonic() >= give_up:
-            raise Busy(f"{rollup} is being folded by {taken}.", hint="Wait for it to finish, or give this run more time with --wait SECONDS.")
+            raise Busy(
+                f"{rollup} is being folded by {taken}.",
+                hint="Wait for it to finish, or give this run more time with --wait SECONDS.",
+            )
         time.sleep(_POLL_SECONDS)
 
 
@@ -108,7 +119,10 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
     me = holder_name()
     with ledger.store.transaction() as session:
         found = session.rows(
-            ledger.sql("select holder, backend, expires_at > now() from dayfold__leases where rollup = :rollup", rollup=rollup)
+            ledger.sql(
+                "select holder, backend, expires_at > now() from dayfold__leases where rollup = :rollup",
+                rollup=rollup,
+            )
         )
         if found and found[0][2] and not _is_dead(ledger, session, found[0][1]):
             return str(found[0][0])
@@ -117,9 +131,17 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
             if found
             else "insert into dayfold__leases (rollup, holder, backend, acquired_at, expires_at) values (:rollup, :holder, :backend, now(), _until)"
         )
-        session.execute(ledger.sql(query, rollup=rollup, holder=me, backend=_backend(ledger, session), _until=_until(lease_s)))
-        session.execute(ledger.sql("update dayfold__fences set token = token + 1 where rollup = :rollup", rollup=rollup))
-        token = session.rows(ledger.sql("select token from dayfold__fences where rollup = :rollup", rollup=rollup))[0][0]
+        session.execute(
+            ledger.sql(
+                query, rollup=rollup, holder=me, backend=_backend(ledger, session), _until=_until(lease_s)
+            )
+        )
+        session.execute(
+            ledger.sql("update dayfold__fences set token = token + 1 where rollup = :rollup", rollup=rollup)
+        )
+        token = session.rows(
+            ledger.sql("select token from dayfold__fences where rollup = :rollup", rollup=rollup)
+        )[0][0]
     return Lease(rollup, me, int(token))
 
 
@@ -151,11 +173,20 @@ def _renew(ledger: Ledger, held: Lease, lease_s: float, stop: threading.Event) -
             session.execute(
                 ledger.sql(
                     "update dayfold__leases set expires_at = _until, backend = :backend where rollup = :rollup and holder = :holder",
-                    _until=_until(lease_s), backend=_backend(ledger, session), rollup=held.rollup, holder=held.holder,
+                    _until=_until(lease_s),
+                    backend=_backend(ledger, session),
+                    rollup=held.rollup,
+                    holder=held.holder,
                 )  # fmt: skip
             )
 
 
 def _release(ledger: Ledger, held: Lease) -> None:
     with ledger.store.transaction() as session:
-        session.execute(ledger.sql("delete from dayfold__leases where rollup = :rollup and holder = :holder", rollup=held.rollup, holder=held.holder))
+        session.execute(
+            ledger.sql(
+                "delete from dayfold__leases where rollup = :rollup and holder = :holder",
+                rollup=held.rollup,
+                holder=held.holder,
+            )
+        )

@@ -75,7 +75,8 @@ class Ledger:
             )
         if version < VERSION:
             raise StoreNotMigrated(
-                f"The store {self.store.address} is of version {version}; this program needs version {VERSION}.", hint="Run: dayfold migrate"
+                f"The store {self.store.address} is of version {version}; this program needs version {VERSION}.",
+                hint="Run: dayfold migrate",
             )
         if differences := self.differences(session):
             raise StoreAltered(
@@ -94,7 +95,9 @@ class Ledger:
                 differences.append(f"the table {name} is missing")
             elif have != expected:
                 wrong = [c for c in {**expected, **have} if have.get(c) != expected.get(c)]
-                differences.append(f"the table {name} differs in {', '.join(wrong) or 'the order of its columns'}")
+                differences.append(
+                    f"the table {name} differs in {', '.join(wrong) or 'the order of its columns'}"
+                )
         return differences
 
     def migrate(self) -> list[str]:
@@ -111,7 +114,9 @@ class Ledger:
                 session.execute(
                     self.sql(
                         "insert into dayfold__store (id, version, store_key, created_at) values (1, :version, :key, :now::timestamptz)",
-                        version=VERSION, key=secrets.token_hex(16), now=self.clock.now(),
+                        version=VERSION,
+                        key=secrets.token_hex(16),
+                        now=self.clock.now(),
                     )  # fmt: skip
                 )
             elif missing:
@@ -126,8 +131,12 @@ class Ledger:
 
     def remember_source(self, session: Session, source: str, columns: dict[str, Type]) -> None:
         """Keep a source's columns, for the day it cannot be asked."""
-        text = json.dumps([[name, type_.kind, type_.precision, type_.scale] for name, type_ in columns.items()])
-        known = session.rows(self.sql("select columns from dayfold__sources where source = :source", source=source))
+        text = json.dumps(
+            [[name, type_.kind, type_.precision, type_.scale] for name, type_ in columns.items()]
+        )
+        known = session.rows(
+            self.sql("select columns from dayfold__sources where source = :source", source=source)
+        )
         if known and known[0][0] == text:
             return
         query = (
@@ -139,10 +148,15 @@ class Ledger:
 
     def remembered_source(self, session: Session, source: str) -> dict[str, Type] | None:
         """A source's columns as they were last seen."""
-        known = session.rows(self.sql("select columns from dayfold__sources where source = :source", source=source))
+        known = session.rows(
+            self.sql("select columns from dayfold__sources where source = :source", source=source)
+        )
         if not known:
             return None
-        return {name: Type(Kind(kind), precision, scale) for name, kind, precision, scale in json.loads(known[0][0])}
+        return {
+            name: Type(Kind(kind), precision, scale)
+            for name, kind, precision, scale in json.loads(known[0][0])
+        }
 
 
 def _placed(node: exp.Table, schema: str) -> exp.Table:
@@ -156,4 +170,9 @@ def _spelled(store: Store, type_: str) -> str:
     return normal_type(store.dialect, _LOGICAL[type_])
 
 
-_LOGICAL = {"text": Type(Kind.TEXT), "bigint": Type(Kind.INT), "timestamptz": Type(Kind.TIMESTAMPTZ), "date": Type(Kind.DATE)}
+_LOGICAL = {
+    "text": Type(Kind.TEXT),
+    "bigint": Type(Kind.INT),
+    "timestamptz": Type(Kind.TIMESTAMPTZ),
+    "date": Type(Kind.DATE),
+}

@@ -29,10 +29,15 @@ class RunRecord:
     error: str | None
 
 
-def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None) -> int:
+def start(
+    ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None
+) -> int:
     """A new run's number. Runs of the rollup that never ended are noted as interrupted: its lease is ours."""
     session.execute(
-        ledger.sql("update dayfold__runs set status = 'interrupted' where rollup = :rollup and status = 'running'", rollup=rollup)
+        ledger.sql(
+            "update dayfold__runs set status = 'interrupted' where rollup = :rollup and status = 'running'",
+            rollup=rollup,
+        )
     )
     sequence = f'"{ledger.store.schema}"."dayfold__run_ids"'
     run_id = int(session.rows(ledger.sql("select nextval(:sequence)", sequence=sequence))[0][0])
@@ -40,8 +45,14 @@ def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int,
         ledger.sql(
             "insert into dayfold__runs (id, job, rollup, version, status, holder, started_at, first_day, last_day, cells, rows_inserted, "
             "rows_updated, rows_deleted) values (:id, :job, :rollup, :version, 'running', :holder, :now::timestamptz, :first::date, :last::date, 0, 0, 0, 0)",
-            id=run_id, job=job, rollup=rollup, version=version, holder=holder, now=ledger.clock.now(),
-            first=span.first if span else None, last=span.last if span else None,
+            id=run_id,
+            job=job,
+            rollup=rollup,
+            version=version,
+            holder=holder,
+            now=ledger.clock.now(),
+            first=span.first if span else None,
+            last=span.last if span else None,
         )  # fmt: skip
     )
     return run_id
@@ -53,7 +64,11 @@ def progress(ledger: Ledger, session: Session, run_id: int, cells: int, changed:
         ledger.sql(
             "update dayfold__runs set cells = cells + :cells, rows_inserted = rows_inserted + :inserted, rows_updated = rows_updated + :updated, "
             "rows_deleted = rows_deleted + :deleted where id = :id",
-            cells=cells, inserted=changed.inserted, updated=changed.updated, deleted=changed.deleted, id=run_id,
+            cells=cells,
+            inserted=changed.inserted,
+            updated=changed.updated,
+            deleted=changed.deleted,
+            id=run_id,
         )  # fmt: skip
     )
 
@@ -63,7 +78,10 @@ def finish(ledger: Ledger, session: Session, run_id: int, status: str, error: st
     session.execute(
         ledger.sql(
             "update dayfold__runs set status = :status, error = :error, finished_at = :now::timestamptz where id = :id",
-            status=status, error=error, now=ledger.clock.now(), id=run_id,
+            status=status,
+            error=error,
+            now=ledger.clock.now(),
+            id=run_id,
         )  # fmt: skip
     )
 
@@ -76,6 +94,10 @@ def latest(ledger: Ledger, session: Session, limit: int) -> list[RunRecord]:
         "from dayfold__runs order by id desc limit :limit",
         limit=limit,
         _started=dialect.piece("iso_moment", _x=column("started_at")),
-        _seconds=dialect.sql("cast(extract(epoch from _x - _y) as double precision)", _x=column("finished_at"), _y=column("started_at")),
+        _seconds=dialect.sql(
+            "cast(extract(epoch from _x - _y) as double precision)",
+            _x=column("finished_at"),
+            _y=column("started_at"),
+        ),
     )
     return [RunRecord(*row) for row in session.rows(query)]

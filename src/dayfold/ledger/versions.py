@@ -35,30 +35,44 @@ class Version:
 
 def versions(ledger: Ledger, session: Session) -> dict[str, Version]:
     """All rollups of the store, by name."""
-    query = ledger.sql("select rollup, table_name, version, fingerprint, definition, revision, building from dayfold__rollups order by rollup")
+    query = ledger.sql(
+        "select rollup, table_name, version, fingerprint, definition, revision, building from dayfold__rollups order by rollup"
+    )
     return {
-        row[0]: Version(row[0], row[1], int(row[2]), row[3], json.loads(row[4]), int(row[5]), row[6]) for row in session.rows(query)
+        row[0]: Version(row[0], row[1], int(row[2]), row[3], json.loads(row[4]), int(row[5]), row[6])
+        for row in session.rows(query)
     }
 
 
-def register(ledger: Ledger, session: Session, rollup: str, table: str, fingerprint: str, definition: dict[str, Any]) -> None:
+def register(
+    ledger: Ledger, session: Session, rollup: str, table: str, fingerprint: str, definition: dict[str, Any]
+) -> None:
     """A rollup folded for the first time."""
     session.execute(
         ledger.sql(
             "insert into dayfold__rollups (rollup, table_name, version, fingerprint, definition, revision) "
             "values (:rollup, :table_name, 1, :fingerprint, :definition, 0)",
-            rollup=rollup, table_name=table, fingerprint=fingerprint, definition=json.dumps(definition, sort_keys=True),
+            rollup=rollup,
+            table_name=table,
+            fingerprint=fingerprint,
+            definition=json.dumps(definition, sort_keys=True),
         )  # fmt: skip
     )
-    session.execute(ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=rollup))
+    session.execute(
+        ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=rollup)
+    )
 
 
-def begin_build(ledger: Ledger, session: Session, version: Version, fingerprint: str, definition: dict[str, Any]) -> None:
+def begin_build(
+    ledger: Ledger, session: Session, version: Version, fingerprint: str, definition: dict[str, Any]
+) -> None:
     """Note that a new definition is being built; what an abandoned one had covered is forgotten."""
     session.execute(
         ledger.sql(
             "update dayfold__rollups set building = :fingerprint, building_definition = :definition where rollup = :rollup",
-            fingerprint=fingerprint, definition=json.dumps(definition, sort_keys=True), rollup=version.rollup,
+            fingerprint=fingerprint,
+            definition=json.dumps(definition, sort_keys=True),
+            rollup=version.rollup,
         )  # fmt: skip
     )
     forget = "delete from dayfold__coverage where rollup = :rollup and version > :number"
@@ -71,7 +85,8 @@ def end_build(ledger: Ledger, session: Session, version: Version, table: str) ->
         ledger.sql(
             "update dayfold__rollups set version = version + 1, fingerprint = building, definition = building_definition, "
             "building = null, building_definition = null, table_name = :table_name, revision = revision + 1 where rollup = :rollup",
-            rollup=version.rollup, table_name=table,
+            rollup=version.rollup,
+            table_name=table,
         )  # fmt: skip
     )
     forget = "delete from dayfold__coverage where rollup = :rollup and version <= :number"
@@ -80,11 +95,20 @@ def end_build(ledger: Ledger, session: Session, version: Version, table: str) ->
 
 def abandon_build(ledger: Ledger, session: Session, version: Version) -> None:
     """The old definition is wanted again: what was built of the other is forgotten."""
-    session.execute(ledger.sql("update dayfold__rollups set building = null, building_definition = null where rollup = :rollup", rollup=version.rollup))
+    session.execute(
+        ledger.sql(
+            "update dayfold__rollups set building = null, building_definition = null where rollup = :rollup",
+            rollup=version.rollup,
+        )
+    )
     forget = "delete from dayfold__coverage where rollup = :rollup and version > :number"
     session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
 
 
 def bump_revision(ledger: Ledger, session: Session, rollup: str) -> None:
     """Readers' answers about this rollup may have changed."""
-    session.execute(ledger.sql("update dayfold__rollups set revision = revision + 1 where rollup = :rollup", rollup=rollup))
+    session.execute(
+        ledger.sql(
+            "update dayfold__rollups set revision = revision + 1 where rollup = :rollup", rollup=rollup
+        )
+    )

@@ -106,7 +106,9 @@ class BoundRollup:
 Describe = Callable[[Table], DescribedSource]
 
 
-def bind(rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str) -> tuple[BoundRollup | None, list[Problem]]:
+def bind(
+    rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str
+) -> tuple[BoundRollup | None, list[Problem]]:
     """A rollup bound to its sources, or what keeps it from being bound."""
     return _Binder(rollup, described, schema).bind()
 
@@ -150,7 +152,15 @@ class _Binder:
             try:
                 mapped[name] = scope[text] if text in scope else compiler.compile(parse(text))
             except ExpressionError as error:
-                self.problems.append(Problem("unknown-column", str(source.place), f"{source!r} columns['{name}']", str(error), error.hint))
+                self.problems.append(
+                    Problem(
+                        "unknown-column",
+                        str(source.place),
+                        f"{source!r} columns['{name}']",
+                        str(error),
+                        error.hint,
+                    )
+                )
         scope |= mapped
         return compiler
 
@@ -165,7 +175,10 @@ class _Binder:
                     f"'{metric.moment.column}' is a date, which has no time of day; the grain {self.rollup.grain} needs one.",
                     'Use a timestamp, or grain = "day".',
                 )
-            keys = [(self._key_column(name, compiler, metric), self._key_tree(name, compiler)) for name in self.rollup.key]
+            keys = [
+                (self._key_column(name, compiler, metric), self._key_tree(name, compiler))
+                for name in self.rollup.key
+            ]
             self.scans[place] = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
         return self.scans[place]
 
@@ -174,7 +187,9 @@ class _Binder:
         if typed.type.kind is Kind.INT:
             return compiler.dialect.cast(typed.tree, INT)
         # Grouping text by bytes gives the same groups in less time, and the order of the store's own columns.
-        return compiler.dialect.piece("bytewise", _x=typed.tree) if typed.type.kind is Kind.TEXT else typed.tree
+        return (
+            compiler.dialect.piece("bytewise", _x=typed.tree) if typed.type.kind is Kind.TEXT else typed.tree
+        )
 
     def _key_column(self, name: str, compiler: Compiler, metric: Measured) -> Column:
         try:
@@ -186,11 +201,15 @@ class _Binder:
                 + f'If the table calls it otherwise: Table("{metric.source.label}", columns={{"{name}": "its_name"}}).',
             ) from None
         if type_.kind not in _KEY_KINDS:
-            raise ExpressionError(f"the key column '{name}' is {type_}; a key is {listing(_KEY_KINDS)}.", "Cast it in columns={…}.")
+            raise ExpressionError(
+                f"the key column '{name}' is {type_}; a key is {listing(_KEY_KINDS)}.",
+                "Cast it in columns={…}.",
+            )
         known, where = self.key_types.setdefault(name, (type_, metric.source.label))
         if known.kind != type_.kind:
             raise ExpressionError(
-                f"the key column '{name}' is {known} in {where} and {type_} in {metric.source.label}.", "Cast one of them in columns={…}."
+                f"the key column '{name}' is {known} in {where} and {type_} in {metric.source.label}.",
+                "Cast one of them in columns={…}.",
             )
         return Column(name, type_)
 
@@ -203,21 +222,42 @@ class _Binder:
         builder(self, scan, name, metric, value, where)
         scan.filters.append(where)
 
-    def _count(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+    def _count(
+        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
+    ) -> None:
         aggregate = _filtered(sql("count(*)"), where)
         scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), aggregate))
         scan.presence.append(sql("_x > 0", _x=column(name)))
 
-    def _sum(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+    def _sum(
+        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
+    ) -> None:
         exact = self._exact(scan, metric, value, where)
-        scan.parts.append(Part(Column(name, _sum_type(exact.type), zero=True, source=scan.label), self._summed(scan, exact, where)))
+        scan.parts.append(
+            Part(
+                Column(name, _sum_type(exact.type), zero=True, source=scan.label),
+                self._summed(scan, exact, where),
+            )
+        )
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
-    def _avg(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+    def _avg(
+        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
+    ) -> None:
         exact = self._exact(scan, metric, value, where)
         total, count = f"{name}__sum", f"{name}__count"
-        scan.parts.append(Part(Column(total, _sum_type(exact.type), zero=True, source=scan.label), self._summed(scan, exact, where)))
-        scan.parts.append(Part(Column(count, INT, zero=True, source=scan.label), _filtered(sql("count(_x)", _x=exact.tree), where)))
+        scan.parts.append(
+            Part(
+                Column(total, _sum_type(exact.type), zero=True, source=scan.label),
+                self._summed(scan, exact, where),
+            )
+        )
+        scan.parts.append(
+            Part(
+                Column(count, INT, zero=True, source=scan.label),
+                _filtered(sql("count(_x)", _x=exact.tree), where),
+            )
+        )
         scan.presence.append(sql("_x > 0", _x=column(count)))
 
     def _summed(self, scan: Scan, value: Typed, where: exp.Expr | None) -> exp.Expr:
@@ -228,12 +268,14 @@ class _Binder:
         assert value is not None
         if value.type.kind is Kind.NULL or not value.type.is_number:
             raise ExpressionError(f"{type(metric).__name__} needs a number; the expression is {value.type}.")
-        inexact = value.type.kind is Kind.FLOAT or (value.type.kind is Kind.DECIMAL and value.type.scale is None)
+        inexact = value.type.kind is Kind.FLOAT or (
+            value.type.kind is Kind.DECIMAL and value.type.scale is None
+        )
         if inexact and metric.scale is None:
             raise ExpressionError(
                 f"the expression is {'a float' if value.type.kind is Kind.FLOAT else 'a decimal without a scale'}, "
                 "whose sum would not be the same from run to run.",
-                f'Say how many digits count after the point: {type(metric).__name__}(…, scale=6), or cast it with ::numeric(18,2).',
+                f"Say how many digits count after the point: {type(metric).__name__}(…, scale=6), or cast it with ::numeric(18,2).",
             )
         guarded = self._guarded(scan, value, where)
         if metric.scale is None:
@@ -244,29 +286,39 @@ class _Binder:
 
     def _guarded(self, scan: Scan, value: Typed, where: exp.Expr | None) -> Typed:
         """A number that is null where it is NaN or infinite, the scan counting those."""
-        can_be_nan = value.type.kind is Kind.FLOAT or (value.type.kind is Kind.DECIMAL and scan.dialect.name == "postgres")
+        can_be_nan = value.type.kind is Kind.FLOAT or (
+            value.type.kind is Kind.DECIMAL and scan.dialect.name == "postgres"
+        )
         if not can_be_nan:
             return value
         finite = scan.dialect.piece("finite", _x=value.tree)
         scan.guards.append(both([sql("not (_f)", _f=finite), *([where] if where is not None else [])]))
         return Typed(sql("case when _f then _x end", _f=finite, _x=value.tree), value.type)
 
-    def _extreme(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+    def _extreme(
+        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
+    ) -> None:
         assert value is not None
-        if value.type.kind not in _ORDERED_KINDS or (value.type.kind is Kind.DECIMAL and value.type.scale is None):
+        if value.type.kind not in _ORDERED_KINDS or (
+            value.type.kind is Kind.DECIMAL and value.type.scale is None
+        ):
             raise ExpressionError(
                 f"{type(metric).__name__} needs one of {listing(_ORDERED_KINDS)}, a decimal with its scale; the expression is {value.type}.",
                 "Cast it, such as amount::numeric(18,2).",
             )
         guarded = self._guarded(scan, value, where)
-        tree = scan.dialect.piece("bytewise", _x=guarded.tree) if value.type.kind is Kind.TEXT else guarded.tree
+        tree = (
+            scan.dialect.piece("bytewise", _x=guarded.tree) if value.type.kind is Kind.TEXT else guarded.tree
+        )
         aggregate = _filtered(sql(f"{metric.kind}(_x)", _x=tree), where)
         if value.type.kind is Kind.INT:
             aggregate = scan.dialect.cast(aggregate, INT)
         scan.parts.append(Part(Column(name, value.type, source=scan.label), aggregate))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
-    def _distinct(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+    def _distinct(
+        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
+    ) -> None:
         assert value is not None
         if value.type.kind not in _DISTINCT_KINDS:
             raise ExpressionError(
@@ -274,15 +326,23 @@ class _Binder:
                 "Cast it to one of these, so that one value has one text.",
             )
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
-        count, hashes = Column(name, INT, zero=True, source=scan.label), Column(name, HASHES, source=scan.label)
+        count, hashes = (
+            Column(name, INT, zero=True, source=scan.label),
+            Column(name, HASHES, source=scan.label),
+        )
         scan.sets.append(DistinctPart(count, hashes, text, where))
 
-    def _gauge(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+    def _gauge(
+        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
+    ) -> None:
         assert isinstance(metric, Gauge)
         assert value is not None
         if metric.scale is None and metric.over_keys not in ("sum", "avg"):
             if not value.type.is_number or (value.type.kind is Kind.DECIMAL and value.type.scale is None):
-                raise ExpressionError(f"Gauge needs a number, a decimal with its scale; the expression is {value.type}.", "Say scale=… or cast it.")
+                raise ExpressionError(
+                    f"Gauge needs a number, a decimal with its scale; the expression is {value.type}.",
+                    "Say scale=… or cast it.",
+                )
             exact = self._guarded(scan, value, where)
         else:
             exact = self._exact(scan, metric, value, where)
@@ -297,12 +357,20 @@ class _Binder:
         scans = tuple(self.scans.values())
         key = tuple(Column(name, self.key_types[name][0]) for name in rollup.key)
         by_name = {one.name: one for scan in scans for one in scan.value_columns}
-        order = [stored for name, metric in rollup.measured.items() for stored in stored_columns(name, metric)]
+        order = [
+            stored for name, metric in rollup.measured.items() for stored in stored_columns(name, metric)
+        ]
         values = tuple(by_name[name] for name in order)
-        shape = Shape(rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index)
+        shape = Shape(
+            rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index
+        )
         sets = tuple(one.hashes for scan in scans for one in scan.sets)
         name = rollup.table + SETS_SUFFIX
-        sets_shape = Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
+        sets_shape = (
+            Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False)
+            if sets
+            else None
+        )
         return BoundRollup(rollup, shape, sets_shape, scans)
 
 
@@ -314,7 +382,10 @@ def stored_columns(name: str, metric: Measured) -> list[str]:
 def relation(source: Table) -> exp.Expr:
     """A source as something to select from, before its database is known."""
     if source.sql is not None:
-        return exp.Subquery(this=exp.Var(this=f"{source.sql.strip().rstrip(';')}\n"), alias=exp.TableAlias(this=exp.to_identifier("s", quoted=True)))
+        return exp.Subquery(
+            this=exp.Var(this=f"{source.sql.strip().rstrip(';')}\n"),
+            alias=exp.TableAlias(this=exp.to_identifier("s", quoted=True)),
+        )
     assert source.name is not None
     parts = source.name.split(".")
     return table(parts[-1], *reversed(parts[:-1]))

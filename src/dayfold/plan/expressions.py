@@ -113,7 +113,9 @@ class Compiler:
     def modulo(self, node: exp.Mod) -> Typed:
         left, right = self._numbers(_bare(node.left), _bare(node.right))
         if Kind.FLOAT in (left.type.kind, right.type.kind):
-            raise ExpressionError(f"'{node.sql('postgres')}' is the remainder of a float; cast it to numeric(p,s) first.")
+            raise ExpressionError(
+                f"'{node.sql('postgres')}' is the remainder of a float; cast it to numeric(p,s) first."
+            )
         divisor = exp.Nullif(this=right.tree, expression=exp.Literal.number(0))
         wider = left.type if left.type.kind is Kind.DECIMAL else right.type
         return Typed(exp.Paren(this=exp.Mod(this=exp.Paren(this=left.tree), expression=divisor)), wider)
@@ -125,23 +127,35 @@ class Compiler:
     def compare(self, node: exp.Binary) -> Typed:
         left, right = self._alike(node.left, node.right)
         ordered = isinstance(node, exp.LT | exp.LTE | exp.GT | exp.GTE)
-        return Typed(type(node)(this=self._bytes(left, ordered), expression=self._bytes(right, ordered)), BOOL)
+        return Typed(
+            type(node)(this=self._bytes(left, ordered), expression=self._bytes(right, ordered)), BOOL
+        )
 
     def between(self, node: exp.Between) -> Typed:
         value, low, high = self._alike(node.this, node.args["low"], node.args["high"])
-        return Typed(exp.Paren(this=exp.Between(this=self._bytes(value, True), low=low.tree, high=high.tree)), BOOL)
+        return Typed(
+            exp.Paren(this=exp.Between(this=self._bytes(value, True), low=low.tree, high=high.tree)), BOOL
+        )
 
     def member(self, node: exp.In) -> Typed:
         value, *options = self._alike(node.this, *node.expressions)
         return Typed(exp.In(this=value.tree, expressions=[option.tree for option in options]), BOOL)
 
     def _bytes(self, typed: Typed, ordered: bool) -> exp.Expr:
-        return self.dialect.piece("bytewise", _x=typed.tree) if ordered and typed.type.kind is Kind.TEXT else typed.tree
+        return (
+            self.dialect.piece("bytewise", _x=typed.tree)
+            if ordered and typed.type.kind is Kind.TEXT
+            else typed.tree
+        )
 
     def _alike(self, *nodes: exp.Expr) -> list[Typed]:
         """Operands brought to one kind, or an error that names both."""
         typed = [self.compile(node) for node in nodes]
-        kinds = [t.type for t, node in zip(typed, nodes, strict=True) if not _is_text(node) and t.type.kind is not Kind.NULL]
+        kinds = [
+            t.type
+            for t, node in zip(typed, nodes, strict=True)
+            if not _is_text(node) and t.type.kind is not Kind.NULL
+        ]
         goal = kinds[0] if kinds else TEXT
         found = []
         for one, node in zip(typed, nodes, strict=True):
@@ -159,13 +173,20 @@ class Compiler:
         text = node.name
         grammar = Kind.TIMESTAMPTZ if goal.is_temporal else goal.kind
         if not re.fullmatch(GRAMMARS[grammar], text, re.ASCII):
-            raise ExpressionError(f"'{text}' is not a {goal}; expected ISO 8601, such as 2026-01-31." if goal.is_temporal else f"'{text}' is not a {goal}.")
+            raise ExpressionError(
+                f"'{text}' is not a {goal}; expected ISO 8601, such as 2026-01-31."
+                if goal.is_temporal
+                else f"'{text}' is not a {goal}."
+            )
         if goal.kind is Kind.DATE and len(text) > 10:
             goal = TIMESTAMPTZ
         return Typed(self.dialect.cast(exp.Literal.string(text), goal), goal)
 
     def logic(self, node: exp.Connector) -> Typed:
-        return Typed(exp.Paren(this=type(node)(this=self.condition(node.left), expression=self.condition(node.right))), BOOL)
+        return Typed(
+            exp.Paren(this=type(node)(this=self.condition(node.left), expression=self.condition(node.right))),
+            BOOL,
+        )
 
     def negation(self, node: exp.Not) -> Typed:
         return Typed(exp.Not(this=exp.Paren(this=self.condition(node.this))), BOOL)
@@ -185,21 +206,33 @@ class Compiler:
             value, pattern = (self.dialect.piece("lower_ascii", _x=tree) for tree in (value, pattern))
         # PostgreSQL's default escape is a backslash and DuckDB has none, so it is always said.
         mark = escape.copy() if escape else exp.Literal.string("\\")
-        return Typed(exp.Paren(this=exp.Escape(this=exp.Like(this=value, expression=pattern), expression=mark)), BOOL)
+        return Typed(
+            exp.Paren(this=exp.Escape(this=exp.Like(this=value, expression=pattern), expression=mark)), BOOL
+        )
 
     def is_(self, node: exp.Is) -> Typed:
-        value = self.compile(node.this) if isinstance(node.expression, exp.Null) else self._want(node.this, (Kind.BOOL,), "a condition")
+        value = (
+            self.compile(node.this)
+            if isinstance(node.expression, exp.Null)
+            else self._want(node.this, (Kind.BOOL,), "a condition")
+        )
         return Typed(exp.Paren(this=exp.Is(this=value.tree, expression=node.expression.copy())), BOOL)
 
     def case(self, node: exp.Case) -> Typed:
         subject = node.this
         branches = [
-            (exp.EQ(this=subject.copy(), expression=branch.this.copy()) if subject else branch.this, branch.args["true"])
+            (
+                exp.EQ(this=subject.copy(), expression=branch.this.copy()) if subject else branch.this,
+                branch.args["true"],
+            )
             for branch in node.args["ifs"]
         ]
         default = node.args.get("default") or exp.Null()
         values, type_ = self._unified([value for _, value in branches] + [default])
-        ifs = [exp.If(this=self.condition(test), true=value) for (test, _), value in zip(branches, values, strict=False)]
+        ifs = [
+            exp.If(this=self.condition(test), true=value)
+            for (test, _), value in zip(branches, values, strict=False)
+        ]
         return Typed(exp.Case(ifs=ifs, default=values[-1]), type_)
 
     def coalesce(self, node: exp.Coalesce) -> Typed:
@@ -223,14 +256,19 @@ class Compiler:
         for one, node in zip(typed, nodes, strict=True):
             joined = _join(type_, one.type)
             if joined is None:
-                raise ExpressionError(f"'{node.sql('postgres')}' is {one.type} where the other values are {type_}.")
+                raise ExpressionError(
+                    f"'{node.sql('postgres')}' is {one.type} where the other values are {type_}."
+                )
             type_ = joined
         if type_.kind is Kind.NULL:
             return [one.tree for one in typed], type_
         return [self.dialect.cast(one.tree, type_) if one.type != type_ else one.tree for one in typed], type_
 
     def concat(self, node: exp.DPipe) -> Typed:
-        parts = [self._want(side, (Kind.TEXT, Kind.NULL), "text (cast it with ::text)").tree for side in (node.left, node.right)]
+        parts = [
+            self._want(side, (Kind.TEXT, Kind.NULL), "text (cast it with ::text)").tree
+            for side in (node.left, node.right)
+        ]
         return Typed(exp.Paren(this=exp.DPipe(this=parts[0], expression=parts[1])), TEXT)
 
     def json_text(self, node: exp.JSONExtractScalar) -> Typed:
@@ -250,7 +288,9 @@ class Compiler:
         else:
             quoted = str(step).replace("\\", "\\\\").replace('"', '\\"')
             path, plain = f'$."{quoted}"', exp.Literal.string(str(step))
-        return exp.Paren(this=self.dialect.piece(piece, _x=value, _path=exp.Literal.string(path), _step=plain))
+        return exp.Paren(
+            this=self.dialect.piece(piece, _x=value, _path=exp.Literal.string(path), _step=plain)
+        )
 
     def cast(self, node: exp.Cast) -> Typed:
         goal = _cast_goal(node)
@@ -268,27 +308,42 @@ class Compiler:
             return Typed(self.dialect.cast(tree, goal), goal)
         if have is Kind.TEXT and want is Kind.BOOL:
             folded = self.dialect.piece("lower_ascii", _x=tree)
-            return Typed(self.dialect.sql(
-                "CASE WHEN _x IN ('true', 't', 'yes', 'on', '1') THEN TRUE WHEN _x IN ('false', 'f', 'no', 'off', '0') THEN FALSE "
-                "WHEN NOT _x IS NULL THEN CAST(_fail AS BOOLEAN) END", _x=folded, _fail=self.dialect.piece("fail", _x=tree)), goal)
+            return Typed(
+                self.dialect.sql(
+                    "CASE WHEN _x IN ('true', 't', 'yes', 'on', '1') THEN TRUE WHEN _x IN ('false', 'f', 'no', 'off', '0') THEN FALSE "
+                    "WHEN NOT _x IS NULL THEN CAST(_fail AS BOOLEAN) END",
+                    _x=folded,
+                    _fail=self.dialect.piece("fail", _x=tree),
+                ),
+                goal,
+            )
         if have is Kind.TEXT and want in GRAMMARS:
             test = self._matches(tree, GRAMMARS[want])
             good = self.dialect.cast(exp.Trim(this=tree.copy()), goal)
             bad = self.dialect.cast(self.dialect.piece("fail", _x=tree), goal)
-            return Typed(self.dialect.sql("CASE WHEN _t THEN _a WHEN NOT _x IS NULL THEN _b END", _t=test, _a=good, _b=bad, _x=tree), goal)
+            return Typed(
+                self.dialect.sql(
+                    "CASE WHEN _t THEN _a WHEN NOT _x IS NULL THEN _b END", _t=test, _a=good, _b=bad, _x=tree
+                ),
+                goal,
+            )
         if have is Kind.BOOL and want is Kind.INT:
             return Typed(self.dialect.sql("CASE WHEN _x THEN 1 WHEN NOT _x THEN 0 END", _x=tree), goal)
         if have is Kind.FLOAT and want is Kind.DECIMAL:
             return Typed(self.dialect.cast(self.dialect.piece("float_text", _x=tree), goal), goal)
         if (have, want) in _PLAIN_CASTS:
-            return Typed(self._temporal_cast(value, goal) if goal.is_temporal else self.dialect.cast(tree, goal), goal)
+            return Typed(
+                self._temporal_cast(value, goal) if goal.is_temporal else self.dialect.cast(tree, goal), goal
+            )
         raise ExpressionError(
             f"'{node.sql('postgres')}': the language has no cast from {value.type} to {goal}, because engines disagree about it."
         )
 
     def _temporal_cast(self, value: Typed, goal: Type) -> exp.Expr:
         if value.type.kind is Kind.TIMESTAMPTZ:
-            return self.dialect.cast(self.dialect.piece("in_zone", _x=value.tree, _zone=exp.Literal.string("UTC")), goal)
+            return self.dialect.cast(
+                self.dialect.piece("in_zone", _x=value.tree, _zone=exp.Literal.string("UTC")), goal
+            )
         if goal.kind is Kind.TIMESTAMPTZ:
             return self.dialect.piece("as_utc", _x=self.dialect.cast(value.tree, TIMESTAMP))
         return self.dialect.cast(value.tree, goal)
@@ -303,9 +358,14 @@ class Compiler:
         (value,) = self._numbers(node.this)
         rounds = isinstance(node, exp.Round)
         if rounds and value.type.kind is Kind.FLOAT:
-            raise ExpressionError(f"'{node.sql('postgres')}' rounds a float; cast it to numeric(p,s), which rounds it.")
+            raise ExpressionError(
+                f"'{node.sql('postgres')}' rounds a float; cast it to numeric(p,s), which rounds it."
+            )
         if isinstance(node, exp.Abs) or value.type.kind is Kind.INT:
-            return Typed(exp.Abs(this=value.tree) if isinstance(node, exp.Abs) else self._of_integer(node, value), value.type)
+            return Typed(
+                exp.Abs(this=value.tree) if isinstance(node, exp.Abs) else self._of_integer(node, value),
+                value.type,
+            )
         if isinstance(node, exp.Sign):
             return Typed(self.dialect.cast(exp.Sign(this=value.tree), INT), INT)
         digits = node.args.get("decimals")
@@ -314,7 +374,10 @@ class Compiler:
         scale = int(digits.name) if digits is not None else 0
         if rounds and scale:
             type_ = decimal(value.type.precision, min(scale, value.type.scale or scale))
-            return Typed(self.dialect.cast(exp.Round(this=value.tree, decimals=exp.Literal.number(scale)), type_), type_)
+            return Typed(
+                self.dialect.cast(exp.Round(this=value.tree, decimals=exp.Literal.number(scale)), type_),
+                type_,
+            )
         type_ = FLOAT if value.type.kind is Kind.FLOAT else decimal(value.type.precision, 0)
         return Typed(self.dialect.cast(type(node)(this=value.tree), type_), type_)
 
@@ -332,35 +395,64 @@ class Compiler:
             case exp.Length():
                 return Typed(self.dialect.cast(exp.Length(this=value), INT), INT)
             case exp.Trim():
-                blanks = self._want(node.expression, (Kind.TEXT,), "text").tree if node.expression else exp.Literal.string(" ")
+                blanks = (
+                    self._want(node.expression, (Kind.TEXT,), "text").tree
+                    if node.expression
+                    else exp.Literal.string(" ")
+                )
                 name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position")).upper())
                 both = "TRIM" if self.dialect.name == "duckdb" else "BTRIM"
                 return Typed(exp.Anonymous(this=name or both, expressions=[value, blanks]), TEXT)
             case exp.Replace():
-                old, new = (self._want(part, (Kind.TEXT,), "text").tree for part in (node.expression, node.args["replacement"]))
+                old, new = (
+                    self._want(part, (Kind.TEXT,), "text").tree
+                    for part in (node.expression, node.args["replacement"])
+                )
                 return Typed(exp.Replace(this=value, expression=old, replacement=new), TEXT)
             case exp.StartsWith() | exp.StrPosition():
                 part = node.args.get("substr") or node.expression
-                found = exp.Anonymous(this="STRPOS", expressions=[value, self._want(part, (Kind.TEXT,), "text").tree])
+                found = exp.Anonymous(
+                    this="STRPOS", expressions=[value, self._want(part, (Kind.TEXT,), "text").tree]
+                )
                 if isinstance(node, exp.StrPosition):
                     return Typed(self.dialect.cast(found, INT), INT)
                 return Typed(exp.EQ(this=found, expression=exp.Literal.number(1)), BOOL)
         return self._slice(node, value)
 
     def _slice(self, node: exp.Func, value: exp.Expr) -> Typed:
-        numbers = [part for part in (node.args.get("start"), node.args.get("length"), node.args.get("expression")) if part is not None]
+        numbers = [
+            part
+            for part in (node.args.get("start"), node.args.get("length"), node.args.get("expression"))
+            if part is not None
+        ]
         for number in numbers:
             if not (isinstance(number, exp.Literal) and number.name.isdigit()):
-                raise ExpressionError(f"'{node.sql('postgres')}': {node.sql_name().lower()} takes whole numbers from 0 on.")
+                raise ExpressionError(
+                    f"'{node.sql('postgres')}': {node.sql_name().lower()} takes whole numbers from 0 on."
+                )
         if isinstance(node, exp.Substring) and int(numbers[0].name) < 1:
             raise ExpressionError(f"'{node.sql('postgres')}': positions in text start at 1.")
-        return Typed(exp.Anonymous(this=node.sql_name(), expressions=[value, *(self.dialect.cast(n, INT) if self.dialect.name == "duckdb" else n.copy() for n in numbers)]), TEXT)
+        return Typed(
+            exp.Anonymous(
+                this=node.sql_name(),
+                expressions=[
+                    value,
+                    *(
+                        self.dialect.cast(n, INT) if self.dialect.name == "duckdb" else n.copy()
+                        for n in numbers
+                    ),
+                ],
+            ),
+            TEXT,
+        )
 
     def extract(self, node: exp.Extract) -> Typed:
         field = _FIELDS.get(node.name.lower())
         if field is None:
             raise ExpressionError(f"extract knows {listing(_FIELDS)}; got '{node.name.lower()}'.")
-        value = self._want(node.expression, (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ), "a date or a moment")
+        value = self._want(
+            node.expression, (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ), "a date or a moment"
+        )
         tree = self.cast_to(value, TIMESTAMP, node).tree
         return Typed(self.dialect.cast(exp.Extract(this=exp.Var(this=field), expression=tree), INT), INT)
 
@@ -383,7 +475,11 @@ def _comparable(one: Type, other: Type) -> bool:
         return True
     if Kind.JSON in (one.kind, other.kind) or Kind.OTHER in (one.kind, other.kind):
         return False
-    return one.kind == other.kind or (one.is_number and other.is_number) or (one.is_temporal and other.is_temporal)
+    return (
+        one.kind == other.kind
+        or (one.is_number and other.is_number)
+        or (one.is_temporal and other.is_temporal)
+    )
 
 
 def _join(one: Type, other: Type) -> Type | None:
@@ -409,7 +505,8 @@ def _digits(type_: Type) -> tuple[int, int]:
         return 19, 0
     if type_.scale is None:
         raise ExpressionError(
-            "a decimal without a scale of its own stands in arithmetic.", "Cast it first, such as amount::numeric(18,2)."
+            "a decimal without a scale of its own stands in arithmetic.",
+            "Cast it first, such as amount::numeric(18,2).",
         )
     return type_.precision or MAX_DIGITS, type_.scale
 
@@ -429,7 +526,9 @@ def _arithmetic_type(kind: type[exp.Expr], one: Type, other: Type, node: exp.Exp
         scale = max(s1, s2)
         precision = max(p1 - s1, p2 - s2) + scale + 1
     if scale > MAX_DIGITS - 10:
-        raise ExpressionError(f"'{node.sql('postgres')}' has {scale} digits after the point; cast its parts to fewer.")
+        raise ExpressionError(
+            f"'{node.sql('postgres')}' has {scale} digits after the point; cast its parts to fewer."
+        )
     return decimal(min(MAX_DIGITS, precision), scale)
 
 
@@ -440,7 +539,9 @@ def _cast_goal(node: exp.Cast) -> Type:
         numbers = [int(part.name) for part in target.expressions if part.name.isdigit()]
         if len(numbers) == 2 and 1 <= numbers[0] <= MAX_DIGITS and numbers[1] <= numbers[0]:
             return decimal(*numbers)
-        raise ExpressionError(f"'{node.sql('postgres')}': say numeric's digits, such as numeric(18,2), at most {MAX_DIGITS}.")
+        raise ExpressionError(
+            f"'{node.sql('postgres')}': say numeric's digits, such as numeric(18,2), at most {MAX_DIGITS}."
+        )
     if name not in _CAST_TYPES or target.expressions:
         raise ExpressionError(f"'{node.sql('postgres')}': casts go to {listing(CASTS)}.")
     return _CAST_TYPES[name]

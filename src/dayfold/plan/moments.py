@@ -48,11 +48,15 @@ class BoundMoment:
             return self._between(values.bind(low, "bigint"), values.bind(high, "bigint"))
         if self.raw_kind == "local":
             # No zone is further than a day from UTC; the exact day is checked beside the indexable bounds.
-            wide = self._between(values.bind(_clamped(first, -2), "timestamp"), values.bind(_clamped(after, 2), "timestamp"))
+            wide = self._between(
+                values.bind(_clamped(first, -2), "timestamp"), values.bind(_clamped(after, 2), "timestamp")
+            )
             return both([wide, self._day_between(days, values)])
         if self.raw_kind == "timestamptz":
             # Bound as text: a client library's own handling of zones stays out of it.
-            return self._between(*(values.bind(f"{day} 00:00:00+00", "timestamptz") for day in (first, after)))
+            return self._between(
+                *(values.bind(f"{day} 00:00:00+00", "timestamptz") for day in (first, after))
+            )
         return self._between(*(values.bind(day, self.raw_kind) for day in (first, after)))
 
     def _between(self, low: exp.Expr, high: exp.Expr) -> exp.Expr:
@@ -87,7 +91,9 @@ def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
     if typed.type.is_number:
         return _epoch(moment, raw, dialect)
     if moment.unit in ("s", "ms") or (moment.unit == "iso" and kind is not Kind.TEXT):
-        raise ExpressionError(f"the moment '{moment.column}' is {typed.type}; unit={moment.unit!r} does not apply to it.")
+        raise ExpressionError(
+            f"the moment '{moment.column}' is {typed.type}; unit={moment.unit!r} does not apply to it."
+        )
     if moment.tz and kind in (Kind.TIMESTAMPTZ, Kind.DATE):
         raise ExpressionError(
             f"the moment '{moment.column}' is {typed.type}; tz={moment.tz!r} does not apply to it.",
@@ -99,7 +105,9 @@ def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
         case Kind.DATE:
             return BoundMoment(raw, "date", dialect.cast(raw, DATE), raw, dialect)
         case Kind.TIMESTAMP if moment.tz in (None, "UTC"):
-            return BoundMoment(raw, "timestamp", dialect.piece("as_utc", _x=raw), dialect.cast(raw, DATE), dialect)
+            return BoundMoment(
+                raw, "timestamp", dialect.piece("as_utc", _x=raw), dialect.cast(raw, DATE), dialect
+            )
         case Kind.TIMESTAMP:
             instant = dialect.piece("in_zone", _x=raw, _zone=zone)
             return BoundMoment(raw, "local", instant, dialect.piece("utc_date", _x=instant), dialect)
@@ -124,8 +132,13 @@ def _epoch(moment: Moment, raw: exp.Expr, dialect: Dialect) -> BoundMoment:
 
 def _from_text(raw: exp.Expr, zone: exp.Expr, dialect: Dialect) -> exp.Expr:
     """ISO text: with an offset it names an instant, without one a local time of the moment's zone."""
-    anchored = [grammar if dialect.name == "duckdb" else f"^({grammar})$" for grammar in (ISO_WITH_ZONE, GRAMMARS[Kind.TIMESTAMP])]
-    zoned, local = (dialect.piece("matches", _x=raw, _pattern=exp.Literal.string(grammar)) for grammar in anchored)
+    anchored = [
+        grammar if dialect.name == "duckdb" else f"^({grammar})$"
+        for grammar in (ISO_WITH_ZONE, GRAMMARS[Kind.TIMESTAMP])
+    ]
+    zoned, local = (
+        dialect.piece("matches", _x=raw, _pattern=exp.Literal.string(grammar)) for grammar in anchored
+    )
     return dialect.sql(
         "CASE WHEN _z THEN _zoned WHEN _l THEN _local WHEN NOT _x IS NULL THEN _bad END",
         _z=zoned, _l=local, _x=raw, _zoned=dialect.cast(raw, TIMESTAMPTZ),

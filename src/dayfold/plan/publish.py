@@ -54,38 +54,69 @@ class Publication:
         """True for stored rows of the scope."""
         day = column(self.shape.day_column, of)
         return either(
-            sql("_d >= _low and _d <= _high", _d=day, _low=values.bind(days.first, "date"), _high=values.bind(days.last, "date"))
+            sql(
+                "_d >= _low and _d <= _high",
+                _d=day,
+                _low=values.bind(days.first, "date"),
+                _high=values.bind(days.last, "date"),
+            )
             for days in self.scope
         )
 
     def any_stored(self) -> Statement:
         """One row where the scope holds rows already."""
         values = Values()
-        select = exp.select(alias(exp.Literal.number(1), "one")).from_(self.shape.table).where(self.in_scope(values)).limit(1)
+        select = (
+            exp.select(alias(exp.Literal.number(1), "one"))
+            .from_(self.shape.table)
+            .where(self.in_scope(values))
+            .limit(1)
+        )
         return Statement(select, values)
 
     def changes(self) -> Statement:
         """The change set: what differs, how, and where its stored row is."""
         values = Values()
         old, new = "t", "n"
-        stored = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier(old)), alias(self._row_place(old), "place__"))
+        stored = exp.select(
+            exp.Column(this=exp.Star(), table=exp.to_identifier(old)), alias(self._row_place(old), "place__")
+        )
         stored = stored.from_(exp.alias_(self.shape.table, old, table=True)).where(self.in_scope(values, old))
         slots = ((one.name, one.name if one in self.shape.key else "slot__") for one in self.shape.identity)
         on = both(self._equal(column(mine, old), column(theirs, new)) for mine, theirs in slots)
-        gone, fresh = sql("_s is null", _s=column("slot__", new)), sql("_s is null", _s=column(self.shape.slot, old))
+        gone, fresh = (
+            sql("_s is null", _s=column("slot__", new)),
+            sql("_s is null", _s=column(self.shape.slot, old)),
+        )
         kept = self._kept(old)
         op = sql(
-            "case when _fresh then 'I' when _gone and not (_kept) then 'D' else 'U' end", _fresh=fresh, _gone=gone, _kept=kept
+            "case when _fresh then 'I' when _gone and not (_kept) then 'D' else 'U' end",
+            _fresh=fresh,
+            _gone=gone,
+            _kept=kept,
         )
         identity = [
-            alias(sql("case when _gone then _o else _n end", _gone=gone, _o=column(one.name, old), _n=column(one.name if one in self.shape.key else "slot__", new)), one.name)
+            alias(
+                sql(
+                    "case when _gone then _o else _n end",
+                    _gone=gone,
+                    _o=column(one.name, old),
+                    _n=column(one.name if one in self.shape.key else "slot__", new),
+                ),
+                one.name,
+            )
             for one in self.shape.identity
         ]
         filled = [(one, one.filled(column(name, new))) for one, name in self.active]
         differs = either(
             sql("_o is distinct from _n", _o=column(one.name, old), _n=value) for one, value in filled
         )
-        select = exp.select(alias(op, "op__"), alias(column("place__", old), "place__"), *identity, *(alias(v, one.name) for one, v in filled))
+        select = exp.select(
+            alias(op, "op__"),
+            alias(column("place__", old), "place__"),
+            *identity,
+            *(alias(v, one.name) for one, v in filled),
+        )
         select = select.from_(exp.Subquery(this=stored, alias=exp.TableAlias(this=exp.to_identifier(old))))
         select = select.join(self._new_rows(new), on=on, join_type="full")
         select = select.where(either([fresh, both([gone, exp.Not(this=exp.Paren(this=kept))]), differs]))
@@ -129,7 +160,9 @@ class Publication:
         if shape.stamped:
             stamp = values.bind(now, "timestamptz")
             items += [stamp, stamp.copy(), values.bind(run_id, "bigint")]
-        target = exp.Schema(this=shape.table, expressions=[exp.to_identifier(one.name, quoted=True) for one in shape.columns])
+        target = exp.Schema(
+            this=shape.table, expressions=[exp.to_identifier(one.name, quoted=True) for one in shape.columns]
+        )
         return Statement(exp.Insert(this=target, expression=source.select(*items)), values)
 
     def update(self, now: dt.datetime, run_id: int) -> Statement:
@@ -159,10 +192,15 @@ class Publication:
         return Statement(tree)
 
     def _at_place(self, op: str) -> exp.Expr:
-        return sql("_a = _b and _op = _o", _a=self._row_place("t"), _b=column("place__", "c"), _op=column("op__", "c"), _o=exp.Literal.string(op))
+        return sql(
+            "_a = _b and _op = _o",
+            _a=self._row_place("t"),
+            _b=column("place__", "c"),
+            _op=column("op__", "c"),
+            _o=exp.Literal.string(op),
+        )
 
 
 def change_counts() -> Statement:
     """How many rows of the change set are inserted, updated and deleted."""
     return Statement(sql("select op__, count(*) as rows from _t group by op__", _t=table(CHANGES)))
-

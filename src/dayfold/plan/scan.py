@@ -18,7 +18,14 @@ FACTS, BAD = Column("facts__", INT, zero=True), Column("bad__", INT, zero=True)
 def scan_columns(rollup: BoundRollup, scan: Scan) -> list[Column]:
     """The columns of a scan's result, in order."""
     slot = Column("slot__", DATE if rollup.definition.grain == "day" else TIMESTAMPTZ)
-    return [*rollup.shape.key, slot, *scan.value_columns, *(Column(set_name(one.hashes.name), one.hashes.type) for one in scan.sets), FACTS, BAD]
+    return [
+        *rollup.shape.key,
+        slot,
+        *scan.value_columns,
+        *(Column(set_name(one.hashes.name), one.hashes.type) for one in scan.sets),
+        FACTS,
+        BAD,
+    ]
 
 
 def set_name(metric: str) -> str:
@@ -62,7 +69,9 @@ def _hashes(scan: Scan, one: DistinctPart, salt: exp.Expr) -> exp.Expr:
     themselves as well costs as much again as the whole scan.
     """
     tests = [sql("not _x is null", _x=one.text), *([one.where] if one.where is not None else [])]
-    return scan.dialect.piece("hash_set", _x=scan.dialect.piece("hash", _salt=salt, _x=one.text), _t=both(tests))
+    return scan.dialect.piece(
+        "hash_set", _x=scan.dialect.piece("hash", _salt=salt, _x=one.text), _t=both(tests)
+    )
 
 
 def _finished(rollup: BoundRollup, scan: Scan, select: exp.Select) -> exp.Expr:
@@ -92,18 +101,30 @@ def _may_be_absent(scan: Scan) -> bool:
     """Whether a group may hold facts and still no contribution: not where every fact is counted."""
     if any(part.aggregate == sql("count(*)") for part in scan.parts):
         return False
-    counts = [isinstance(part.aggregate, exp.Filter) and part.aggregate.this == sql("count(*)") for part in scan.parts]
+    counts = [
+        isinstance(part.aggregate, exp.Filter) and part.aggregate.this == sql("count(*)")
+        for part in scan.parts
+    ]
     return bool(scan.sets) or not all(counts)
 
 
 def first_day(scan: Scan, dialect: Dialect, finite: bool = True) -> Statement:
     """The day of a source's first moment; no row or null where it has none."""
     tree = scan.moment.first_day()
-    select = exp.select(alias(dialect.cast(tree, DATE) if scan.moment.raw_kind != "timestamptz" else dialect.piece("utc_date", _x=tree), "day"))
+    select = exp.select(
+        alias(
+            dialect.cast(tree, DATE)
+            if scan.moment.raw_kind != "timestamptz"
+            else dialect.piece("utc_date", _x=tree),
+            "day",
+        )
+    )
     select = select.from_(scan.relation.copy())
     if scan.moment.raw is not None and scan.moment.raw_kind in ("timestamptz", "timestamp", "date", "local"):
         kind = "timestamp" if scan.moment.raw_kind == "local" else scan.moment.raw_kind
-        select = select.where(sql(f"_m > cast('-infinity' as {kind}) and _m < cast('infinity' as {kind})", _m=scan.moment.raw))
+        select = select.where(
+            sql(f"_m > cast('-infinity' as {kind}) and _m < cast('infinity' as {kind})", _m=scan.moment.raw)
+        )
     else:
         select = select.where(sql("not _m is null", _m=scan.moment.instant))
     if (common := scan.common_filter) is not None:
@@ -114,19 +135,26 @@ def first_day(scan: Scan, dialect: Dialect, finite: bool = True) -> Statement:
 def facts_per_day(scan: Scan, days: Days) -> Statement:
     """How many facts each day has: what chunks are sized by."""
     values = Values()
-    select = exp.select(alias(scan.moment.day, "day"), alias(sql("count(*)"), "facts")).from_(scan.relation.copy())
+    select = exp.select(alias(scan.moment.day, "day"), alias(sql("count(*)"), "facts")).from_(
+        scan.relation.copy()
+    )
     select = select.where(scan.moment.within(days, values)).group_by(exp.Literal.number(1))
     return Statement(select, values)
 
 
-def combine(shape: Shape, sets: list[Column], scans: list[tuple[exp.Table, list[Column]]], dialect: Dialect) -> exp.Expr:
+def combine(
+    shape: Shape, sets: list[Column], scans: list[tuple[exp.Table, list[Column]]], dialect: Dialect
+) -> exp.Expr:
     """One row per key and slot from the results of several scans."""
     wanted = [*shape.values, *(Column(set_name(one.name), one.type) for one in sets)]
     identity = [column(one.name) for one in shape.key] + [column("slot__")]
     branches: list[exp.Expr] = []
     for result, has in scans:
         names = {one.name for one in has}
-        items = [column(one.name) if one.name in names else alias(dialect.cast(exp.Null(), one.type), one.name) for one in wanted]
+        items = [
+            column(one.name) if one.name in names else alias(dialect.cast(exp.Null(), one.type), one.name)
+            for one in wanted
+        ]
         branches.append(exp.select(*identity, *items).from_(result.copy()))
     if len(branches) == 1:
         return branches[0]
@@ -134,7 +162,9 @@ def combine(shape: Shape, sets: list[Column], scans: list[tuple[exp.Table, list[
     for branch in branches[1:]:
         merged = exp.union(merged, branch, distinct=False)
     items = [alias(dialect.piece("any_of", _x=column(one.name)), one.name) for one in wanted]
-    select = exp.select(*identity, *items).from_(exp.Subquery(this=merged, alias=exp.TableAlias(this=exp.to_identifier("scans__"))))
+    select = exp.select(*identity, *items).from_(
+        exp.Subquery(this=merged, alias=exp.TableAlias(this=exp.to_identifier("scans__")))
+    )
     return select.group_by(*(exp.Literal.number(n + 1) for n in range(len(identity))))
 
 

@@ -69,7 +69,9 @@ class Shape:
 
     def named(self, name: str) -> Shape:
         """The same columns under another table name."""
-        return Shape(name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes)
+        return Shape(
+            name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes
+        )
 
     def create(self, dialect: Dialect) -> str:
         """The statement that makes the table, without its indexes."""
@@ -102,7 +104,8 @@ class Shape:
         target = rendered(self.table)
         unique = f"CREATE UNIQUE INDEX {quoted(self.unique_index)} ON {target} ({', '.join(columns)}){ending}"
         others = {
-            name: f"CREATE INDEX {quoted(name)} ON {target} ({', '.join(map(quoted, names))})" for name, names in self.plain_indexes.items()
+            name: f"CREATE INDEX {quoted(name)} ON {target} ({', '.join(map(quoted, names))})"
+            for name, names in self.plain_indexes.items()
         }
         return {self.unique_index: unique, **others}
 

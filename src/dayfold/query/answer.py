@@ -83,15 +83,22 @@ class Answer:
         """What has to be said with the rows, a line each."""
         lines = []
         if self.compare is not None:
-            lines.append(f"compared: {self.days.first} to {self.days.last} with {self.compare.days.first} to {self.compare.days.last}")
+            lines.append(
+                f"compared: {self.days.first} to {self.days.last} with {self.compare.days.first} to {self.compare.days.last}"
+            )
         lines += [f"missing: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.missing]
         lines += [f"stale: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.stale]
         if self.partial:
             lines.append(f"partial: {', '.join(map(str, self.partial))}")
-        lines += [f"estimated: {name}, relative standard error {error:.2%}" for name, error in self.error.items()]
+        lines += [
+            f"estimated: {name}, relative standard error {error:.2%}" for name, error in self.error.items()
+        ]
         return lines
 
 
 def gaps(found: Sequence[Gap]) -> list[dict[str, Any]]:
     """Gaps for JSON."""
-    return [{"from": gap.days.first, "to": gap.days.last, "reason": gap.reason, "metrics": list(gap.metrics)} for gap in found]
+    return [
+        {"from": gap.days.first, "to": gap.days.last, "reason": gap.reason, "metrics": list(gap.metrics)}
+        for gap in found
+    ]

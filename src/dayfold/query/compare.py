@@ -72,7 +72,10 @@ def beside(rows: pa.Table, earlier: pa.Table, request: Request, compared: Reques
     places = {bucket.days.first: place for place, bucket in enumerate(buckets(compared.days, compared.grain))}
     known = {(places[row["day"]], *(row[key] for key in request.by)): row for row in earlier.to_pylist()}
     order = {bucket.days.first: place for place, bucket in enumerate(buckets(request.days, request.grain))}
-    matched = [known.get((order[row["day"]], *(row[key] for key in request.by)), {}) for row in rows.select(["day", *request.by]).to_pylist()]
+    matched = [
+        known.get((order[row["day"]], *(row[key] for key in request.by)), {})
+        for row in rows.select(["day", *request.by]).to_pylist()
+    ]
     for name in ("day", *request.metrics):
         label = "compared_day" if name == "day" else f"{name}_compared"
         rows = rows.append_column(label, [[row.get(name) for row in matched]])

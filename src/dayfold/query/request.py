@@ -92,7 +92,10 @@ class Request:
             known = ("day", *self.by, *self.metrics)
             if self.sort.removeprefix("-") not in known:
                 name = self.sort.removeprefix("-")
-                raise UnknownName(f"The answer has no '{name}' to sort by{suggestion(name, known)}.", hint=f"Sort by: {listing(known)}")
+                raise UnknownName(
+                    f"The answer has no '{name}' to sort by{suggestion(name, known)}.",
+                    hint=f"Sort by: {listing(known)}",
+                )
         if self.tz is not None:
             self._check_zone(self.tz)
         pinned = {one.key for one in self.filters if not one.exclude and len(one.values) == 1}
@@ -110,7 +113,10 @@ class Request:
             zone = zoneinfo.ZoneInfo(tz)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             known = zoneinfo.available_timezones()
-            raise UnknownName(f"There is no time zone '{tz}'{suggestion(tz, known)}.", hint="Zones are named as in Europe/London.") from None
+            raise UnknownName(
+                f"There is no time zone '{tz}'{suggestion(tz, known)}.",
+                hint="Zones are named as in Europe/London.",
+            ) from None
         minutes = STORED_GRAINS[self.rollup.grain]
         for day in (*self.days, self.days.last + dt.timedelta(days=1)):
             start = dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
@@ -138,7 +144,9 @@ class Request:
     @property
     def gauges(self) -> dict[str, Gauge]:
         """The metrics that are levels."""
-        return {name: metric for name in self.needed if isinstance(metric := self.rollup.metrics[name], Gauge)}
+        return {
+            name: metric for name in self.needed if isinstance(metric := self.rollup.metrics[name], Gauge)
+        }
 
     def sources_of(self, name: str) -> list[str]:
         """The sources that a metric's numbers come from."""
@@ -159,14 +167,18 @@ def _metric(rollup: RollupDef, name: str) -> str:
             f"'{name}': Distinct values are never added up, because one value may stand in several rows.",
             hint=f"Ask for {called[2]} itself: over a longer range (--grain total) or fewer keys it is the size of the united sets.",
         )
-    raise UnknownName(f"{rollup.name} has no metric '{name}'{suggestion(name, rollup.metrics)}.", hint=f"Metrics: {listing(rollup.metrics)}")
+    raise UnknownName(
+        f"{rollup.name} has no metric '{name}'{suggestion(name, rollup.metrics)}.",
+        hint=f"Metrics: {listing(rollup.metrics)}",
+    )
 
 
 def _key(rollup: RollupDef, name: str, option: str) -> str:
     if name in rollup.key:
         return name
     raise UnknownName(
-        f"{rollup.name} has no key column '{name}' for {option}{suggestion(name, rollup.key)}.", hint=f"Key columns: {listing(rollup.key)}"
+        f"{rollup.name} has no key column '{name}' for {option}{suggestion(name, rollup.key)}.",
+        hint=f"Key columns: {listing(rollup.key)}",
     )
 
 
@@ -182,10 +194,14 @@ def _filters(rollup: RollupDef, where: Sequence[str]) -> tuple[Filter, ...]:
     for word in where:
         parts = re.fullmatch(r"([^=!]*)(!?=)(.*)", word, re.DOTALL)
         if parts is None:
-            raise UsageError(f"'{word}' is not a filter.", hint="Write key=value, key!=value, or key= for NULL.")
+            raise UsageError(
+                f"'{word}' is not a filter.", hint="Write key=value, key!=value, or key= for NULL."
+            )
         key, sign, value = parts.groups()
         found.setdefault((_key(rollup, key, "--where"), sign == "!="), []).append(value or None)
-    return tuple(Filter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
+    return tuple(
+        Filter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items()
+    )
 
 
 def _needed(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:

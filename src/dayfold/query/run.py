@@ -56,16 +56,27 @@ def _version(ledger: Ledger, session: Session, request: Request) -> versions.Ver
         raise QueryRefused(f"{rollup.name} was never folded.", hint=f"Run: dayfold fold {rollup.name}")
     version = known[rollup.name]
     stored = version.definition["metrics"]
-    edited = [name for name in request.needed if name in rollup.measured and stored.get(name) != rollup.measured[name].identity()]
-    if edited or version.definition["key"] != list(rollup.key) or version.definition["day_column"] != rollup.day_column:
+    edited = [
+        name
+        for name in request.needed
+        if name in rollup.measured and stored.get(name) != rollup.measured[name].identity()
+    ]
+    if (
+        edited
+        or version.definition["key"] != list(rollup.key)
+        or version.definition["day_column"] != rollup.day_column
+    ):
         what = ", ".join(edited) or "key or day column"
         raise QueryRefused(
-            f"The definition of {rollup.name} was edited since it was folded: {what}.", hint=f"Run: dayfold fold {rollup.name}"
+            f"The definition of {rollup.name} was edited since it was folded: {what}.",
+            hint=f"Run: dayfold fold {rollup.name}",
         )
     return version
 
 
-def _answer(ledger: Ledger, session: Session, request: Request, version: versions.Version, types: Mapping[str, Type]) -> Answer:
+def _answer(
+    ledger: Ledger, session: Session, request: Request, version: versions.Version, types: Mapping[str, Type]
+) -> Answer:
     known = coverage.coverage(ledger, session, request.rollup.name, version.number, request.utc_days)
     cover = Cover(request, known, _history(ledger, session, request, version))
     spine = cover.spine()
@@ -82,7 +93,9 @@ def _answer(ledger: Ledger, session: Session, request: Request, version: version
     table = session.arrow(statement, series.columns)
     exact, error = _exactness(request, table)
     table = _narrowed(table.select(["day", *request.by, *request.metrics]))
-    return Answer(request, table, exact, error, cover.missing(), cover.stale(), spine.partial, version.revision)
+    return Answer(
+        request, table, exact, error, cover.missing(), cover.stale(), spine.partial, version.revision
+    )
 
 
 def _narrowed(table: pa.Table) -> pa.Table:
@@ -109,10 +122,14 @@ def _exactness(request: Request, table: pa.Table) -> tuple[dict[str, bool], dict
                 error[name] = greatest
         else:
             exact[name] = True
-    return {name: exact[name] for name in request.metrics}, {name: error[name] for name in request.metrics if name in error}
+    return {name: exact[name] for name in request.metrics}, {
+        name: error[name] for name in request.metrics if name in error
+    }
 
 
-def _history(ledger: Ledger, session: Session, request: Request, version: versions.Version) -> dict[str, dt.date]:
+def _history(
+    ledger: Ledger, session: Session, request: Request, version: versions.Version
+) -> dict[str, dt.date]:
     """The first covered day of each source."""
     query = ledger.sql(
         "select source, min(day) from dayfold__coverage where rollup = :rollup and version = :version group by source",

@@ -28,7 +28,9 @@ _WHOLE = decimal(MAX_DIGITS, 0)
 class Series:
     """Builds the statement of one request over tables whose column types are known."""
 
-    def __init__(self, request: Request, types: Mapping[str, Type], schema: str, dialect: Dialect, spine: Spine) -> None:
+    def __init__(
+        self, request: Request, types: Mapping[str, Type], schema: str, dialect: Dialect, spine: Spine
+    ) -> None:
         self.request = request
         self.types = types
         self.schema = schema
@@ -44,14 +46,26 @@ class Series:
     def statement(self) -> Statement:
         """The whole statement; `columns` then names what it returns."""
         request = self.request
-        ctes: list[tuple[str, exp.Expr]] = [("spine__", self._spine()), ("rows__", self._rows(table(request.rollup.table, self.schema)))]
+        ctes: list[tuple[str, exp.Expr]] = [
+            ("spine__", self._spine()),
+            ("rows__", self._rows(table(request.rollup.table, self.schema))),
+        ]
         for name in request.needed:
             self._prepare(name, ctes)
         groups = [LABEL, *request.by]
-        parts = exp.select(*(column(name) for name in groups), *self.parts).from_(table("rows__")).group_by(*self._positions(len(groups)))
+        parts = (
+            exp.select(*(column(name) for name in groups), *self.parts)
+            .from_(table("rows__"))
+            .group_by(*self._positions(len(groups)))
+        )
         ctes.append(("parts__", parts))
         if request.by:
-            ctes.append(("groups__", exp.select(*(column(name) for name in request.by)).from_(table("rows__")).distinct()))
+            ctes.append(
+                (
+                    "groups__",
+                    exp.select(*(column(name) for name in request.by)).from_(table("rows__")).distinct(),
+                )
+            )
         tree = self._assembled()
         for name, cte in ctes:
             tree = tree.with_(exp.to_identifier(name), as_=cte, copy=False)
@@ -79,7 +93,11 @@ class Series:
 
     def _rows(self, source: exp.Table) -> exp.Expr:
         """Stored rows of the asked days and keys, each with its bucket."""
-        return exp.select("*", alias(self._label(), LABEL)).from_(source).where(both([self._in_range(self._day()), *self._filters()]))
+        return (
+            exp.select("*", alias(self._label(), LABEL))
+            .from_(source)
+            .where(both([self._in_range(self._day()), *self._filters()]))
+        )
 
     def _day(self) -> exp.Expr:
         """The asked day of a stored row: its own, or that of the asked zone."""
@@ -91,7 +109,14 @@ class Series:
 
     def _in_range(self, day: exp.Expr) -> exp.Expr:
         days, stored = self.request.days, column(self.request.rollup.day_column)
-        tests = [sql("_d >= _a and _d <= _b", _d=day, _a=self.values.bind(days.first, "date"), _b=self.values.bind(days.last, "date"))]
+        tests = [
+            sql(
+                "_d >= _a and _d <= _b",
+                _d=day,
+                _a=self.values.bind(days.first, "date"),
+                _b=self.values.bind(days.last, "date"),
+            )
+        ]
         if self.request.tz is not None:
             utc = self.request.utc_days
             low, high = self.values.bind(utc.first, "date"), self.values.bind(utc.last, "date")
@@ -114,7 +139,9 @@ class Series:
     def _filter(self, one: Filter) -> exp.Expr:
         key, type_ = column(one.key), self.types[one.key]
         tests = [
-            sql("_k is null", _k=key) if value is None else sql("_k = _v", _k=key, _v=self.values.bind(_typed(one.key, value, type_), _cast_name(type_)))
+            sql("_k is null", _k=key)
+            if value is None
+            else sql("_k = _v", _k=key, _v=self.values.bind(_typed(one.key, value, type_), _cast_name(type_)))
             for value in one.values
         ]
         any_of = either(tests)
@@ -153,13 +180,19 @@ class Series:
     def _added(self, name: str) -> exp.Expr:
         """The sum of a stored column, wide enough for any range."""
         type_ = self.types[name]
-        value = self.dialect.cast(column(name), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale))
+        value = self.dialect.cast(
+            column(name), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
+        )
         self.parts.append(alias(sql("sum(_x)", _x=value), name))
         return column(name, "p")
 
     def _covered(self, metric: Measured, value: exp.Expr) -> exp.Expr:
         """The value where the metric's days are covered, else null."""
-        return sql("case when _ok then _v end", _ok=column(f"ok_{self.sources.index(metric.source.label)}__", "s"), _v=value)
+        return sql(
+            "case when _ok then _v end",
+            _ok=column(f"ok_{self.sources.index(metric.source.label)}__", "s"),
+            _v=value,
+        )
 
     def _last(self, metric: Measured, of: str) -> exp.Expr:
         return column(f"last_{self.sources.index(metric.source.label)}__", of)
@@ -169,7 +202,8 @@ class Series:
         metric = self.request.rollup.computed[name]
         assert metric.expr is not None
         scope = {
-            part: Typed(self.dialect.cast(done.tree, FLOAT), FLOAT) if done.type.is_number else done for part, done in self.results.items()
+            part: Typed(self.dialect.cast(done.tree, FLOAT), FLOAT) if done.type.is_number else done
+            for part, done in self.results.items()
         }
         done = Compiler(scope, self.dialect, self.request.rollup.name).compile(metric.expr)
         type_ = FLOAT if done.type.is_number or done.type.kind is Kind.NULL else done.type
@@ -185,16 +219,27 @@ class Series:
         Stream" (2002), k the number of hashes up to the least bound of the incomplete sets; its relative standard
         error is 1 / sqrt(k - 2).
         """
-        for suffix, one in (("__rows", sql("count(*) filter (where _x > 0)", _x=column(name))), ("__most", sql("max(_x)", _x=column(name)))):
+        for suffix, one in (
+            ("__rows", sql("count(*) filter (where _x > 0)", _x=column(name))),
+            ("__most", sql("max(_x)", _x=column(name))),
+        ):
             self.parts.append(alias(one, name + suffix))
         self.parts.append(alias(sql("sum(cast(_x as numeric(38, 0)))", _x=column(name)), f"{name}__all"))
         groups = [LABEL, *self.request.by]
         size, last = (self.dialect.piece(what, _x=column(name)) for what in ("set_size", "set_last"))
         bound = sql("case when _s >= _n then _l end", _s=size, _n=exp.Literal.number(SET_LIMIT), _l=last)
         window = exp.Window(this=exp.Min(this=bound), partition_by=[column(one) for one in groups])
-        kept = exp.select(*(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__"))
-        kept = kept.from_(self._rows(table(self.request.rollup.table + SETS_SUFFIX, self.schema)).subquery("kept__")).where(sql("not _x is null", _x=column(name)))
-        hashes = exp.select(*(column(one) for one in groups), column("bound__"), alias(self.dialect.piece("exploded", _x=column("set__")), "hash__"))
+        kept = exp.select(
+            *(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__")
+        )
+        kept = kept.from_(
+            self._rows(table(self.request.rollup.table + SETS_SUFFIX, self.schema)).subquery("kept__")
+        ).where(sql("not _x is null", _x=column(name)))
+        hashes = exp.select(
+            *(column(one) for one in groups),
+            column("bound__"),
+            alias(self.dialect.piece("exploded", _x=column("set__")), "hash__"),
+        )
         hashes = hashes.from_(kept.subquery("sets__"))
         united = exp.select(
             *(column(one) for one in groups),
@@ -204,24 +249,37 @@ class Series:
             alias(sql("max(bound__)"), "bound__"),
         )
         union_name = f"union_{name}__"
-        ctes.append((union_name, united.from_(hashes.subquery("hashes__")).group_by(*self._positions(len(groups)))))
+        ctes.append(
+            (union_name, united.from_(hashes.subquery("hashes__")).group_by(*self._positions(len(groups))))
+        )
         self.joins.append((union_name, self._matching(union_name)))
         self._distinct_value(name, metric, union_name)
 
     def _distinct_value(self, name: str, metric: Distinct, union_name: str) -> None:
         rows, most, total = (column(name + suffix, "p") for suffix in ("__rows", "__most", "__all"))
-        held, whole, under, bound = (column(one, union_name) for one in ("held__", "whole__", "under__", "bound__"))
+        held, whole, under, bound = (
+            column(one, union_name) for one in ("held__", "whole__", "under__", "bound__")
+        )
         complete = sql("coalesce(_h, 0) = coalesce(_t, 0)", _h=held, _t=total)
         estimate = sql(
             "greatest(_m, least(_t, round(cast(cast(_u - 1 as double precision) * _space / nullif(_b, 0) as numeric(38, 0)), 0)))",
             _m=most, _t=total, _u=under, _b=bound, _space=self.dialect.cast(exp.Literal.number(HASH_SPACE), FLOAT),
         )  # fmt: skip
         value = sql(
-            "case when coalesce(_r, 0) <= 1 then coalesce(_m, 0) when _c then _w else _e end", _r=rows, _m=most, _c=complete, _w=whole, _e=estimate
+            "case when coalesce(_r, 0) <= 1 then coalesce(_m, 0) when _c then _w else _e end",
+            _r=rows,
+            _m=most,
+            _c=complete,
+            _w=whole,
+            _e=estimate,
         )
         self._result(name, self._covered(metric, value), _WHOLE)
         exact = sql("coalesce(_r, 0) <= 1 or _c", _r=rows, _c=complete)
-        error = self.dialect.sql("case when not (_x) then 1 / sqrt(cast(greatest(_u - 2, 1) as double precision)) end", _x=exact, _u=under)
+        error = self.dialect.sql(
+            "case when not (_x) then 1 / sqrt(cast(greatest(_u - 2, 1) as double precision)) end",
+            _x=exact,
+            _u=under,
+        )
         self.results[f"{name}__exact"] = Typed(self.dialect.cast(exact, BOOL), BOOL)
         self.results[f"{name}__error"] = Typed(self.dialect.cast(error, FLOAT), FLOAT)
 
@@ -239,12 +297,27 @@ class Series:
         level_name = f"level_{name}__"
         ctes.append((level_name, over.from_(each.subquery("each__")).group_by(*self._positions(len(groups)))))
         self.joins.append((level_name, self._matching(level_name)))
-        result = FLOAT if how == "avg" or type_.kind is Kind.FLOAT else _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
+        result = (
+            FLOAT
+            if how == "avg" or type_.kind is Kind.FLOAT
+            else _WHOLE
+            if type_.kind is Kind.INT
+            else decimal(MAX_DIGITS, type_.scale)
+        )
         self._result(name, self._covered(metric, column(name, level_name)), result)
 
     def _on_last_day(self, name: str, metric: Gauge) -> exp.Expr:
-        rows = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier("r"))).from_(exp.alias_(table("rows__"), "r", table=True))
-        same = sql("_a = _b and _day = _last and not _x is null", _a=column(LABEL, "r"), _b=column(LABEL, "s"), _day=self._day_of("r"), _last=self._last(metric, "s"), _x=column(name, "r"))
+        rows = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier("r"))).from_(
+            exp.alias_(table("rows__"), "r", table=True)
+        )
+        same = sql(
+            "_a = _b and _day = _last and not _x is null",
+            _a=column(LABEL, "r"),
+            _b=column(LABEL, "s"),
+            _day=self._day_of("r"),
+            _last=self._last(metric, "s"),
+            _x=column(name, "r"),
+        )
         return rows.join(exp.alias_(table("spine__"), "s", table=True), on=same)
 
     def _day_of(self, of: str) -> exp.Expr:
@@ -263,36 +336,64 @@ class Series:
             partition_by=[column(key) for key in keys] or [exp.Literal.number(1)],
             order=exp.Order(expressions=[exp.Ordered(this=column(rollup.slot))]),
         )
-        spans = exp.select(*(column(key) for key in keys), column(rollup.slot), column(name), alias(day, "from__"), alias(following, "until__"))
-        spans = spans.from_(table(rollup.table, self.schema)).where(both([sql("not _x is null", _x=column(name)), *self._filters()]))
-        on = sql("_from <= _last and (_until > _last or _until is null)", _from=column("from__", "k"), _until=column("until__", "k"), _last=self._last(metric, "s"))
+        spans = exp.select(
+            *(column(key) for key in keys),
+            column(rollup.slot),
+            column(name),
+            alias(day, "from__"),
+            alias(following, "until__"),
+        )
+        spans = spans.from_(table(rollup.table, self.schema)).where(
+            both([sql("not _x is null", _x=column(name)), *self._filters()])
+        )
+        on = sql(
+            "_from <= _last and (_until > _last or _until is null)",
+            _from=column("from__", "k"),
+            _until=column("until__", "k"),
+            _last=self._last(metric, "s"),
+        )
         rows = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier("k")), column(LABEL, "s"))
-        return rows.from_(exp.Subquery(this=spans, alias=exp.TableAlias(this=exp.to_identifier("k")))).join(exp.alias_(table("spine__"), "s", table=True), on=on)
+        return rows.from_(exp.Subquery(this=spans, alias=exp.TableAlias(this=exp.to_identifier("k")))).join(
+            exp.alias_(table("spine__"), "s", table=True), on=on
+        )
 
     def _matching(self, other: str) -> exp.Expr:
         """Rows of the same bucket and group as the answer's."""
         tests = [sql("_a = _b", _a=column(LABEL, other), _b=column(LABEL, "s"))]
-        tests += [self.dialect.piece("equal", _x=column(key, other), _y=column(key, "g")) for key in self.request.by]
+        tests += [
+            self.dialect.piece("equal", _x=column(key, other), _y=column(key, "g")) for key in self.request.by
+        ]
         return both(tests)
 
     def _assembled(self) -> exp.Select:
         """One row for each bucket and group, in order."""
         request = self.request
-        select = exp.select(alias(column(LABEL, "s"), "day")).from_(exp.alias_(table("spine__"), "s", table=True))
+        select = exp.select(alias(column(LABEL, "s"), "day")).from_(
+            exp.alias_(table("spine__"), "s", table=True)
+        )
         self.columns = [Column("day", DATE)]
         for key in request.by:
             select = select.select(alias(column(key, "g"), key))
             self.columns.append(Column(key, self.types[key]))
-        wanted = [*request.metrics, *(f"{name}{suffix}" for name in request.distincts for suffix in ("__exact", "__error"))]
+        wanted = [
+            *request.metrics,
+            *(f"{name}{suffix}" for name in request.distincts for suffix in ("__exact", "__error")),
+        ]
         for name in wanted:
             select = select.select(alias(self.results[name].tree, name))
             self.columns.append(Column(name, self.results[name].type))
         if request.by:
             select = select.join(exp.alias_(table("groups__"), "g", table=True), join_type="cross")
-        select = select.join(exp.alias_(table("parts__"), "p", table=True), on=self._matching("p"), join_type="left")
+        select = select.join(
+            exp.alias_(table("parts__"), "p", table=True), on=self._matching("p"), join_type="left"
+        )
         for name, on in self.joins:
             select = select.join(table(name), on=on, join_type="left")
-        whole = exp.select(*(column(one.name) for one in self.columns)).from_(select.subquery("answer__")).order_by(*self._order())
+        whole = (
+            exp.select(*(column(one.name) for one in self.columns))
+            .from_(select.subquery("answer__"))
+            .order_by(*self._order())
+        )
         return whole.limit(request.limit) if request.limit else whole
 
     def _order(self) -> list[exp.Expr]:
@@ -301,8 +402,17 @@ class Series:
         order = []
         if self.request.sort:
             name = self.request.sort.removeprefix("-")
-            order.append(exp.Ordered(this=self._bytes(column(name), types[name]), desc=self.request.sort.startswith("-"), nulls_first=False))
-        order += [exp.Ordered(this=self._bytes(column(name), types[name]), desc=False, nulls_first=True) for name in ("day", *self.request.by)]
+            order.append(
+                exp.Ordered(
+                    this=self._bytes(column(name), types[name]),
+                    desc=self.request.sort.startswith("-"),
+                    nulls_first=False,
+                )
+            )
+        order += [
+            exp.Ordered(this=self._bytes(column(name), types[name]), desc=False, nulls_first=True)
+            for name in ("day", *self.request.by)
+        ]
         return order
 
 
@@ -326,10 +436,12 @@ def _typed(key: str, text: str, type_: Type) -> object:
             raise ValueError
         return text
     except (ValueError, KeyError):
-        raise UsageError(f"The filter's value for '{key}' is not {type_}, which that key column holds.") from None
+        raise UsageError(
+            f"The filter's value for '{key}' is not {type_}, which that key column holds."
+        ) from None
 
 
 def _cast_name(type_: Type) -> str:
-    return {Kind.INT: "bigint", Kind.DATE: "date", Kind.BOOL: "boolean", Kind.UUID: "uuid"}.get(type_.kind, "text")
-
-
+    return {Kind.INT: "bigint", Kind.DATE: "date", Kind.BOOL: "boolean", Kind.UUID: "uuid"}.get(
+        type_.kind, "text"
+    )

@@ -54,7 +54,11 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
     with ledger.store.transaction(read_only=True) as session:
         version = ledger.version(session)
         if version is None:
-            return Status(ledger.store.address, [_never(name, rollup.table) for name, rollup in catalog.rollups.items()], [])
+            return Status(
+                ledger.store.address,
+                [_never(name, rollup.table) for name, rollup in catalog.rollups.items()],
+                [],
+            )
         ledger.check(session, version)
         known = versions.versions(ledger, session)
         names = [name for one in known.values() for name in (one.table, one.table + SETS_SUFFIX)]
@@ -69,7 +73,12 @@ def _never(name: str, table: str) -> RollupStatus:
 
 
 def _one(
-    catalog: Catalog, ledger: Ledger, session: Session, version: versions.Version, sizes: dict[str, tuple[int, int]], today: dt.date
+    catalog: Catalog,
+    ledger: Ledger,
+    session: Session,
+    version: versions.Version,
+    sizes: dict[str, tuple[int, int]],
+    today: dt.date,
 ) -> RollupStatus:
     known = coverage.coverage(ledger, session, version.rollup, version.number)
     by_day: dict[dt.date, set[str]] = {}
@@ -90,10 +99,20 @@ def _one(
 
 
 def _worst(states: set[str]) -> str:
-    return next(state for state in (coverage.FAILED, coverage.OPEN, coverage.FOLDED, coverage.SEALED) if state in states)
+    return next(
+        state
+        for state in (coverage.FAILED, coverage.OPEN, coverage.FOLDED, coverage.SEALED)
+        if state in states
+    )
 
 
-def _state(catalog: Catalog, version: versions.Version, failing: list[str], states: dict[dt.date, str], today: dt.date) -> str:
+def _state(
+    catalog: Catalog,
+    version: versions.Version,
+    failing: list[str],
+    states: dict[dt.date, str],
+    today: dt.date,
+) -> str:
     rollup = catalog.rollups.get(version.rollup)
     if rollup is None:
         return "removed"

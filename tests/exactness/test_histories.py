@@ -1,0 +1,31 @@
+"""Promise 1: after any history of changes, what is stored and answered equals the oracle."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import SOAK, Pairing
+from tests.exactness.machine import run_histories
+
+#: Histories of each pairing in the everyday run; the crossings share most of their code with the two in full.
+COUNTS = {
+    "duckdb-same": 100,
+    "duckdb-files": 12,
+    "duckdb-to-postgres": 10,
+    "postgres-to-duckdb": 10,
+    "postgres-same": 100,
+    "postgres-databases": 8,
+}
+SOAK_FACTOR = 25
+
+
+def test_folded_cells_equal_the_oracle_after_any_history(pairing: Pairing) -> None:
+    """Inserts, updates, deletes, late and future rows, in any order: rows, sets and answers are exact."""
+    run_histories(pairing, COUNTS[pairing.name])
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not SOAK, reason="thousands of histories: `make soak`")
+def test_folded_cells_equal_the_oracle_after_thousands_of_histories(pairing: Pairing) -> None:
+    """The same, with new histories every time."""
+    run_histories(pairing, COUNTS[pairing.name] * SOAK_FACTOR)
