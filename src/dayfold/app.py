@@ -131,6 +131,7 @@ class Dayfold:
         """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""
         bound = self.bind(rollups)
         self.ledger.ready()
+        self.ledger.remember_sources(bound.columns)
         return bound
 
     def plan(self, rollups: Iterable[str] | None = None) -> list[RollupPlan]:

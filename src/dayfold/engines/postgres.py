@@ -280,7 +280,7 @@ def with_literals(one: Statement) -> str:
             return node
         return _literal(one.values.by_name[node.name])
 
-    return one.tree.copy().transform(fill).sql(dialect="postgres", identify=True)
+    return one.tree.transform(fill).sql(dialect="postgres", identify=True)
 
 
 def _literal(value: Any) -> exp.Expr:

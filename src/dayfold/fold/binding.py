@@ -46,10 +46,11 @@ class Databases:
 
 @dataclass(slots=True)
 class Bound:
-    """Bound rollups, and the sources that cannot be read just now with the reason."""
+    """Bound rollups, the sources that cannot be read just now with the reason, and the columns of the others."""
 
     rollups: list[BoundRollup]
     failed: dict[str, DayfoldError] = field(default_factory=dict)
+    columns: dict[str, Mapping[str, Type]] = field(default_factory=dict)
 
 
 class Binder:
@@ -81,8 +82,8 @@ class Binder:
                 bound.append(self._placed(one))
         if catalog.problems or self.problems:
             raise DefinitionError(sorted(dict.fromkeys([*catalog.problems, *self.problems]), key=_place))
-        self._remember()
-        return Bound(bound, self.failed)
+        columns = {source.label: one.columns for source, one in self.described.items() if source.label not in self.failed}
+        return Bound(bound, self.failed, columns)
 
     def _describe(self, source: Table, rollup: RollupDef) -> None:
         if source.database is not None and not self.databases.known(source.database):
@@ -97,7 +98,7 @@ class Binder:
         try:
             columns = database.describe(source)
         except (SourceFailed, ConnectionFailed) as error:
-            remembered = self._remembered(source)
+            remembered = self.ledger.remembered_source(source.label)
             if remembered is not None:
                 self.failed[source.label] = error
                 self.described[source] = DescribedSource(remembered, database.dialect)
@@ -136,20 +137,6 @@ class Binder:
         for scan in rollup.scans:
             scan.relation = relation(self.databases.of(scan.source).qualify(scan.source))
         return rollup
-
-    def _remembered(self, source: Table) -> dict[str, Type] | None:
-        if not self.ledger.exists():
-            return None
-        with self.ledger.store.transaction(read_only=True) as session:
-            return self.ledger.remembered_source(session, source.label)
-
-    def _remember(self) -> None:
-        if not self.ledger.exists():
-            return
-        with self.ledger.store.transaction() as session:
-            for source, described in self.described.items():
-                if source.label not in self.failed:
-                    self.ledger.remember_source(session, source.label, dict(described.columns))
 
 
 def _place(problem: Problem) -> tuple[str, int]:

@@ -6,7 +6,11 @@ Invariant: progress is recorded in the transaction that writes the rows it speak
 from __future__ import annotations
 
 import json
+import re
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlglot import exp
@@ -16,7 +20,7 @@ from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session, Store, normal_type
 from dayfold.errors import StoreAltered, StoreError, StoreNewer, StoreNotMigrated
 from dayfold.ledger.migrations import MIGRATIONS, TABLES, VERSION
-from dayfold.plan.sql import Statement, statement, table
+from dayfold.plan.sql import Statement, Values, identifier, statement, table
 
 _NAMES = (*TABLES, "dayfold__run_ids", "dayfold_runs", "dayfold_coverage")
 
@@ -30,7 +34,12 @@ class Ledger:
         self._key: str | None = None
 
     def sql(self, text: str, **values: Any) -> Statement:
-        """A statement of ours in PostgreSQL's spelling, its tables in the store's schema."""
+        """A statement of ours in the spelling that the engines share, its tables in the store's schema.
+
+        Most are constant and only have their parameters numbered; SQLGlot builds those that take ``_parts``.
+        """
+        if not any(name.startswith("_") for name in values):
+            return _Constant(exp.null(), Values(values), _numbered(text, self.store.schema))
         one = statement(text, **values)
         for node in one.tree.find_all(exp.Table):
             if node.name in _NAMES and not node.db:
@@ -39,8 +48,10 @@ class Ledger:
 
     def version(self, session: Session) -> int | None:
         """The number of the last migration, or None where there is no ledger."""
-        if "dayfold__store" not in self.store.stored_columns(session, ["dayfold__store"]):
-            return None
+        found = self.store.stored_columns(session, ["dayfold__store"])
+        return self._stored_version(session) if found else None
+
+    def _stored_version(self, session: Session) -> int:
         return int(session.rows(self.sql("select version from dayfold__store"))[0][0])
 
     def exists(self) -> bool:
@@ -55,19 +66,22 @@ class Ledger:
             StoreNewer, StoreNotMigrated, StoreAltered: with what differs and what to do.
         """
         with self.store.transaction(read_only=True) as session:
-            version = self.version(session)
-            if version is not None:
-                self.check(session, version)
-        if version is None:
-            try:
-                self.migrate()
-            except StoreError:
-                # Another process may have made it in the same moment; what counts is that it is there.
-                if not self.exists():
-                    raise
+            found = self.store.stored_columns(session, list(TABLES))
+            if "dayfold__store" in found:
+                self._compare(self._stored_version(session), found)
+                return
+        try:
+            self.migrate()
+        except StoreError:
+            # Another process may have made it in the same moment; what counts is that it is there.
+            if not self.exists():
+                raise
 
     def check(self, session: Session, version: int) -> None:
         """Refuse a ledger that this program does not know."""
+        self._compare(version, self.store.stored_columns(session, list(TABLES)))
+
+    def _compare(self, version: int, found: Mapping[str, dict[str, str]]) -> None:
         if version > VERSION:
             raise StoreNewer(
                 f"The store {self.store.address} is of version {version}; this program knows versions up to {VERSION}.",
@@ -78,15 +92,14 @@ class Ledger:
                 f"The store {self.store.address} is of version {version}; this program needs version {VERSION}.",
                 hint="Run: dayfold migrate",
             )
-        if differences := self.differences(session):
+        if differences := self._differences(found):
             raise StoreAltered(
                 f"The ledger of {self.store.address} is not as Dayfold makes it: {'; '.join(differences)}.",
                 hint="Undo the change by hand, or restore the store from a backup.",
             )
 
-    def differences(self, session: Session) -> list[str]:
+    def _differences(self, found: Mapping[str, dict[str, str]]) -> list[str]:
         """How the ledger's tables differ from what the migrations make."""
-        found = self.store.stored_columns(session, list(TABLES))
         differences = []
         for name, columns in TABLES.items():
             expected = {column: _spelled(self.store, type_) for column, type_ in columns.items()}
@@ -129,34 +142,60 @@ class Ledger:
             self._key = str(session.rows(self.sql("select store_key from dayfold__store"))[0][0])
         return self._key
 
-    def remember_source(self, session: Session, source: str, columns: dict[str, Type]) -> None:
-        """Keep a source's columns, for the day it cannot be asked."""
-        text = json.dumps(
-            [[name, type_.kind, type_.precision, type_.scale] for name, type_ in columns.items()]
-        )
-        known = session.rows(
-            self.sql("select columns from dayfold__sources where source = :source", source=source)
-        )
-        if known and known[0][0] == text:
+    def remember_sources(self, sources: Mapping[str, Mapping[str, Type]]) -> None:
+        """Keep the sources' columns, for the day one cannot be asked. Writes only what is new."""
+        with self.store.transaction(read_only=True) as session:
+            known = dict(session.rows(self.sql("select source, columns from dayfold__sources")))
+        texts = {source: _dumped(columns) for source, columns in sources.items()}
+        changed = {source: text for source, text in texts.items() if known.get(source) != text}
+        if not changed:
             return
-        query = (
-            "update dayfold__sources set columns = :columns, seen_at = :now::timestamptz where source = :source"
-            if known
-            else "insert into dayfold__sources (source, columns, seen_at) values (:source, :columns, :now::timestamptz)"
-        )
-        session.execute(self.sql(query, source=source, columns=text, now=self.clock.now()))
+        update = "update dayfold__sources set columns = :columns, seen_at = :now::timestamptz where source = :source"
+        insert = "insert into dayfold__sources (source, columns, seen_at) values (:source, :columns, :now::timestamptz)"
+        with self.store.transaction() as session:
+            for source, text in changed.items():
+                query = update if source in known else insert
+                session.execute(self.sql(query, source=source, columns=text, now=self.clock.now()))
 
-    def remembered_source(self, session: Session, source: str) -> dict[str, Type] | None:
-        """A source's columns as they were last seen."""
-        known = session.rows(
-            self.sql("select columns from dayfold__sources where source = :source", source=source)
-        )
+    def remembered_source(self, source: str) -> dict[str, Type] | None:
+        """A source's columns as they were last seen, or None where it was never read."""
+        with self.store.transaction(read_only=True) as session:
+            if self.version(session) is None:
+                return None
+            query = "select columns from dayfold__sources where source = :source"
+            known = session.rows(self.sql(query, source=source))
         if not known:
             return None
-        return {
-            name: Type(Kind(kind), precision, scale)
-            for name, kind, precision, scale in json.loads(known[0][0])
-        }
+        return {name: Type(Kind(kind), precision, scale) for name, kind, precision, scale in json.loads(known[0][0])}
+
+
+def _dumped(columns: Mapping[str, Type]) -> str:
+    return json.dumps([[name, type_.kind, type_.precision, type_.scale] for name, type_ in columns.items()])
+
+
+@dataclass(frozen=True, slots=True)
+class _Constant(Statement):
+    """A statement whose text never varies: parsing and printing it would be most of its cost."""
+
+    numbered: tuple[str, tuple[str, ...]] = ("", ())
+
+    def render(self, dialect: str) -> tuple[str, list[Any]]:
+        """The text and the values in the order of their numbers."""
+        text, names = self.numbered
+        return text, [self.values.by_name[name] for name in names]
+
+
+_TABLE = re.compile(rf"\b({'|'.join(sorted(_NAMES, key=len, reverse=True))})\b(?!')")
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+
+
+@lru_cache(maxsize=256)
+def _numbered(text: str, schema: str) -> tuple[str, tuple[str, ...]]:
+    """A constant text with its tables placed and ``:names`` as ``$1``, ``$2`` …, and the names in that order."""
+    order: dict[str, int] = {}
+    placed = _TABLE.sub(lambda found: f"{identifier(schema).sql()}.{found[1]}", text)
+    numbered = _PARAMETER.sub(lambda found: f"${order.setdefault(found[1], len(order) + 1)}", placed)
+    return numbered, tuple(order)
 
 
 def _placed(node: exp.Table, schema: str) -> exp.Table:

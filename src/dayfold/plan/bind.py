@@ -127,15 +127,18 @@ class _Binder:
         for source in self.rollup.sources:
             if source in self.described:
                 self.compilers[source] = self._compiler(source)
+        skipped = not self.rollup.measured
         for name, metric in self.rollup.measured.items():
             if metric.source not in self.compilers or metric.problems or metric.moment is None:
+                skipped = True
                 continue
             try:
                 scan = self._scan(metric)
                 self._add(scan, name, metric)
             except ExpressionError as error:
                 self._problem(str(error), error.hint, name, metric)
-        if self.problems:
+        if self.problems or skipped:
+            # What was skipped has a mistake that is reported where it was found.
             return None, list(dict.fromkeys(self.problems))
         return self._bound(), []
 

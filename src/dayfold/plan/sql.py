@@ -50,7 +50,7 @@ class Statement:
                 return exp.Parameter(this=exp.Literal.number(place))
             return node
 
-        text = self.tree.copy().transform(number).sql(dialect=dialect, identify=True)
+        text = self.tree.transform(number).sql(dialect=dialect, identify=True)
         return text, [self.values.by_name[name] for name in order]
 
 
