@@ -210,9 +210,7 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
         if connect.is_duckdb(store_url)
         else {}
     )
-    store = connect.store(
-        store_url, setting="store.url", base=base, schema=settings.store.db_schema, attach=attach
-    )
+    store = connect.store(store_url, setting="store.url", base=base, schema=settings.store.db_schema, attach=attach)
     found = {}
     for name, url in others.items():
         if name in same or name in attach:
@@ -224,7 +222,5 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
 
 def _is_same(url: str, other: str, base: Path) -> bool:
     if connect.is_duckdb(url) and connect.is_duckdb(other):
-        return (
-            Path(connect.duckdb_path(url, base)).resolve() == Path(connect.duckdb_path(other, base)).resolve()
-        )
+        return Path(connect.duckdb_path(url, base)).resolve() == Path(connect.duckdb_path(other, base)).resolve()
     return url == other

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dayfold.errors import ConfigError
 from dayfold.names import listing, suggestion
@@ -73,8 +73,13 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: Any, init_settings: Any, env_settings: Any, **_: Any
-    ) -> Any:
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Variables win over the file, which is passed in."""
         return env_settings, init_settings
 
@@ -162,11 +167,7 @@ def _known(section: list[str]) -> list[str]:
         if name == "databases":
             return ["url"]
         found = model.model_fields.get(name)
-        if (
-            found is None
-            or not isinstance(found.annotation, type)
-            or not issubclass(found.annotation, BaseModel)
-        ):
+        if found is None or not isinstance(found.annotation, type) or not issubclass(found.annotation, BaseModel):
             return []
         model = found.annotation
     return [field.alias or name for name, field in model.model_fields.items()]

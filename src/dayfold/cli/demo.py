@@ -33,9 +33,7 @@ def run(
     origin = examples() / name
     known = sorted(path.parent.name for path in examples().glob("*/demo.toml"))
     if name not in known:
-        raise UnknownName(
-            f"There is no example '{name}'{suggestion(name, known)}.", hint=f"Examples: {listing(known)}"
-        )
+        raise UnknownName(f"There is no example '{name}'{suggestion(name, known)}.", hint=f"Examples: {listing(known)}")
     words = tomllib.loads((origin / "demo.toml").read_text(encoding="utf-8"))
     target = folder or Path("dayfold-demo") / name
     target.mkdir(parents=True, exist_ok=True)

@@ -48,9 +48,7 @@ def _moment(text: str) -> dt.datetime:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(
-            f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}."
-        ) from None
+        raise ConfigError(f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}.") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
@@ -74,9 +72,7 @@ def _wide(value: Any) -> Any:
     return value
 
 
-def show_table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None
-) -> None:
+def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None) -> None:
     """A table on standard output, as wide as it needs to be."""
     from rich import box
     from rich.console import Console
@@ -138,9 +134,7 @@ def sparkline(values: Sequence[object]) -> str:
     low, high = min(known, default=0.0), max(known, default=0.0)
     blocks = "▁▂▃▄▅▆▇█"
     span = (high - low) or 1.0
-    return "".join(
-        " " if value is None else blocks[round((float(str(value)) - low) / span * 7)] for value in values
-    )
+    return "".join(" " if value is None else blocks[round((float(str(value)) - low) / span * 7)] for value in values)
 
 
 def plural(count: int, what: str) -> str:

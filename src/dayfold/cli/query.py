@@ -64,9 +64,7 @@ def run(
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json, or parquet.")] = "table",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to a file.", show_default="standard output"
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default="standard output"),
     ] = None,
     app: AppOption = DEFAULT_APP,
     json: JsonOption = False,

@@ -121,18 +121,12 @@ def _check(tree: exp.Expr, text: str) -> None:
         if kind in _PARTS:
             continue
         if kind not in _ALLOWED:
-            raise ExpressionError(
-                f"'{text}' uses {_spelled(node)}, which expressions do not have.", _remedy(node)
-            )
+            raise ExpressionError(f"'{text}' uses {_spelled(node)}, which expressions do not have.", _remedy(node))
         strange = [name for name, value in node.args.items() if value and name not in _ARGUMENTS]
         if strange and not (isinstance(node, exp.Column) and node.table):
-            raise ExpressionError(
-                f"'{text}' uses a form of {_spelled(node)} that expressions do not have.", _WAY_OUT
-            )
+            raise ExpressionError(f"'{text}' uses a form of {_spelled(node)} that expressions do not have.", _WAY_OUT)
         if isinstance(node, exp.Column) and node.table:
-            raise ExpressionError(
-                f"'{text}' names a table in '{node.sql()}'; an expression names columns only."
-            )
+            raise ExpressionError(f"'{text}' names a table in '{node.sql()}'; an expression names columns only.")
         if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest")):
             raise ExpressionError(f"'{text}' holds a subquery, which expressions do not have.", _WAY_OUT)
 

@@ -69,35 +69,32 @@ class Measured(Metric):
         self.expr = self.parsed(expr, "the expression") if expr is not None else None
         self.where = self.parsed(where, "where") if where is not None else None
         self.scale: int | None = None
-        self._check_source()
-        self._check_moment()
+        self._check_source(source)
+        self._check_moment(self.moment)
 
-    def _check_source(self) -> None:
-        if isinstance(self.source, Table):
+    def _check_source(self, source: object) -> None:
+        if isinstance(source, Table):
             return
-        got = self.source.__name__ if isinstance(self.source, type) else type(self.source).__name__
-        summed = getattr(self.source, self.expr_text or "", None)
+        got = source.__name__ if isinstance(source, type) else type(source).__name__
+        summed = getattr(source, self.expr_text or "", None)
         if isinstance(summed, Distinct) and not isinstance(self, Distinct):
             self.problem(
                 "summed-distinct",
                 f"{got}.{self.expr_text} is a Distinct, and Distinct values are never summed: one value may stand "
                 "in several rows.",
-                f"Ask for it over a longer range or fewer keys instead: dayfold query {got} -m {self.expr_text} --grain total",
+                "Ask for it over a longer range or fewer keys instead: "
+                f"dayfold query {got} -m {self.expr_text} --grain total",
             )
             return
         self.problem("bad-source", f"expected a Table as the source of {type(self).__name__}, got {got}.")
 
-    def _check_moment(self) -> None:
-        if self.moment is None:
-            self.problem(
-                "no-moment", f"{type(self).__name__} needs at=…, the column that says when a fact counts."
-            )
-        elif not isinstance(self.moment, Moment):
-            self.problem(
-                "bad-moment", f"at is a column's name or a Moment, got {type(self.moment).__name__}."
-            )
+    def _check_moment(self, moment: object) -> None:
+        if moment is None:
+            self.problem("no-moment", f"{type(self).__name__} needs at=…, the column that says when a fact counts.")
+        elif not isinstance(moment, Moment):
+            self.problem("bad-moment", f"at is a column's name or a Moment, got {type(moment).__name__}.")
             self.moment = None
-        elif complaint := self.moment.complaint():
+        elif complaint := moment.complaint():
             self.problem("bad-moment", complaint)
 
     def _check_scale(self, scale: object) -> None:

@@ -119,9 +119,7 @@ class _Reader:
         self.metrics: dict[str, Metric] = {}
         for base in reversed(cls.__mro__):
             if base not in (Rollup, object):
-                self.metrics |= {
-                    name: value for name, value in vars(base).items() if isinstance(value, Metric)
-                }
+                self.metrics |= {name: value for name, value in vars(base).items() if isinstance(value, Metric)}
 
     def read(self) -> tuple[RollupDef, list[Problem]]:
         cls = self.cls
@@ -182,7 +180,7 @@ class _Reader:
         return str(value)
 
     def _lookback(self) -> int:
-        days = self.cls.lookback
+        days: object = self.cls.lookback
         if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 3660:
             self._problem("bad-value", f"lookback is a number of days from 0 to 3660, got {days!r}.")
             return DEFAULT_LOOKBACK_DAYS
@@ -218,12 +216,9 @@ class _Reader:
                         f"Columns: {listing(known)}",
                     )
                 elif (
-                    isinstance(self.metrics.get(name), Computed)
-                    or getattr(self.metrics.get(name), "kind", "") == "avg"
+                    isinstance(self.metrics.get(name), Computed) or getattr(self.metrics.get(name), "kind", "") == "avg"
                 ):
-                    self._problem(
-                        "bad-index", f"index names '{name}', which is computed when read and not stored."
-                    )
+                    self._problem("bad-index", f"index names '{name}', which is computed when read and not stored.")
             found.append(names)
         return tuple(found)
 
@@ -231,9 +226,7 @@ class _Reader:
         reserved = (RESERVED - {"day"}) | ({"day"} if found.day_column != "day" else set())
         for name in found.key:
             if name in RESERVED or name == found.day_column:
-                self._problem(
-                    "reserved-name", f"the key column '{name}' has a name that Dayfold uses itself."
-                )
+                self._problem("reserved-name", f"the key column '{name}' has a name that Dayfold uses itself.")
             if name in self.metrics:
                 self._problem(
                     "duplicate-name",
@@ -241,9 +234,7 @@ class _Reader:
                     metric=self.metrics[name],
                 )
         if found.day_column in reserved:
-            self._problem(
-                "reserved-name", f"day_column '{found.day_column}' is a name that Dayfold uses itself."
-            )
+            self._problem("reserved-name", f"day_column '{found.day_column}' is a name that Dayfold uses itself.")
         for name, metric in self.metrics.items():
             if name in RESERVED or name == found.day_column or "__" in name:
                 self._problem(
@@ -261,19 +252,14 @@ class _Reader:
 
     def _check_metrics(self, found: RollupDef) -> None:
         if not found.measured:
-            self._problem(
-                "no-metrics", "a Rollup needs at least one metric of a source, such as Count(table, at=…)."
-            )
+            self._problem("no-metrics", "a Rollup needs at least one metric of a source, such as Count(table, at=…).")
         for metric in self.metrics.values():
             self.problems += [
-                Problem(p.code, p.place, f"{found.name}.{metric.name}", p.message, p.hint)
-                for p in metric.problems
+                Problem(p.code, p.place, f"{found.name}.{metric.name}", p.message, p.hint) for p in metric.problems
             ]
         for source in found.sources:
             if isinstance(source, Table):
-                self.problems += [
-                    Problem(p.code, p.place, p.subject, p.message, p.hint) for p in source.problems
-                ]
+                self.problems += [Problem(p.code, p.place, p.subject, p.message, p.hint) for p in source.problems]
         for name, metric in found.metrics.items():
             if isinstance(metric, Computed):
                 self._check_siblings(found, name, metric)
@@ -290,9 +276,7 @@ class _Reader:
                 )
         path = _cycle(found, name)
         if path:
-            self._problem(
-                "cycle", f"the {metric.kind} is computed from itself: {' → '.join(path)}.", metric=metric
-            )
+            self._problem("cycle", f"the {metric.kind} is computed from itself: {' → '.join(path)}.", metric=metric)
 
 
 def _cycle(found: RollupDef, start: str) -> list[str]:

@@ -35,9 +35,7 @@ def caller() -> Place:
     return Place(frame.f_code.co_filename, frame.f_lineno)
 
 
-def unknown_options(
-    kind: str, place: Place, given: Mapping[str, Any], known: tuple[str, ...]
-) -> list[Problem]:
+def unknown_options(kind: str, place: Place, given: Mapping[str, Any], known: tuple[str, ...]) -> list[Problem]:
     """A problem for each keyword that a definition does not have."""
     return [
         Problem(

@@ -44,9 +44,7 @@ class Changed:
         return self.inserted + self.updated + self.deleted
 
     def __add__(self, other: Changed) -> Changed:
-        return Changed(
-            self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted
-        )
+        return Changed(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
 
 
 class Session(Protocol):
@@ -129,9 +127,7 @@ class Store(Protocol):
         ...
 
 
-def compute(
-    store: Store, session: Session, rollup: BoundRollup, scan: Scan, statement: Statement, into: str
-) -> None:
+def compute(store: Store, session: Session, rollup: BoundRollup, scan: Scan, statement: Statement, into: str) -> None:
     """Compute a scan inside the store: a temporary table, no row travels."""
     with session.within(scan.source):
         session.stage(into, statement)

@@ -42,9 +42,7 @@ def arrow_type(type_: Type) -> pa.DataType:
 
 def from_csv(text: bytes, columns: Sequence[Column]) -> pa.Table:
     """A table from what ``COPY … TO STDOUT (FORMAT csv)`` wrote."""
-    types = {
-        one.name: pa.string() if one.type.kind is Kind.HASHES else arrow_type(one.type) for one in columns
-    }
+    types = {one.name: pa.string() if one.type.kind is Kind.HASHES else arrow_type(one.type) for one in columns}
     if not text:
         return pa.table({one.name: pa.array([], arrow_type(one.type)) for one in columns})
     table = csv.read_csv(
@@ -82,4 +80,4 @@ def to_csv(rows: pa.Table, columns: Sequence[Column]) -> bytes:
             rows = rows.set_column(place, one.name, pc.binary_join_element_wise("{", joined, "}", ""))
     sink = pa.BufferOutputStream()
     csv.write_csv(rows, sink, csv.WriteOptions(include_header=False, quoting_style="needed"))
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())

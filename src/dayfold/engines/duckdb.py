@@ -135,9 +135,7 @@ class DuckStore:
             try:
                 cursor.execute("COMMIT")
             except duckdb.Error as error:
-                raise StoreError(
-                    f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)
-                ) from None
+                raise StoreError(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
 
     def qualify(self, source: Table) -> Table:
         """A table of an attached file is named with the file."""
@@ -149,17 +147,13 @@ class DuckStore:
     def describe(self, source: Table) -> dict[str, Type]:
         """A source's columns in order."""
         with self.transaction() as session, session.within(source):
-            text, _ = Statement(statement("select * from _s", _s=relation(self.qualify(source))).tree).render(
-                "duckdb"
-            )
+            text, _ = Statement(statement("select * from _s", _s=relation(self.qualify(source))).tree).render("duckdb")
             try:
                 found = session.cursor.execute(f"DESCRIBE {text}").fetchall()
             except duckdb.Error as error:
                 session.broken = True
                 session.cursor.execute("ROLLBACK")
-                raise SourceFailed(
-                    f"{source.label} cannot be read ({_kind(error)}).", source=source.label
-                ) from None
+                raise SourceFailed(f"{source.label} cannot be read ({_kind(error)}).", source=source.label) from None
         return {name: logical_type(type_) for name, type_, *_ in found}
 
     def tables(self, database: str | None = None) -> list[str]:
@@ -266,8 +260,7 @@ class DuckSession:
         view = f"dayfold_arrow_{self._loads}__"
         self.cursor.register(view, rows)
         casts = ", ".join(
-            f"CAST({quoted(one.name)} AS {DUCKDB.type_name(one.type)}) AS {quoted(one.name)}"
-            for one in columns
+            f"CAST({quoted(one.name)} AS {DUCKDB.type_name(one.type)}) AS {quoted(one.name)}" for one in columns
         )
         self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT {casts} FROM {quoted(view)}", [])
         self.cursor.unregister(view)
@@ -290,9 +283,7 @@ class DuckSession:
 
 def translated(error: duckdb.Error, address: str) -> DayfoldError:
     """A DuckDB error as one of ours; its text may hold values of rows, so only its kind is passed on."""
-    if isinstance(
-        error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException
-    ):
+    if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException):
         return SourceFailed(f"a value cannot be computed with ({_kind(error)})", hint=_advice(error))
     return StoreError(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
 

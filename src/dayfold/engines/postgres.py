@@ -159,10 +159,7 @@ class PostgresStore:
                     f"{source.label} cannot be read: {error.message}", source=source.label, hint=error.hint
                 ) from None
             enums = {
-                oid
-                for (oid,) in session.rows(
-                    statement("select cast(oid as bigint) from pg_type where typtype = 'e'")
-                )
+                oid for (oid,) in session.rows(statement("select cast(oid as bigint) from pg_type where typtype = 'e'"))
             }
         return {
             name: TEXT if oid in enums else _logical_type(oid, precision, scale)
@@ -179,9 +176,7 @@ class PostgresStore:
             home = session.rows(statement("select current_schema()"))[0][0]
             found = session.rows(query)
         return [
-            name if schema == home else f"{schema}.{name}"
-            for schema, name in found
-            if not name.startswith("dayfold_")
+            name if schema == home else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")
         ]
 
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:

@@ -72,7 +72,7 @@ class Binder:
         wanted = list(rollups)
         for rollup in wanted:
             for source in rollup.sources:
-                if isinstance(source, Table) and not source.problems and source not in self.described:
+                if _is_readable(source) and source not in self.described:
                     self._describe(source, rollup)
         bound = []
         for rollup in wanted:
@@ -82,7 +82,9 @@ class Binder:
                 bound.append(self._placed(one))
         if catalog.problems or self.problems:
             raise DefinitionError(sorted(dict.fromkeys([*catalog.problems, *self.problems]), key=_place))
-        columns = {source.label: one.columns for source, one in self.described.items() if source.label not in self.failed}
+        columns = {
+            source.label: one.columns for source, one in self.described.items() if source.label not in self.failed
+        }
         return Bound(bound, self.failed, columns)
 
     def _describe(self, source: Table, rollup: RollupDef) -> None:
@@ -112,13 +114,9 @@ class Binder:
     def _unreadable(self, source: Table, rollup: RollupDef, database: Store, error: DayfoldError) -> None:
         """A source that was never read: most likely its name is wrong."""
         if source.name is None:
-            self._problem(
-                source, rollup, "bad-source", f"the query cannot be read: {error.message}", error.hint
-            )
+            self._problem(source, rollup, "bad-source", f"the query cannot be read: {error.message}", error.hint)
             return
-        tables = database.tables(
-            source.database if self.databases.store.reaches(source.database or "") else None
-        )
+        tables = database.tables(source.database if self.databases.store.reaches(source.database or "") else None)
         if source.name in tables:
             self._problem(source, rollup, "bad-source", error.message, error.hint)
             return
@@ -137,6 +135,11 @@ class Binder:
         for scan in rollup.scans:
             scan.relation = relation(self.databases.of(scan.source).qualify(scan.source))
         return rollup
+
+
+def _is_readable(source: object) -> bool:
+    """Whether it is a table at all; a definition may name anything as its source."""
+    return isinstance(source, Table) and not source.problems
 
 
 def _place(problem: Problem) -> tuple[str, int]:

@@ -76,11 +76,7 @@ class Chunk:
         found: dict[int, pa.Table] = {}
         with self.ledger.store.transaction(read_only=True) as session:
             salt = self.ledger.store_key(session)
-        apart = [
-            (n, scan)
-            for n, scan in self._healthy
-            if self.databases.of(scan.source) is not self.databases.store
-        ]
+        apart = [(n, scan) for n, scan in self._healthy if self.databases.of(scan.source) is not self.databases.store]
         for database in dict.fromkeys(scan.source.database for _, scan in apart):
             mine = [(n, scan) for n, scan in apart if scan.source.database == database]
             current = mine[0][1]
@@ -92,15 +88,11 @@ class Chunk:
                             columns = scan_columns(self.rollup, scan)
                             found[n] = session.arrow(compute_sql(self.rollup, scan, days, salt), columns)
             except (SourceFailed, StoreError, ConnectionFailed) as error:
-                self.failed[current.label] = SourceFailed(
-                    error.message, source=current.label, hint=error.hint
-                )
+                self.failed[current.label] = SourceFailed(error.message, source=current.label, hint=error.hint)
                 return self._read_foreign(days)
         return found
 
-    def _publish(
-        self, days: Days, all_days: Sequence[Days], foreign: dict[int, pa.Table]
-    ) -> tuple[Changed, int]:
+    def _publish(self, days: Days, all_days: Sequence[Days], foreign: dict[int, pa.Table]) -> tuple[Changed, int]:
         store, ledger = self.databases.store, self.ledger
         with store.transaction() as session:
             leases.fence(ledger, session, self.lease)
@@ -154,9 +146,7 @@ class Chunk:
                     name,
                 )
             except (SourceFailed, StoreError) as error:
-                raise _ScanFailed(
-                    scan, SourceFailed(error.message, source=scan.label, hint=error.hint)
-                ) from error
+                raise _ScanFailed(scan, SourceFailed(error.message, source=scan.label, hint=error.hint)) from error
         if scan.guards:
             bad = session.rows(
                 Statement(sql("select coalesce(sum(_bad), 0) from _t", _bad=column(BAD.name), _t=table(name)))
@@ -180,13 +170,9 @@ class Chunk:
             return
         for source in dict.fromkeys(scan.label for scan, _ in staged):
             names = [name for scan, name in staged if scan.label == source]
-            if any(
-                session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names
-            ):
+            if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
                 continue
-            before = coverage.facts_before(
-                self.ledger, session, self.rollup.name, self.version, source, all_days
-            )
+            before = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, all_days)
             here = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, [days])
             if not here or self._has_facts(source, all_days):
                 continue
@@ -227,9 +213,7 @@ class Chunk:
             new = table(_NEW)
         frozen = frozenset(one.name for one in rollup.shape.values if one.source in self.failed)
         now = self.ledger.clock.now()
-        main = Publication(
-            rollup.shape, new, [one.name for one in rollup.shape.values], [days], dialect, frozen
-        )
+        main = Publication(rollup.shape, new, [one.name for one in rollup.shape.values], [days], dialect, frozen)
         changed = replace(session, main, now, self.run_id)
         if rollup.sets_shape:
             names = [set_name(one.name) for one in sets]
@@ -275,6 +259,4 @@ def _facts_by_day(rollup: BoundRollup, names: Sequence[str], dialect: str) -> St
 def fewer_facts(session: Session, scan: Scan, limit: int) -> bool:
     """Whether the source has no more rows than one chunk takes, found without counting beyond that."""
     inner = exp.select(alias(exp.Literal.number(1), "one")).from_(scan.relation.copy()).limit(limit + 1)
-    return bool(
-        session.rows(Statement(sql("select count(*) from _i as i", _i=inner.subquery())))[0][0] <= limit
-    )
+    return bool(session.rows(Statement(sql("select count(*) from _i as i", _i=inner.subquery())))[0][0] <= limit)

@@ -57,8 +57,8 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock)
     except DayfoldError as error:
         return [*findings, Finding(PROBLEM, "definitions", error.message, error.hint)]
     findings.append(Finding(OK, "definitions", f"{len(bound.rollups)} rollups fit their sources"))
-    for source, error in bound.failed.items():
-        findings.append(Finding(PROBLEM, source, error.message, error.hint))
+    for source, failure in bound.failed.items():
+        findings.append(Finding(PROBLEM, source, failure.message, failure.hint))
     return [*findings, *_indexes(databases, bound.rollups)]
 
 
@@ -66,9 +66,7 @@ def _connection(name: str, database: Store, clock: Clock) -> Finding:
     try:
         database.open()
         with database.transaction(read_only=True) as session:
-            epoch = session.rows(statement("select cast(extract(epoch from now()) as double precision)"))[0][
-                0
-            ]
+            epoch = session.rows(statement("select cast(extract(epoch from now()) as double precision)"))[0][0]
     except DayfoldError as error:
         return Finding(PROBLEM, name, error.message, error.hint)
     apart = abs(float(epoch) - clock.now().timestamp())

@@ -25,6 +25,7 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import Covered, due, history_start, portions
 from dayfold.plan.scan import facts_per_day, first_day
+from dayfold.plan.shape import Shape
 
 #: Called after each chunk: rollup, days done, days in all, facts read so far.
 Progress = Callable[[str, int, int], None]
@@ -73,9 +74,7 @@ class Work:
 class Folder:
     """Folds rollups of one store."""
 
-    def __init__(
-        self, databases: Databases, ledger: Ledger, clock: Clock, *, chunk_rows: int, wait_s: float
-    ) -> None:
+    def __init__(self, databases: Databases, ledger: Ledger, clock: Clock, *, chunk_rows: int, wait_s: float) -> None:
         self.databases = databases
         self.store = databases.store
         self.ledger = ledger
@@ -83,9 +82,7 @@ class Folder:
         self.chunk_rows = chunk_rows
         self.wait_s = wait_s
 
-    def fold(
-        self, bound: Bound, *, allow_empty: bool = False, progress: Progress | None = None
-    ) -> list[FoldResult]:
+    def fold(self, bound: Bound, *, allow_empty: bool = False, progress: Progress | None = None) -> list[FoldResult]:
         """Fold each rollup; one that fails does not keep the others from being folded."""
         results = []
         for rollup in bound.rollups:
@@ -121,9 +118,7 @@ class Folder:
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
-                result.run_id = runs.start(
-                    self.ledger, session, "fold", rollup.name, target.number, lease.holder, span
-                )
+                result.run_id = runs.start(self.ledger, session, "fold", rollup.name, target.number, lease.holder, span)
             task = chunks.Chunk(
                 self.databases,
                 self.ledger,
@@ -145,9 +140,7 @@ class Folder:
                     progress(rollup.name, done, work.total_days)
             if target.building and not failed:
                 result.add(
-                    reshape.publish_version(
-                        self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty
-                    ),
+                    reshape.publish_version(self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty),
                     0,
                 )
             self._finish(result, failed)
@@ -256,7 +249,7 @@ class Target:
     building: bool
 
 
-def shapes(rollup: BoundRollup) -> Sequence[reshape.Shape]:
+def shapes(rollup: BoundRollup) -> Sequence[Shape]:
     """The rollup's tables."""
     return [rollup.shape, *([rollup.sets_shape] if rollup.sets_shape else [])]
 

@@ -56,8 +56,7 @@ def plan(databases: Databases, ledger: Ledger, clock: Clock, bound: Bound) -> li
             known = versions.versions(ledger, session)
     folder = Folder(databases, ledger, clock, chunk_rows=1, wait_s=0)
     return [
-        _plan(folder, rollup, known.get(rollup.name), dict(bound.failed), version is None)
-        for rollup in bound.rollups
+        _plan(folder, rollup, known.get(rollup.name), dict(bound.failed), version is None) for rollup in bound.rollups
     ]
 
 
@@ -77,15 +76,9 @@ def _plan(
         action, number = "new version", version.number + 1 if version.building == mark else 0
     work = folder.decide(rollup, number, failed, fresh=fresh_store)
     facts = sum(
-        _facts(folder.databases.of(scan.source), scan, work.days)
-        for scan in rollup.scans
-        if scan.label not in failed
+        _facts(folder.databases.of(scan.source), scan, work.days) for scan in rollup.scans if scan.label not in failed
     )
-    edits = (
-        edits_of(version.definition, identity(rollup.definition))
-        if version and action == "new version"
-        else []
-    )
+    edits = edits_of(version.definition, identity(rollup.definition)) if version and action == "new version" else []
     reasons = {source: error.message for source, error in failed.items()}
     return RollupPlan(rollup.name, rollup.shape.name, action, edits, work.days, facts, reasons)
 

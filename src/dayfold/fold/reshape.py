@@ -102,12 +102,8 @@ def _publish_table(
         alias(column(live.slot), "slot__"),
         *(column(one.name) for one in live.values),
     )
-    staged = exp.Subquery(
-        this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__"))
-    )
-    publication = Publication(
-        live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect
-    )
+    staged = exp.Subquery(this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__")))
+    publication = Publication(live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect)
     changed = replace(session, publication, ledger.clock.now(), run_id)
     match_indexes(ledger.store, session, live)
     return changed

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dayfold.days import Days
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.sql import Statement, Values, column, either, sql
+from dayfold.plan.sql import Statement, Values, column, derived, either, sql
 
 OPEN, FOLDED, FAILED, SEALED = "open", "folded", "failed", "sealed"
 
@@ -30,9 +30,7 @@ class DayCover:
     reason: str | None
 
 
-def coverage(
-    ledger: Ledger, session: Session, rollup: str, version: int, days: Days | None = None
-) -> list[DayCover]:
+def coverage(ledger: Ledger, session: Session, rollup: str, version: int, days: Days | None = None) -> list[DayCover]:
     """A rollup's coverage, of a range or all of it, in the order of days."""
     bounds = " and day >= :first::date and day <= :last::date" if days else ""
     limits = {"first": days.first, "last": days.last} if days else {}
@@ -64,7 +62,7 @@ def record_folded(
         every = sql(
             "select d.day, coalesce(f.facts, 0) as facts, case when d.day >= _today then 'open' else 'folded' end as state "
             "from _span as d left join _facts as f on f.day = d.day",
-            _today=values.bind(today, "date"), _span=span.subquery(), _facts=facts.tree.subquery(),
+            _today=values.bind(today, "date"), _span=derived(span, "d"), _facts=derived(facts.tree, "f"),
         )  # fmt: skip
         parameters = {
             "rollup": rollup,
@@ -76,7 +74,7 @@ def record_folded(
         update = ledger.sql(
             "update dayfold__coverage as c set state = n.state, facts = n.facts, folded_at = :now::timestamptz, run_id = :run, reason = null "
             "from _every as n where c.rollup = :rollup and c.version = :version and c.source = :source and c.day = n.day",
-            _every=every.subquery(), **parameters,
+            _every=derived(every, "n"), **parameters,
         )  # fmt: skip
         update.values.by_name.update(values.by_name)
         known = session.execute(update)
@@ -86,7 +84,7 @@ def record_folded(
                 "select :rollup::text, :version::bigint, :source::text, n.day, n.state, n.facts, :now::timestamptz, :run::bigint from _every as n "
                 "where not exists (select 1 from dayfold__coverage as c where c.rollup = :rollup and c.version = :version "
                 "and c.source = :source and c.day = n.day)",
-                _every=every.subquery(), **parameters,
+                _every=derived(every, "n"), **parameters,
             )  # fmt: skip
             insert.values.by_name.update(values.by_name)
             session.execute(insert)
@@ -107,7 +105,7 @@ def record_failed(
         values = Values()
         span = ledger.store.dialect.piece(
             "days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date")
-        ).subquery()
+        )
         parameters = {"rollup": rollup, "version": version, "source": source, "reason": reason, "run": run_id}
         update = ledger.sql(
             "update dayfold__coverage set state = 'failed', reason = :reason, run_id = :run where rollup = :rollup and version = :version "
@@ -121,7 +119,7 @@ def record_failed(
             "select :rollup::text, :version::bigint, :source::text, n.day, 'failed', 0, null, :run::bigint, :reason::text from _span as n "
             "where not exists (select 1 from dayfold__coverage as c where c.rollup = :rollup and c.version = :version "
             "and c.source = :source and c.day = n.day)",
-            _span=span, **parameters,
+            _span=derived(span, "n"), **parameters,
         )  # fmt: skip
         insert.values.by_name.update(values.by_name)
         session.execute(insert)

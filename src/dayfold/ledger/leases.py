@@ -77,9 +77,7 @@ def fence(ledger: Ledger, session: Session, held: Lease) -> None:
         if not lock:
             # DuckDB finds conflicts between writers, not readers: writing the row is its lock.
             session.execute(
-                ledger.sql(
-                    "update dayfold__fences set token = token where rollup = :rollup", rollup=held.rollup
-                )
+                ledger.sql("update dayfold__fences set token = token where rollup = :rollup", rollup=held.rollup)
             )
         token = session.rows(
             ledger.sql(f"select token from dayfold__fences where rollup = :rollup{lock}", rollup=held.rollup)
@@ -132,16 +130,14 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
             else "insert into dayfold__leases (rollup, holder, backend, acquired_at, expires_at) values (:rollup, :holder, :backend, now(), _until)"
         )
         session.execute(
-            ledger.sql(
-                query, rollup=rollup, holder=me, backend=_backend(ledger, session), _until=_until(lease_s)
-            )
+            ledger.sql(query, rollup=rollup, holder=me, backend=_backend(ledger, session), _until=_until(lease_s))
         )
         session.execute(
             ledger.sql("update dayfold__fences set token = token + 1 where rollup = :rollup", rollup=rollup)
         )
-        token = session.rows(
-            ledger.sql("select token from dayfold__fences where rollup = :rollup", rollup=rollup)
-        )[0][0]
+        token = session.rows(ledger.sql("select token from dayfold__fences where rollup = :rollup", rollup=rollup))[0][
+            0
+        ]
     return Lease(rollup, me, int(token))
 
 

@@ -108,9 +108,7 @@ class Ledger:
                 differences.append(f"the table {name} is missing")
             elif have != expected:
                 wrong = [c for c in {**expected, **have} if have.get(c) != expected.get(c)]
-                differences.append(
-                    f"the table {name} differs in {', '.join(wrong) or 'the order of its columns'}"
-                )
+                differences.append(f"the table {name} differs in {', '.join(wrong) or 'the order of its columns'}")
         return differences
 
     def migrate(self) -> list[str]:
@@ -198,7 +196,7 @@ def _numbered(text: str, schema: str) -> tuple[str, tuple[str, ...]]:
     return numbered, tuple(order)
 
 
-def _placed(node: exp.Table, schema: str) -> exp.Table:
+def _placed(node: exp.Table, schema: str) -> exp.Expr:
     fresh = table(node.name, schema)
     if node.args.get("alias"):
         return exp.alias_(fresh, node.alias, table=True)

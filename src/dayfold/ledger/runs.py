@@ -29,9 +29,7 @@ class RunRecord:
     error: str | None
 
 
-def start(
-    ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None
-) -> int:
+def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None) -> int:
     """A new run's number. Runs of the rollup that never ended are noted as interrupted: its lease is ours."""
     session.execute(
         ledger.sql(

@@ -58,9 +58,7 @@ def register(
             definition=json.dumps(definition, sort_keys=True),
         )  # fmt: skip
     )
-    session.execute(
-        ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=rollup)
-    )
+    session.execute(ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=rollup))
 
 
 def begin_build(
@@ -108,7 +106,5 @@ def abandon_build(ledger: Ledger, session: Session, version: Version) -> None:
 def bump_revision(ledger: Ledger, session: Session, rollup: str) -> None:
     """Readers' answers about this rollup may have changed."""
     session.execute(
-        ledger.sql(
-            "update dayfold__rollups set revision = revision + 1 where rollup = :rollup", rollup=rollup
-        )
+        ledger.sql("update dayfold__rollups set revision = revision + 1 where rollup = :rollup", rollup=rollup)
     )

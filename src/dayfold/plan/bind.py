@@ -179,8 +179,7 @@ class _Binder:
                     'Use a timestamp, or grain = "day".',
                 )
             keys = [
-                (self._key_column(name, compiler, metric), self._key_tree(name, compiler))
-                for name in self.rollup.key
+                (self._key_column(name, compiler, metric), self._key_tree(name, compiler)) for name in self.rollup.key
             ]
             self.scans[place] = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
         return self.scans[place]
@@ -190,9 +189,7 @@ class _Binder:
         if typed.type.kind is Kind.INT:
             return compiler.dialect.cast(typed.tree, INT)
         # Grouping text by bytes gives the same groups in less time, and the order of the store's own columns.
-        return (
-            compiler.dialect.piece("bytewise", _x=typed.tree) if typed.type.kind is Kind.TEXT else typed.tree
-        )
+        return compiler.dialect.piece("bytewise", _x=typed.tree) if typed.type.kind is Kind.TEXT else typed.tree
 
     def _key_column(self, name: str, compiler: Compiler, metric: Measured) -> Column:
         try:
@@ -225,16 +222,12 @@ class _Binder:
         builder(self, scan, name, metric, value, where)
         scan.filters.append(where)
 
-    def _count(
-        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
-    ) -> None:
+    def _count(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         aggregate = _filtered(sql("count(*)"), where)
         scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), aggregate))
         scan.presence.append(sql("_x > 0", _x=column(name)))
 
-    def _sum(
-        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
-    ) -> None:
+    def _sum(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         exact = self._exact(scan, metric, value, where)
         scan.parts.append(
             Part(
@@ -244,9 +237,7 @@ class _Binder:
         )
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
-    def _avg(
-        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
-    ) -> None:
+    def _avg(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         exact = self._exact(scan, metric, value, where)
         total, count = f"{name}__sum", f"{name}__count"
         scan.parts.append(
@@ -271,9 +262,7 @@ class _Binder:
         assert value is not None
         if value.type.kind is Kind.NULL or not value.type.is_number:
             raise ExpressionError(f"{type(metric).__name__} needs a number; the expression is {value.type}.")
-        inexact = value.type.kind is Kind.FLOAT or (
-            value.type.kind is Kind.DECIMAL and value.type.scale is None
-        )
+        inexact = value.type.kind is Kind.FLOAT or (value.type.kind is Kind.DECIMAL and value.type.scale is None)
         if inexact and metric.scale is None:
             raise ExpressionError(
                 f"the expression is {'a float' if value.type.kind is Kind.FLOAT else 'a decimal without a scale'}, "
@@ -298,30 +287,22 @@ class _Binder:
         scan.guards.append(both([sql("not (_f)", _f=finite), *([where] if where is not None else [])]))
         return Typed(sql("case when _f then _x end", _f=finite, _x=value.tree), value.type)
 
-    def _extreme(
-        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
-    ) -> None:
+    def _extreme(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert value is not None
-        if value.type.kind not in _ORDERED_KINDS or (
-            value.type.kind is Kind.DECIMAL and value.type.scale is None
-        ):
+        if value.type.kind not in _ORDERED_KINDS or (value.type.kind is Kind.DECIMAL and value.type.scale is None):
             raise ExpressionError(
                 f"{type(metric).__name__} needs one of {listing(_ORDERED_KINDS)}, a decimal with its scale; the expression is {value.type}.",
                 "Cast it, such as amount::numeric(18,2).",
             )
         guarded = self._guarded(scan, value, where)
-        tree = (
-            scan.dialect.piece("bytewise", _x=guarded.tree) if value.type.kind is Kind.TEXT else guarded.tree
-        )
+        tree = scan.dialect.piece("bytewise", _x=guarded.tree) if value.type.kind is Kind.TEXT else guarded.tree
         aggregate = _filtered(sql(f"{metric.kind}(_x)", _x=tree), where)
         if value.type.kind is Kind.INT:
             aggregate = scan.dialect.cast(aggregate, INT)
         scan.parts.append(Part(Column(name, value.type, source=scan.label), aggregate))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
-    def _distinct(
-        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
-    ) -> None:
+    def _distinct(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert value is not None
         if value.type.kind not in _DISTINCT_KINDS:
             raise ExpressionError(
@@ -335,9 +316,7 @@ class _Binder:
         )
         scan.sets.append(DistinctPart(count, hashes, text, where))
 
-    def _gauge(
-        self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None
-    ) -> None:
+    def _gauge(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert isinstance(metric, Gauge)
         assert value is not None
         if metric.scale is None and metric.over_keys not in ("sum", "avg"):
@@ -360,19 +339,13 @@ class _Binder:
         scans = tuple(self.scans.values())
         key = tuple(Column(name, self.key_types[name][0]) for name in rollup.key)
         by_name = {one.name: one for scan in scans for one in scan.value_columns}
-        order = [
-            stored for name, metric in rollup.measured.items() for stored in stored_columns(name, metric)
-        ]
+        order = [stored for name, metric in rollup.measured.items() for stored in stored_columns(name, metric)]
         values = tuple(by_name[name] for name in order)
-        shape = Shape(
-            rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index
-        )
+        shape = Shape(rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index)
         sets = tuple(one.hashes for scan in scans for one in scan.sets)
         name = rollup.table + SETS_SUFFIX
         sets_shape = (
-            Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False)
-            if sets
-            else None
+            Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
         )
         return BoundRollup(rollup, shape, sets_shape, scans)
 

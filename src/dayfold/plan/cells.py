@@ -26,9 +26,7 @@ def history_start(
     """The first day of a rollup: ``since``, else that of the earliest fact or coverage, else today."""
     if since is not None:
         return min(since, today)
-    known = [day for day in first_moments if day is not None] + [
-        one.first for one in covered if one.first is not None
-    ]
+    known = [day for day in first_moments if day is not None] + [one.first for one in covered if one.first is not None]
     return min([day for day in known if day <= today], default=today)
 
 

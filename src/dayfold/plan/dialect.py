@@ -99,9 +99,7 @@ PIECES = {
     ),
     "any_of": Spelling("ANY_VALUE(_x)", "MAX(_x)"),
     "exploded": Spelling("UNNEST(_x)", "UNNEST(_x)"),
-    "iso_moment": Spelling(
-        "STRFTIME(_x, '%Y-%m-%dT%H:%M:%SZ')", 'TO_CHAR(_x, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')'
-    ),
+    "iso_moment": Spelling("STRFTIME(_x, '%Y-%m-%dT%H:%M:%SZ')", 'TO_CHAR(_x, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')'),
     "smallest": Spelling(f"_x[1:{SET_LIMIT}]", f"_x[1:{SET_LIMIT}]"),
     "set_size": Spelling("LEN(_x)", "CARDINALITY(_x)"),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]"),

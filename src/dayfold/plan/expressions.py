@@ -127,34 +127,24 @@ class Compiler:
     def compare(self, node: exp.Binary) -> Typed:
         left, right = self._alike(node.left, node.right)
         ordered = isinstance(node, exp.LT | exp.LTE | exp.GT | exp.GTE)
-        return Typed(
-            type(node)(this=self._bytes(left, ordered), expression=self._bytes(right, ordered)), BOOL
-        )
+        return Typed(type(node)(this=self._bytes(left, ordered), expression=self._bytes(right, ordered)), BOOL)
 
     def between(self, node: exp.Between) -> Typed:
         value, low, high = self._alike(node.this, node.args["low"], node.args["high"])
-        return Typed(
-            exp.Paren(this=exp.Between(this=self._bytes(value, True), low=low.tree, high=high.tree)), BOOL
-        )
+        return Typed(exp.Paren(this=exp.Between(this=self._bytes(value, True), low=low.tree, high=high.tree)), BOOL)
 
     def member(self, node: exp.In) -> Typed:
         value, *options = self._alike(node.this, *node.expressions)
         return Typed(exp.In(this=value.tree, expressions=[option.tree for option in options]), BOOL)
 
     def _bytes(self, typed: Typed, ordered: bool) -> exp.Expr:
-        return (
-            self.dialect.piece("bytewise", _x=typed.tree)
-            if ordered and typed.type.kind is Kind.TEXT
-            else typed.tree
-        )
+        return self.dialect.piece("bytewise", _x=typed.tree) if ordered and typed.type.kind is Kind.TEXT else typed.tree
 
     def _alike(self, *nodes: exp.Expr) -> list[Typed]:
         """Operands brought to one kind, or an error that names both."""
         typed = [self.compile(node) for node in nodes]
         kinds = [
-            t.type
-            for t, node in zip(typed, nodes, strict=True)
-            if not _is_text(node) and t.type.kind is not Kind.NULL
+            t.type for t, node in zip(typed, nodes, strict=True) if not _is_text(node) and t.type.kind is not Kind.NULL
         ]
         goal = kinds[0] if kinds else TEXT
         found = []
@@ -206,9 +196,7 @@ class Compiler:
             value, pattern = (self.dialect.piece("lower_ascii", _x=tree) for tree in (value, pattern))
         # PostgreSQL's default escape is a backslash and DuckDB has none, so it is always said.
         mark = escape.copy() if escape else exp.Literal.string("\\")
-        return Typed(
-            exp.Paren(this=exp.Escape(this=exp.Like(this=value, expression=pattern), expression=mark)), BOOL
-        )
+        return Typed(exp.Paren(this=exp.Escape(this=exp.Like(this=value, expression=pattern), expression=mark)), BOOL)
 
     def is_(self, node: exp.Is) -> Typed:
         value = (
@@ -230,8 +218,7 @@ class Compiler:
         default = node.args.get("default") or exp.Null()
         values, type_ = self._unified([value for _, value in branches] + [default])
         ifs = [
-            exp.If(this=self.condition(test), true=value)
-            for (test, _), value in zip(branches, values, strict=False)
+            exp.If(this=self.condition(test), true=value) for (test, _), value in zip(branches, values, strict=False)
         ]
         return Typed(exp.Case(ifs=ifs, default=values[-1]), type_)
 
@@ -256,9 +243,7 @@ class Compiler:
         for one, node in zip(typed, nodes, strict=True):
             joined = _join(type_, one.type)
             if joined is None:
-                raise ExpressionError(
-                    f"'{node.sql('postgres')}' is {one.type} where the other values are {type_}."
-                )
+                raise ExpressionError(f"'{node.sql('postgres')}' is {one.type} where the other values are {type_}.")
             type_ = joined
         if type_.kind is Kind.NULL:
             return [one.tree for one in typed], type_
@@ -288,9 +273,7 @@ class Compiler:
         else:
             quoted = str(step).replace("\\", "\\\\").replace('"', '\\"')
             path, plain = f'$."{quoted}"', exp.Literal.string(str(step))
-        return exp.Paren(
-            this=self.dialect.piece(piece, _x=value, _path=exp.Literal.string(path), _step=plain)
-        )
+        return exp.Paren(this=self.dialect.piece(piece, _x=value, _path=exp.Literal.string(path), _step=plain))
 
     def cast(self, node: exp.Cast) -> Typed:
         goal = _cast_goal(node)
@@ -332,9 +315,7 @@ class Compiler:
         if have is Kind.FLOAT and want is Kind.DECIMAL:
             return Typed(self.dialect.cast(self.dialect.piece("float_text", _x=tree), goal), goal)
         if (have, want) in _PLAIN_CASTS:
-            return Typed(
-                self._temporal_cast(value, goal) if goal.is_temporal else self.dialect.cast(tree, goal), goal
-            )
+            return Typed(self._temporal_cast(value, goal) if goal.is_temporal else self.dialect.cast(tree, goal), goal)
         raise ExpressionError(
             f"'{node.sql('postgres')}': the language has no cast from {value.type} to {goal}, because engines disagree about it."
         )
@@ -358,9 +339,7 @@ class Compiler:
         (value,) = self._numbers(node.this)
         rounds = isinstance(node, exp.Round)
         if rounds and value.type.kind is Kind.FLOAT:
-            raise ExpressionError(
-                f"'{node.sql('postgres')}' rounds a float; cast it to numeric(p,s), which rounds it."
-            )
+            raise ExpressionError(f"'{node.sql('postgres')}' rounds a float; cast it to numeric(p,s), which rounds it.")
         if isinstance(node, exp.Abs) or value.type.kind is Kind.INT:
             return Typed(
                 exp.Abs(this=value.tree) if isinstance(node, exp.Abs) else self._of_integer(node, value),
@@ -405,15 +384,12 @@ class Compiler:
                 return Typed(exp.Anonymous(this=name or both, expressions=[value, blanks]), TEXT)
             case exp.Replace():
                 old, new = (
-                    self._want(part, (Kind.TEXT,), "text").tree
-                    for part in (node.expression, node.args["replacement"])
+                    self._want(part, (Kind.TEXT,), "text").tree for part in (node.expression, node.args["replacement"])
                 )
                 return Typed(exp.Replace(this=value, expression=old, replacement=new), TEXT)
             case exp.StartsWith() | exp.StrPosition():
                 part = node.args.get("substr") or node.expression
-                found = exp.Anonymous(
-                    this="STRPOS", expressions=[value, self._want(part, (Kind.TEXT,), "text").tree]
-                )
+                found = exp.Anonymous(this="STRPOS", expressions=[value, self._want(part, (Kind.TEXT,), "text").tree])
                 if isinstance(node, exp.StrPosition):
                     return Typed(self.dialect.cast(found, INT), INT)
                 return Typed(exp.EQ(this=found, expression=exp.Literal.number(1)), BOOL)
@@ -437,10 +413,7 @@ class Compiler:
                 this=node.sql_name(),
                 expressions=[
                     value,
-                    *(
-                        self.dialect.cast(n, INT) if self.dialect.name == "duckdb" else n.copy()
-                        for n in numbers
-                    ),
+                    *(self.dialect.cast(n, INT) if self.dialect.name == "duckdb" else n.copy() for n in numbers),
                 ],
             ),
             TEXT,
@@ -450,9 +423,7 @@ class Compiler:
         field = _FIELDS.get(node.name.lower())
         if field is None:
             raise ExpressionError(f"extract knows {listing(_FIELDS)}; got '{node.name.lower()}'.")
-        value = self._want(
-            node.expression, (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ), "a date or a moment"
-        )
+        value = self._want(node.expression, (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ), "a date or a moment")
         tree = self.cast_to(value, TIMESTAMP, node).tree
         return Typed(self.dialect.cast(exp.Extract(this=exp.Var(this=field), expression=tree), INT), INT)
 
@@ -475,11 +446,7 @@ def _comparable(one: Type, other: Type) -> bool:
         return True
     if Kind.JSON in (one.kind, other.kind) or Kind.OTHER in (one.kind, other.kind):
         return False
-    return (
-        one.kind == other.kind
-        or (one.is_number and other.is_number)
-        or (one.is_temporal and other.is_temporal)
-    )
+    return one.kind == other.kind or (one.is_number and other.is_number) or (one.is_temporal and other.is_temporal)
 
 
 def _join(one: Type, other: Type) -> Type | None:
@@ -526,9 +493,7 @@ def _arithmetic_type(kind: type[exp.Expr], one: Type, other: Type, node: exp.Exp
         scale = max(s1, s2)
         precision = max(p1 - s1, p2 - s2) + scale + 1
     if scale > MAX_DIGITS - 10:
-        raise ExpressionError(
-            f"'{node.sql('postgres')}' has {scale} digits after the point; cast its parts to fewer."
-        )
+        raise ExpressionError(f"'{node.sql('postgres')}' has {scale} digits after the point; cast its parts to fewer.")
     return decimal(min(MAX_DIGITS, precision), scale)
 
 

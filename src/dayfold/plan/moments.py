@@ -54,9 +54,7 @@ class BoundMoment:
             return both([wide, self._day_between(days, values)])
         if self.raw_kind == "timestamptz":
             # Bound as text: a client library's own handling of zones stays out of it.
-            return self._between(
-                *(values.bind(f"{day} 00:00:00+00", "timestamptz") for day in (first, after))
-            )
+            return self._between(*(values.bind(f"{day} 00:00:00+00", "timestamptz") for day in (first, after)))
         return self._between(*(values.bind(day, self.raw_kind) for day in (first, after)))
 
     def _between(self, low: exp.Expr, high: exp.Expr) -> exp.Expr:
@@ -105,9 +103,7 @@ def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
         case Kind.DATE:
             return BoundMoment(raw, "date", dialect.cast(raw, DATE), raw, dialect)
         case Kind.TIMESTAMP if moment.tz in (None, "UTC"):
-            return BoundMoment(
-                raw, "timestamp", dialect.piece("as_utc", _x=raw), dialect.cast(raw, DATE), dialect
-            )
+            return BoundMoment(raw, "timestamp", dialect.piece("as_utc", _x=raw), dialect.cast(raw, DATE), dialect)
         case Kind.TIMESTAMP:
             instant = dialect.piece("in_zone", _x=raw, _zone=zone)
             return BoundMoment(raw, "local", instant, dialect.piece("utc_date", _x=instant), dialect)
@@ -136,9 +132,7 @@ def _from_text(raw: exp.Expr, zone: exp.Expr, dialect: Dialect) -> exp.Expr:
         grammar if dialect.name == "duckdb" else f"^({grammar})$"
         for grammar in (ISO_WITH_ZONE, GRAMMARS[Kind.TIMESTAMP])
     ]
-    zoned, local = (
-        dialect.piece("matches", _x=raw, _pattern=exp.Literal.string(grammar)) for grammar in anchored
-    )
+    zoned, local = (dialect.piece("matches", _x=raw, _pattern=exp.Literal.string(grammar)) for grammar in anchored)
     return dialect.sql(
         "CASE WHEN _z THEN _zoned WHEN _l THEN _local WHEN NOT _x IS NULL THEN _bad END",
         _z=zoned, _l=local, _x=raw, _zoned=dialect.cast(raw, TIMESTAMPTZ),

@@ -108,9 +108,7 @@ class Publication:
             for one in self.shape.identity
         ]
         filled = [(one, one.filled(column(name, new))) for one, name in self.active]
-        differs = either(
-            sql("_o is distinct from _n", _o=column(one.name, old), _n=value) for one, value in filled
-        )
+        differs = either(sql("_o is distinct from _n", _o=column(one.name, old), _n=value) for one, value in filled)
         select = exp.select(
             alias(op, "op__"),
             alias(column("place__", old), "place__"),
@@ -142,18 +140,18 @@ class Publication:
         """New rows: those of the change set, or all staged ones where nothing was stored."""
         values = Values()
         shape = self.shape
+        items: list[exp.Expr] = [column(one.name) for one in shape.key]
         if from_changes:
-            slot: exp.Expr = column(shape.slot)
-            items = [column(one.name) for one in shape.key] + [slot]
-            active = {one.name: column(one.name) for one, _ in self.active}
+            slot = column(shape.slot)
+            active: dict[str, exp.Expr] = {one.name: column(one.name) for one, _ in self.active}
             source = exp.select().from_(table(CHANGES)).where(sql("op__ = 'I'"))
         else:
             slot = column("slot__")
-            items = [column(one.name) for one in shape.key] + [slot]
             active = {one.name: one.filled(column(name)) for one, name in self.active}
             source = exp.select().from_(self.staged.copy())
             if self.present is not None:
                 source = source.where(self.present.copy())
+        items.append(slot)
         if shape.slot != shape.day_column:
             items.append(self.dialect.piece("utc_date", _x=slot))
         items += [active.get(one.name, self.dialect.cast(exp.Null(), one.type)) for one in shape.values]
@@ -168,9 +166,7 @@ class Publication:
     def update(self, now: dt.datetime, run_id: int) -> Statement:
         """Changed rows, their stamps moved."""
         values = Values()
-        assignments = [
-            exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one, _ in self.active
-        ]
+        assignments = [exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one, _ in self.active]
         if self.shape.stamped:
             assignments.append(exp.EQ(this=column("updated_at"), expression=values.bind(now, "timestamptz")))
             assignments.append(exp.EQ(this=column("run_id"), expression=values.bind(run_id, "bigint")))

@@ -45,7 +45,7 @@ def compute(rollup: BoundRollup, scan: Scan, days: Days, salt: str) -> Statement
     if (common := scan.common_filter) is not None:
         conditions.append(common)
     guards = [sql("count(*) filter (where _g)", _g=guard) for guard in scan.guards]
-    bad = exp.Literal.number(0)
+    bad: exp.Expr = exp.Literal.number(0)
     for guard in guards:
         bad = exp.Add(this=bad, expression=guard)
     salted = values.bind(salt, "text") if scan.sets else exp.null()
@@ -69,9 +69,7 @@ def _hashes(scan: Scan, one: DistinctPart, salt: exp.Expr) -> exp.Expr:
     themselves as well costs as much again as the whole scan.
     """
     tests = [sql("not _x is null", _x=one.text), *([one.where] if one.where is not None else [])]
-    return scan.dialect.piece(
-        "hash_set", _x=scan.dialect.piece("hash", _salt=salt, _x=one.text), _t=both(tests)
-    )
+    return scan.dialect.piece("hash_set", _x=scan.dialect.piece("hash", _salt=salt, _x=one.text), _t=both(tests))
 
 
 def _finished(rollup: BoundRollup, scan: Scan, select: exp.Select) -> exp.Expr:
@@ -101,10 +99,7 @@ def _may_be_absent(scan: Scan) -> bool:
     """Whether a group may hold facts and still no contribution: not where every fact is counted."""
     if any(part.aggregate == sql("count(*)") for part in scan.parts):
         return False
-    counts = [
-        isinstance(part.aggregate, exp.Filter) and part.aggregate.this == sql("count(*)")
-        for part in scan.parts
-    ]
+    counts = [isinstance(part.aggregate, exp.Filter) and part.aggregate.this == sql("count(*)") for part in scan.parts]
     return bool(scan.sets) or not all(counts)
 
 
@@ -113,9 +108,7 @@ def first_day(scan: Scan, dialect: Dialect, finite: bool = True) -> Statement:
     tree = scan.moment.first_day()
     select = exp.select(
         alias(
-            dialect.cast(tree, DATE)
-            if scan.moment.raw_kind != "timestamptz"
-            else dialect.piece("utc_date", _x=tree),
+            dialect.cast(tree, DATE) if scan.moment.raw_kind != "timestamptz" else dialect.piece("utc_date", _x=tree),
             "day",
         )
     )
@@ -135,9 +128,7 @@ def first_day(scan: Scan, dialect: Dialect, finite: bool = True) -> Statement:
 def facts_per_day(scan: Scan, days: Days) -> Statement:
     """How many facts each day has: what chunks are sized by."""
     values = Values()
-    select = exp.select(alias(scan.moment.day, "day"), alias(sql("count(*)"), "facts")).from_(
-        scan.relation.copy()
-    )
+    select = exp.select(alias(scan.moment.day, "day"), alias(sql("count(*)"), "facts")).from_(scan.relation.copy())
     select = select.where(scan.moment.within(days, values)).group_by(exp.Literal.number(1))
     return Statement(select, values)
 

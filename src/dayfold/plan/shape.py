@@ -69,9 +69,7 @@ class Shape:
 
     def named(self, name: str) -> Shape:
         """The same columns under another table name."""
-        return Shape(
-            name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes
-        )
+        return Shape(name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes)
 
     def create(self, dialect: Dialect) -> str:
         """The statement that makes the table, without its indexes."""

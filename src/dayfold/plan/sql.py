@@ -43,14 +43,11 @@ class Statement:
     def render(self, dialect: str) -> tuple[str, list[Any]]:
         """Text with ``$1``, ``$2`` … and the values in that order."""
         order: dict[str, int] = {}
-
-        def number(node: exp.Expr) -> exp.Expr:
-            if isinstance(node, exp.Placeholder):
-                place = order.setdefault(node.name, len(order) + 1)
-                return exp.Parameter(this=exp.Literal.number(place))
-            return node
-
-        text = self.tree.transform(number).sql(dialect=dialect, identify=True)
+        tree = self.tree.copy()
+        for node in list(tree.find_all(exp.Placeholder, bfs=False)):
+            place = order.setdefault(node.name, len(order) + 1)
+            node.replace(exp.Parameter(this=exp.Literal.number(place)))
+        text = tree.sql(dialect=dialect, identify=True, copy=False)
         return text, [self.values.by_name[name] for name in order]
 
 
@@ -77,7 +74,7 @@ def sql(text: str, dialect: str = "postgres", **parts: Part) -> exp.Expr:
                 fresh = exp.alias_(fresh, node.alias, table=True)
             node.replace(fresh)
         else:
-            node.replace([one.copy() for one in part])  # type: ignore[arg-type]  # SQLGlot splices lists
+            node.replace([one.copy() for one in part])  # SQLGlot splices a list into its place
     tree: exp.Expr = root.this
     tree.pop()
     return tree
@@ -118,6 +115,11 @@ def table(name: str, schema: str | None = None, catalog: str | None = None) -> e
 def alias(tree: exp.Expr, name: str) -> exp.Expr:
     """A named select item."""
     return exp.Alias(this=tree, alias=identifier(name))
+
+
+def derived(query: exp.Expr, name: str) -> exp.Subquery:
+    """A query as something to select from."""
+    return exp.Subquery(this=query.copy(), alias=exp.TableAlias(this=identifier(name)))
 
 
 def both(conditions: Iterable[exp.Expr]) -> exp.Expr:

@@ -90,9 +90,7 @@ class Answer:
         lines += [f"stale: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.stale]
         if self.partial:
             lines.append(f"partial: {', '.join(map(str, self.partial))}")
-        lines += [
-            f"estimated: {name}, relative standard error {error:.2%}" for name, error in self.error.items()
-        ]
+        lines += [f"estimated: {name}, relative standard error {error:.2%}" for name, error in self.error.items()]
         return lines
 
 

@@ -70,9 +70,7 @@ class Cover:
             return (day,)
         zone = zoneinfo.ZoneInfo(self.request.tz)
         start = dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
-        end = dt.datetime.combine(day + ONE_DAY, dt.time(), zone).astimezone(dt.UTC) - dt.timedelta(
-            microseconds=1
-        )
+        end = dt.datetime.combine(day + ONE_DAY, dt.time(), zone).astimezone(dt.UTC) - dt.timedelta(microseconds=1)
         return (start.date(),) if start.date() == end.date() else (start.date(), end.date())
 
     def missing(self) -> list[Gap]:
@@ -85,9 +83,7 @@ class Cover:
 
     def _stale_reason(self, source: str, day: dt.date) -> str | None:
         one = self.by_source.get(source, {}).get(day)
-        return (
-            f"failed: {one.reason}" if one is not None and one.ever_folded and one.state == FAILED else None
-        )
+        return f"failed: {one.reason}" if one is not None and one.ever_folded and one.state == FAILED else None
 
     def _reason(self, source: str, day: dt.date) -> str:
         one = self.by_source.get(source, {}).get(day)
@@ -103,9 +99,7 @@ class Cover:
     def _gaps(self, reason_of: object) -> list[Gap]:
         """Runs of days with one reason, each with the metrics that it concerns."""
         assert callable(reason_of)
-        sources = sorted(
-            {source for name in self.request.metrics for source in self.request.sources_of(name)}
-        )
+        sources = sorted({source for name in self.request.metrics for source in self.request.sources_of(name)})
         metrics = {
             source: tuple(name for name in self.request.metrics if source in self.request.sources_of(name))
             for source in sources

@@ -144,9 +144,7 @@ class Request:
     @property
     def gauges(self) -> dict[str, Gauge]:
         """The metrics that are levels."""
-        return {
-            name: metric for name in self.needed if isinstance(metric := self.rollup.metrics[name], Gauge)
-        }
+        return {name: metric for name in self.needed if isinstance(metric := self.rollup.metrics[name], Gauge)}
 
     def sources_of(self, name: str) -> list[str]:
         """The sources that a metric's numbers come from."""
@@ -194,14 +192,10 @@ def _filters(rollup: RollupDef, where: Sequence[str]) -> tuple[Filter, ...]:
     for word in where:
         parts = re.fullmatch(r"([^=!]*)(!?=)(.*)", word, re.DOTALL)
         if parts is None:
-            raise UsageError(
-                f"'{word}' is not a filter.", hint="Write key=value, key!=value, or key= for NULL."
-            )
+            raise UsageError(f"'{word}' is not a filter.", hint="Write key=value, key!=value, or key= for NULL.")
         key, sign, value = parts.groups()
         found.setdefault((_key(rollup, key, "--where"), sign == "!="), []).append(value or None)
-    return tuple(
-        Filter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items()
-    )
+    return tuple(Filter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
 
 
 def _needed(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:

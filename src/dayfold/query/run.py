@@ -61,11 +61,7 @@ def _version(ledger: Ledger, session: Session, request: Request) -> versions.Ver
         for name in request.needed
         if name in rollup.measured and stored.get(name) != rollup.measured[name].identity()
     ]
-    if (
-        edited
-        or version.definition["key"] != list(rollup.key)
-        or version.definition["day_column"] != rollup.day_column
-    ):
+    if edited or version.definition["key"] != list(rollup.key) or version.definition["day_column"] != rollup.day_column:
         what = ", ".join(edited) or "key or day column"
         raise QueryRefused(
             f"The definition of {rollup.name} was edited since it was folded: {what}.",
@@ -93,9 +89,7 @@ def _answer(
     table = session.arrow(statement, series.columns)
     exact, error = _exactness(request, table)
     table = _narrowed(table.select(["day", *request.by, *request.metrics]))
-    return Answer(
-        request, table, exact, error, cover.missing(), cover.stale(), spine.partial, version.revision
-    )
+    return Answer(request, table, exact, error, cover.missing(), cover.stale(), spine.partial, version.revision)
 
 
 def _narrowed(table: pa.Table) -> pa.Table:
@@ -127,9 +121,7 @@ def _exactness(request: Request, table: pa.Table) -> tuple[dict[str, bool], dict
     }
 
 
-def _history(
-    ledger: Ledger, session: Session, request: Request, version: versions.Version
-) -> dict[str, dt.date]:
+def _history(ledger: Ledger, session: Session, request: Request, version: versions.Version) -> dict[str, dt.date]:
     """The first covered day of each source."""
     query = ledger.sql(
         "select source, min(day) from dayfold__coverage where rollup = :rollup and version = :version group by source",

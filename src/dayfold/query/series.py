@@ -17,7 +17,7 @@ from dayfold.errors import UsageError
 from dayfold.plan.dialect import HASH_SPACE, SET_LIMIT, Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import SETS_SUFFIX, Column
-from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql, table
+from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, sql, table
 from dayfold.query.cover import Spine
 from dayfold.query.request import Filter, Request
 
@@ -74,8 +74,8 @@ class Series:
     def groups(self) -> Statement:
         """How many groups the answer has for each bucket."""
         keys = exp.select(*(column(name) for name in self.request.by)).distinct()
-        rows = self._rows(table(self.request.rollup.table, self.schema)).subquery("rows__")
-        return Statement(sql("select count(*) from _g as g", _g=keys.from_(rows).subquery()), self.values)
+        rows = derived(self._rows(table(self.request.rollup.table, self.schema)), "rows__")
+        return Statement(sql("select count(*) from _g as g", _g=derived(keys.from_(rows), "g")), self.values)
 
     def _positions(self, count: int) -> list[exp.Expr]:
         return [exp.Literal.number(n + 1) for n in range(count)]
@@ -180,9 +180,7 @@ class Series:
     def _added(self, name: str) -> exp.Expr:
         """The sum of a stored column, wide enough for any range."""
         type_ = self.types[name]
-        value = self.dialect.cast(
-            column(name), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
-        )
+        value = self.dialect.cast(column(name), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale))
         self.parts.append(alias(sql("sum(_x)", _x=value), name))
         return column(name, "p")
 
@@ -229,11 +227,9 @@ class Series:
         size, last = (self.dialect.piece(what, _x=column(name)) for what in ("set_size", "set_last"))
         bound = sql("case when _s >= _n then _l end", _s=size, _n=exp.Literal.number(SET_LIMIT), _l=last)
         window = exp.Window(this=exp.Min(this=bound), partition_by=[column(one) for one in groups])
-        kept = exp.select(
-            *(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__")
-        )
+        kept = exp.select(*(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__"))
         kept = kept.from_(
-            self._rows(table(self.request.rollup.table + SETS_SUFFIX, self.schema)).subquery("kept__")
+            derived(self._rows(table(self.request.rollup.table + SETS_SUFFIX, self.schema)), "kept__")
         ).where(sql("not _x is null", _x=column(name)))
         hashes = exp.select(
             *(column(one) for one in groups),
@@ -249,17 +245,13 @@ class Series:
             alias(sql("max(bound__)"), "bound__"),
         )
         union_name = f"union_{name}__"
-        ctes.append(
-            (union_name, united.from_(hashes.subquery("hashes__")).group_by(*self._positions(len(groups))))
-        )
+        ctes.append((union_name, united.from_(hashes.subquery("hashes__")).group_by(*self._positions(len(groups)))))
         self.joins.append((union_name, self._matching(union_name)))
         self._distinct_value(name, metric, union_name)
 
     def _distinct_value(self, name: str, metric: Distinct, union_name: str) -> None:
         rows, most, total = (column(name + suffix, "p") for suffix in ("__rows", "__most", "__all"))
-        held, whole, under, bound = (
-            column(one, union_name) for one in ("held__", "whole__", "under__", "bound__")
-        )
+        held, whole, under, bound = (column(one, union_name) for one in ("held__", "whole__", "under__", "bound__"))
         complete = sql("coalesce(_h, 0) = coalesce(_t, 0)", _h=held, _t=total)
         estimate = sql(
             "greatest(_m, least(_t, round(cast(cast(_u - 1 as double precision) * _space / nullif(_b, 0) as numeric(38, 0)), 0)))",
@@ -290,7 +282,7 @@ class Series:
         held = self._carried(name, metric) if metric.carry else self._on_last_day(name, metric)
         latest = self.dialect.piece("last_value", _x=column(name), _at=column(rollup.slot))
         each = exp.select(column(LABEL), *(column(key) for key in keys), alias(latest, name))
-        each = each.from_(held.subquery("held__")).group_by(*self._positions(1 + len(keys)))
+        each = each.from_(derived(held, "held__")).group_by(*self._positions(1 + len(keys)))
         groups = [LABEL, *self.request.by]
         how = metric.over_keys if metric.over_keys != "refuse" else "max"
         over = exp.select(*(column(one) for one in groups), alias(sql(f"{how}(_x)", _x=column(name)), name))
@@ -360,17 +352,13 @@ class Series:
     def _matching(self, other: str) -> exp.Expr:
         """Rows of the same bucket and group as the answer's."""
         tests = [sql("_a = _b", _a=column(LABEL, other), _b=column(LABEL, "s"))]
-        tests += [
-            self.dialect.piece("equal", _x=column(key, other), _y=column(key, "g")) for key in self.request.by
-        ]
+        tests += [self.dialect.piece("equal", _x=column(key, other), _y=column(key, "g")) for key in self.request.by]
         return both(tests)
 
     def _assembled(self) -> exp.Select:
         """One row for each bucket and group, in order."""
         request = self.request
-        select = exp.select(alias(column(LABEL, "s"), "day")).from_(
-            exp.alias_(table("spine__"), "s", table=True)
-        )
+        select = exp.select(alias(column(LABEL, "s"), "day")).from_(exp.alias_(table("spine__"), "s", table=True))
         self.columns = [Column("day", DATE)]
         for key in request.by:
             select = select.select(alias(column(key, "g"), key))
@@ -384,9 +372,7 @@ class Series:
             self.columns.append(Column(name, self.results[name].type))
         if request.by:
             select = select.join(exp.alias_(table("groups__"), "g", table=True), join_type="cross")
-        select = select.join(
-            exp.alias_(table("parts__"), "p", table=True), on=self._matching("p"), join_type="left"
-        )
+        select = select.join(exp.alias_(table("parts__"), "p", table=True), on=self._matching("p"), join_type="left")
         for name, on in self.joins:
             select = select.join(table(name), on=on, join_type="left")
         whole = (
@@ -399,7 +385,7 @@ class Series:
     def _order(self) -> list[exp.Expr]:
         """The asked order, then days and keys, so that equal questions have equal answers."""
         types = {one.name: one.type for one in self.columns}
-        order = []
+        order: list[exp.Expr] = []
         if self.request.sort:
             name = self.request.sort.removeprefix("-")
             order.append(
@@ -436,12 +422,8 @@ def _typed(key: str, text: str, type_: Type) -> object:
             raise ValueError
         return text
     except (ValueError, KeyError):
-        raise UsageError(
-            f"The filter's value for '{key}' is not {type_}, which that key column holds."
-        ) from None
+        raise UsageError(f"The filter's value for '{key}' is not {type_}, which that key column holds.") from None
 
 
 def _cast_name(type_: Type) -> str:
-    return {Kind.INT: "bigint", Kind.DATE: "date", Kind.BOOL: "boolean", Kind.UUID: "uuid"}.get(
-        type_.kind, "text"
-    )
+    return {Kind.INT: "bigint", Kind.DATE: "date", Kind.BOOL: "boolean", Kind.UUID: "uuid"}.get(type_.kind, "text")

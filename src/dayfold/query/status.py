@@ -100,9 +100,7 @@ def _one(
 
 def _worst(states: set[str]) -> str:
     return next(
-        state
-        for state in (coverage.FAILED, coverage.OPEN, coverage.FOLDED, coverage.SEALED)
-        if state in states
+        state for state in (coverage.FAILED, coverage.OPEN, coverage.FOLDED, coverage.SEALED) if state in states
     )
 
 
