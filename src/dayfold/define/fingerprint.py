@@ -31,5 +31,10 @@ def fingerprint(rollup: RollupDef) -> str:
     >>> len(fingerprint(written.definition(Signups)[0]))
     16
     """
-    text = json.dumps(identity(rollup), sort_keys=True, ensure_ascii=True)
+    return digest(identity(rollup))
+
+
+def digest(words: dict[str, object]) -> str:
+    """A short text that is the same for equal words only."""
+    text = json.dumps(words, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -110,7 +110,7 @@ class Measured(Metric):
         moment = self.moment
         return {
             "kind": self.kind,
-            "source": [list(part) if isinstance(part, tuple) else part for part in self.source.identity],
+            "source": self.source.as_words(),
             "at": [moment.column, moment.tz, moment.unit] if moment else None,
             "expr": self.expr.sql() if self.expr else None,
             "where": self.where.sql() if self.where else None,

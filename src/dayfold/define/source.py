@@ -103,6 +103,10 @@ class Table:
         """What makes two tables the same source."""
         return (self.database, self.name, self.sql, tuple(sorted(self.columns.items())))
 
+    def as_words(self) -> list[Any]:
+        """The identity in JSON's own kinds, so that it is equal after being written and read."""
+        return [self.database, self.name, self.sql, [list(pair) for pair in sorted(self.columns.items())]]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Table) and self.identity == other.identity
 

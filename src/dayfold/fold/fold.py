@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
 from dayfold.days import Days
-from dayfold.define.fingerprint import fingerprint, identity
+from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Changed, Session, ensure
 from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
 from dayfold.fold import chunk as chunks
@@ -22,7 +22,7 @@ from dayfold.fold import reshape
 from dayfold.fold.binding import Bound, Databases
 from dayfold.ledger import coverage, leases, runs, versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.bind import BoundRollup, Scan, identity
 from dayfold.plan.cells import Covered, due, history_start, portions
 from dayfold.plan.scan import facts_per_day, first_day
 from dayfold.plan.shape import Shape
@@ -160,19 +160,13 @@ class Folder:
                 return
             for shape in shapes(rollup):
                 ensure(self.store, session, shape)
-            definition = rollup.definition
-            versions.register(
-                self.ledger,
-                session,
-                rollup.name,
-                rollup.shape.name,
-                fingerprint(definition),
-                identity(definition),
-            )
+            words = identity(rollup)
+            versions.register(self.ledger, session, rollup.name, rollup.shape.name, digest(words), words)
 
     def _target(self, rollup: BoundRollup, lease: leases.Lease) -> Target:
         """Where this fold publishes: the rollup's tables or, for an edited definition, those built aside."""
-        mark = fingerprint(rollup.definition)
+        words = identity(rollup)
+        mark = digest(words)
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
             version = versions.versions(self.ledger, session)[rollup.name]
@@ -186,7 +180,7 @@ class Folder:
             built = reshape.build_of(rollup)
             if version.building != mark:
                 reshape.drop_build(self.ledger, session, rollup)
-                versions.begin_build(self.ledger, session, version, mark, identity(rollup.definition))
+                versions.begin_build(self.ledger, session, version, mark, words)
             for shape in shapes(built):
                 ensure(self.store, session, shape)
             return Target(built, version.number + 1, building=True)

@@ -7,14 +7,14 @@ from typing import Any
 
 from dayfold.clock import Clock
 from dayfold.days import Days
-from dayfold.define.fingerprint import fingerprint, identity
+from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Store
 from dayfold.errors import DayfoldError
 from dayfold.fold.binding import Bound, Databases
 from dayfold.fold.fold import Folder
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.bind import BoundRollup
+from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.scan import facts_per_day
 
 
@@ -67,7 +67,7 @@ def _plan(
     failed: dict[str, DayfoldError],
     fresh_store: bool,
 ) -> RollupPlan:
-    mark = fingerprint(rollup.definition)
+    mark = digest(identity(rollup))
     if version is None:
         action, number = "create", 1
     elif version.fingerprint == mark:
@@ -78,7 +78,7 @@ def _plan(
     facts = sum(
         _facts(folder.databases.of(scan.source), scan, work.days) for scan in rollup.scans if scan.label not in failed
     )
-    edits = edits_of(version.definition, identity(rollup.definition)) if version and action == "new version" else []
+    edits = edits_of(version.definition, identity(rollup)) if version and action == "new version" else []
     reasons = {source: error.message for source, error in failed.items()}
     return RollupPlan(rollup.name, rollup.shape.name, action, edits, work.days, facts, reasons)
 
@@ -97,12 +97,11 @@ def edits_of(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     >>> edits_of({"key": ["a"], "metrics": {"x": 1}}, {"key": ["a"], "metrics": {"y": 1}})
     ['metric y added', 'metric x removed']
     """
-    found = [
-        f"{name} changed from {old.get(name)!r} to {new[name]!r}"
-        for name in new
-        if name != "metrics" and old.get(name) != new[name]
-    ]
+    words = ("key", "table", "day_column", "grain", "since")
+    found = [f"{name} changed from {old.get(name)!r} to {new.get(name)!r}" for name in words if old.get(name) != new.get(name)]
     before, after = old["metrics"], new["metrics"]
     found += [f"metric {name} added" for name in after if name not in before]
     found += [f"metric {name} changed" for name in after if name in before and before[name] != after[name]]
-    return found + [f"metric {name} removed" for name in before if name not in after]
+    found += [f"metric {name} removed" for name in before if name not in after]
+    types, now = old.get("types", {}), new.get("types", {})
+    return found + [f"column {name} is now {now[name]}, was {types[name]}" for name in now if types.get(name, now[name]) != now[name]]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from dayfold.days import STORED_GRAINS
+from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.expr import ExpressionError, parse
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Measured, Min, Sum
 from dayfold.define.rollup import RollupDef
@@ -101,6 +102,12 @@ class BoundRollup:
     def name(self) -> str:
         """The rollup's name."""
         return self.definition.name
+
+
+def identity(rollup: BoundRollup) -> dict[str, object]:
+    """Everything that decides stored rows: the definition, and the types that its sources give its columns."""
+    types = {one.name: str(one.type) for one in (*rollup.shape.key, *rollup.shape.values)}
+    return {**define_identity(rollup.definition), "types": types}
 
 
 Describe = Callable[[Table], DescribedSource]

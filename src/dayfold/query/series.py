@@ -102,7 +102,7 @@ class Series:
     def _day(self) -> exp.Expr:
         """The asked day of a stored row: its own, or that of the asked zone."""
         rollup = self.request.rollup
-        if self.request.tz is None:
+        if self.request.tz is None or rollup.grain == "day":
             return column(rollup.day_column)
         local = self.dialect.piece("in_zone", _x=column("bucket"), _zone=exp.Literal.string(self.request.tz))
         return self.dialect.cast(local, DATE)

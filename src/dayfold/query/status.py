@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dayfold.define.catalog import Catalog
-from dayfold.define.fingerprint import fingerprint
+from dayfold.define.fingerprint import identity
 from dayfold.engines.base import Session
 from dayfold.ledger import coverage, runs, versions
 from dayfold.ledger.ledger import Ledger
@@ -114,7 +114,8 @@ def _state(
     rollup = catalog.rollups.get(version.rollup)
     if rollup is None:
         return "removed"
-    if fingerprint(rollup) != version.fingerprint:
+    words = identity(rollup)
+    if {name: version.definition.get(name) for name in words} != words:
         return "edited"
     if failing:
         return "failing"
