@@ -9,8 +9,7 @@ Invariant: everything inside one `transaction` is seen by other readers whole, o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +19,7 @@ from dayfold.errors import StoreAltered
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.publish import CHANGES, DELETED, INSERTED, UPDATED, Publication, change_counts
-from dayfold.plan.shape import Column, Shape, quoted
+from dayfold.plan.shape import Column, Shape, declared, quoted, rendered
 from dayfold.plan.sql import Statement
 
 if TYPE_CHECKING:
@@ -118,6 +117,10 @@ class Store(Protocol):
         """The columns and types of those tables that exist, in the engine's spelling, for comparison."""
         ...
 
+    def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
+        """Give a table that is there the columns of a new shape; ``rekeyed``: its rows are identified otherwise now."""
+        ...
+
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
         """The indexes of a table by name, with their definitions in the engine's spelling."""
         ...
@@ -210,7 +213,24 @@ def replace(session: Session, publication: Publication, now: dt.datetime, run_id
     return Changed(counts.get(INSERTED, 0), counts.get(UPDATED, 0), counts.get(DELETED, 0))
 
 
-@contextmanager
-def nothing() -> Iterator[None]:
-    """A context that does nothing."""
-    yield
+def alter_columns(store: Store, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
+    """Give a table the columns of its new shape, its indexes left off.
+
+    Its rows go where what identifies them is another thing now.
+    """
+    expected = {one.name: normal_type(store.dialect, one.type) for one in shape.columns}
+    gone = [name for name, type_ in found.items() if expected.get(name) != type_]
+    fresh = [one for one in shape.columns if found.get(one.name) != expected[one.name]]
+    if not gone and not fresh:
+        return
+    target = rendered(shape.table)
+    for name in store.stored_indexes(session, shape.name):
+        session.execute(f"DROP INDEX {quoted(store.schema)}.{quoted(name)}")
+    if rekeyed:
+        session.execute(f"DELETE FROM {target}")
+    for name in gone:
+        session.execute(f"ALTER TABLE {target} DROP COLUMN {quoted(name)}")
+    for one in fresh:
+        session.execute(f"ALTER TABLE {target} ADD COLUMN {declared(store.dialect, one)}")
+        if one.name in shape.required:
+            session.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(one.name)} SET NOT NULL")

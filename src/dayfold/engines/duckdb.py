@@ -20,11 +20,11 @@ from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL, DATE, FLOAT, HASHES, INT, JSON, OTHER, TEXT, TIMESTAMP, TIMESTAMPTZ, UUID, Type, decimal,
 )  # fmt: skip
-from dayfold.engines.base import Session
+from dayfold.engines.base import Session, alter_columns
 from dayfold.errors import ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
-from dayfold.plan.shape import Column, quoted
+from dayfold.plan.shape import Column, Shape, quoted, rendered
 from dayfold.plan.sql import Statement, statement
 
 if TYPE_CHECKING:
@@ -182,6 +182,14 @@ class DuckStore:
             if table in names:
                 found.setdefault(table, {})[column] = type_
         return found
+
+    def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
+        """Alter the table; make it anew where its key changed: DuckDB ties a table's columns to the indexes it once had."""
+        if not rekeyed:
+            alter_columns(self, session, shape, found, rekeyed=False)
+            return
+        session.execute(f"DROP TABLE {rendered(shape.table)}")
+        session.execute(shape.create(DUCKDB))
 
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
         """The indexes of a table."""

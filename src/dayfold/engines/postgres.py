@@ -17,12 +17,12 @@ from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL, DATE, FLOAT, INT, JSON, OTHER, TEXT, TIMESTAMP, TIMESTAMPTZ, UUID, Kind, Type, decimal,
 )  # fmt: skip
-from dayfold.engines.base import Session
+from dayfold.engines.base import Session, alter_columns
 from dayfold.engines.csv import from_csv, to_csv
 from dayfold.errors import ConnectionFailed, DayfoldError, MissingDriver, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
-from dayfold.plan.shape import Column, declared, quoted
+from dayfold.plan.shape import Column, Shape, declared, quoted
 from dayfold.plan.sql import Statement, statement
 
 if TYPE_CHECKING:
@@ -190,6 +190,10 @@ class PostgresStore:
         for table, column, type_ in session.rows(query):
             found.setdefault(table, {})[column] = type_
         return found
+
+    def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
+        """Alter the table: grants, policies and views keep hold of it."""
+        alter_columns(self, session, shape, found, rekeyed=rekeyed)
 
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
         """The indexes of a table."""

@@ -50,6 +50,7 @@ class Chunk:
     today: dt.date
     failed: dict[str, DayfoldError]
     allow_empty: bool
+    building: bool = False
     indexed: bool = False
 
     def fold(self, days: Days, all_days: Sequence[Days]) -> tuple[Changed, int]:
@@ -124,6 +125,9 @@ class Chunk:
                         self.run_id,
                         self.today,
                     )
+            if self.building:
+                # Rows built aside are nobody's yet; what counts is their publication.
+                changed = Changed()
             runs.progress(ledger, session, self.run_id, cells, changed)
             versions.bump_revision(ledger, session, self.rollup.name)
         self.indexed = True

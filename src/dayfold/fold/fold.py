@@ -129,6 +129,7 @@ class Folder:
                 work.today,
                 failed,
                 allow_empty,
+                building=target.building,
             )
             done = 0
             for days in self._portions(rollup, work, failed):

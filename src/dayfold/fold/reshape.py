@@ -11,14 +11,13 @@ from dataclasses import replace as changed_copy
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.define.fingerprint import identity
-from dayfold.engines.base import Changed, Session, ensure, match_indexes, normal_type, replace
+from dayfold.engines.base import Changed, Session, ensure, match_indexes, replace
 from dayfold.errors import SuddenlyEmpty
-from dayfold.ledger import leases, versions
+from dayfold.ledger import leases, runs, versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.bind import BoundRollup
+from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.publish import Publication
-from dayfold.plan.shape import Shape, declared, quoted, rendered
+from dayfold.plan.shape import Shape, quoted
 from dayfold.plan.sql import Statement, alias, column, sql
 
 _BUILD_PREFIX = "dayfold_build__"
@@ -79,6 +78,7 @@ def publish_version(
                 f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(rollup.shape.name + '__sets')}"
             )
         drop_build(ledger, session, rollup)
+        runs.progress(ledger, session, run_id, 0, changed)
         versions.end_build(ledger, session, version, rollup.shape.name)
     return changed
 
@@ -88,15 +88,20 @@ def _is_empty(session: Session, shape: Shape) -> bool:
 
 
 def _rekeyed(version: versions.Version, rollup: BoundRollup) -> bool:
-    """Whether rows are identified by other columns than before."""
-    new = identity(rollup.definition)
-    return any(version.definition.get(name) != new[name] for name in ("key", "day_column", "grain"))
+    """Whether rows are identified by other columns, or columns of other types, than before."""
+    old, new = version.definition, identity(rollup)
+    same = all(old.get(name) == new[name] for name in ("key", "day_column", "grain"))
+    return not same or any(old["types"].get(one.name) != str(one.type) for one in rollup.shape.key)
 
 
 def _publish_table(
     ledger: Ledger, session: Session, live: Shape, aside: Shape, run_id: int, *, rekeyed: bool
 ) -> Changed:
-    _fit_columns(ledger, session, live, rekeyed)
+    found = ledger.store.stored_columns(session, [live.name]).get(live.name)
+    if found is None:
+        ensure(ledger.store, session, live)
+    else:
+        ledger.store.refit(session, live, found, rekeyed=rekeyed)
     rows = exp.select(
         *(column(one.name) for one in live.key),
         alias(column(live.slot), "slot__"),
@@ -107,29 +112,3 @@ def _publish_table(
     changed = replace(session, publication, ledger.clock.now(), run_id)
     match_indexes(ledger.store, session, live)
     return changed
-
-
-def _fit_columns(ledger: Ledger, session: Session, shape: Shape, rekeyed: bool) -> None:
-    """The table gets the columns of its new shape; its rows go where what identifies them is another thing now."""
-    store = ledger.store
-    found = store.stored_columns(session, [shape.name]).get(shape.name)
-    if found is None:
-        ensure(store, session, shape)
-        return
-    expected = {one.name: normal_type(store.dialect, one.type) for one in shape.columns}
-    gone = [name for name, type_ in found.items() if expected.get(name) != type_]
-    fresh = [one for one in shape.columns if found.get(one.name) != expected[one.name]]
-    if not gone and not fresh:
-        return
-    target = rendered(shape.table)
-    identifying = {one.name for one in shape.identity} | {shape.day_column}
-    for name in store.stored_indexes(session, shape.name):
-        session.execute(f"DROP INDEX {quoted(store.schema)}.{quoted(name)}")
-    if rekeyed or any(one.name in identifying for one in fresh):
-        session.execute(f"DELETE FROM {target}")
-    for name in gone:
-        session.execute(f"ALTER TABLE {target} DROP COLUMN {quoted(name)}")
-    for one in fresh:
-        session.execute(f"ALTER TABLE {target} ADD COLUMN {declared(store.dialect, one)}")
-        if one.name in shape.required:
-            session.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(one.name)} SET NOT NULL")
