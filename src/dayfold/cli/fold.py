@@ -70,7 +70,8 @@ def show(result: FoldResult) -> None:
     days = sum(map(len, result.days))
     written = f"+{result.rows_inserted:,} ~{result.rows_updated:,} -{result.rows_deleted:,} rows"
     print(
-        f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {written}, {result.seconds:.2f} s"
+        f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {written}, "
+        f"{result.seconds:.2f} s"
     )
     if result.error:
         print("\n".join(f"  {line}" for line in result.error.splitlines()), file=sys.stderr)

@@ -68,5 +68,6 @@ def run(
     for path in files:
         print(f"wrote {path}")
     print(
-        "\nEdit them to name your tables, then:\n  dayfold doctor\n  dayfold plan\n  dayfold fold\n  dayfold query ShopDaily --from -7d"
+        "\nEdit them to name your tables, then:\n  dayfold doctor\n  dayfold plan\n  dayfold fold\n  dayfold query "
+        "ShopDaily --from -7d"
     )

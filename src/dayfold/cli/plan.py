@@ -23,7 +23,8 @@ def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: Jso
     for plan in plans:
         days = sum(map(len, plan.days))
         print(
-            f"{plan.rollup}: {plan.action}, {plural(days, 'day')}, {plural(plan.facts, 'fact')} to read, table {plan.table}"
+            f"{plan.rollup}: {plan.action}, {plural(days, 'day')}, {plural(plan.facts, 'fact')} to read, table "
+            f"{plan.table}"
         )
         for edit in plan.edits:
             print(f"  {edit}")

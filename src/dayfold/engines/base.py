@@ -178,7 +178,8 @@ def check_columns(store: Store, shape: Shape, found: Mapping[str, str]) -> None:
         if name in found and found[name] != kind
     ]
     raise StoreAltered(
-        f"The table {shape.name} is not as Dayfold makes it: {'; '.join(differences) or 'its columns are in another order'}.",
+        f"The table {shape.name} is not as Dayfold makes it: "
+        f"{'; '.join(differences) or 'its columns are in another order'}.",
         hint="Undo the change by hand, or rename the table and fold again to build a new one.",
     )
 

@@ -25,7 +25,7 @@ from dayfold.errors import ConnectionFailed, DayfoldError, FileLocked, SourceFai
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
 from dayfold.plan.shape import Column, Shape, quoted, rendered
-from dayfold.plan.sql import Statement, statement
+from dayfold.plan.sql import Statement, statement, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -163,7 +163,8 @@ class DuckStore:
             self._reach(database)
         with self.transaction() as session:
             found = session.rows(statement(
-                "select table_schema, table_name from information_schema.tables where table_catalog = :home order by 1, 2", home=database or self._home
+                "select table_schema, table_name from information_schema.tables where table_catalog = :home order by "
+                "1, 2", home=database or self._home
             ))  # fmt: skip
         return [
             name if schema == "main" else f"{schema}.{name}"
@@ -175,12 +176,13 @@ class DuckStore:
         """The columns of tables that exist."""
         found: dict[str, dict[str, str]] = {}
         query = statement(
-            "select table_name, column_name, data_type from duckdb_columns() where database_name = :home and schema_name = :schema "
+            "select table_name, column_name, data_type from duckdb_columns() where database_name = :home and "
+            "schema_name = :schema "
             "order by table_name, column_index", "duckdb", home=self._home, schema=self.schema,
         )  # fmt: skip
-        for table, column, type_ in session.rows(query):
-            if table in names:
-                found.setdefault(table, {})[column] = type_
+        for name, column, type_ in session.rows(query):
+            if name in names:
+                found.setdefault(name, {})[column] = type_
         return found
 
     def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
@@ -194,25 +196,27 @@ class DuckStore:
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
         """The indexes of a table."""
         query = statement(
-            "select index_name, sql from duckdb_indexes() where database_name = :home and schema_name = :schema and table_name = :name",
+            "select index_name, sql from duckdb_indexes() where database_name = :home and schema_name = :schema and "
+            "table_name = :name",
             "duckdb", home=self._home, schema=self.schema, name=table,
         )  # fmt: skip
         return dict(session.rows(query))
 
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Rows as estimated by DuckDB, and bytes of the blocks in use."""
-        query = statement(
-            "select table_name, estimated_size from duckdb_tables() where database_name = :home and schema_name = :schema",
-            "duckdb", home=self._home, schema=self.schema,
-        )  # fmt: skip
-        rows = {name: count for name, count in session.rows(query) if name in names}
+        """Rows, which DuckDB knows without counting, and bytes of the blocks in use."""
+        present = self.stored_columns(session, names)
         found = {}
-        for name, count in rows.items():
-            target = f"{quoted(self.schema)}.{quoted(name)}"
-            blocks = session.rows(statement(
-                "select count(distinct block_id) * (select block_size from pragma_database_size() limit 1) from pragma_storage_info(:name) where block_id >= 0",
-                "duckdb", name=target))  # fmt: skip
-            found[name] = (count, int(blocks[0][0] or 0))
+        for name in present:
+            rows = session.rows(statement("select count(*) from _t", "duckdb", _t=table(name, self.schema)))[0][0]
+            blocks = session.rows(
+                statement(
+                    "select count(distinct block_id) * (select any_value(block_size) from pragma_database_size()) "
+                    "from pragma_storage_info(:name) where block_id >= 0",
+                    "duckdb",
+                    name=f"{quoted(self.schema)}.{quoted(name)}",
+                )
+            )
+            found[name] = (rows, int(blocks[0][0] or 0))
         return found
 
 

@@ -35,7 +35,8 @@ _OIDS = {
 }  # fmt: skip
 _NUMERIC_OID = 1700
 _SETTINGS = (
-    "SELECT set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), set_config('IntervalStyle', 'postgres', true), "
+    "SELECT set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), "
+    "set_config('IntervalStyle', 'postgres', true), "
     "set_config('extra_float_digits', '1', true), set_config('standard_conforming_strings', 'on', true)"
 )
 _MINIMUM_VERSION = 150000
@@ -170,7 +171,8 @@ class PostgresStore:
         """Tables and views that the user sees."""
         query = statement(
             "select n.nspname, c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
-            "where c.relkind in ('r', 'v', 'm', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') order by 1, 2"
+            "where c.relkind in ('r', 'v', 'm', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', "
+            "'pg_toast') order by 1, 2"
         )
         with self.transaction(read_only=True) as session:
             home = session.rows(statement("select current_schema()"))[0][0]
@@ -182,8 +184,10 @@ class PostgresStore:
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
         """The columns of tables that exist."""
         query = statement(
-            "select c.relname, a.attname, format_type(a.atttypid, a.atttypmod) from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
-            "join pg_attribute as a on a.attrelid = c.oid where n.nspname = :schema and c.relname = any(:names) and a.attnum > 0 and not a.attisdropped "
+            "select c.relname, a.attname, format_type(a.atttypid, a.atttypmod) from pg_class as c join pg_namespace as "
+            "n on n.oid = c.relnamespace "
+            "join pg_attribute as a on a.attrelid = c.oid where n.nspname = :schema and c.relname = any(:names) and "
+            "a.attnum > 0 and not a.attisdropped "
             "order by c.relname, a.attnum", schema=self.schema, names=list(names),
         )  # fmt: skip
         found: dict[str, dict[str, str]] = {}
@@ -247,23 +251,22 @@ class PostgresSession:
             return from_csv(b"".join(bytes(block) for block in copy), columns)
 
     def stage(self, name: str, one: Statement) -> None:
-        """A temporary table from a query, with statistics for the statements that follow."""
+        """A temporary table from a query; its size is statistics enough for the hash joins that follow."""
         text, values = one.render("postgres")
         self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
         self._run(f"CREATE TEMP TABLE {quoted(name)} ON COMMIT DROP AS {text}", values)
-        self._run(f"ANALYZE pg_temp.{quoted(name)}", [])
 
     def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """A temporary table from Arrow."""
         self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
         self._run(
-            f"CREATE TEMP TABLE {quoted(name)} ({', '.join(declared(POSTGRES, one) for one in columns)}) ON COMMIT DROP",
+            f"CREATE TEMP TABLE {quoted(name)} ({', '.join(declared(POSTGRES, one) for one in columns)}) ON COMMIT "
+            "DROP",
             [],
         )
         copy_text = f"COPY pg_temp.{quoted(name)} FROM STDIN (FORMAT csv)"
         with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(copy_text) as copy:
             copy.write(to_csv(rows, columns))
-        self._run(f"ANALYZE pg_temp.{quoted(name)}", [])
 
     @contextmanager
     def within(self, source: Table) -> Iterator[None]:

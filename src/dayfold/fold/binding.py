@@ -92,7 +92,8 @@ class Binder:
             near = nearest(source.database, self.databases.names)
             self._problem(
                 source, rollup, "unknown-database",
-                f"there is no [databases.{source.database}] in dayfold.toml" + (f"; the nearest is '{near}'." if near else "."),
+                f"there is no [databases.{source.database}] in "
+                "dayfold.toml" + (f"; the nearest is '{near}'." if near else "."),
                 f"Databases: {listing(self.databases.names)}",
             )  # fmt: skip
             return

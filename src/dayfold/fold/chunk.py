@@ -17,7 +17,7 @@ from dayfold.ledger import coverage, leases, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.publish import Publication
-from dayfold.plan.scan import BAD, FACTS, combine, scan_columns, set_name
+from dayfold.plan.scan import BAD, FACTS, combine, not_finite, scan_columns, set_name
 from dayfold.plan.scan import compute as compute_sql
 from dayfold.plan.shape import Shape
 from dayfold.plan.sql import Statement, Values, alias, column, either, sql, table
@@ -151,20 +151,21 @@ class Chunk:
                 )
             except (SourceFailed, StoreError) as error:
                 raise _ScanFailed(scan, SourceFailed(error.message, source=scan.label, hint=error.hint)) from error
-        if scan.guards:
-            bad = session.rows(
-                Statement(sql("select coalesce(sum(_bad), 0) from _t", _bad=column(BAD.name), _t=table(name)))
-            )[0][0]
-            if bad:
-                raise _ScanFailed(
-                    scan,
-                    SourceFailed(
-                        f"{scan.label}: {bad} values from {days} are NaN or infinite.",
-                        source=scan.label,
-                        hint="Correct them, or leave them out with where=….",
-                    ),
-                )
+        if scan.guards and session.rows(
+            Statement(sql("select 1 from _t where _b > 0 limit 1", _b=column(BAD.name), _t=table(name)))
+        ):
+            raise _ScanFailed(scan, self._not_finite(scan, days))
         return name
+
+    def _not_finite(self, scan: Scan, days: Days) -> SourceFailed:
+        """The failure of a source with numbers that are none, and how many facts hold one."""
+        with self.databases.of(scan.source).transaction(read_only=True) as session, session.within(scan.source):
+            count = session.rows(not_finite(scan, days))[0][0]
+        return SourceFailed(
+            f"{scan.label}: {count:,} facts from {days.first} to {days.last} hold a number that is NaN or infinite.",
+            source=scan.label,
+            hint="Correct them, or leave them out with where=….",
+        )
 
     def _check_emptiness(
         self, session: Session, staged: list[tuple[Scan, str]], days: Days, all_days: Sequence[Days]
@@ -181,8 +182,10 @@ class Chunk:
             if not here or self._has_facts(source, all_days):
                 continue
             raise SuddenlyEmpty(
-                f"{self.rollup.name}: {source} returns nothing for {days.first} to {days.last}, where it had {before} facts before. Nothing was changed.",
-                hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, its rights and the table.",
+                f"{self.rollup.name}: {source} returns nothing for {days.first} to {days.last}, where it had {before} "
+                "facts before. Nothing was changed.",
+                hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
+                "its rights and the table.",
             )
 
     def _has_facts(self, source: str, all_days: Sequence[Days]) -> bool:

@@ -133,8 +133,10 @@ def _index(database: Store, scan: Scan) -> Finding | None:
     schema, _, name = scan.source.name.rpartition(".")
     moment = scan.moment.raw.name
     query = statement(
-        "select count(*) from pg_index as i join pg_class as c on c.oid = i.indrelid join pg_namespace as n on n.oid = c.relnamespace "
-        "join pg_attribute as a on a.attrelid = c.oid and a.attnum = any(i.indkey) where c.relname = :name and n.nspname = coalesce(:schema, current_schema()) "
+        "select count(*) from pg_index as i join pg_class as c on c.oid = i.indrelid join pg_namespace as n on n.oid = "
+        "c.relnamespace "
+        "join pg_attribute as a on a.attrelid = c.oid and a.attnum = any(i.indkey) where c.relname = :name and "
+        "n.nspname = coalesce(:schema, current_schema()) "
         "and a.attname = :moment and c.relkind in ('r', 'p')",
         name=name, schema=schema or None, moment=moment,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from dayfold.clock import Clock
 from dayfold.clock import today as today_of
 from dayfold.days import Days
 from dayfold.define.fingerprint import digest
-from dayfold.engines.base import Changed, Session, ensure
+from dayfold.engines.base import Changed, ensure
 from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
 from dayfold.fold import chunk as chunks
 from dayfold.fold import reshape
@@ -27,6 +27,8 @@ from dayfold.plan.cells import Covered, due, history_start, portions
 from dayfold.plan.scan import facts_per_day, first_day
 from dayfold.plan.shape import Shape
 
+#: New days that a run may bring without the facts of its source being counted first.
+_GUESSED_DAYS = 3
 #: Called after each chunk: rollup, days done, days in all, facts read so far.
 Progress = Callable[[str, int, int], None]
 
@@ -67,8 +69,8 @@ class Work:
 
     days: list[Days]
     total_days: int
-    start: dt.date
     today: dt.date
+    known_facts: dict[dt.date, int]
 
 
 class Folder:
@@ -191,15 +193,20 @@ class Folder:
     ) -> Work:
         """The days to fold now. Sources that fail here are added to ``failed``. ``fresh``: there is no ledger yet."""
         today = today_of(self.clock)
-        covered = {scan.label: Covered(frozenset(), None) for scan in rollup.scans}
+        known: list[coverage.DayCover] = []
         if not fresh:
             with self.store.transaction(read_only=True) as session:
-                covered = covered_days(self.ledger, session, rollup, version)
+                known = coverage.coverage(self.ledger, session, rollup.name, version)
+        covered = covered_days(known, rollup)
         definition = rollup.definition
         moments = [] if definition.since else [self._first_day(scan, failed) for scan in rollup.scans]
         start = history_start(moments, covered.values(), definition.since, today)
         days = due(start, today, definition.lookback_days, covered)
-        return Work(days, sum(map(len, days)), start, today)
+        facts: dict[dt.date, int] = {}
+        for one in known:
+            if any(one.day in span for span in days):
+                facts[one.day] = facts.get(one.day, 0) + one.facts
+        return Work(days, sum(map(len, days)), today, facts)
 
     def _first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
         if scan.label in failed:
@@ -216,18 +223,21 @@ class Folder:
 
     def _portions(self, rollup: BoundRollup, work: Work, failed: dict[str, DayfoldError]) -> list[Days]:
         """The work cut into transactions by the number of facts; one where there are few."""
-        facts: dict[dt.date, int] = {}
+        facts: dict[dt.date, int] = dict(work.known_facts)
+        unknown = [day for days in work.days for day in days if day not in facts]
+        if len(unknown) <= _GUESSED_DAYS and facts:
+            # A daily run: a new day is taken to be as full as the fullest known one, and nothing is counted.
+            return portions(work.days, facts | dict.fromkeys(unknown, max(facts.values())), self.chunk_rows)
+        facts = {}
         for scan in rollup.scans:
             if scan.label in failed:
                 continue
             database = self.databases.of(scan.source)
             try:
-                for days in work.days:
-                    if len(days) == 1:
+                with database.transaction(read_only=True) as session, session.within(scan.source):
+                    if chunks.fewer_facts(session, scan, self.chunk_rows):
                         continue
-                    with database.transaction(read_only=True) as session, session.within(scan.source):
-                        if chunks.fewer_facts(session, scan, self.chunk_rows):
-                            continue
+                    for days in work.days:
                         for day, count in session.rows(facts_per_day(scan, days)):
                             facts[day] = facts.get(day, 0) + count
             except DayfoldError as error:
@@ -249,9 +259,8 @@ def shapes(rollup: BoundRollup) -> Sequence[Shape]:
     return [rollup.shape, *([rollup.sets_shape] if rollup.sets_shape else [])]
 
 
-def covered_days(ledger: Ledger, session: Session, rollup: BoundRollup, version: int) -> dict[str, Covered]:
+def covered_days(known: Sequence[coverage.DayCover], rollup: BoundRollup) -> dict[str, Covered]:
     """What each source of a rollup has covered."""
-    known = coverage.coverage(ledger, session, rollup.name, version)
     found = {}
     for source in {scan.label for scan in rollup.scans}:
         mine = [one for one in known if one.source == source]

@@ -98,10 +98,18 @@ def edits_of(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ['metric y added', 'metric x removed']
     """
     words = ("key", "table", "day_column", "grain", "since")
-    found = [f"{name} changed from {old.get(name)!r} to {new.get(name)!r}" for name in words if old.get(name) != new.get(name)]
+    found = [
+        f"{name} changed from {old.get(name)!r} to {new.get(name)!r}"
+        for name in words
+        if old.get(name) != new.get(name)
+    ]
     before, after = old["metrics"], new["metrics"]
     found += [f"metric {name} added" for name in after if name not in before]
     found += [f"metric {name} changed" for name in after if name in before and before[name] != after[name]]
     found += [f"metric {name} removed" for name in before if name not in after]
     types, now = old.get("types", {}), new.get("types", {})
-    return found + [f"column {name} is now {now[name]}, was {types[name]}" for name in now if types.get(name, now[name]) != now[name]]
+    return found + [
+        f"column {name} is now {now[name]}, was {types[name]}"
+        for name in now
+        if types.get(name, now[name]) != now[name]
+    ]

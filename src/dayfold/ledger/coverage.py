@@ -60,7 +60,8 @@ def record_folded(
             "days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date")
         )
         every = sql(
-            "select d.day, coalesce(f.facts, 0) as facts, case when d.day >= _today then 'open' else 'folded' end as state "
+            "select d.day, coalesce(f.facts, 0) as facts, case when d.day >= _today then 'open' else 'folded' end as "
+            "state "
             "from _span as d left join _facts as f on f.day = d.day",
             _today=values.bind(today, "date"), _span=derived(span, "d"), _facts=derived(facts.tree, "f"),
         )  # fmt: skip
@@ -72,8 +73,10 @@ def record_folded(
             "run": run_id,
         }
         update = ledger.sql(
-            "update dayfold__coverage as c set state = n.state, facts = n.facts, folded_at = :now::timestamptz, run_id = :run, reason = null "
-            "from _every as n where c.rollup = :rollup and c.version = :version and c.source = :source and c.day = n.day",
+            "update dayfold__coverage as c set state = n.state, facts = n.facts, folded_at = :now::timestamptz, run_id "
+            "= :run, reason = null "
+            "from _every as n where c.rollup = :rollup and c.version = :version and c.source = :source and c.day = "
+            "n.day",
             _every=derived(every, "n"), **parameters,
         )  # fmt: skip
         update.values.by_name.update(values.by_name)
@@ -81,8 +84,10 @@ def record_folded(
         if known < len(days):
             insert = ledger.sql(
                 "insert into dayfold__coverage (rollup, version, source, day, state, facts, folded_at, run_id) "
-                "select :rollup::text, :version::bigint, :source::text, n.day, n.state, n.facts, :now::timestamptz, :run::bigint from _every as n "
-                "where not exists (select 1 from dayfold__coverage as c where c.rollup = :rollup and c.version = :version "
+                "select :rollup::text, :version::bigint, :source::text, n.day, n.state, n.facts, :now::timestamptz, "
+                ":run::bigint from _every as n "
+                "where not exists (select 1 from dayfold__coverage as c where c.rollup = :rollup and c.version = "
+                ":version "
                 "and c.source = :source and c.day = n.day)",
                 _every=derived(every, "n"), **parameters,
             )  # fmt: skip
@@ -108,7 +113,8 @@ def record_failed(
         )
         parameters = {"rollup": rollup, "version": version, "source": source, "reason": reason, "run": run_id}
         update = ledger.sql(
-            "update dayfold__coverage set state = 'failed', reason = :reason, run_id = :run where rollup = :rollup and version = :version "
+            "update dayfold__coverage set state = 'failed', reason = :reason, run_id = :run where rollup = :rollup and "
+            "version = :version "
             "and source = :source and day >= :first::date and day <= :last::date",
             first=days.first, last=days.last, **parameters,
         )  # fmt: skip
@@ -116,7 +122,8 @@ def record_failed(
             continue
         insert = ledger.sql(
             "insert into dayfold__coverage (rollup, version, source, day, state, facts, folded_at, run_id, reason) "
-            "select :rollup::text, :version::bigint, :source::text, n.day, 'failed', 0, null, :run::bigint, :reason::text from _span as n "
+            "select :rollup::text, :version::bigint, :source::text, n.day, 'failed', 0, null, :run::bigint, "
+            ":reason::text from _span as n "
             "where not exists (select 1 from dayfold__coverage as c where c.rollup = :rollup and c.version = :version "
             "and c.source = :source and c.day = n.day)",
             _span=derived(span, "n"), **parameters,
@@ -140,7 +147,8 @@ def facts_before(
         for days in scope
     )
     query = ledger.sql(
-        "select coalesce(sum(facts), 0)::bigint from dayfold__coverage where rollup = :rollup and version = :version and source = :source and _within",
+        "select coalesce(sum(facts), 0)::bigint from dayfold__coverage where rollup = :rollup and version = :version "
+        "and source = :source and _within",
         rollup=rollup, version=version, source=source, _within=within,
     )  # fmt: skip
     query.values.by_name.update(values.by_name)

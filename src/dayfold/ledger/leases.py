@@ -125,9 +125,11 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
         if found and found[0][2] and not _is_dead(ledger, session, found[0][1]):
             return str(found[0][0])
         query = (
-            "update dayfold__leases set holder = :holder, backend = :backend, acquired_at = now(), expires_at = _until where rollup = :rollup"
+            "update dayfold__leases set holder = :holder, backend = :backend, acquired_at = now(), expires_at = _until "
+            "where rollup = :rollup"
             if found
-            else "insert into dayfold__leases (rollup, holder, backend, acquired_at, expires_at) values (:rollup, :holder, :backend, now(), _until)"
+            else "insert into dayfold__leases (rollup, holder, backend, acquired_at, expires_at) values (:rollup, "
+            ":holder, :backend, now(), _until)"
         )
         session.execute(
             ledger.sql(query, rollup=rollup, holder=me, backend=_backend(ledger, session), _until=_until(lease_s))
@@ -168,7 +170,8 @@ def _renew(ledger: Ledger, held: Lease, lease_s: float, stop: threading.Event) -
         with contextlib.suppress(DayfoldError), ledger.store.transaction() as session:
             session.execute(
                 ledger.sql(
-                    "update dayfold__leases set expires_at = _until, backend = :backend where rollup = :rollup and holder = :holder",
+                    "update dayfold__leases set expires_at = _until, backend = :backend where rollup = :rollup and "
+                    "holder = :holder",
                     _until=_until(lease_s),
                     backend=_backend(ledger, session),
                     rollup=held.rollup,

@@ -124,7 +124,8 @@ class Ledger:
             if version is None:
                 session.execute(
                     self.sql(
-                        "insert into dayfold__store (id, version, store_key, created_at) values (1, :version, :key, :now::timestamptz)",
+                        "insert into dayfold__store (id, version, store_key, created_at) values (1, :version, :key, "
+                        ":now::timestamptz)",
                         version=VERSION,
                         key=secrets.token_hex(16),
                         now=self.clock.now(),

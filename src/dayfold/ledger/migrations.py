@@ -25,23 +25,33 @@ MIGRATIONS = (
         1,
         "versions, leases, coverage and runs",
         (
-            "CREATE TABLE dayfold__store (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, store_key TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL)",
-            "CREATE TABLE dayfold__rollups (rollup TEXT PRIMARY KEY, table_name TEXT NOT NULL, version BIGINT NOT NULL, "
-            "fingerprint TEXT NOT NULL, definition TEXT NOT NULL, revision BIGINT NOT NULL, building TEXT, building_definition TEXT)",
-            "CREATE TABLE dayfold__sources (source TEXT PRIMARY KEY, columns TEXT NOT NULL, seen_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__store (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, store_key TEXT NOT NULL, "
+            "created_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__rollups (rollup TEXT PRIMARY KEY, table_name TEXT NOT NULL, version BIGINT NOT "
+            "NULL, "
+            "fingerprint TEXT NOT NULL, definition TEXT NOT NULL, revision BIGINT NOT NULL, building TEXT, "
+            "building_definition TEXT)",
+            "CREATE TABLE dayfold__sources (source TEXT PRIMARY KEY, columns TEXT NOT NULL, seen_at TIMESTAMPTZ NOT "
+            "NULL)",
             "CREATE TABLE dayfold__leases (rollup TEXT PRIMARY KEY, holder TEXT NOT NULL, backend TEXT NOT NULL, "
             "acquired_at TIMESTAMPTZ NOT NULL, expires_at TIMESTAMPTZ NOT NULL)",
             "CREATE TABLE dayfold__fences (rollup TEXT PRIMARY KEY, token BIGINT NOT NULL)",
-            "CREATE TABLE dayfold__coverage (rollup TEXT NOT NULL, version BIGINT NOT NULL, source TEXT NOT NULL, day DATE NOT NULL, "
+            "CREATE TABLE dayfold__coverage (rollup TEXT NOT NULL, version BIGINT NOT NULL, source TEXT NOT NULL, day "
+            "DATE NOT NULL, "
             "state TEXT NOT NULL, facts BIGINT NOT NULL, folded_at TIMESTAMPTZ, run_id BIGINT NOT NULL, reason TEXT, "
             "PRIMARY KEY (rollup, version, source, day))",
-            "CREATE TABLE dayfold__runs (id BIGINT PRIMARY KEY, job TEXT NOT NULL, rollup TEXT NOT NULL, version BIGINT NOT NULL, "
-            "status TEXT NOT NULL, holder TEXT NOT NULL, started_at TIMESTAMPTZ NOT NULL, finished_at TIMESTAMPTZ, first_day DATE, last_day DATE, "
-            "cells BIGINT NOT NULL, rows_inserted BIGINT NOT NULL, rows_updated BIGINT NOT NULL, rows_deleted BIGINT NOT NULL, error TEXT)",
+            "CREATE TABLE dayfold__runs (id BIGINT PRIMARY KEY, job TEXT NOT NULL, rollup TEXT NOT NULL, version "
+            "BIGINT NOT NULL, "
+            "status TEXT NOT NULL, holder TEXT NOT NULL, started_at TIMESTAMPTZ NOT NULL, finished_at TIMESTAMPTZ, "
+            "first_day DATE, last_day DATE, "
+            "cells BIGINT NOT NULL, rows_inserted BIGINT NOT NULL, rows_updated BIGINT NOT NULL, rows_deleted BIGINT "
+            "NOT NULL, error TEXT)",
             "CREATE SEQUENCE dayfold__run_ids",
-            "CREATE VIEW dayfold_runs AS SELECT id, job, rollup, version, status, holder, started_at, finished_at, first_day, last_day, cells, "
+            "CREATE VIEW dayfold_runs AS SELECT id, job, rollup, version, status, holder, started_at, finished_at, "
+            "first_day, last_day, cells, "
             "rows_inserted, rows_updated, rows_deleted, error FROM dayfold__runs",
-            "CREATE VIEW dayfold_coverage AS SELECT c.rollup, c.source, c.day, c.state, c.facts, c.folded_at, c.run_id, c.reason "
+            "CREATE VIEW dayfold_coverage AS SELECT c.rollup, c.source, c.day, c.state, c.facts, c.folded_at, "
+            "c.run_id, c.reason "
             "FROM dayfold__coverage AS c JOIN dayfold__rollups AS r ON r.rollup = c.rollup AND r.version = c.version",
         ),
     ),

@@ -41,8 +41,10 @@ def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int,
     run_id = int(session.rows(ledger.sql("select nextval(:sequence)", sequence=sequence))[0][0])
     session.execute(
         ledger.sql(
-            "insert into dayfold__runs (id, job, rollup, version, status, holder, started_at, first_day, last_day, cells, rows_inserted, "
-            "rows_updated, rows_deleted) values (:id, :job, :rollup, :version, 'running', :holder, :now::timestamptz, :first::date, :last::date, 0, 0, 0, 0)",
+            "insert into dayfold__runs (id, job, rollup, version, status, holder, started_at, first_day, last_day, "
+            "cells, rows_inserted, "
+            "rows_updated, rows_deleted) values (:id, :job, :rollup, :version, 'running', :holder, :now::timestamptz, "
+            ":first::date, :last::date, 0, 0, 0, 0)",
             id=run_id,
             job=job,
             rollup=rollup,
@@ -60,7 +62,8 @@ def progress(ledger: Ledger, session: Session, run_id: int, cells: int, changed:
     """Add what one chunk did."""
     session.execute(
         ledger.sql(
-            "update dayfold__runs set cells = cells + :cells, rows_inserted = rows_inserted + :inserted, rows_updated = rows_updated + :updated, "
+            "update dayfold__runs set cells = cells + :cells, rows_inserted = rows_inserted + :inserted, rows_updated "
+            "= rows_updated + :updated, "
             "rows_deleted = rows_deleted + :deleted where id = :id",
             cells=cells,
             inserted=changed.inserted,

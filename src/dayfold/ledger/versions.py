@@ -36,7 +36,8 @@ class Version:
 def versions(ledger: Ledger, session: Session) -> dict[str, Version]:
     """All rollups of the store, by name."""
     query = ledger.sql(
-        "select rollup, table_name, version, fingerprint, definition, revision, building from dayfold__rollups order by rollup"
+        "select rollup, table_name, version, fingerprint, definition, revision, building from dayfold__rollups order "
+        "by rollup"
     )
     return {
         row[0]: Version(row[0], row[1], int(row[2]), row[3], json.loads(row[4]), int(row[5]), row[6])
@@ -67,7 +68,8 @@ def begin_build(
     """Note that a new definition is being built; what an abandoned one had covered is forgotten."""
     session.execute(
         ledger.sql(
-            "update dayfold__rollups set building = :fingerprint, building_definition = :definition where rollup = :rollup",
+            "update dayfold__rollups set building = :fingerprint, building_definition = :definition where rollup = "
+            ":rollup",
             fingerprint=fingerprint,
             definition=json.dumps(definition, sort_keys=True),
             rollup=version.rollup,
@@ -81,8 +83,10 @@ def end_build(ledger: Ledger, session: Session, version: Version, table: str) ->
     """The definition that was being built is now the rollup's version."""
     session.execute(
         ledger.sql(
-            "update dayfold__rollups set version = version + 1, fingerprint = building, definition = building_definition, "
-            "building = null, building_definition = null, table_name = :table_name, revision = revision + 1 where rollup = :rollup",
+            "update dayfold__rollups set version = version + 1, fingerprint = building, definition = "
+            "building_definition, "
+            "building = null, building_definition = null, table_name = :table_name, revision = revision + 1 where "
+            "rollup = :rollup",
             rollup=version.rollup,
             table_name=table,
         )  # fmt: skip

@@ -69,6 +69,7 @@ class Scan:
     sets: list[DistinctPart] = field(default_factory=list)
     filters: list[exp.Expr | None] = field(default_factory=list)
     guards: list[exp.Expr] = field(default_factory=list)
+    detectors: list[exp.Expr] = field(default_factory=list)
     presence: list[exp.Expr] = field(default_factory=list)
 
     @property
@@ -284,14 +285,22 @@ class _Binder:
         return compiler.cast_to(guarded, decimal(MAX_DIGITS, metric.scale), metric.expr)
 
     def _guarded(self, scan: Scan, value: Typed, where: exp.Expr | None) -> Typed:
-        """A number that is null where it is NaN or infinite, the scan counting those."""
-        can_be_nan = value.type.kind is Kind.FLOAT or (
-            value.type.kind is Kind.DECIMAL and scan.dialect.name == "postgres"
-        )
-        if not can_be_nan:
+        """A number, the scan noticing where it is NaN or infinite; a float is null there, so that it can be cast.
+
+        A decimal of PostgreSQL may be NaN too. It is looked for in the group's greatest value, which NaN then is:
+        a test of every row takes longer than adding it up.
+        """
+        is_float = value.type.kind is Kind.FLOAT
+        if not is_float and not (value.type.kind is Kind.DECIMAL and scan.dialect.name == "postgres"):
             return value
         finite = scan.dialect.piece("finite", _x=value.tree)
-        scan.guards.append(both([sql("not (_f)", _f=finite), *([where] if where is not None else [])]))
+        guard = both([sql("not (_f)", _f=finite), *([where] if where is not None else [])])
+        scan.guards.append(guard)
+        if not is_float:
+            greatest = _filtered(sql("max(_x)", _x=value.tree), where)
+            scan.detectors.append(sql("coalesce(_m = 'NaN', false)", _m=greatest))
+            return value
+        scan.detectors.append(sql("count(*) filter (where _g) > 0", _g=guard))
         return Typed(sql("case when _f then _x end", _f=finite, _x=value.tree), value.type)
 
     def _extreme(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:

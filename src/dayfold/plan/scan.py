@@ -11,7 +11,7 @@ from dayfold.plan.dialect import Dialect
 from dayfold.plan.shape import Column, Shape
 from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql, table
 
-#: How many facts a row was folded from, and how many of their numbers were not finite.
+#: How many facts a row was folded from, and how many of its metrics met a number that is not finite.
 FACTS, BAD = Column("facts__", INT, zero=True), Column("bad__", INT, zero=True)
 
 
@@ -44,10 +44,9 @@ def compute(rollup: BoundRollup, scan: Scan, days: Days, salt: str) -> Statement
     conditions = [scan.moment.within(days, values)]
     if (common := scan.common_filter) is not None:
         conditions.append(common)
-    guards = [sql("count(*) filter (where _g)", _g=guard) for guard in scan.guards]
     bad: exp.Expr = exp.Literal.number(0)
-    for guard in guards:
-        bad = exp.Add(this=bad, expression=guard)
+    for detector in dict.fromkeys(scan.detectors):
+        bad = exp.Add(this=bad, expression=sql("case when _d then 1 else 0 end", _d=detector))
     salted = values.bind(salt, "text") if scan.sets else exp.null()
     items = [
         *keys,
@@ -123,6 +122,13 @@ def first_day(scan: Scan, dialect: Dialect, finite: bool = True) -> Statement:
     if (common := scan.common_filter) is not None:
         select = select.where(common)
     return Statement(select)
+
+
+def not_finite(scan: Scan, days: Days) -> Statement:
+    """How many facts of these days hold a number that is NaN or infinite."""
+    values = Values()
+    select = exp.select(alias(sql("count(*)"), "bad")).from_(scan.relation.copy())
+    return Statement(select.where(both([scan.moment.within(days, values), either(scan.guards)])), values)
 
 
 def facts_per_day(scan: Scan, days: Days) -> Statement:

@@ -23,12 +23,16 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Spine:
-    """The buckets of an answer, and for each source whether a bucket is covered and which day is its last covered."""
+    """The buckets of an answer, and for each source whether a bucket is covered and which day is its last covered.
+
+    ``partly``: asked days of a zone that have rows of a source, though not all UTC days they touch are covered.
+    """
 
     buckets: list[Bucket]
     covered: dict[str, list[bool]]
     last_day: dict[str, list[dt.date | None]]
     partial: list[dt.date]
+    partly: dict[str, list[dt.date]]
 
 
 class Cover:
@@ -53,16 +57,24 @@ class Cover:
         sources = sorted({source for name in request.metrics for source in request.sources_of(name)})
         covered: dict[str, list[bool]] = {source: [] for source in sources}
         last_day: dict[str, list[dt.date | None]] = {source: [] for source in sources}
+        partly: dict[str, list[dt.date]] = {source: [] for source in sources}
         partial = [bucket.days.first for bucket in found if bucket.partial]
         for bucket in found:
             for source in sources:
                 days = [day for day in bucket.days if all(self.has(source, utc) for utc in self._utc(day))]
                 whole = len(days) == len(bucket.days)
+                if request.tz is not None and not whole:
+                    known = set(days)
+                    partly[source] += [day for day in bucket.days if day not in known and self._touches(source, day)]
                 covered[source].append(whole or (request.allow_missing and bool(days)))
                 last_day[source].append(days[-1] if days else None)
                 if days and not whole and request.allow_missing and bucket.days.first not in partial:
                     partial.append(bucket.days.first)
-        return Spine(found, covered, last_day, sorted(partial))
+        return Spine(found, covered, last_day, sorted(partial), partly)
+
+    def _touches(self, source: str, day: dt.date) -> bool:
+        """Whether any UTC day of an asked day is covered."""
+        return any(self.has(source, utc) for utc in self._utc(day))
 
     def _utc(self, day: dt.date) -> tuple[dt.date, ...]:
         """The UTC days that an asked day touches."""

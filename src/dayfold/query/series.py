@@ -156,16 +156,16 @@ class Series:
             case Gauge():
                 self._gauge(name, metric, ctes)
             case Avg():
-                total, count = self._added(f"{name}__sum"), self._added(f"{name}__count")
+                total, count = self._added(f"{name}__sum", metric), self._added(f"{name}__count", metric)
                 mean = self.dialect.piece("divide", _x=total, _y=count)
                 self._result(name, self._covered(metric, mean), FLOAT)
             case Count() | Sum():
                 type_ = self.types[name]
                 whole = _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
-                self._result(name, self._covered(metric, sql("coalesce(_x, 0)", _x=self._added(name))), whole)
+                self._result(name, self._covered(metric, sql("coalesce(_x, 0)", _x=self._added(name, metric))), whole)
             case Min() | Max():
                 kind = "max" if isinstance(metric, Max) else "min"
-                tree = self._bytes(column(name), self.types[name])
+                tree = self._bytes(self._stored(name, metric), self.types[name])
                 self.parts.append(alias(sql(f"{kind}(_x)", _x=tree), name))
                 self._result(name, self._covered(metric, column(name, "p")), self.types[name])
             case _:
@@ -177,10 +177,18 @@ class Series:
     def _bytes(self, tree: exp.Expr, type_: Type) -> exp.Expr:
         return self.dialect.piece("bytewise", _x=tree) if type_.kind is Kind.TEXT else tree
 
-    def _added(self, name: str) -> exp.Expr:
+    def _stored(self, name: str, metric: Measured) -> exp.Expr:
+        """A stored column, null on days of the asked zone that are only partly covered."""
+        days = self.spine.partly[metric.source.label]
+        if not days:
+            return column(name)
+        within = either(sql("_d = _v", _d=self._day(), _v=self.values.bind(day, "date")) for day in days)
+        return sql("case when not (_w) then _x end", _w=within, _x=column(name))
+
+    def _added(self, name: str, metric: Measured) -> exp.Expr:
         """The sum of a stored column, wide enough for any range."""
         type_ = self.types[name]
-        value = self.dialect.cast(column(name), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale))
+        value = self.dialect.cast(self._stored(name, metric), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale))
         self.parts.append(alias(sql("sum(_x)", _x=value), name))
         return column(name, "p")
 
@@ -217,12 +225,13 @@ class Series:
         Stream" (2002), k the number of hashes up to the least bound of the incomplete sets; its relative standard
         error is 1 / sqrt(k - 2).
         """
+        stored = self._stored(name, metric)
         for suffix, one in (
-            ("__rows", sql("count(*) filter (where _x > 0)", _x=column(name))),
-            ("__most", sql("max(_x)", _x=column(name))),
+            ("__rows", sql("count(*) filter (where _x > 0)", _x=stored)),
+            ("__most", sql("max(_x)", _x=stored)),
+            ("__all", sql("sum(cast(_x as numeric(38, 0)))", _x=stored)),
         ):
             self.parts.append(alias(one, name + suffix))
-        self.parts.append(alias(sql("sum(cast(_x as numeric(38, 0)))", _x=column(name)), f"{name}__all"))
         groups = [LABEL, *self.request.by]
         size, last = (self.dialect.piece(what, _x=column(name)) for what in ("set_size", "set_last"))
         bound = sql("case when _s >= _n then _l end", _s=size, _n=exp.Literal.number(SET_LIMIT), _l=last)
@@ -230,7 +239,7 @@ class Series:
         kept = exp.select(*(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__"))
         kept = kept.from_(
             derived(self._rows(table(self.request.rollup.table + SETS_SUFFIX, self.schema)), "kept__")
-        ).where(sql("not _x is null", _x=column(name)))
+        ).where(sql("not _x is null", _x=self._stored(name, metric)))
         hashes = exp.select(
             *(column(one) for one in groups),
             column("bound__"),
