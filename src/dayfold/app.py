@@ -162,12 +162,15 @@ class Dayfold:
         Args:
             rollup: Its class or table name.
             metrics: Names; all by default.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day, included.
             by: Key columns to group by.
             where: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. The same key twice: any of the values.
             grain: ``day``, ``week``, ``month``, ``quarter``, ``year`` or ``total``.
             tz: A zone whose days are asked, of a rollup of a finer grain than a day.
             compare: ``previous`` or ``year``.
             sort: A metric, key or ``day``; ``-name`` for the greatest first.
+            limit: At most so many rows.
             allow_missing: Add up the covered days of a bucket where others are missing.
 
         Raises:

@@ -32,10 +32,10 @@ from dataclasses import dataclass
 
 
 class DayfoldError(Exception):
-    """Something went wrong that Dayfold can explain. ``code`` is stable; ``exit_status`` is the command's.
+    r"""Something went wrong that Dayfold can explain. ``code`` is stable; ``exit_status`` is the command's.
 
     >>> str(DayfoldError("The cat sat on the keyboard.", hint="Remove the cat."))
-    'The cat sat on the keyboard.\\n  Remove the cat.'
+    'The cat sat on the keyboard.\n  Remove the cat.'
     """
 
     code = "error"

@@ -102,10 +102,7 @@ def load(config: str | Path | Mapping[str, Any] | None, base: Path | None = None
     else:
         path = Path(config) if config is not None else (base or Path()) / "dayfold.toml"
         origin = str(path)
-        if config is None and not path.is_file():
-            words = {}
-        else:
-            words = _read(path)
+        words = {} if config is None and not path.is_file() else _read(path)
     try:
         settings = Settings(**_expanded(dict(words), origin, ()))
     except ValidationError as error:

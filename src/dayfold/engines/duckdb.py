@@ -18,7 +18,19 @@ import duckdb
 
 from dayfold.define.source import Table
 from dayfold.define.types import (
-    BOOL, DATE, FLOAT, HASHES, INT, JSON, OTHER, TEXT, TIMESTAMP, TIMESTAMPTZ, UUID, Type, decimal,
+    BOOL,
+    DATE,
+    FLOAT,
+    HASHES,
+    INT,
+    JSON,
+    OTHER,
+    TEXT,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    UUID,
+    Type,
+    decimal,
 )  # fmt: skip
 from dayfold.engines.base import Session, alter_columns
 from dayfold.errors import ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError

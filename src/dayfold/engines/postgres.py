@@ -15,7 +15,19 @@ from sqlglot import exp
 
 from dayfold.define.source import Table
 from dayfold.define.types import (
-    BOOL, DATE, FLOAT, INT, JSON, OTHER, TEXT, TIMESTAMP, TIMESTAMPTZ, UUID, Kind, Type, decimal,
+    BOOL,
+    DATE,
+    FLOAT,
+    INT,
+    JSON,
+    OTHER,
+    TEXT,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    UUID,
+    Kind,
+    Type,
+    decimal,
 )  # fmt: skip
 from dayfold.engines.base import Session, alter_columns
 from dayfold.engines.csv import from_csv, to_csv

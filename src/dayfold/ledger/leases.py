@@ -176,7 +176,7 @@ def _renew(ledger: Ledger, held: Lease, lease_s: float, stop: threading.Event) -
                     backend=_backend(ledger, session),
                     rollup=held.rollup,
                     holder=held.holder,
-                )  # fmt: skip
+                )
             )
 
 

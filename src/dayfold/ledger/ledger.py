@@ -129,7 +129,7 @@ class Ledger:
                         version=VERSION,
                         key=secrets.token_hex(16),
                         now=self.clock.now(),
-                    )  # fmt: skip
+                    )
                 )
             elif missing:
                 session.execute(self.sql("update dayfold__store set version = :version", version=VERSION))

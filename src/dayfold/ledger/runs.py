@@ -53,7 +53,7 @@ def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int,
             now=ledger.clock.now(),
             first=span.first if span else None,
             last=span.last if span else None,
-        )  # fmt: skip
+        )
     )
     return run_id
 
@@ -70,7 +70,7 @@ def progress(ledger: Ledger, session: Session, run_id: int, cells: int, changed:
             updated=changed.updated,
             deleted=changed.deleted,
             id=run_id,
-        )  # fmt: skip
+        )
     )
 
 
@@ -83,7 +83,7 @@ def finish(ledger: Ledger, session: Session, run_id: int, status: str, error: st
             error=error,
             now=ledger.clock.now(),
             id=run_id,
-        )  # fmt: skip
+        )
     )
 
 

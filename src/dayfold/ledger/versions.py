@@ -57,7 +57,7 @@ def register(
             table_name=table,
             fingerprint=fingerprint,
             definition=json.dumps(definition, sort_keys=True),
-        )  # fmt: skip
+        )
     )
     session.execute(ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=rollup))
 
@@ -73,7 +73,7 @@ def begin_build(
             fingerprint=fingerprint,
             definition=json.dumps(definition, sort_keys=True),
             rollup=version.rollup,
-        )  # fmt: skip
+        )
     )
     forget = "delete from dayfold__coverage where rollup = :rollup and version > :number"
     session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
@@ -89,7 +89,7 @@ def end_build(ledger: Ledger, session: Session, version: Version, table: str) ->
             "rollup = :rollup",
             rollup=version.rollup,
             table_name=table,
-        )  # fmt: skip
+        )
     )
     forget = "delete from dayfold__coverage where rollup = :rollup and version <= :number"
     session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from dayfold.days import STORED_GRAINS
-from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.expr import ExpressionError, parse
+from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Measured, Min, Sum
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Table
@@ -307,7 +307,8 @@ class _Binder:
         assert value is not None
         if value.type.kind not in _ORDERED_KINDS or (value.type.kind is Kind.DECIMAL and value.type.scale is None):
             raise ExpressionError(
-                f"{type(metric).__name__} needs one of {listing(_ORDERED_KINDS)}, a decimal with its scale; the expression is {value.type}.",
+                f"{type(metric).__name__} needs one of {listing(_ORDERED_KINDS)}, a decimal with its scale; "
+                f"the expression is {value.type}.",
                 "Cast it, such as amount::numeric(18,2).",
             )
         guarded = self._guarded(scan, value, where)

@@ -11,8 +11,7 @@ from typing import Any
 from sqlglot import exp
 
 from dayfold.define.types import MAX_DIGITS, Kind, Type
-from dayfold.plan.sql import Part, sql, statement
-from dayfold.plan.sql import Statement as Statement
+from dayfold.plan.sql import Part, Statement, sql, statement
 
 #: Hashes kept of one bucket's distinct values, the smallest ones.
 SET_LIMIT = 16_384

@@ -15,7 +15,20 @@ from sqlglot import exp
 
 from dayfold.define.expr import CASTS, ExpressionError
 from dayfold.define.types import (
-    BOOL, DATE, FLOAT, INT, JSON, MAX_DIGITS, NULL, TEXT, TIMESTAMP, TIMESTAMPTZ, UUID, Kind, Type, decimal,
+    BOOL,
+    DATE,
+    FLOAT,
+    INT,
+    JSON,
+    MAX_DIGITS,
+    NULL,
+    TEXT,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    UUID,
+    Kind,
+    Type,
+    decimal,
 )  # fmt: skip
 from dayfold.names import listing, suggestion
 from dayfold.plan.dialect import GRAMMARS, Dialect

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ, Kind, Type
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.sql import column, identifier, sql, table
+from dayfold.plan.sql import identifier, sql, table
 
 SETS_SUFFIX = "__sets"
 

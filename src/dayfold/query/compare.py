@@ -6,7 +6,6 @@ An unfinished week, month, quarter or year is compared with the same elapsed day
 from __future__ import annotations
 
 import datetime as dt
-
 from typing import TYPE_CHECKING
 
 from dayfold.days import ONE_DAY, Days, bucket_end, bucket_start, buckets, shift

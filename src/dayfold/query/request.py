@@ -104,7 +104,8 @@ class Request:
             metric = self.rollup.metrics[name]
             if isinstance(metric, Gauge) and metric.over_keys == "refuse" and apart:
                 raise QueryRefused(
-                    f"{self.rollup.name}.{name} is a gauge that is not combined over keys (over_keys='refuse'), and the question leaves {listing(apart)} open.",
+                    f"{self.rollup.name}.{name} is a gauge that is not combined over keys (over_keys='refuse'), "
+                    f"and the question leaves {listing(apart)} open.",
                     hint=f"Ask for it --by {' --by '.join(self.rollup.key)}, or for one value of each with --where.",
                 )
 
@@ -122,7 +123,8 @@ class Request:
             start = dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
             if (start.hour * 60 + start.minute) % minutes or start.second:
                 raise QueryRefused(
-                    f"A day in {tz} starts at {start:%H:%M} UTC, inside a stored bucket: {self.rollup.name} keeps buckets of a grain of {self.rollup.grain}.",
+                    f"A day in {tz} starts at {start:%H:%M} UTC, inside a stored bucket: "
+                    f"{self.rollup.name} keeps buckets of a grain of {self.rollup.grain}.",
                     hint='Ask in UTC, or give the rollup a finer grain: grain = "15min" holds the days of every present zone.',
                 )
 

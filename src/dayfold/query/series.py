@@ -188,7 +188,9 @@ class Series:
     def _added(self, name: str, metric: Measured) -> exp.Expr:
         """The sum of a stored column, wide enough for any range."""
         type_ = self.types[name]
-        value = self.dialect.cast(self._stored(name, metric), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale))
+        value = self.dialect.cast(
+            self._stored(name, metric), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
+        )
         self.parts.append(alias(sql("sum(_x)", _x=value), name))
         return column(name, "p")
 
