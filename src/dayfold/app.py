@@ -213,7 +213,14 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
         if connect.is_duckdb(store_url)
         else {}
     )
-    store = connect.store(store_url, setting="store.url", base=base, schema=settings.store.db_schema, attach=attach)
+    store = connect.store(
+        store_url,
+        setting="store.url",
+        base=base,
+        schema=settings.store.db_schema,
+        attach=attach,
+        memory_limit=settings.store.memory_limit,
+    )
     found = {}
     for name, url in others.items():
         if name in same or name in attach:

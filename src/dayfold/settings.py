@@ -37,6 +37,11 @@ class StoreSettings(BaseModel):
         alias="schema",
         description="The schema that tables are made in. Default: the connection's own.",
     )
+    memory_limit: str | None = Field(
+        default=None,
+        pattern=r"^\d+(\.\d+)? ?([kKMGT]i?B)$",
+        description="How much memory DuckDB may use, its cache included, such as 2GB. Default: four fifths of the machine's.",
+    )
 
 
 class DatabaseSettings(BaseModel):

@@ -19,6 +19,7 @@ def store(
     schema: str | None = None,
     attach: Mapping[str, str] | None = None,
     read_only: bool = False,
+    memory_limit: str | None = None,
 ) -> Store:
     """The store of an address; nothing is opened yet.
 
@@ -34,7 +35,13 @@ def store(
         from dayfold.engines.duckdb import DuckStore
 
         files = {name: duckdb_path(one, base) for name, one in (attach or {}).items()}
-        return DuckStore(duckdb_path(url, base), schema=schema or "main", attach=files, read_only=read_only)
+        return DuckStore(
+            duckdb_path(url, base),
+            schema=schema or "main",
+            attach=files,
+            read_only=read_only,
+            memory_limit=memory_limit,
+        )
     if url.startswith(("postgresql://", "postgres://")):
         from dayfold.engines.postgres import PostgresStore
 

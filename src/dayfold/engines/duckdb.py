@@ -75,11 +75,13 @@ class DuckStore:
         schema: str = "main",
         attach: Mapping[str, str] | None = None,
         read_only: bool = False,
+        memory_limit: str | None = None,
     ) -> None:
         self.path = path
         self.schema = schema
         self.attach = dict(attach or {})
         self.read_only = read_only
+        self.memory_limit = memory_limit
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._attached: set[str] = set()
 
@@ -103,6 +105,8 @@ class DuckStore:
         # Set here and not at connect, so that the user's own code may open the file in this process too.
         self._connection.execute("SET GLOBAL autoinstall_known_extensions = false")
         self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        if self.memory_limit:
+            self._connection.execute(f"SET GLOBAL memory_limit = {_literal(self.memory_limit)}")
         # Row order is not promised to anyone, and keeping it costs memory in large folds.
         self._connection.execute("SET GLOBAL preserve_insertion_order = false")
         self._home = self._connection.execute("SELECT current_database()").fetchall()[0][0]

@@ -122,7 +122,7 @@ def _epoch(moment: Moment, raw: exp.Expr, dialect: Dialect) -> BoundMoment:
             f"the moment '{moment.column}' is a number.",
             f'Say what it counts: Moment("{moment.column}", unit="s") or unit="ms", since 1970-01-01 UTC.',
         )
-    instant = dialect.piece("from_seconds" if moment.unit == "s" else "from_millis", _x=raw)
+    instant = exp.Paren(this=dialect.piece("from_seconds" if moment.unit == "s" else "from_millis", _x=raw))
     return BoundMoment(raw, moment.unit, instant, dialect.piece("utc_date", _x=instant), dialect)
 
 
