@@ -57,10 +57,11 @@ def dayfold_command() -> list[str]:
     return [str(Path(sys.executable).parent / "dayfold")]
 
 
-def set_up_dayfold(place: Path, variant: str, store_url: str) -> None:
+def set_up_dayfold(place: Path, variant: str, store_url: str, memory_limit: str = "") -> None:
     """`metrics.py` and `dayfold.toml`."""
     shutil.copyfile(HERE / "rollups" / f"{variant}.py", place / "metrics.py")
-    (place / "dayfold.toml").write_text(f'[store]\nurl = "{store_url}"\n')
+    limit = f'memory_limit = "{memory_limit}"\n' if memory_limit else ""
+    (place / "dayfold.toml").write_text(f'[store]\nurl = "{store_url}"\n{limit}')
 
 
 def fold(place: Path, *, watch_memory: bool = False) -> tuple[Finished, list[dict[str, float]]]:
