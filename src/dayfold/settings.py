@@ -108,6 +108,7 @@ def load(config: str | Path | Mapping[str, Any] | None, base: Path | None = None
         path = Path(config) if config is not None else (base or Path()) / "dayfold.toml"
         origin = str(path)
         words = {} if config is None and not path.is_file() else _read(path)
+    _check_variables()
     try:
         settings = Settings(**_expanded(dict(words), origin, ()))
     except ValidationError as error:
@@ -149,11 +150,26 @@ def _expanded(value: Any, origin: str, place: tuple[str, ...]) -> Any:
     return _REFERENCE.sub(fill, value)
 
 
+def _check_variables() -> None:
+    """A misspelt variable is an error: without it, a fold would write into another store than was meant."""
+    known = [f"DAYFOLD_{name.upper()}__" for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        section = "".join(name.partition("__")[:2])
+        if name.startswith("DAYFOLD_") and section.endswith("__") and section not in known:
+            raise ConfigError(
+                f"The variable {name} sets nothing{suggestion(section, known)}.",
+                hint=f"Variables of settings begin with: {listing(known)}",
+            )
+
+
 def _explained(error: ValidationError, origin: str) -> ConfigError:
     """The first mistake in words; values are left out, they may be secrets."""
     first = error.errors(include_url=False, include_input=False)[0]
     names = [str(part) for part in first["loc"]]
     place = ".".join(names)
+    variable = "DAYFOLD_" + "__".join(names).upper()
+    if variable in os.environ:
+        origin = f"the variable {variable}"
     if first["type"] == "extra_forbidden":
         known = _known(names[:-1])
         return ConfigError(

@@ -52,13 +52,9 @@ class History:
         begin = dt.datetime.combine(day, dt.time(), dt.UTC if moment == "made_at" else None)
         end = begin + dt.timedelta(days=1)
         self.rows = [
-            row
-            for row in self.rows
-            if row["id"] == 0 or row[moment] is None or not begin <= row[moment] < end
+            row for row in self.rows if row["id"] == 0 or row[moment] is None or not begin <= row[moment] < end
         ]
-        self._statement(
-            f"DELETE FROM {TABLE} WHERE id <> 0 AND {moment} >= $1 AND {moment} < $2", [begin, end]
-        )
+        self._statement(f"DELETE FROM {TABLE} WHERE id <> 0 AND {moment} >= $1 AND {moment} < $2", [begin, end])
 
     def _statement(self, sql: str, parameters: list[Any]) -> None:
         self.pending.append(lambda session: session.run(sql, parameters))

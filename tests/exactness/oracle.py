@@ -289,9 +289,7 @@ def answer(
             known = [day for day in days if is_covered(day)]
             usable = bool(known) and (allow_missing or known == days)
             numbers = {
-                name: period_number(measure, contributions.get(name, []), known)
-                if usable
-                else None
+                name: period_number(measure, contributions.get(name, []), known) if usable else None
                 for name, measure in spec.measures().items()
             }
             computed = {n: m.formula(numbers) for n, m in spec.metrics.items() if isinstance(m, Computed)}

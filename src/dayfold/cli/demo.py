@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="The example.")] = "retail",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The example.")] = "retail",
     folder: Annotated[
         Path | None,
         typer.Option("--folder", metavar="DIR", help="Where to put it.", show_default="dayfold-demo/NAME"),

@@ -34,6 +34,7 @@ def run(
         float | None,
         typer.Option(
             "--wait",
+            min=0,
             metavar="SECONDS",
             help="How long to wait for another run of a rollup.",
             show_default="60",
@@ -74,7 +75,8 @@ def show(result: FoldResult) -> None:
         f"{result.seconds:.2f} s"
     )
     if result.error:
-        print("\n".join(f"  {line}" for line in result.error.splitlines()), file=sys.stderr)
+        first, *more = result.error.splitlines()
+        print("\n".join([f"{result.rollup}: {first}", *more]), file=sys.stderr)
 
 
 @contextmanager

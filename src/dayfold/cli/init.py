@@ -48,7 +48,7 @@ url = "${APP_DATABASE_URL:-postgresql://readonly@localhost/app}"
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(help="Where to put them.", show_default="this folder")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put them.", show_default="this folder")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -57,7 +57,8 @@ def run(
     there = [str(path) for path in files if path.exists()]
     if there and not force:
         raise UsageError(
-            f"{' and '.join(there)} exist already.", hint="Name another folder, or replace them with --force."
+            f"{' and '.join(there)} {'exists' if len(there) == 1 else 'exist'} already.",
+            hint="Name another folder, or replace them with --force.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():

@@ -48,7 +48,7 @@ def _options(
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        app()
+        app(prog_name="dayfold")
     except DayfoldError as error:
         _report(error)
         sys.exit(error.exit_status)

@@ -28,7 +28,7 @@ AppOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 RollupsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[ROLLUP]...", help="Rollups by name.", show_default="all")
+    list[str] | None, typer.Argument(metavar="ROLLUP", help="Rollups by name.", show_default="all")
 ]
 DEFAULT_APP = Path("metrics.py")
 
@@ -81,15 +81,11 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Se
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, heading in enumerate(headings):
-        table.add_column(
-            heading, justify="right" if right and right[place] else "left", no_wrap=True, overflow="ignore"
-        )
+        table.add_column(heading, justify="right" if right and right[place] else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(table)
+    # As wide as the rows: a terminal wraps a long line, where Rich would cut its numbers.
+    Console(highlight=False, width=10_000).print(table)
 
 
 def number(value: object) -> str:

@@ -20,7 +20,7 @@ FORMATS = ("table", "csv", "json", "parquet")
 
 
 def run(
-    rollup: Annotated[str, typer.Argument(help="The rollup, by class or table name.")],
+    rollup: Annotated[str, typer.Argument(metavar="ROLLUP", help="The rollup, by class or table name.")],
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", "-m", help="A metric; again for more, or a,b.", show_default="all"),
@@ -85,7 +85,12 @@ def run(
             rollup, metrics, from_=from_, to=to, by=keys, where=where or [], grain=grain, tz=tz, compare=compare, sort=sort,
             limit=limit, allow_missing=allow_missing,
         )  # fmt: skip
-    write(answer, form, output)
+    try:
+        write(answer, form, output)
+    except FileNotFoundError:
+        raise UsageError(f"{output} cannot be written: there is no such folder.") from None
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise UsageError(f"{output} cannot be written: {(error.strerror or '').lower()}.") from None
 
 
 def write(answer: Answer, form: str, output: Path | None = None) -> None:

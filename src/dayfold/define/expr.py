@@ -9,10 +9,13 @@ Invariant: a tree returned by `parse` holds only nodes that `dayfold.plan.expres
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import SqlglotError
+from sqlglot.parsers.postgres import PostgresParser
 
 #: The functions of the language, as a person writes them.
 FUNCTIONS = (
@@ -32,6 +35,7 @@ CASTS = (
     "timestamp",
     "timestamptz",
     "uuid",
+    "varchar",
 )
 
 _OPERATORS = (
@@ -45,7 +49,8 @@ _CALLS = (
     exp.StrPosition, exp.Substring, exp.Upper,
 )  # fmt: skip
 _LEAVES = (exp.Column, exp.Literal, exp.Boolean, exp.Null)
-_ALLOWED = frozenset((*_OPERATORS, *_CALLS, *_LEAVES))
+#: The kinds of nodes that an expression may hold.
+ALLOWED = frozenset((*_OPERATORS, *_CALLS, *_LEAVES))
 #: Nodes that belong to an allowed one and are read by it.
 _PARTS = frozenset((exp.Identifier, exp.DataType, exp.DataTypeParam, exp.JSONPath, exp.JSONPathRoot,
                     exp.JSONPathKey, exp.JSONPathSubscript, exp.Var))  # fmt: skip
@@ -56,6 +61,15 @@ _ARGUMENTS = frozenset({"this", "expression", "expressions", "low", "high", "ifs
 _WAY_OUT = 'For anything else write the source as Table(sql="select …"), in the engine\'s own SQL.'
 
 
+class Language(Postgres):
+    """PostgreSQL's spelling, where ``f(doc -> 'name')`` is an arrow into JSON and no lambda."""
+
+    class Parser(PostgresParser):
+        """Knows no lambdas."""
+
+        LAMBDAS: ClassVar[dict[Any, Any]] = {}
+
+
 class ExpressionError(ValueError):
     """Something in an expression is not of the language. ``hint`` says what to do."""
 
@@ -64,7 +78,7 @@ class ExpressionError(ValueError):
         self.hint = hint
 
 
-def parse(text: str) -> exp.Expr:
+def parse(text: object) -> exp.Expr:
     """The tree of an expression.
 
     Raises:
@@ -76,7 +90,7 @@ def parse(text: str) -> exp.Expr:
     if not isinstance(text, str) or not text.strip():
         raise ExpressionError(f"expected an expression as text, got {text!r}.")
     try:
-        trees = sqlglot.parse(text, read="postgres")
+        trees = sqlglot.parse(text, read=Language)
     except SqlglotError as error:
         raise ExpressionError(f"'{text}' cannot be read: {_where(error, text)}", _WAY_OUT) from None
     if len(trees) != 1 or trees[0] is None:
@@ -92,9 +106,10 @@ def columns(tree: exp.Expr) -> Iterator[exp.Column]:
 
 
 def _plain(tree: exp.Expr) -> exp.Expr:
-    """SQLGlot marks some nodes as negated; here a NOT is always a node of its own."""
+    """The tree without comments, where every NOT is a node of its own: SQLGlot only marks some nodes as negated."""
 
     def spell_out(node: exp.Expr) -> exp.Expr:
+        node.pop_comments()
         marked = node.this if isinstance(node, exp.Escape) else node
         if not isinstance(marked, exp.Expr) or not marked.args.get("negate"):
             return node
@@ -120,7 +135,7 @@ def _check(tree: exp.Expr, text: str) -> None:
         kind = type(node)
         if kind in _PARTS:
             continue
-        if kind not in _ALLOWED:
+        if kind not in ALLOWED:
             raise ExpressionError(f"'{text}' uses {_spelled(node)}, which expressions do not have.", _remedy(node))
         strange = [name for name, value in node.args.items() if value and name not in _ARGUMENTS]
         if strange and not (isinstance(node, exp.Column) and node.table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dayfold.engines.base import Store
 from dayfold.errors import ConfigError
@@ -43,8 +44,12 @@ def store(
             memory_limit=memory_limit,
         )
     if url.startswith(("postgresql://", "postgres://")):
-        from dayfold.engines.postgres import PostgresStore
+        from dayfold.engines.postgres import ADDRESS_HINT, PostgresStore
 
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise ConfigError(f"{setting} is not a PostgreSQL address.", hint=ADDRESS_HINT) from None
         return PostgresStore(url, schema=schema)
     scheme = url.partition(":")[0] or "nothing"
     raise ConfigError(

@@ -64,7 +64,11 @@ def logical_type(name: str) -> Type:
 
 
 class DuckStore:
-    """A DuckDB file, or ``:memory:``, and the files attached to it."""
+    """A DuckDB file, or ``:memory:``, and the files attached to it.
+
+    A file that does not exist is made by the first transaction that may write; until then an empty database in
+    memory stands in for it, so that looking leaves nothing behind.
+    """
 
     dialect = DUCKDB
 
@@ -83,6 +87,7 @@ class DuckStore:
         self.read_only = read_only
         self.memory_limit = memory_limit
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._stands_in = False
         self._attached: set[str] = set()
 
     @property
@@ -91,9 +96,15 @@ class DuckStore:
         return f"duckdb:///{self.path}"
 
     def open(self) -> None:
-        """Own the file."""
+        """Own the file, if there is one."""
+        self._open(writing=False)
+
+    def _open(self, *, writing: bool) -> None:
+        stands_in = not (writing or self.read_only or self.path == ":memory:" or Path(self.path).exists())
         if self._connection is not None:
-            return
+            if stands_in or not self._stands_in:
+                return
+            self.close()
         folder = Path(self.path).expanduser().parent
         if self.path != ":memory:" and not folder.is_dir():
             raise ConnectionFailed(
@@ -101,7 +112,8 @@ class DuckStore:
                 hint=f"Make it: mkdir -p {folder}",
             )
         with _connecting(self.path):
-            self._connection = duckdb.connect(self.path, read_only=self.read_only)
+            self._connection = duckdb.connect(":memory:" if stands_in else self.path, read_only=self.read_only)
+        self._stands_in = stands_in
         # Set here and not at connect, so that the user's own code may open the file in this process too.
         self._connection.execute("SET GLOBAL autoinstall_known_extensions = false")
         self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -137,7 +149,7 @@ class DuckStore:
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[DuckSession]:
         """One transaction on a connection of its own; a read-only one is a snapshot as well."""
-        self.open()
+        self._open(writing=not read_only)
         assert self._connection is not None
         with self._connection.cursor() as cursor:
             session = DuckSession(self, cursor)
@@ -162,7 +174,7 @@ class DuckStore:
 
     def describe(self, source: Table) -> dict[str, Type]:
         """A source's columns in order."""
-        with self.transaction() as session, session.within(source):
+        with self.transaction(read_only=True) as session, session.within(source):
             text, _ = Statement(statement("select * from _s", _s=relation(self.qualify(source))).tree).render("duckdb")
             try:
                 found = session.cursor.execute(f"DESCRIBE {text}").fetchall()
@@ -177,7 +189,7 @@ class DuckStore:
         self.open()
         if database:
             self._reach(database)
-        with self.transaction() as session:
+        with self.transaction(read_only=True) as session:
             found = session.rows(statement(
                 "select table_schema, table_name from information_schema.tables where table_catalog = :home order by "
                 "1, 2", home=database or self._home
@@ -312,7 +324,8 @@ class DuckSession:
 def translated(error: duckdb.Error, address: str) -> DayfoldError:
     """A DuckDB error as one of ours; its text may hold values of rows, so only its kind is passed on."""
     if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException):
-        return SourceFailed(f"a value cannot be computed with ({_kind(error)})", hint=_advice(error))
+        kind = "a number left its range" if _left_range(error) else _kind(error)
+        return SourceFailed(f"a value cannot be computed with ({kind})", hint=_advice(error))
     return StoreError(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
 
 
@@ -322,10 +335,15 @@ def _kind(error: duckdb.Error) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
+def _left_range(error: duckdb.Error) -> bool:
+    """Whether a number became too large: an arithmetic overflow, or a wide sum that its column cannot hold."""
+    return isinstance(error, duckdb.OutOfRangeException) or "value is out of range" in str(error)
+
+
 def _advice(error: duckdb.Error) -> str:
     text = str(error)
-    if isinstance(error, duckdb.OutOfRangeException):
-        return "A number left its range: an integer sum beyond 64 bits, or a decimal beyond 38 digits."
+    if _left_range(error):
+        return "An integer sum beyond 64 bits, or a decimal beyond its digits."
     if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException):
         return "A value does not have the form that a cast or a moment in the definition expects."
     if "No space left" in text or isinstance(error, duckdb.OutOfMemoryException):

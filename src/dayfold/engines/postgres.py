@@ -31,7 +31,7 @@ from dayfold.define.types import (
 )  # fmt: skip
 from dayfold.engines.base import Session, alter_columns
 from dayfold.engines.csv import from_csv, to_csv
-from dayfold.errors import ConnectionFailed, DayfoldError, MissingDriver, SourceFailed, StoreError
+from dayfold.errors import ConfigError, ConnectionFailed, DayfoldError, MissingDriver, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
 from dayfold.plan.shape import Column, Shape, declared, quoted
@@ -52,6 +52,7 @@ _SETTINGS = (
     "set_config('extra_float_digits', '1', true), set_config('standard_conforming_strings', 'on', true)"
 )
 _MINIMUM_VERSION = 150000
+ADDRESS_HINT = "Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for / and %20 for a space inside a part."
 
 
 class PostgresStore:
@@ -105,6 +106,9 @@ class PostgresStore:
                 cursor_factory=psycopg.RawCursor,
                 connect_timeout=10,
             )
+        except psycopg.ProgrammingError:
+            # The driver's own words would show the part that it cannot read, which may be the password.
+            raise ConfigError(f"The address of {self.address} cannot be read.", hint=ADDRESS_HINT) from None
         except psycopg.Error as error:
             raise ConnectionFailed(
                 f"{self.address} cannot be reached: {_reason(error)}.",

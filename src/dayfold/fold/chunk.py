@@ -162,7 +162,7 @@ class Chunk:
         with self.databases.of(scan.source).transaction(read_only=True) as session, session.within(scan.source):
             count = session.rows(not_finite(scan, days))[0][0]
         return SourceFailed(
-            f"{scan.label}: {count:,} facts from {days.first} to {days.last} hold a number that is NaN or infinite.",
+            f"{count:,} facts from {days.first} to {days.last} hold a number that is NaN or infinite.",
             source=scan.label,
             hint="Correct them, or leave them out with where=….",
         )

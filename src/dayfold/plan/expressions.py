@@ -3,17 +3,21 @@
 Each rule gives the same value on every engine: integers are 64-bit, ``/`` is double precision and null on a
 zero divisor, text compares by bytes, letters fold A to Z only, an absent JSON path is null, a cast that
 cannot be made is an error.
+
+Weakness: a result beyond the range of double precision is infinity on DuckDB and an error on PostgreSQL.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sqlglot import exp
 
-from dayfold.define.expr import CASTS, ExpressionError
+from dayfold.define.expr import ExpressionError
 from dayfold.define.types import (
     BOOL,
     DATE,
@@ -25,28 +29,22 @@ from dayfold.define.types import (
     TEXT,
     TIMESTAMP,
     TIMESTAMPTZ,
-    UUID,
     Kind,
     Type,
     decimal,
 )  # fmt: skip
 from dayfold.names import listing, suggestion
+from dayfold.plan.casts import Typed, arithmetic_type, cast_goal, cast_value, comparable, joined, shown
 from dayfold.plan.dialect import GRAMMARS, Dialect
+
+__all__ = ["Compiler", "Typed"]
 
 _FIELDS = {"year": "YEAR", "quarter": "QUARTER", "month": "MONTH", "day": "DAY", "hour": "HOUR",
            "minute": "MINUTE", "dow": "DOW", "isodow": "ISODOW"}  # fmt: skip
-_CAST_TYPES = {
-    "TEXT": TEXT, "VARCHAR": TEXT, "INT": INT, "BIGINT": INT, "SMALLINT": INT, "DOUBLE": FLOAT, "BOOLEAN": BOOL,
-    "DATE": DATE, "TIMESTAMP": TIMESTAMP, "TIMESTAMPTZ": TIMESTAMPTZ, "UUID": UUID,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """A compiled tree and its type."""
-
-    tree: exp.Expr
-    type: Type
+_NUMBERS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.NULL)
+_TEXTS = (Kind.TEXT, Kind.NULL)
+_OPERATORS = (exp.Add, exp.Sub, exp.Mul, exp.Mod, exp.Neg)
+_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 class Compiler:
@@ -65,40 +63,44 @@ class Compiler:
         """The node in the engine's words."""
         rule = _RULES.get(type(node))
         if rule is None:
-            raise ExpressionError(f"'{node.sql('postgres')}' is not part of the expression language.")
+            raise ExpressionError(f"'{shown(node)}' is not part of the expression language.")
         return rule(self, node)
 
     def condition(self, node: exp.Expr) -> exp.Expr:
         """The node, which must be true or false."""
         return self._want(node, (Kind.BOOL, Kind.NULL), "a condition").tree
 
+    def cast_to(self, value: Typed, goal: Type, node: exp.Expr) -> Typed:
+        """A value in another type; an error where the language has no such cast."""
+        return cast_value(value, goal, self.dialect, shown(node))
+
     def _want(self, node: exp.Expr, kinds: tuple[Kind, ...], what: str) -> Typed:
         typed = self.compile(node)
         if typed.type.kind not in kinds:
-            raise ExpressionError(f"expected {what}, but '{node.sql('postgres')}' is {typed.type}.")
+            raise ExpressionError(f"expected {what}, but '{shown(node)}' is {typed.type}.")
         return typed
 
-    def _numbers(self, *nodes: exp.Expr) -> list[Typed]:
-        """Operands of arithmetic, integers widened to 64 bits."""
-        found = []
-        for node in nodes:
-            typed = self._want(node, (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.NULL), "a number")
-            if typed.type.kind is Kind.INT and not isinstance(node, exp.Literal):
-                typed = Typed(self.dialect.cast(typed.tree, INT), INT)
-            found.append(typed)
-        return found
+    def _text(self, node: exp.Expr) -> exp.Expr:
+        return self._want(node, _TEXTS, "text").tree
+
+    # Leaves
 
     def column(self, node: exp.Column) -> Typed:
-        name = node.name
-        if name in self.scope:
-            return self.scope[name]
-        folded = [known for known in self.scope if known.lower() == name.lower()]
-        if len(folded) == 1 and not node.this.quoted:
-            return self.scope[folded[0]]
-        raise ExpressionError(
-            f"{self.owner} has no column '{name}'{suggestion(name, self.scope)}.",
-            f"Columns: {listing(self.scope)}",
-        )
+        found = self.scope.get(node.name) or self._folded(node)
+        if found is None:
+            raise ExpressionError(
+                f"{self.owner} has no column '{node.name}'{suggestion(node.name, self.scope)}.",
+                f"Columns: {listing(self.scope)}",
+            )
+        if found.type.kind is Kind.TEXT and isinstance(found.tree, exp.Column):
+            # An enum orders by its definition and knows no LIKE; other text passes through this cast at no cost.
+            return Typed(self.dialect.cast(found.tree, TEXT), TEXT)
+        return found
+
+    def _folded(self, node: exp.Column) -> Typed | None:
+        """The one column that an unquoted name means whatever its case."""
+        known = [name for name in self.scope if name.lower() == node.name.lower()]
+        return self.scope[known[0]] if len(known) == 1 and not node.this.quoted else None
 
     def literal(self, node: exp.Literal) -> Typed:
         if node.is_string:
@@ -110,32 +112,65 @@ class Compiler:
             return Typed(node.copy(), INT)
         if re.fullmatch(r"\d*\.\d*|\d+", text):
             whole, _, part = text.partition(".")
-            type_ = decimal(max(1, len(whole.lstrip("0")) + len(part)), len(part))
+            digits = max(1, len(whole.lstrip("0")) + len(part))
+            if digits > MAX_DIGITS:
+                raise ExpressionError(f"{text} has {digits} digits; a number has at most {MAX_DIGITS}.")
+            type_ = decimal(digits, len(part))
             return Typed(self.dialect.cast(exp.Literal.string(text), type_), type_)
+        if math.isinf(float(text)) or (float(text) == 0 and re.match(r"[0.]*[1-9]", text)):
+            raise ExpressionError(f"{text} is beyond the range of double precision.")
         return Typed(self.dialect.cast(exp.Literal.string(text), FLOAT), FLOAT)
 
+    def paren(self, node: exp.Paren) -> Typed:
+        inner = self.compile(node.this)
+        return Typed(exp.Paren(this=inner.tree), inner.type)
+
+    # Arithmetic
+
+    def _number(self, node: exp.Expr) -> Typed:
+        """An operand of arithmetic as wide as its type says: an integer in 64 bits, a float in double precision."""
+        typed = self._want(node, _NUMBERS, "a number")
+        type_ = INT if typed.type.kind is Kind.NULL else typed.type
+        if isinstance(node.unnest(), _OPERATORS) or (type_.kind is Kind.DECIMAL and type_.scale is None):
+            return Typed(typed.tree, type_)
+        return Typed(self._widened(typed.tree, type_), type_)
+
+    def _widened(self, tree: exp.Expr, type_: Type) -> exp.Expr:
+        already = isinstance(tree, exp.Cast) and tree.to == self.dialect.data_type(type_)
+        return tree if already else self.dialect.cast(tree, type_)
+
     def arithmetic(self, node: exp.Binary) -> Typed:
-        left, right = self._numbers(node.left, node.right)
-        type_ = _arithmetic_type(type(node), left.type, right.type, node)
-        return Typed(exp.Paren(this=type(node)(this=left.tree, expression=right.tree)), type_)
+        left, right = self._number(node.left), self._number(node.right)
+        type_ = arithmetic_type(type(node), left.type, right.type, shown(node))
+        if type_.kind is Kind.FLOAT:
+            left, right = self.cast_to(left, FLOAT, node.left), self.cast_to(right, FLOAT, node.right)
+        tree: exp.Expr = exp.Paren(this=type(node)(this=left.tree, expression=right.tree))
+        if type_.precision == MAX_DIGITS:
+            # PostgreSQL has more digits than others; a result beyond these is an error on every engine.
+            tree = self.dialect.cast(tree, type_)
+        return Typed(tree, type_)
 
     def divide(self, node: exp.Div) -> Typed:
-        left, right = self._numbers(node.left, node.right)
-        return Typed(exp.Paren(this=self.dialect.piece("divide", _x=left.tree, _y=right.tree)), FLOAT)
+        left, right = (self.cast_to(self._number(side), FLOAT, side).tree for side in (node.left, node.right))
+        return Typed(exp.Paren(this=self.dialect.piece("divide", _x=left, _y=right)), FLOAT)
 
     def modulo(self, node: exp.Mod) -> Typed:
-        left, right = self._numbers(_bare(node.left), _bare(node.right))
-        if Kind.FLOAT in (left.type.kind, right.type.kind):
-            raise ExpressionError(
-                f"'{node.sql('postgres')}' is the remainder of a float; cast it to numeric(p,s) first."
-            )
-        divisor = exp.Nullif(this=right.tree, expression=exp.Literal.number(0))
-        wider = left.type if left.type.kind is Kind.DECIMAL else right.type
-        return Typed(exp.Paren(this=exp.Mod(this=exp.Paren(this=left.tree), expression=divisor)), wider)
+        left, right = self._number(node.left), self._number(node.right)
+        type_ = joined(left.type, right.type)
+        if type_ is None or type_.kind is Kind.FLOAT:
+            raise ExpressionError(f"'{shown(node)}' is the remainder of a float; cast it to numeric(p,s) first.")
+        if type_.kind is Kind.INT:
+            return Typed(exp.Paren(this=self.dialect.piece("modulo", _x=left.tree, _y=right.tree)), INT)
+        divisor = exp.Nullif(this=self._widened(right.tree, type_), expression=exp.Literal.number(0))
+        return Typed(exp.Paren(this=exp.Mod(this=self._widened(left.tree, type_), expression=divisor)), type_)
 
     def negate(self, node: exp.Neg) -> Typed:
-        (typed,) = self._numbers(node.this)
-        return Typed(exp.Paren(this=exp.Neg(this=exp.Paren(this=typed.tree))), typed.type)
+        typed = self._number(node.this)
+        tree: exp.Expr = exp.Paren(this=exp.Neg(this=exp.Paren(this=typed.tree)))
+        # DuckDB widens the negation of a constant, so that it would not overflow.
+        return Typed(self.dialect.cast(tree, INT) if typed.type.kind is Kind.INT else tree, typed.type)
+
+    # Conditions
 
     def compare(self, node: exp.Binary) -> Typed:
         left, right = self._alike(node.left, node.right)
@@ -154,85 +189,80 @@ class Compiler:
         return self.dialect.piece("bytewise", _x=typed.tree) if ordered and typed.type.kind is Kind.TEXT else typed.tree
 
     def _alike(self, *nodes: exp.Expr) -> list[Typed]:
-        """Operands brought to one kind, or an error that names both."""
+        """Operands brought to types that every engine compares alike, or an error that names two that do not fit."""
         typed = [self.compile(node) for node in nodes]
-        kinds = [
-            t.type for t, node in zip(typed, nodes, strict=True) if not _is_text(node) and t.type.kind is not Kind.NULL
-        ]
-        goal = kinds[0] if kinds else TEXT
-        found = []
+        known = [t.type for t, node in zip(typed, nodes, strict=True) if not _is_text(node) and t.type != NULL]
+        goal = known[0] if known else TEXT
+        if goal.is_temporal or goal.kind is Kind.UUID:
+            typed = [
+                _meant(node, goal, self.dialect) if _is_text(node) else t for node, t in zip(nodes, typed, strict=True)
+            ]
         for one, node in zip(typed, nodes, strict=True):
-            if _is_text(node) and goal.kind in (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.UUID):
-                one = self._literal_cast(node, goal)
-            if not _comparable(one.type, goal):
-                texts = f"'{nodes[0].sql('postgres')}' and '{node.sql('postgres')}'"
+            if not comparable(one.type, goal):
+                texts = f"'{shown(nodes[0])}' and '{shown(node)}'"
                 raise ExpressionError(f"{texts} cannot be compared: one is {goal}, the other {one.type}.")
-            if one.type.is_temporal and len({k.kind for k in kinds}) > 1:
-                one = self.cast_to(one, TIMESTAMPTZ, node)
-            found.append(one)
-        return found
+        kinds = {one.type.kind for one in typed} - {Kind.NULL}
+        if Kind.FLOAT in kinds:
+            # A real column is widened too: engines disagree about real = 0.1.
+            typed = [self.cast_to(self._double(t), FLOAT, node) for t, node in zip(typed, nodes, strict=True)]
+        elif goal.is_temporal and len(kinds) > 1:
+            typed = [self.cast_to(t, TIMESTAMPTZ, node) for t, node in zip(typed, nodes, strict=True)]
+        return typed
 
-    def _literal_cast(self, node: exp.Expr, goal: Type) -> Typed:
-        text = node.name
-        grammar = Kind.TIMESTAMPTZ if goal.is_temporal else goal.kind
-        if not re.fullmatch(GRAMMARS[grammar], text, re.ASCII):
-            raise ExpressionError(
-                f"'{text}' is not a {goal}; expected ISO 8601, such as 2026-01-31."
-                if goal.is_temporal
-                else f"'{text}' is not a {goal}."
-            )
-        if goal.kind is Kind.DATE and len(text) > 10:
-            goal = TIMESTAMPTZ
-        return Typed(self.dialect.cast(exp.Literal.string(text), goal), goal)
+    def _double(self, typed: Typed) -> Typed:
+        return Typed(self._widened(typed.tree, FLOAT), FLOAT) if typed.type.kind is Kind.FLOAT else typed
 
     def logic(self, node: exp.Connector) -> Typed:
-        return Typed(
-            exp.Paren(this=type(node)(this=self.condition(node.left), expression=self.condition(node.right))),
-            BOOL,
-        )
+        sides = self.condition(node.left), self.condition(node.right)
+        return Typed(exp.Paren(this=type(node)(this=sides[0], expression=sides[1])), BOOL)
 
     def negation(self, node: exp.Not) -> Typed:
         return Typed(exp.Not(this=exp.Paren(this=self.condition(node.this))), BOOL)
 
-    def like(self, node: exp.Like | exp.ILike) -> Typed:
-        return self._like(node, None)
-
     def escaped_like(self, node: exp.Escape) -> Typed:
         if not isinstance(node.this, exp.Like | exp.ILike):
-            raise ExpressionError(f"ESCAPE belongs to LIKE or ILIKE; got '{node.sql('postgres')}'.")
-        return self._like(node.this, node.expression)
+            raise ExpressionError(f"ESCAPE belongs to LIKE or ILIKE; got '{shown(node)}'.")
+        mark = node.expression
+        if not _is_text(mark) or not re.fullmatch(r"[!-/:-@\[-^`{-~]", mark.name) or mark.name == "%":
+            raise ExpressionError(f"'{shown(node)}': ESCAPE takes one ASCII sign that is no letter, digit, % or _.")
+        return self._like(node.this, mark.name)
 
-    def _like(self, node: exp.Like | exp.ILike, escape: exp.Expr | None) -> Typed:
-        value = self._want(node.this, (Kind.TEXT, Kind.NULL), "text").tree
-        pattern = self._want(node.expression, (Kind.TEXT, Kind.NULL), "text").tree
+    def like(self, node: exp.Like | exp.ILike) -> Typed:
+        return self._like(node, "\\")
+
+    def _like(self, node: exp.Like | exp.ILike, mark: str) -> Typed:
+        value, pattern = self._text(node.this), node.expression
+        if isinstance(pattern, exp.Null):
+            return Typed(self.dialect.cast(pattern, BOOL), BOOL)
+        # With a pattern known here, no engine meets one that it reads in its own way.
+        if not _is_text(pattern):
+            raise ExpressionError(f"'{shown(node)}': the pattern of LIKE is written out, such as 'video%'.")
+        if pattern.name.replace(mark * 2, "").endswith(mark):
+            raise ExpressionError(f"'{shown(node)}': the pattern ends with its escape sign; write it twice.")
+        text = self.compile(pattern).tree
         if isinstance(node, exp.ILike):
-            value, pattern = (self.dialect.piece("lower_ascii", _x=tree) for tree in (value, pattern))
+            value = self.dialect.piece("lower_ascii", _x=value)
+            text = exp.Literal.string(pattern.name.translate(_ASCII_LOWER))
         # PostgreSQL's default escape is a backslash and DuckDB has none, so it is always said.
-        mark = escape.copy() if escape else exp.Literal.string("\\")
-        return Typed(exp.Paren(this=exp.Escape(this=exp.Like(this=value, expression=pattern), expression=mark)), BOOL)
+        test = exp.Escape(this=exp.Like(this=value, expression=text), expression=exp.Literal.string(mark))
+        return Typed(exp.Paren(this=test), BOOL)
 
     def is_(self, node: exp.Is) -> Typed:
-        value = (
-            self.compile(node.this)
-            if isinstance(node.expression, exp.Null)
-            else self._want(node.this, (Kind.BOOL,), "a condition")
-        )
-        return Typed(exp.Paren(this=exp.Is(this=value.tree, expression=node.expression.copy())), BOOL)
+        absent = isinstance(node.expression, exp.Null)
+        value = self.compile(node.this).tree if absent else self.condition(node.this)
+        return Typed(exp.Paren(this=exp.Is(this=value, expression=node.expression.copy())), BOOL)
+
+    # Choices
 
     def case(self, node: exp.Case) -> Typed:
-        subject = node.this
-        branches = [
-            (
-                exp.EQ(this=subject.copy(), expression=branch.this.copy()) if subject else branch.this,
-                branch.args["true"],
-            )
-            for branch in node.args["ifs"]
+        subject, branches = node.this, node.args["ifs"]
+        tests = [
+            exp.EQ(this=subject.copy(), expression=branch.this.copy()) if subject else branch.this
+            for branch in branches
         ]
         default = node.args.get("default") or exp.Null()
-        values, type_ = self._unified([value for _, value in branches] + [default])
-        ifs = [
-            exp.If(this=self.condition(test), true=value) for (test, _), value in zip(branches, values, strict=False)
-        ]
+        values, type_ = self._unified([*(branch.args["true"] for branch in branches), default])
+        ifs = [exp.If(this=self.condition(test), true=value) for test, value in zip(tests, values[:-1], strict=True)]
         return Typed(exp.Case(ifs=ifs, default=values[-1]), type_)
 
     def coalesce(self, node: exp.Coalesce) -> Typed:
@@ -241,33 +271,33 @@ class Compiler:
 
     def extreme(self, node: exp.Greatest | exp.Least) -> Typed:
         values, type_ = self._unified([node.this, *node.expressions])
+        if type_.kind is Kind.JSON:
+            raise ExpressionError(f"'{shown(node)}': JSON values have no order; take one out with ->> and cast it.")
         if type_.kind is Kind.TEXT:
             values = [self.dialect.piece("bytewise", _x=value) for value in values]
         return Typed(type(node)(this=values[0], expressions=values[1:], ignore_nulls=True), type_)
 
     def nullif(self, node: exp.Nullif) -> Typed:
         left, right = self._alike(node.this, node.expression)
-        return Typed(exp.Nullif(this=left.tree, expression=right.tree), left.type)
+        tree = exp.Nullif(this=left.tree, expression=right.tree)
+        # PostgreSQL gives the type in which the two were compared.
+        mixed = left.type.is_number and left.type != right.type
+        return Typed(self._widened(tree, left.type) if mixed else tree, left.type)
 
-    def _unified(self, nodes: list[exp.Expr]) -> tuple[list[exp.Expr], Type]:
+    def _unified(self, nodes: Sequence[exp.Expr]) -> tuple[list[exp.Expr], Type]:
         """Values that one column may hold, and its type."""
-        typed = [self.compile(node) for node in nodes]
+        typed = [self._double(self.compile(node)) for node in nodes]
         type_ = NULL
         for one, node in zip(typed, nodes, strict=True):
-            joined = _join(type_, one.type)
-            if joined is None:
-                raise ExpressionError(f"'{node.sql('postgres')}' is {one.type} where the other values are {type_}.")
-            type_ = joined
+            wider = joined(type_, one.type)
+            if wider is None:
+                raise ExpressionError(f"'{shown(node)}' is {one.type} where the other values are {type_}.")
+            type_ = wider
         if type_.kind is Kind.NULL:
             return [one.tree for one in typed], type_
-        return [self.dialect.cast(one.tree, type_) if one.type != type_ else one.tree for one in typed], type_
+        return [self.cast_to(one, type_, node).tree for one, node in zip(typed, nodes, strict=True)], type_
 
-    def concat(self, node: exp.DPipe) -> Typed:
-        parts = [
-            self._want(side, (Kind.TEXT, Kind.NULL), "text (cast it with ::text)").tree
-            for side in (node.left, node.right)
-        ]
-        return Typed(exp.Paren(this=exp.DPipe(this=parts[0], expression=parts[1])), TEXT)
+    # JSON
 
     def json_text(self, node: exp.JSONExtractScalar) -> Typed:
         return Typed(self._json("json_text", node), TEXT)
@@ -277,160 +307,77 @@ class Compiler:
 
     def _json(self, piece: str, node: exp.JSONExtract | exp.JSONExtractScalar) -> exp.Expr:
         value = self._want(node.this, (Kind.JSON,), "JSON").tree
-        steps = node.expression.expressions[1:] if isinstance(node.expression, exp.JSONPath) else []
-        if len(steps) != 1 or not isinstance(steps[0], exp.JSONPathKey | exp.JSONPathSubscript):
-            raise ExpressionError(f"'{node.sql('postgres')}': -> and ->> take one name or one position.")
-        step = steps[0].this
-        if isinstance(step, int):
-            path, plain = f"$[{step}]", exp.Literal.number(step)
-        else:
-            quoted = str(step).replace("\\", "\\\\").replace('"', '\\"')
-            path, plain = f'$."{quoted}"', exp.Literal.string(str(step))
-        return exp.Paren(this=self.dialect.piece(piece, _x=value, _path=exp.Literal.string(path), _step=plain))
+        path, step = _json_step(node)
+        return exp.Paren(this=self.dialect.piece(piece, _x=value, _path=path, _step=step))
+
+    # Casts and functions
 
     def cast(self, node: exp.Cast) -> Typed:
-        goal = _cast_goal(node)
-        if _is_text(node.this) and goal.kind in GRAMMARS and not goal.is_number:
-            return self._literal_cast(node.this, goal)
+        goal = cast_goal(node)
+        if _is_text(node.this) and (goal.is_temporal or goal.kind is Kind.UUID):
+            return _literal_cast(node.this, goal, self.dialect)
         return self.cast_to(self.compile(node.this), goal, node)
-
-    def cast_to(self, value: Typed, goal: Type, node: exp.Expr) -> Typed:
-        """A value in another type; an error where the language has no such cast."""
-        have, want = value.type.kind, goal.kind
-        tree = value.tree
-        if have is want and (have is not Kind.DECIMAL or goal == value.type):
-            return value
-        if have is Kind.NULL:
-            return Typed(self.dialect.cast(tree, goal), goal)
-        if have is Kind.TEXT and want is Kind.BOOL:
-            folded = self.dialect.piece("lower_ascii", _x=tree)
-            return Typed(
-                self.dialect.sql(
-                    "CASE WHEN _x IN ('true', 't', 'yes', 'on', '1') THEN TRUE WHEN _x IN ('false', 'f', 'no', 'off', '0') THEN FALSE "
-                    "WHEN NOT _x IS NULL THEN CAST(_fail AS BOOLEAN) END",
-                    _x=folded,
-                    _fail=self.dialect.piece("fail", _x=tree),
-                ),
-                goal,
-            )
-        if have is Kind.TEXT and want in GRAMMARS:
-            test = self._matches(tree, GRAMMARS[want])
-            good = self.dialect.cast(exp.Trim(this=tree.copy()), goal)
-            bad = self.dialect.cast(self.dialect.piece("fail", _x=tree), goal)
-            return Typed(
-                self.dialect.sql(
-                    "CASE WHEN _t THEN _a WHEN NOT _x IS NULL THEN _b END", _t=test, _a=good, _b=bad, _x=tree
-                ),
-                goal,
-            )
-        if have is Kind.BOOL and want is Kind.INT:
-            return Typed(self.dialect.sql("CASE WHEN _x THEN 1 WHEN NOT _x THEN 0 END", _x=tree), goal)
-        if have is Kind.FLOAT and want is Kind.DECIMAL:
-            return Typed(self.dialect.cast(self.dialect.piece("float_text", _x=tree), goal), goal)
-        if (have, want) in _PLAIN_CASTS:
-            return Typed(self._temporal_cast(value, goal) if goal.is_temporal else self.dialect.cast(tree, goal), goal)
-        raise ExpressionError(
-            f"'{node.sql('postgres')}': the language has no cast from {value.type} to {goal}, because engines disagree about it."
-        )
-
-    def _temporal_cast(self, value: Typed, goal: Type) -> exp.Expr:
-        if value.type.kind is Kind.TIMESTAMPTZ:
-            return self.dialect.cast(
-                self.dialect.piece("in_zone", _x=value.tree, _zone=exp.Literal.string("UTC")), goal
-            )
-        if goal.kind is Kind.TIMESTAMPTZ:
-            return self.dialect.piece("as_utc", _x=self.dialect.cast(value.tree, TIMESTAMP))
-        return self.dialect.cast(value.tree, goal)
-
-    def _matches(self, tree: exp.Expr, grammar: str) -> exp.Expr:
-        # DuckDB's pieces match the whole text; PostgreSQL's operator needs the anchors.
-        pattern = grammar if self.dialect.name == "duckdb" else f"^({grammar})$"
-        return self.dialect.piece("matches", _x=tree, _pattern=exp.Literal.string(pattern))
 
     def number_function(self, node: exp.Func) -> Typed:
         """abs, ceil, floor, sign and round; the last half away from zero, of exact numbers only."""
-        (value,) = self._numbers(node.this)
-        rounds = isinstance(node, exp.Round)
-        if rounds and value.type.kind is Kind.FLOAT:
-            raise ExpressionError(f"'{node.sql('postgres')}' rounds a float; cast it to numeric(p,s), which rounds it.")
-        if isinstance(node, exp.Abs) or value.type.kind is Kind.INT:
-            return Typed(
-                exp.Abs(this=value.tree) if isinstance(node, exp.Abs) else self._of_integer(node, value),
-                value.type,
-            )
+        value = self._number(node.this)
+        if isinstance(node, exp.Abs):
+            return Typed(exp.Abs(this=value.tree), value.type)
         if isinstance(node, exp.Sign):
             return Typed(self.dialect.cast(exp.Sign(this=value.tree), INT), INT)
-        digits = node.args.get("decimals")
-        if digits is not None and not (isinstance(digits, exp.Literal) and digits.name.isdigit()):
-            raise ExpressionError(f"'{node.sql('postgres')}': round takes a number of digits, such as 2.")
-        scale = int(digits.name) if digits is not None else 0
-        if rounds and scale:
-            type_ = decimal(value.type.precision, min(scale, value.type.scale or scale))
-            return Typed(
-                self.dialect.cast(exp.Round(this=value.tree, decimals=exp.Literal.number(scale)), type_),
-                type_,
-            )
-        type_ = FLOAT if value.type.kind is Kind.FLOAT else decimal(value.type.precision, 0)
-        return Typed(self.dialect.cast(type(node)(this=value.tree), type_), type_)
+        scale = _digits_asked(node) if isinstance(node, exp.Round) else 0
+        if isinstance(node, exp.Round) and value.type.kind is Kind.FLOAT:
+            raise ExpressionError(f"'{shown(node)}' rounds a float; cast it to numeric(p,s), which rounds it.")
+        if value.type.kind is Kind.INT:
+            return value
+        if value.type.kind is Kind.FLOAT:
+            return Typed(type(node)(this=value.tree), FLOAT)
+        kept = min(scale, value.type.scale if value.type.scale is not None else scale)
+        type_ = decimal(value.type.precision or MAX_DIGITS, kept)
+        # A cast to fewer digits rounds half away from zero.
+        tree = value.tree if isinstance(node, exp.Round) else type(node)(this=value.tree)
+        return Typed(self.dialect.cast(tree, type_), type_)
 
-    def _of_integer(self, node: exp.Func, value: Typed) -> exp.Expr:
-        return self.dialect.cast(exp.Sign(this=value.tree), INT) if isinstance(node, exp.Sign) else value.tree
+    def concat(self, node: exp.DPipe) -> Typed:
+        parts = [self._want(side, _TEXTS, "text (cast it with ::text)").tree for side in (node.left, node.right)]
+        return Typed(exp.Paren(this=exp.DPipe(this=parts[0], expression=parts[1])), TEXT)
 
-    def text_function(self, node: exp.Func) -> Typed:
-        """Functions of text, in characters, letters folded from A to Z only."""
-        value = self._want(node.this, (Kind.TEXT, Kind.NULL), "text").tree
-        match node:
-            case exp.Lower():
-                return Typed(self.dialect.piece("lower_ascii", _x=value), TEXT)
-            case exp.Upper():
-                return Typed(self.dialect.piece("upper_ascii", _x=value), TEXT)
-            case exp.Length():
-                return Typed(self.dialect.cast(exp.Length(this=value), INT), INT)
-            case exp.Trim():
-                blanks = (
-                    self._want(node.expression, (Kind.TEXT,), "text").tree
-                    if node.expression
-                    else exp.Literal.string(" ")
-                )
-                name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position")).upper())
-                both = "TRIM" if self.dialect.name == "duckdb" else "BTRIM"
-                return Typed(exp.Anonymous(this=name or both, expressions=[value, blanks]), TEXT)
-            case exp.Replace():
-                old, new = (
-                    self._want(part, (Kind.TEXT,), "text").tree for part in (node.expression, node.args["replacement"])
-                )
-                return Typed(exp.Replace(this=value, expression=old, replacement=new), TEXT)
-            case exp.StartsWith() | exp.StrPosition():
-                part = node.args.get("substr") or node.expression
-                found = exp.Anonymous(this="STRPOS", expressions=[value, self._want(part, (Kind.TEXT,), "text").tree])
-                if isinstance(node, exp.StrPosition):
-                    return Typed(self.dialect.cast(found, INT), INT)
-                return Typed(exp.EQ(this=found, expression=exp.Literal.number(1)), BOOL)
-        return self._slice(node, value)
+    def folding(self, node: exp.Lower | exp.Upper) -> Typed:
+        piece = "lower_ascii" if isinstance(node, exp.Lower) else "upper_ascii"
+        return Typed(self.dialect.piece(piece, _x=self._text(node.this)), TEXT)
 
-    def _slice(self, node: exp.Func, value: exp.Expr) -> Typed:
-        numbers = [
-            part
-            for part in (node.args.get("start"), node.args.get("length"), node.args.get("expression"))
-            if part is not None
-        ]
+    def length(self, node: exp.Length) -> Typed:
+        return Typed(self.dialect.cast(exp.Length(this=self._text(node.this)), INT), INT)
+
+    def trim(self, node: exp.Trim) -> Typed:
+        signs = self._text(node.expression) if node.expression else exp.Literal.string(" ")
+        both = "TRIM" if self.dialect.name == "duckdb" else "BTRIM"
+        name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position")).upper(), both)
+        return Typed(exp.Anonymous(this=name, expressions=[self._text(node.this), signs]), TEXT)
+
+    def replace(self, node: exp.Replace) -> Typed:
+        parts = [self._text(part) for part in (node.this, node.expression, node.args["replacement"])]
+        return Typed(exp.Anonymous(this="REPLACE", expressions=parts), TEXT)
+
+    def position(self, node: exp.StartsWith | exp.StrPosition) -> Typed:
+        """The place of a text in another, from 1 on and 0 where there is none; or whether it begins with it."""
+        part = node.args["substr"] if isinstance(node, exp.StrPosition) else node.expression
+        operands = [self._text(node.this), self._text(part)]
+        if isinstance(node, exp.StartsWith):
+            return Typed(exp.Anonymous(this="STARTS_WITH", expressions=operands), BOOL)
+        return Typed(self.dialect.cast(exp.Anonymous(this="STRPOS", expressions=operands), INT), INT)
+
+    def slice(self, node: exp.Left | exp.Right | exp.Substring) -> Typed:
+        """Some of a text's characters."""
+        parts = [node.args.get(name) for name in ("start", "length", "expression")]
+        numbers = [part for part in parts if part is not None]
+        name = node.sql_name()
         for number in numbers:
-            if not (isinstance(number, exp.Literal) and number.name.isdigit()):
-                raise ExpressionError(
-                    f"'{node.sql('postgres')}': {node.sql_name().lower()} takes whole numbers from 0 on."
-                )
-        if isinstance(node, exp.Substring) and int(numbers[0].name) < 1:
-            raise ExpressionError(f"'{node.sql('postgres')}': positions in text start at 1.")
-        return Typed(
-            exp.Anonymous(
-                this=node.sql_name(),
-                expressions=[
-                    value,
-                    *(self.dialect.cast(n, INT) if self.dialect.name == "duckdb" else n.copy() for n in numbers),
-                ],
-            ),
-            TEXT,
-        )
+            if not _is_digits(number) or int(number.name) >= 2**31:
+                raise ExpressionError(f"'{shown(node)}': {name.lower()} takes whole numbers from 0 on.")
+        if isinstance(node, exp.Substring) and (not node.args.get("start") or int(node.args["start"].name) < 1):
+            raise ExpressionError(f"'{shown(node)}': positions in text start at 1.")
+        return Typed(exp.Anonymous(this=name, expressions=[self._text(node.this), *(n.copy() for n in numbers)]), TEXT)
 
     def extract(self, node: exp.Extract) -> Typed:
         field = _FIELDS.get(node.name.lower())
@@ -440,109 +387,81 @@ class Compiler:
         tree = self.cast_to(value, TIMESTAMP, node).tree
         return Typed(self.dialect.cast(exp.Extract(this=exp.Var(this=field), expression=tree), INT), INT)
 
-    def paren(self, node: exp.Paren) -> Typed:
-        inner = self.compile(node.this)
-        return Typed(exp.Paren(this=inner.tree), inner.type)
-
-
-def _bare(node: exp.Expr) -> exp.Expr:
-    """SQLGlot wraps the operands of ``mod(a, b)``."""
-    return node.this if isinstance(node, exp.Paren) else node
-
 
 def _is_text(node: exp.Expr) -> bool:
     return isinstance(node, exp.Literal) and bool(node.is_string)
 
 
-def _comparable(one: Type, other: Type) -> bool:
-    if Kind.NULL in (one.kind, other.kind):
-        return True
-    if Kind.JSON in (one.kind, other.kind) or Kind.OTHER in (one.kind, other.kind):
-        return False
-    return one.kind == other.kind or (one.is_number and other.is_number) or (one.is_temporal and other.is_temporal)
+def _is_digits(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit()
 
 
-def _join(one: Type, other: Type) -> Type | None:
-    """The type that holds values of both, or None."""
-    if one.kind is Kind.NULL or one == other:
-        return other
-    if other.kind is Kind.NULL:
-        return one
-    if one.is_number and other.is_number:
-        if Kind.FLOAT in (one.kind, other.kind):
-            return FLOAT
-        (p1, s1), (p2, s2) = _digits(one), _digits(other)
-        scale = max(s1, s2)
-        return decimal(min(MAX_DIGITS, max(p1 - s1, p2 - s2) + scale), scale)
-    if one.is_temporal and other.is_temporal:
-        return TIMESTAMPTZ if Kind.TIMESTAMPTZ in (one.kind, other.kind) else TIMESTAMP
-    return one if one.kind == other.kind else None
+def _digits_asked(node: exp.Round) -> int:
+    digits = node.args.get("decimals")
+    if digits is None:
+        return 0
+    if not _is_digits(digits) or int(digits.name) > MAX_DIGITS:
+        raise ExpressionError(f"'{shown(node)}': round takes a number of digits, such as 2.")
+    return int(digits.name)
 
 
-def _digits(type_: Type) -> tuple[int, int]:
-    """Precision and scale of an exact number."""
-    if type_.kind is Kind.INT:
-        return 19, 0
-    if type_.scale is None:
-        raise ExpressionError(
-            "a decimal without a scale of its own stands in arithmetic.",
-            "Cast it first, such as amount::numeric(18,2).",
-        )
-    return type_.precision or MAX_DIGITS, type_.scale
+def _meant(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
+    """What a text beside a date, a moment or a UUID says: the same kind, or a moment beside a date."""
+    if goal.kind is Kind.DATE and not re.fullmatch(GRAMMARS[Kind.DATE], node.name):
+        return _literal_cast(node, TIMESTAMPTZ, dialect)
+    return _literal_cast(node, goal, dialect)
 
 
-def _arithmetic_type(kind: type[exp.Expr], one: Type, other: Type, node: exp.Expr) -> Type:
-    kinds = (one.kind, other.kind)
-    if Kind.NULL in kinds:
-        return other if one.kind is Kind.NULL else one
-    if Kind.FLOAT in kinds:
-        return FLOAT
-    if kinds == (Kind.INT, Kind.INT):
-        return INT
-    (p1, s1), (p2, s2) = _digits(one), _digits(other)
-    if kind is exp.Mul:
-        precision, scale = p1 + p2, s1 + s2
-    else:
-        scale = max(s1, s2)
-        precision = max(p1 - s1, p2 - s2) + scale + 1
-    if scale > MAX_DIGITS - 10:
-        raise ExpressionError(f"'{node.sql('postgres')}' has {scale} digits after the point; cast its parts to fewer.")
-    return decimal(min(MAX_DIGITS, precision), scale)
+def _literal_cast(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
+    """A written date, moment or UUID, checked here; a moment with an offset beside a timestamp is taken to UTC."""
+    text = node.name
+    grammar = Kind.TIMESTAMPTZ if goal.kind is Kind.TIMESTAMP else goal.kind
+    fits = re.fullmatch(GRAMMARS[grammar], text)
+    if goal.is_temporal:
+        try:
+            moment = dt.datetime.fromisoformat(text) if fits else None
+            if moment is not None and moment.tzinfo is not None:
+                moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+        except (ValueError, OverflowError):
+            moment = None
+        if moment is None:
+            raise ExpressionError(f"'{text}' is not a {goal}; expected ISO 8601, such as 2026-01-31.")
+        text = f"{moment.date() if goal == DATE else moment}{'+00:00' if goal == TIMESTAMPTZ else ''}"
+    elif not fits:
+        raise ExpressionError(f"'{text}' is not a {goal}.")
+    return Typed(dialect.cast(exp.Literal.string(text), goal), goal)
 
 
-def _cast_goal(node: exp.Cast) -> Type:
-    target = node.to
-    name = target.this.name
-    if name == "DECIMAL":
-        numbers = [int(part.name) for part in target.expressions if part.name.isdigit()]
-        if len(numbers) == 2 and 1 <= numbers[0] <= MAX_DIGITS and numbers[1] <= numbers[0]:
-            return decimal(*numbers)
-        raise ExpressionError(
-            f"'{node.sql('postgres')}': say numeric's digits, such as numeric(18,2), at most {MAX_DIGITS}."
-        )
-    if name not in _CAST_TYPES or target.expressions:
-        raise ExpressionError(f"'{node.sql('postgres')}': casts go to {listing(CASTS)}.")
-    return _CAST_TYPES[name]
+def _json_step(node: exp.JSONExtract | exp.JSONExtractScalar) -> tuple[exp.Expr, exp.Expr]:
+    """The one name or position that an arrow takes: DuckDB's path, and PostgreSQL's operand."""
+    path = node.expression
+    steps = path.expressions[1:] if isinstance(path, exp.JSONPath) else [path]
+    step = steps[0].this if len(steps) == 1 else None
+    if isinstance(path, exp.Neg) and _is_digits(path.this):
+        step = -int(path.this.name)
+    if isinstance(step, int):
+        return exp.Literal.string(f"$[{step}]"), exp.Literal.number(step)
+    if not isinstance(step, str) or not isinstance(steps[0], exp.JSONPathKey):
+        raise ExpressionError(f"'{shown(node)}': -> and ->> take one name or one position.")
+    # DuckDB takes a quoted * for a wildcard and no quoted nothing; in its other spelling a number is a position.
+    escaped = step.replace("\\", "\\\\").replace('"', '\\"')
+    return exp.Literal.string(f"/{step}" if step in ("", "*") else f'$."{escaped}"'), exp.Literal.string(step)
 
-
-_PLAIN_CASTS = frozenset({
-    (Kind.INT, Kind.TEXT), (Kind.INT, Kind.DECIMAL), (Kind.INT, Kind.FLOAT), (Kind.DECIMAL, Kind.INT), (Kind.DECIMAL, Kind.FLOAT),
-    (Kind.DECIMAL, Kind.DECIMAL), (Kind.DECIMAL, Kind.TEXT), (Kind.FLOAT, Kind.INT), (Kind.BOOL, Kind.TEXT), (Kind.UUID, Kind.TEXT),
-    (Kind.DATE, Kind.TEXT), (Kind.DATE, Kind.TIMESTAMP), (Kind.DATE, Kind.TIMESTAMPTZ), (Kind.TIMESTAMP, Kind.DATE),
-    (Kind.TIMESTAMP, Kind.TIMESTAMPTZ), (Kind.TIMESTAMPTZ, Kind.DATE), (Kind.TIMESTAMPTZ, Kind.TIMESTAMP),
-})  # fmt: skip
 
 _C = Compiler
-_RULES: dict[type[exp.Expr], Callable[[Compiler, exp.Expr], Typed]] = {  # type: ignore[assignment]  # each rule takes its own node
+# Any: each rule takes its own kind of node.
+_RULES: dict[type[exp.Expr], Callable[[Compiler, Any], Typed]] = {
     exp.Column: _C.column, exp.Literal: _C.literal, exp.Paren: _C.paren, exp.Cast: _C.cast,
     exp.Boolean: lambda _, node: Typed(node.copy(), BOOL), exp.Null: lambda _, node: Typed(node.copy(), NULL),
-    exp.Add: _C.arithmetic, exp.Sub: _C.arithmetic, exp.Mul: _C.arithmetic, exp.Div: _C.divide, exp.Mod: _C.modulo, exp.Neg: _C.negate,
+    exp.Add: _C.arithmetic, exp.Sub: _C.arithmetic, exp.Mul: _C.arithmetic, exp.Div: _C.divide, exp.Mod: _C.modulo,
+    exp.Neg: _C.negate,
     **dict.fromkeys((exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ), _C.compare),
     exp.And: _C.logic, exp.Or: _C.logic, exp.Not: _C.negation, exp.In: _C.member, exp.Between: _C.between,
     exp.Like: _C.like, exp.ILike: _C.like, exp.Escape: _C.escaped_like, exp.Is: _C.is_, exp.Case: _C.case,
-    exp.Coalesce: _C.coalesce, exp.Nullif: _C.nullif, exp.Greatest: _C.extreme, exp.Least: _C.extreme, exp.DPipe: _C.concat,
-    exp.JSONExtract: _C.json_value, exp.JSONExtractScalar: _C.json_text, exp.Extract: _C.extract,
+    exp.Coalesce: _C.coalesce, exp.Nullif: _C.nullif, exp.Greatest: _C.extreme, exp.Least: _C.extreme,
+    exp.DPipe: _C.concat, exp.JSONExtract: _C.json_value, exp.JSONExtractScalar: _C.json_text,
     **dict.fromkeys((exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Sign), _C.number_function),
-    **dict.fromkeys((exp.Lower, exp.Upper, exp.Length, exp.Trim, exp.Replace, exp.StartsWith, exp.StrPosition,
-                     exp.Substring, exp.Left, exp.Right), _C.text_function),
+    exp.Lower: _C.folding, exp.Upper: _C.folding, exp.Length: _C.length, exp.Trim: _C.trim, exp.Replace: _C.replace,
+    exp.StartsWith: _C.position, exp.StrPosition: _C.position, exp.Extract: _C.extract,
+    **dict.fromkeys((exp.Substring, exp.Left, exp.Right), _C.slice),
 }  # fmt: skip

@@ -1,0 +1,111 @@
+"""Writes docs/reference/commands.md from the program: `python docs/generate.py`.
+
+A test holds the file against `commands()`, so the reference cannot fall behind the command line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from dayfold.cli.main import app
+
+TARGET = Path(__file__).resolve().parent / "reference" / "commands.md"
+HEAD = """\
+<!-- Written by docs/generate.py; edit the program and run it again. -->
+# Commands
+
+```
+dayfold [--version] COMMAND …
+```
+
+`dayfold` looks for `metrics.py` in the current folder; `-a FILE` or the variable `DAYFOLD_APP` names another one.
+`dayfold.toml` is the one beside the definitions. A day is a UTC date, and a range includes its first and its last day.
+
+| exit status | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | something failed: a source, a connection, the store, or `doctor` found a problem |
+| 2 | wrong usage, settings or definitions; nothing was written |
+| 130 | interrupted by Ctrl-C; what was published stays |
+
+Answers go to standard output. Errors, remarks and progress go to standard error. With `--json`, standard output is one
+JSON document; [its shapes](json.md).
+"""
+
+
+def commands() -> str:
+    """The whole reference of the command line."""
+    group: Any = typer.main.get_command(app)
+    parts = [HEAD]
+    parts += [_command(name, one) for name, one in group.commands.items()]
+    return "\n".join(parts)
+
+
+def _command(name: str, one: Any) -> str:
+    arguments = [p for p in one.params if p.param_type_name == "argument"]
+    options = [p for p in one.params if p.param_type_name == "option"]
+    words = ["dayfold", name, *(_argument(p) for p in arguments), *(_usage(p) for p in options)]
+    lines = [f"## dayfold {name}", "", one.help, "", "```", *_wrapped(words), "```", ""]
+    if arguments:
+        lines += ["| argument | meaning | default |", "| --- | --- | --- |"]
+        lines += [f"| `{_label(p)}` | {p.help} | {_default(p)} |" for p in arguments]
+        lines.append("")
+    lines += ["| option | meaning | default |", "| --- | --- | --- |"]
+    lines += [f"| {_names(p)} | {_meaning(p)} | {_default(p)} |" for p in options]
+    return "\n".join([*lines, ""])
+
+
+def _label(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.rstrip("_")).strip("[].").upper()
+
+
+def _argument(parameter: Any) -> str:
+    word = _label(parameter) + ("…" if parameter.nargs == -1 else "")
+    return word if parameter.required else f"[{word}]"
+
+
+def _value(parameter: Any) -> str:
+    return "" if parameter.is_flag else f" {parameter.metavar or parameter.name.rstrip('_').upper()}"
+
+
+def _usage(parameter: Any) -> str:
+    short = min(parameter.opts, key=len)
+    return f"[{short}{_value(parameter)}]" + ("…" if parameter.multiple else "")
+
+
+def _names(parameter: Any) -> str:
+    longest = sorted(parameter.opts, key=len, reverse=True)
+    return "<br>".join(f"`{one}{_value(parameter)}`".replace("|", "\\|") for one in longest)
+
+
+def _meaning(parameter: Any) -> str:
+    text = str(parameter.help).replace("|", "\\|")
+    return f"{text} Variable: `{parameter.envvar}`." if parameter.envvar else text
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
+    if parameter.default is None or getattr(parameter, "is_flag", False):
+        return ""
+    return f"`{parameter.default}`"
+
+
+def _wrapped(words: list[str], width: int = 110) -> list[str]:
+    """A usage line, broken between words."""
+    lines = [" ".join(words[:2])]
+    for word in words[2:]:
+        if len(lines[-1]) + 1 + len(word) > width:
+            lines.append(" " * len(" ".join(words[:2])))
+        lines[-1] += f" {word}"
+    return lines
+
+
+if __name__ == "__main__":
+    TARGET.write_text(commands(), encoding="utf-8")
+    print(f"wrote {TARGET.relative_to(Path.cwd())}" if TARGET.is_relative_to(Path.cwd()) else f"wrote {TARGET}")

@@ -1,0 +1,203 @@
+"""Everything a person can meet is documented: commands, options, settings, errors, metrics, views, JSON fields."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import dayfold
+from dayfold import errors
+from dayfold.define import rollup, source
+from dayfold.define.metric import OVER_KEYS, Metric
+from dayfold.days import GRAINS, STORED_GRAINS
+from dayfold.fold.plan import RollupPlan
+from dayfold.ledger import coverage, runs
+from dayfold.ledger.migrations import MIGRATIONS, TABLES
+from dayfold.names import RESERVED
+from dayfold.query.answer import Answer
+from dayfold.query.status import RollupStatus, Status
+from dayfold.settings import Settings
+from tests.docs.pages import DOCS, ROOT, pages, prose
+
+REFERENCE = DOCS / "reference"
+SOURCE = ROOT / "src" / "dayfold"
+
+
+def named(page: str) -> set[str]:
+    """The words that a page of the reference sets in code."""
+    text = (REFERENCE / page).read_text(encoding="utf-8")
+    return {word for span in re.findall(r"`([^`\n]+)`", text) for word in (span, *re.findall(r"[\w.-]+", span))}
+
+
+def subclasses(kind: type) -> Iterator[type]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
+def test_commands_page_is_generated() -> None:
+    """The reference of the command line is what the program says of itself, so no command or option is left out."""
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert generate.TARGET.read_text(encoding="utf-8") == generate.commands(), "run: python docs/generate.py"
+
+
+def test_every_option_has_a_help_text() -> None:
+    """A command, argument or option without an explanation would be an empty cell of the reference."""
+    text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+    assert not re.findall(r"^\| [^|]+ \|\s+\|", text.replace("None", ""), re.M)
+
+
+def settings(model: type[BaseModel], section: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        place = f"{section}{field.alias or name}"
+        kind = field.annotation
+        if name == "databases":
+            yield "databases.NAME.url"
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from settings(kind, f"{place}.")
+        else:
+            yield place
+
+
+@pytest.mark.parametrize("setting", list(settings(Settings)))
+def test_every_setting_is_documented_with_its_variable(setting: str) -> None:
+    """A setting stands in the reference beside its environment variable."""
+    variable = f"DAYFOLD_{setting.upper().replace('.', '__')}"
+    text = (REFERENCE / "settings.md").read_text(encoding="utf-8")
+    assert f"| `{setting}` | `{variable}` |" in text
+
+
+def test_every_variable_of_the_program_is_documented() -> None:
+    """No variable is read that the reference does not name."""
+    code = "".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    assert set(re.findall(r"\bDAYFOLD_[A-Z]+\b", code)) <= named("settings.md")
+
+
+ERRORS = [errors.DayfoldError, *subclasses(errors.DayfoldError)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
+def test_every_error_code_is_documented(error: type[errors.DayfoldError]) -> None:
+    """Code, class and exit status stand in one line of the reference."""
+    text = (REFERENCE / "errors.md").read_text(encoding="utf-8")
+    assert f"| `{error.code}` | `{error.__name__}` | {error.exit_status} |" in text
+
+
+def test_error_codes_differ() -> None:
+    """A code names one class."""
+    assert len({error.code for error in ERRORS}) == len(ERRORS)
+
+
+def problem_codes() -> set[str]:
+    """The codes of definition problems: the words given as a code where the program makes one."""
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            words: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if name in ("Problem", "problem", "_problem"):
+                    words = node.args[:3]
+            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "code":
+                words = [part for part in ast.walk(node.value) if isinstance(part, ast.expr)]
+            found |= {
+                str(word.value)
+                for word in words
+                if isinstance(word, ast.Constant) and re.fullmatch(r"[a-z]+(-[a-z]+)*", str(word.value))
+            }
+    return found - {error.code for error in ERRORS}
+
+
+def test_every_problem_code_is_documented_and_exists() -> None:
+    """The table of mistakes in definitions and the program name the same codes."""
+    text = (REFERENCE / "errors.md").read_text(encoding="utf-8").partition("## Mistakes in definitions")[2]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", text, re.M)) == problem_codes()
+
+
+KINDS = [kind for kind in subclasses(Metric) if kind.__name__ in dayfold.__all__]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_metric_kind_is_documented_with_its_options(kind: type[Metric]) -> None:
+    """A metric's row in the reference shows all of its options."""
+    text = (REFERENCE / "definitions.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| `{kind.__name__}\((.*?)\)` \|", text, re.M)
+    assert len(rows) == 1
+    assert set(re.findall(r"(\w+)=", rows[0])) == set(kind.OPTIONS)
+
+
+def test_every_public_name_is_documented() -> None:
+    """What `from dayfold import …` offers is explained somewhere."""
+    text = "".join(page.read_text(encoding="utf-8") for page in pages())
+    assert [name for name in dayfold.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_words_of_definitions_are_documented() -> None:
+    """Attributes of a rollup, arguments of a table and a moment, grains, units, reserved names."""
+    words = {
+        *rollup.ATTRIBUTES, *source.Table.OPTIONS, *inspect.signature(source.Moment).parameters,
+        *(f'"{grain}"' for grain in STORED_GRAINS), *(f'unit="{unit}"' for unit in source.UNITS),
+        *(f'"{word}"' for word in OVER_KEYS), *RESERVED,
+    }  # fmt: skip
+    text = (REFERENCE / "definitions.md").read_text(encoding="utf-8")
+    assert sorted(word for word in words if word not in text) == []
+    assert f"| `lookback` | days before today that every fold computes again, 0 to 3660 | `{rollup.DEFAULT_LOOKBACK_DAYS}` |" in text
+
+
+def test_grains_of_a_question_are_documented() -> None:
+    """Each grain that a question may have stands in the reference of its command."""
+    text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+    assert [grain for grain in GRAINS if grain not in text] == []
+
+
+def views() -> dict[str, list[str]]:
+    """The ledger's views and their columns, from the migrations."""
+    found = {}
+    for migration in MIGRATIONS:
+        for statement in migration.statements:
+            if made := re.match(r"CREATE VIEW (\w+) AS SELECT (.*?) FROM ", statement):
+                found[made[1]] = [column.strip().rpartition(".")[2] for column in made[2].split(",")]
+    return found
+
+
+def test_every_view_of_the_ledger_is_documented() -> None:
+    """Each view with each of its columns, the states of a day and of a run, and the names of internal tables."""
+    assert set(views()) == {"dayfold_runs", "dayfold_coverage"}
+    words = {*views(), *(column for columns in views().values() for column in columns), *TABLES}
+    words |= {coverage.OPEN, coverage.FOLDED, coverage.FAILED, coverage.SEALED}
+    words |= {runs.RUNNING, runs.DONE, runs.PARTIAL, runs.FAILED, runs.INTERRUPTED}
+    assert words - named("ledger.md") == set()
+
+
+def test_every_field_of_json_is_documented() -> None:
+    """The fields of each command's document stand in the reference."""
+    words = {one.name for kind in (RollupPlan, RollupStatus, Status, runs.RunRecord) for one in fields(kind)}
+    for function in (Answer.as_object, RollupPlan.as_object):
+        words |= set(re.findall(r'"([a-z_]+)":|found\["([a-z_]+)"\]', inspect.getsource(function))[0])
+    for path in (SOURCE / "cli").glob("*.py"):
+        for one in re.findall(r'write_json\(\{"(\w+)"|found\["(\w+)"\]|^\s+"(\w+)": ', path.read_text(), re.M):
+            words |= set(one)
+    words |= {word for one in re.findall(r'"([a-z_]+)"', inspect.getsource(Answer.as_object)) for word in [one]}
+    assert words - named("json.md") - {"", "UTC"} == set()
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link names a file or folder that exists."""
+    targets = [link.partition("#")[0] for link in LINK.findall(prose(page)) if "://" not in link]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []

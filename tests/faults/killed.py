@@ -1,0 +1,100 @@
+"""Runs one fold in a process that kills itself with SIGKILL at a named point: ``python -m tests.faults.killed``.
+
+The points are set from outside, around functions of the product; the product knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dayfold import Dayfold
+from dayfold.clock import FixedClock
+from dayfold.fold import chunk, reshape
+from dayfold.ledger import coverage, leases, runs, versions
+from tests.faults.shops import NOW, config, definitions
+from tests.sql import is_duckdb
+
+#: Name of a point to the function after whose call it lies.
+POINTS: dict[str, tuple[Any, str]] = {
+    "registered": (versions, "register"),
+    "leased": (leases, "_acquire"),
+    "started": (runs, "start"),
+    "computed": (chunk, "compute"),
+    "replaced": (chunk, "replace"),
+    "indexed": (chunk, "match_indexes"),
+    "covered": (coverage, "record_folded"),
+    "counted": (runs, "progress"),
+    "finished": (runs, "finish"),
+    "build begun": (versions, "begin_build"),
+    "build published": (reshape, "replace"),
+    "build dropped": (reshape, "drop_build"),
+    "build ended": (versions, "end_build"),
+}
+#: After a transaction that writes has committed.
+COMMITTED = "committed"
+
+
+def around_points(act: Callable[[str], None], patch: Callable[[Any, str, Any], None] = setattr) -> None:
+    """From now on ``act`` is called with a point's name whenever it has been passed."""
+    for name, (owner, function) in POINTS.items():
+        patch(owner, function, _followed(getattr(owner, function), name, act))
+
+
+def _followed(function: Callable[..., Any], name: str, act: Callable[[str], None]) -> Callable[..., Any]:
+    def call(*args: Any, **more: Any) -> Any:
+        result = function(*args, **more)
+        act(name)
+        return result
+
+    return call
+
+
+def around_commits(store: type[Any], act: Callable[[str], None]) -> None:
+    """The same for commits of a kind of store."""
+    original = store.transaction
+
+    @contextmanager
+    def transaction(self: Any, *, read_only: bool = False) -> Iterator[Any]:
+        with original(self, read_only=read_only) as session:
+            yield session
+        if not read_only:
+            act(COMMITTED)
+
+    store.transaction = transaction
+
+
+def store_class(url: str) -> type[Any]:
+    if is_duckdb(url):
+        from dayfold.engines.duckdb import DuckStore
+
+        return DuckStore
+    from dayfold.engines.postgres import PostgresStore
+
+    return PostgresStore
+
+
+def main(store: str, version: str, point: str, nth: int) -> None:
+    """Fold; at the n-th time that the point is passed this process is no more."""
+    passed = 0
+
+    def act(name: str) -> None:
+        nonlocal passed
+        passed += name == point
+        if passed == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    around_points(act)
+    around_commits(store_class(store), act)
+    with Dayfold(definitions(version), config(store), clock=FixedClock(NOW)) as app:
+        errors = [run.error for run in app.fold() if run.error]
+    sys.exit("; ".join(errors))
+
+
+if __name__ == "__main__":
+    main(*json.loads(sys.argv[1]))
