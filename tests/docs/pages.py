@@ -21,8 +21,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-_BLOCK = re.compile(r"(?:^<!-- (?P<mark>[a-z]+(?:: [^ ]+)?) -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-_FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>[a-z]+(?:: [^ ]+)?) -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def prose(page: Path) -> str:
 class Player:
     """Runs the marked blocks of a page in a folder, with ``dayfold`` and ``python`` on the path."""
 
-    def __init__(self, folder: Path, variables: Mapping[str, str], sql: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self, folder: Path, variables: Mapping[str, str], sql: Callable[[str, str], None] | None = None
+    ) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
         programs = folder / "bin"
@@ -104,7 +108,7 @@ class Player:
                     self.sql(role, block.text)
 
     def _console(self, block: Block) -> Iterator[Step]:
-        for found in re.finditer(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.M):
+        for found in re.finditer(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
             words, shown = found[1], found[2]
             at = (block.start + found.start(2), block.start + found.end(2))
             if exported := re.fullmatch(r"export (\w+)=(.*)", words):

@@ -6,8 +6,8 @@ where the others read ``jsonb``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dayfold.define.expr import parse
@@ -62,21 +62,25 @@ ERROR = _Error()
 class Bench:
     """The rows, on every engine."""
 
-    stores: Mapping[str, DuckStore | PostgresStore]
-    columns: Mapping[str, Mapping[str, Type]]
+    stores: Mapping[str, DuckStore | PostgresStore] = field(repr=False)
+    columns: Mapping[str, Mapping[str, Type]] = field(repr=False)
 
     def value(self, look: str, expression: str, id_: int) -> Any:
         """What an expression gives for one row, or ERROR. Moments come as naive UTC."""
+        return self.values(look, expression, [id_])[0]
+
+    def values(self, look: str, expression: str, ids: Sequence[int]) -> list[Any]:
+        """What an expression gives for several rows, in one statement where none is an error."""
         typed, store = self.compiled(look, expression), self._store(look)
         tree = typed.tree
         if typed.type == TIMESTAMPTZ:
             tree = store.dialect.sql("_x AT TIME ZONE 'UTC'", _x=tree)
-        one = statement("select _x from facts where id = :id", _x=tree, id=id_)
         try:
             with store.transaction() as session:
-                return session.rows(one)[0][0]
+                found = session.rows(statement("select id, _x from facts where id = any(:ids)", _x=tree, ids=list(ids)))
         except SourceFailed:
-            return ERROR
+            return [ERROR] if len(ids) == 1 else [self.value(look, expression, id_) for id_ in ids]
+        return [dict(found)[id_] for id_ in ids]
 
     def compiled(self, look: str, expression: str) -> Typed:
         """An expression in an engine's words."""

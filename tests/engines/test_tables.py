@@ -64,9 +64,10 @@ def folded(ground: Ground) -> Ground:
 def column_types(ground: Ground, table: str) -> dict[str, str]:
     found = {}
     for name, type_ in ground.stored(TYPES[ground.engine], [table]):
+        respelled = type_
         for word, spelled in SPELLING.items():
-            type_ = type_.replace(word, spelled)
-        found[name] = type_.replace(", ", ",")
+            respelled = respelled.replace(word, spelled)
+        found[name] = respelled.replace(", ", ",")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.exactness.oracle import Condition
+from tests.exactness.oracle import Condition, Spec
 from tests.exactness.rollups import SPECS
 
 Row = dict[str, Any]

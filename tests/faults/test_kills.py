@@ -63,7 +63,7 @@ def edited(url: str) -> object:
     return fold(url, "edited")
 
 
-@pytest.mark.parametrize(("point", "nth"), BACKFILL, ids=lambda one: str(one))
+@pytest.mark.parametrize(("point", "nth"), BACKFILL, ids=str)
 def test_a_killed_backfill_continues_where_it_stopped(
     engine: str, new_store: Callable[[], str], point: str, nth: int
 ) -> None:
@@ -83,7 +83,7 @@ def test_a_killed_backfill_continues_where_it_stopped(
         assert sum(cells for _, cells, _ in runs) <= rows + LOOKBACK_CELLS
 
 
-@pytest.mark.parametrize(("point", "nth"), REFOLD, ids=lambda one: str(one))
+@pytest.mark.parametrize(("point", "nth"), REFOLD, ids=str)
 def test_a_killed_refold_leaves_the_old_rows_or_the_new(
     engine: str, new_store: Callable[[], str], point: str, nth: int
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_killed_refold_leaves_the_old_rows_or_the_new(
     assert comparable(url) == expected
 
 
-@pytest.mark.parametrize(("point", "nth"), EDIT, ids=lambda one: str(one))
+@pytest.mark.parametrize(("point", "nth"), EDIT, ids=str)
 def test_a_killed_edit_shows_the_old_version_until_the_new_is_whole(
     engine: str, new_store: Callable[[], str], point: str, nth: int
 ) -> None:

@@ -38,6 +38,8 @@ _PLAIN_CASTS = frozenset({
     (Kind.DECIMAL, Kind.DECIMAL), (Kind.DECIMAL, Kind.TEXT), (Kind.BOOL, Kind.TEXT), (Kind.UUID, Kind.TEXT),
     (Kind.DATE, Kind.TEXT), (Kind.DATE, Kind.TIMESTAMP), (Kind.TIMESTAMP, Kind.DATE),
 })  # fmt: skip
+#: The most digits after the point of a cast.
+_MAX_SCALE = 30
 #: Decimals of so many digits become doubles by one division of two exact numbers.
 _EXACT_DIGITS = 15
 
@@ -65,10 +67,11 @@ def cast_goal(node: exp.Cast) -> Type:
     name = target.this.name
     if name == "DECIMAL":
         numbers = [int(part.name) for part in target.expressions if part.name.isdigit()]
-        if len(numbers) == 2 and 1 <= numbers[0] <= MAX_DIGITS and numbers[1] <= numbers[0]:
+        if len(numbers) == 2 and 1 <= numbers[0] <= MAX_DIGITS and numbers[1] <= min(numbers[0], _MAX_SCALE):
             return decimal(*numbers)
         raise ExpressionError(
-            f"'{shown(node)}': say numeric's digits, such as numeric(18,2), at most {MAX_DIGITS}."
+            f"'{shown(node)}': say numeric's digits, such as numeric(18,2): at most {MAX_DIGITS}, "
+            f"and {_MAX_SCALE} after the point."
         )  # fmt: skip
     if name not in _CAST_TYPES or target.expressions:
         raise ExpressionError(f"'{shown(node)}': casts go to {listing(CASTS)}.")
@@ -98,8 +101,7 @@ def _cast_tree(value: Typed, goal: Type, dialect: Dialect, place: str) -> exp.Ex
     if have is Kind.BOOL and want is Kind.INT:
         return dialect.sql("CASE WHEN _x THEN 1 WHEN NOT _x THEN 0 END", _x=tree)
     if have is Kind.FLOAT and want is Kind.DECIMAL:
-        # Through its shortest text, because engines round the binary value differently.
-        return dialect.cast(dialect.piece("float_text", _x=tree), goal)
+        return _from_float(tree, goal, dialect)
     if have is Kind.FLOAT and want is Kind.INT:
         return dialect.cast(_cast_tree(value, decimal(MAX_DIGITS, 0), dialect, place), INT)
     if have is Kind.DECIMAL and want is Kind.FLOAT:
@@ -112,6 +114,22 @@ def _cast_tree(value: Typed, goal: Type, dialect: Dialect, place: str) -> exp.Ex
     raise ExpressionError(
         f"'{place}': the language has no cast from {value.type} to {goal}, because engines disagree about it."
     )
+
+
+def _from_float(tree: exp.Expr, goal: Type, dialect: Dialect) -> exp.Expr:
+    """The decimal that a float shows, rounded half away from zero; engines round its binary value differently.
+
+    DuckDB takes every such text for a decimal of 38 digits, while narrower ones refuse some that would fit.
+    """
+    wide = decimal(MAX_DIGITS, goal.scale)
+    exact = dialect.sql(
+        "CASE WHEN ABS(_x) < _limit THEN _exact WHEN NOT _x IS NULL THEN _bad END",
+        _x=tree,
+        _limit=dialect.cast(exp.Literal.string(f"1e{MAX_DIGITS - (goal.scale or 0)}"), FLOAT),
+        _exact=dialect.cast(dialect.piece("float_text", _x=tree), wide),
+        _bad=dialect.cast(dialect.piece("fail", _x=tree), wide),
+    )
+    return exact if goal == wide else dialect.cast(exact, goal)
 
 
 def from_text(tree: exp.Expr, goal: Type, dialect: Dialect) -> exp.Expr:
