@@ -41,10 +41,11 @@ class Dayfold:
     >>> from dayfold import Count, Dayfold, Rollup, Table
     >>> class Signups(Rollup):
     ...     total = Count(Table(sql="select timestamptz '2026-01-02 10:00:00+00' as seen_at"), at="seen_at")
-    >>> with tempfile.TemporaryDirectory() as folder, Dayfold([Signups], {"store": {"url": f"duckdb:///{folder}/s.duckdb"}}) as app:
-    ...     runs = app.fold()
-    ...     app.query("Signups", ["total"], from_=dt.date(2026, 1, 1), to=dt.date(2026, 1, 3), grain="total").rows
-    [{'day': datetime.date(2026, 1, 1), 'total': 1}]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Dayfold([Signups], {"store": {"url": f"duckdb:///{folder}/s.duckdb"}}) as app:
+    ...         runs = app.fold()
+    ...         app.query("Signups", ["total"], from_="2026-01-02", to="2026-01-03", grain="total").rows
+    [{'day': datetime.date(2026, 1, 2), 'total': 1}]
     """
 
     def __init__(

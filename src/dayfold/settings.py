@@ -1,7 +1,7 @@
 """``dayfold.toml`` and the environment. Between the definitions and the engines; opens nothing.
 
-Order: what a caller passes, then ``DAYFOLD_…`` variables, then the file. Any text may read a variable as
-``${NAME}`` or ``${NAME:-default}``.
+Order: ``DAYFOLD_…`` variables, then the file or the words that a caller passes. Any text of these may read a variable
+as ``${NAME}`` or ``${NAME:-default}``.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from dayfold.errors import ConfigError, ConnectionFailed, DayfoldError, MissingD
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
 from dayfold.plan.shape import Column, Shape, declared, quoted
-from dayfold.plan.sql import Statement, statement
+from dayfold.plan.sql import Statement, statement, table
 
 if TYPE_CHECKING:
     import psycopg
@@ -52,6 +52,8 @@ _SETTINGS = (
     "set_config('extra_float_digits', '1', true), set_config('standard_conforming_strings', 'on', true)"
 )
 _MINIMUM_VERSION = 150000
+#: A table smaller than this is counted for its number of rows.
+_COUNTED_BYTES = 64_000_000
 ADDRESS_HINT = "Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for / and %20 for a space inside a part."
 
 
@@ -207,8 +209,8 @@ class PostgresStore:
             "order by c.relname, a.attnum", schema=self.schema, names=list(names),
         )  # fmt: skip
         found: dict[str, dict[str, str]] = {}
-        for table, column, type_ in session.rows(query):
-            found.setdefault(table, {})[column] = type_
+        for name, column, type_ in session.rows(query):
+            found.setdefault(name, {})[column] = type_
         return found
 
     def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
@@ -225,13 +227,18 @@ class PostgresStore:
         return dict(session.rows(query))
 
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Rows as the planner estimates them, and bytes with indexes."""
+        """Rows, of large tables as the planner estimates them, and bytes with indexes."""
         query = statement(
             "select c.relname, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid) from pg_class as c "
             "join pg_namespace as n on n.oid = c.relnamespace where n.nspname = :schema and c.relname = any(:names)",
             schema=self.schema, names=list(names),
         )  # fmt: skip
-        return {name: (rows, size) for name, rows, size in session.rows(query)}
+        found = {}
+        for name, rows, size in session.rows(query):
+            if size < _COUNTED_BYTES:
+                rows = session.rows(statement("select count(*) from _t", _t=table(name, self.schema)))[0][0]  # noqa: PLW2901
+            found[name] = (rows, size)
+        return found
 
 
 class PostgresSession:

@@ -182,7 +182,7 @@ class Chunk:
             if not here or self._has_facts(source, all_days):
                 continue
             raise SuddenlyEmpty(
-                f"{self.rollup.name}: {source} returns nothing for {days.first} to {days.last}, where it had {before} "
+                f"{source} returns nothing for {days.first} to {days.last}, where it had {before} "
                 "facts before. Nothing was changed.",
                 hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
                 "its rights and the table.",

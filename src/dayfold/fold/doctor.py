@@ -10,6 +10,7 @@ from dayfold.engines.base import Store
 from dayfold.errors import DayfoldError, DefinitionError
 from dayfold.fold.binding import Binder, Databases
 from dayfold.ledger.ledger import Ledger
+from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.shape import quoted
 from dayfold.plan.sql import statement
@@ -30,12 +31,10 @@ class Finding:
 
 def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock) -> list[Finding]:
     """Everything that was looked at, in the order it was."""
-    findings: list[Finding] = []
-    for name, database in {
-        "store": databases.store,
-        **{f"databases.{name}": one for name, one in databases.others.items()},
-    }.items():
-        findings.append(_connection(name, database, clock))
+    findings: list[Finding] = [_connection("store", databases.store, clock)]
+    for name, database in databases.others.items():
+        attached = databases.store.reaches(name)
+        findings.append(_attached(name, database) if attached else _connection(f"databases.{name}", database, clock))
     if any(one.level == PROBLEM for one in findings):
         return findings
     findings += [_ledger(ledger), _writable(databases.store)]
@@ -56,7 +55,7 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock)
         ]
     except DayfoldError as error:
         return [*findings, Finding(PROBLEM, "definitions", error.message, error.hint)]
-    findings.append(Finding(OK, "definitions", f"{len(bound.rollups)} rollups fit their sources"))
+    findings.append(Finding(OK, "definitions", f"all fit their sources: {listing(one.name for one in bound.rollups)}"))
     for source, failure in bound.failed.items():
         findings.append(Finding(PROBLEM, source, failure.message, failure.hint))
     return [*findings, *_indexes(databases, bound.rollups)]
@@ -78,6 +77,15 @@ def _connection(name: str, database: Store, clock: Clock) -> Finding:
             "Days end by our clock; set both by NTP.",
         )
     return Finding(OK, name, f"{database.address} answers")
+
+
+def _attached(name: str, store: Store) -> Finding:
+    """A DuckDB file that the store reads itself."""
+    try:
+        tables = store.tables(name)
+    except DayfoldError as error:
+        return Finding(PROBLEM, f"databases.{name}", error.message, error.hint)
+    return Finding(OK, f"databases.{name}", f"its file is attached to the store, with tables: {listing(tables[:30])}")
 
 
 def _ledger(ledger: Ledger) -> Finding:
@@ -133,22 +141,20 @@ def _index(database: Store, scan: Scan) -> Finding | None:
     schema, _, name = scan.source.name.rpartition(".")
     moment = scan.moment.raw.name
     query = statement(
-        "select count(*) from pg_index as i join pg_class as c on c.oid = i.indrelid join pg_namespace as n on n.oid = "
-        "c.relnamespace "
-        "join pg_attribute as a on a.attrelid = c.oid and a.attnum = any(i.indkey) where c.relname = :name and "
-        "n.nspname = coalesce(:schema, current_schema()) "
-        "and a.attname = :moment and c.relkind in ('r', 'p')",
-        name=name, schema=schema or None, moment=moment,
-    )  # fmt: skip
+        "select count(*) from pg_index as i join pg_class as c on c.oid = i.indrelid "
+        "join pg_namespace as n on n.oid = c.relnamespace join pg_attribute as a on a.attrelid = c.oid and a.attnum = i.indkey[0] "
+        "where c.relname = :name and n.nspname = coalesce(:schema, current_schema()) and a.attname = :moment and c.relkind in ('r', 'p')",
+        name=name,
+        schema=schema or None,
+        moment=moment,
+    )
     with database.transaction(read_only=True) as session:
         if session.rows(query)[0][0]:
-            return Finding(OK, scan.label, f"an index leads to {moment}")
-    key = [tree.name for _, tree in scan.keys if tree.name]
-    columns = ", ".join(quoted(one) for one in (*key, moment))
+            return Finding(OK, scan.label, f"an index begins with {moment}")
     target = ".".join(quoted(part) for part in scan.source.name.split("."))
     return Finding(
         WARNING,
         scan.label,
-        f"no index leads to {moment}, so every fold reads the whole table",
-        f"CREATE INDEX CONCURRENTLY ON {target} ({columns});",
+        f"no index begins with {moment}, so every fold reads the whole table",
+        f"CREATE INDEX CONCURRENTLY ON {target} ({quoted(moment)});",
     )

@@ -151,7 +151,7 @@ class Folder:
     def _finish(self, result: FoldResult, failed: dict[str, DayfoldError]) -> None:
         if failed:
             result.status = runs.PARTIAL
-            result.error = "; ".join(f"{source}: {error}" for source, error in sorted(failed.items()))
+            result.error = "; ".join(_named(source, error) for source, error in sorted(failed.items()))
         with self.store.transaction() as session:
             assert result.run_id is not None
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
@@ -267,6 +267,11 @@ def covered_days(known: Sequence[coverage.DayCover], rollup: BoundRollup) -> dic
         settled = frozenset(one.day for one in mine if one.state in (coverage.FOLDED, coverage.SEALED))
         found[source] = Covered(settled, mine[0].day if mine else None)
     return found
+
+
+def _named(source: str, error: DayfoldError) -> str:
+    """What went wrong with a source, its name said once."""
+    return str(error) if error.message.startswith(source) else f"{source}: {error}"
 
 
 def as_source_failure(scan: Scan, error: DayfoldError) -> SourceFailed:

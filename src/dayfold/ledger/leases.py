@@ -3,6 +3,9 @@
 The lease is renewed often, by its own short transactions. The fence is another row, changed only when the lease
 is taken over; a publishing transaction locks it first and compares, so renewals disturb no publication.
 Lease times are the database's own, so machines need not agree about the time.
+
+Weakness: behind a transaction pooler the recorded connection may end while its holder lives; the lease is then taken
+over early, and the holder is refused by the fence.
 """
 
 from __future__ import annotations

@@ -180,17 +180,25 @@ class _Binder:
         compiler = self.compilers[metric.source]
         place = (metric.source, metric.moment)
         if place not in self.scans:
+            keys = self._keys(compiler, metric)
             moment = bind_moment(metric.moment, compiler)
             if moment.is_date and self.rollup.grain != "day":
                 raise ExpressionError(
                     f"'{metric.moment.column}' is a date, which has no time of day; the grain {self.rollup.grain} needs one.",
                     'Use a timestamp, or grain = "day".',
                 )
-            keys = [
-                (self._key_column(name, compiler, metric), self._key_tree(name, compiler)) for name in self.rollup.key
-            ]
             self.scans[place] = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
         return self.scans[place]
+
+    def _keys(self, compiler: Compiler, metric: Measured) -> list[tuple[Column, exp.Expr]]:
+        """The key columns of a source; each mistake is kept, so that one does not hide another."""
+        keys = []
+        for name in self.rollup.key:
+            try:
+                keys.append((self._key_column(name, compiler, metric), self._key_tree(name, compiler)))
+            except ExpressionError as error:
+                self._problem(str(error), error.hint, metric.name, metric)
+        return keys
 
     def _key_tree(self, name: str, compiler: Compiler) -> exp.Expr:
         typed = compiler.compile(column(name))
