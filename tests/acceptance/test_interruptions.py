@@ -10,7 +10,8 @@ from tests.acceptance.command import COMMAND, LIMIT_S, environment, succeeds
 from tests.acceptance.shop import METRICS, TOML, source_url, store_url
 from tests.sql import run_sql
 
-QUERY = ("query", "ShopClock", "--from", "0001-01-01", "--to", "today", "--by", "shop_id")
+# Enough rows that the pipe is full when its reader goes.
+QUERY = ("query", "ShopClock", "--from", "1990-01-01", "--to", "today", "--by", "shop_id", "--limit", "9000")
 
 
 def test_reader_that_stops_reading_is_no_error(folded_once: Path) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from dayfold.query.answer import Answer
 
+#: More rows than a person reads.
+TABLE_ROWS = 10_000
 FORMATS = ("table", "csv", "json", "parquet")
 
 
@@ -136,6 +138,11 @@ def _write_bytes(table: pa.Table, form: str, output: Path | None) -> None:
 
 def _show(answer: Answer) -> None:
     table = answer.flat()
+    if table.num_rows > TABLE_ROWS:
+        raise UsageError(
+            f"The answer has {table.num_rows:,} rows; a table for the eye shows at most {TABLE_ROWS:,}.",
+            hint="Ask for fewer with --limit, --where or a coarser --grain, or take them all with --format csv.",
+        )
     rows: list[dict[str, Any]] = table.to_pylist()
     names = table.column_names
     keys = {"day", "compared_day", *answer.request.by}
