@@ -29,10 +29,8 @@ def main() -> None:
     subjects.WORK.mkdir(exist_ok=True)
     facts = [
         *machine.description(),
-        "SQLMesh's environment: "
-        + machine.versions_of(subjects.rival_python("sqlmesh"), ["sqlmesh", "duckdb"]),
-        "dbt's environment: "
-        + machine.versions_of(subjects.rival_python("dbt"), ["dbt-core", "dbt-duckdb", "duckdb"]),
+        "SQLMesh's environment: " + machine.versions_of(subjects.rival_python("sqlmesh"), ["sqlmesh", "duckdb"]),
+        "dbt's environment: " + machine.versions_of(subjects.rival_python("dbt"), ["dbt-core", "dbt-duckdb", "duckdb"]),
     ]
     print("\n".join(facts), flush=True)
     lines = []

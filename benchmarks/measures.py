@@ -121,9 +121,7 @@ def nothing_changed(rows: int, rounds: int) -> Iterator[Line]:
                 for _ in range(rounds):
                     finished, runs = subjects.fold(place)
                     times.append(finished.seconds)
-                    written += int(
-                        sum(r["rows_inserted"] + r["rows_updated"] + r["rows_deleted"] for r in runs)
-                    )
+                    written += int(sum(r["rows_inserted"] + r["rows_updated"] + r["rows_deleted"] for r in runs))
             except Failed as failed:
                 yield missing(work, "Dayfold, whole process", str(failed))
                 continue

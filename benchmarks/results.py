@@ -41,9 +41,7 @@ def seconds(work: str, contestant: str, times: list[float], compared: str = "") 
 
 def missing(work: str, contestant: str, reason: str) -> Line:
     """A line for what could not be measured; the reason is cut to one line."""
-    return Line(
-        work, contestant, "–", "–", "not measured: " + " ".join(reason.split())[:300].replace("|", "/")
-    )
+    return Line(work, contestant, "–", "–", "not measured: " + " ".join(reason.split())[:300].replace("|", "/"))
 
 
 def ratio(ours: list[float], theirs: list[float]) -> str:
@@ -66,7 +64,5 @@ def markdown(lines: list[Line]) -> str:
 def write(lines: list[Line], machine: list[str]) -> None:
     """Replace RESULTS.md."""
     facts = "\n".join(f"- {fact}" for fact in machine)
-    title = (
-        "# Measurements\n\nWritten by `make bench`; `python -m benchmarks --help` tells how to run a part."
-    )
+    title = "# Measurements\n\nWritten by `make bench`; `python -m benchmarks --help` tells how to run a part."
     RESULTS.write_text("\n\n".join([title, facts, markdown(lines), HOW]), encoding="utf-8")

@@ -122,8 +122,6 @@ def _check_rival(name: str, store: Path, rows: int) -> None:
     """A rival that folded less than everything would look fast."""
     schema = {"sqlmesh": "bench", "dbt": "main"}[name]
     with duckdb.connect(str(store), read_only=True) as connection:
-        found = connection.execute(
-            f"SELECT count(DISTINCT day), sum(events) FROM {schema}.event_daily"
-        ).fetchone()
+        found = connection.execute(f"SELECT count(DISTINCT day), sum(events) FROM {schema}.event_daily").fetchone()
     if found != (90, rows):
         raise Failed(f"{name} folded {found} days and events, expected (90, {rows})")

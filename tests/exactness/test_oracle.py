@@ -224,7 +224,7 @@ def test_quarter_hours_make_local_days() -> None:
 
 def test_dates_and_naive_moments_are_utc() -> None:
     """A date counts on its own day; a timestamp without a zone is UTC."""
-    rows = {"sale": [row("a", D(2026, 3, 2)), row("a", dt.datetime(2026, 3, 2, 23, 59))]}  # noqa: DTZ001
+    rows = {"sale": [row("a", D(2026, 3, 2)), row("a", dt.datetime(2026, 3, 2, 23, 59))]}
     spec = Spec((), {"sales": measure("count")})
     assert stored_cells(spec, rows, TODAY) == {((), D(2026, 3, 2)): {"sales": 2}}
 

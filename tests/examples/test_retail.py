@@ -63,15 +63,21 @@ class Oracle:
 
     def __init__(self, hours_later: int = 0) -> None:
         self.connection = duckdb.connect()
-        self.connection.execute(f"CREATE TABLE fact AS {FACTS}", [hours_later, str(EXAMPLE / "data" / "order_line.parquet")])
+        self.connection.execute(
+            f"CREATE TABLE fact AS {FACTS}", [hours_later, str(EXAMPLE / "data" / "order_line.parquet")]
+        )
 
-    def figures(self, name: str, span: tuple[str, str], grain: str, by: tuple[str, ...] = (), where: str = "true") -> None:
+    def figures(
+        self, name: str, span: tuple[str, str], grain: str, by: tuple[str, ...] = (), where: str = "true"
+    ) -> None:
         """Keep a row for every bucket of a range and every group that has facts in it as a table of that name."""
         first, last = (f"DATE '{day}'" for day in span)
         keys = "".join(f", {key}" for key in by)
         matched = " AND ".join(["f.bucket = b.bucket", *(f"f.{key} IS NOT DISTINCT FROM g.{key}" for key in by)])
         days = f"SELECT CAST(unnest(generate_series({first}, {last}, INTERVAL 1 day)) AS date) AS day"
-        start = {"day": "day", "total": first}.get(grain, f"greatest(CAST(date_trunc('{grain}', day) AS date), {first})")
+        start = {"day": "day", "total": first}.get(
+            grain, f"greatest(CAST(date_trunc('{grain}', day) AS date), {first})"
+        )
         self.connection.execute(f"""
             CREATE OR REPLACE TABLE {name} AS
             WITH chosen AS (SELECT *, {start} AS bucket FROM fact WHERE day BETWEEN {first} AND {last} AND ({where})),
@@ -82,16 +88,22 @@ class Oracle:
             GROUP BY ALL
         """)
 
-    def differences(self, name: str, answer: Any, keys: tuple[str, ...], metrics: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    def differences(
+        self, name: str, answer: Any, keys: tuple[str, ...], metrics: tuple[str, ...]
+    ) -> list[tuple[Any, ...]]:
         """Rows of an answer (as Arrow) that the kept table does not have in every digit, and the other way round."""
         matched = " AND ".join(f"e.{key} IS NOT DISTINCT FROM a.{key}" for key in keys)
         unequal = " OR ".join(f"e.{metric} IS DISTINCT FROM a.{metric}" for metric in metrics)
-        shown = ", ".join([*(f"coalesce(e.{key}, a.{key})" for key in keys), *(f"[e.{m}::text, a.{m}::text]" for m in metrics)])
+        shown = ", ".join(
+            [*(f"coalesce(e.{key}, a.{key})" for key in keys), *(f"[e.{m}::text, a.{m}::text]" for m in metrics)]
+        )
         self.connection.register("answer", answer)
         found = self.connection.execute(
             f"SELECT {shown} FROM {name} AS e FULL JOIN answer AS a ON {matched} WHERE e.day IS NULL OR a.day IS NULL OR {unequal} LIMIT 5"
         ).fetchall()
-        counts = self.connection.execute(f"SELECT count(*) FROM {name} UNION ALL SELECT count(*) FROM answer").fetchall()
+        counts = self.connection.execute(
+            f"SELECT count(*) FROM {name} UNION ALL SELECT count(*) FROM answer"
+        ).fetchall()
         self.connection.unregister("answer")
         assert counts[0] == counts[1]
         return found
@@ -175,7 +187,10 @@ def test_fold_reports_every_cell(retail: Retail, oracle: Oracle) -> None:
     countries, products = oracle.connection.execute(
         "SELECT count(DISTINCT (day, country)), count(DISTINCT (day, stock_code)) FROM fact"
     ).fetchall()[0]
-    told = [(run["rollup"], run["status"], run["cells"], run["rows_inserted"], run["rows_updated"], run["rows_deleted"]) for run in retail.runs]
+    told = [
+        (run["rollup"], run["status"], run["cells"], run["rows_inserted"], run["rows_updated"], run["rows_deleted"])
+        for run in retail.runs
+    ]
     assert told == [
         ("SalesDaily", "done", countries, countries, 0, 0),
         ("ProductDaily", "done", products, products, 0, 0),
@@ -201,8 +216,12 @@ def test_stored_rows_are_the_plain_group_by(
             (tmp_path / "rows.csv").write_bytes(b"".join(copy))
         types = {"day": "date", key: "text", "revenue": "decimal(38, 3)"}
         columns = {name: types.get(name, "bigint") for name in names.split(", ")}
-        rows = oracle.connection.execute(f"FROM read_csv('{tmp_path}/rows.csv', header = false, columns = {columns})").to_arrow_table()
-    oracle.connection.execute(f"CREATE OR REPLACE TABLE expected AS SELECT f.day, f.{key}, {FIGURES} FROM fact AS f GROUP BY ALL")
+        rows = oracle.connection.execute(
+            f"FROM read_csv('{tmp_path}/rows.csv', header = false, columns = {columns})"
+        ).to_arrow_table()
+    oracle.connection.execute(
+        f"CREATE OR REPLACE TABLE expected AS SELECT f.day, f.{key}, {FIGURES} FROM fact AS f GROUP BY ALL"
+    )
     assert oracle.differences("expected", rows, ("day", key), metrics) == []
 
 
@@ -242,11 +261,15 @@ def test_products_one_by_one(retail: Retail, oracle: Oracle, grain: str) -> None
 @pytest.mark.parametrize("grain", ["day", "week"])
 def test_some_products_by_day_and_week(retail: Retail, oracle: Oracle, grain: str) -> None:
     """All metrics of the twenty best sold products, and of some whose codes are not numbers."""
-    best = oracle.connection.execute("SELECT stock_code FROM fact GROUP BY 1 ORDER BY sum(quantity) DESC, 1 LIMIT 20").fetchall()
+    best = oracle.connection.execute(
+        "SELECT stock_code FROM fact GROUP BY 1 ORDER BY sum(quantity) DESC, 1 LIMIT 20"
+    ).fetchall()
     codes = [code for (code,) in best] + ["POST", "85123a", "85123A", "gift_0001_20", "TEST001"]
     quoted = ", ".join(f"'{code}'" for code in codes)
     words = {"by": ("stock_code",), "where": [f"stock_code={code}" for code in codes]}
-    found = retail.differences(oracle, "ProductDaily", PRODUCTS, ALL, grain, condition=f"stock_code IN ({quoted})", **words)
+    found = retail.differences(
+        oracle, "ProductDaily", PRODUCTS, ALL, grain, condition=f"stock_code IN ({quoted})", **words
+    )
     assert found == []
 
 
@@ -271,7 +294,21 @@ def test_command_prints_the_same_figures(retail: Retail) -> None:
     """What the command prints as JSON is the answer, in every digit."""
     if retail.url.startswith("duckdb"):
         retail.app.close()
-    words = ("query", "SalesDaily", "-m", "orders,customers", "-m", "revenue", "--from", FIRST, "--to", LAST, "--grain", "total", "--json")
+    words = (
+        "query",
+        "SalesDaily",
+        "-m",
+        "orders,customers",
+        "-m",
+        "revenue",
+        "--from",
+        FIRST,
+        "--to",
+        LAST,
+        "--grain",
+        "total",
+        "--json",
+    )
     done = succeeds(*words, cwd=retail.folder, env={"DAYFOLD_NOW": NOW.isoformat()})
     assert done.rows == [{"day": FIRST, "orders": 53_628, "customers": 5_942, "revenue": Decimal("19287250.568")}]
     assert '"revenue": 19287250.568\n' in done.out
@@ -308,9 +345,7 @@ class Later(Rollup):
 """
 
 
-def test_wall_times_near_midnight_count_on_their_utc_day(
-    new_duckdb: Callable[..., str], tmp_path: Path
-) -> None:
+def test_wall_times_near_midnight_count_on_their_utc_day(new_duckdb: Callable[..., str], tmp_path: Path) -> None:
     """The office closes before the zone matters; the same lines fifteen hours later fall around midnight, where it does."""
     url = new_duckdb()
     _load(url)
@@ -348,11 +383,15 @@ def published() -> dict[dt.date, tuple[int, int, int, Decimal]]:
     }
 
 
-@pytest.mark.skipif("DAYFOLD_FIELD_DATA" not in os.environ, reason="needs DAYFOLD_FIELD_DATA: the original CSV of Online Retail II")
+@pytest.mark.skipif(
+    "DAYFOLD_FIELD_DATA" not in os.environ, reason="needs DAYFOLD_FIELD_DATA: the original CSV of Online Retail II"
+)
 def test_original_csv_gives_the_same_days(
     retail: Retail, published: dict[dt.date, tuple[int, int, int, Decimal]]
 ) -> None:
     """The original file, read by Python alone, equals the folded days of all countries."""
     rows = retail.app.query("SalesDaily", ["lines", "orders", "customers", "revenue"], from_=FIRST, to=LAST).rows
-    found = {row["day"]: (row["lines"], row["orders"], row["customers"], row["revenue"]) for row in rows if row["lines"]}
+    found = {
+        row["day"]: (row["lines"], row["orders"], row["customers"], row["revenue"]) for row in rows if row["lines"]
+    }
     assert found == published

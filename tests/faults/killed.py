@@ -93,7 +93,7 @@ def main(store: str, version: str, point: str, nth: int) -> None:
     around_commits(store_class(store), act)
     with Dayfold(definitions(version), config(store), clock=FixedClock(NOW)) as app:
         errors = [run.error for run in app.fold() if run.error]
-    sys.exit("; ".join(errors))
+    sys.exit("; ".join(errors) or 0)
 
 
 if __name__ == "__main__":

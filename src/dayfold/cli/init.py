@@ -48,7 +48,9 @@ url = "${APP_DATABASE_URL:-postgresql://readonly@localhost/app}"
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put them.", show_default="this folder")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to put them.", show_default="this folder")
+    ] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     json: JsonOption = False,
 ) -> None:

@@ -15,6 +15,9 @@ from dayfold.cli import demo, doctor, fold, init, migrate, plan, query, status
 from dayfold.cli.output import write_json
 from dayfold.errors import DayfoldError, DefinitionError
 
+#: The status of a command that Ctrl-C ended; Typer turns KeyboardInterrupt into it.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="dayfold",
     help="Folds tables into daily metric tables that are exact.",
@@ -52,9 +55,10 @@ def main() -> None:
     except DayfoldError as error:
         _report(error)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("Interrupted. What was published stays; the next run continues.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("Interrupted. What was published stays; the next run continues.", file=sys.stderr)
+        raise
     except BrokenPipeError:
         # The reader has what it wanted, as with `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -134,9 +134,9 @@ class PostgresStore:
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[PostgresSession]:
         """One transaction over one snapshot, on a connection of its own."""
+        self.open()
         import psycopg
 
-        self.open()
         connection = self._idle.pop() if self._idle else self._connect()
         if connection.closed:
             connection = self._connect()

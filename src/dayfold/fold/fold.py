@@ -157,10 +157,15 @@ class Folder:
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
 
     def _register(self, rollup: BoundRollup) -> None:
-        """The rollup's first tables, and its place in the ledger."""
+        """The rollup has its tables and its place in the ledger."""
+        self.ledger.make_once(lambda: self._is_registered(rollup), lambda: self._make_tables(rollup))
+
+    def _is_registered(self, rollup: BoundRollup) -> bool:
+        with self.store.transaction(read_only=True) as session:
+            return rollup.name in versions.versions(self.ledger, session)
+
+    def _make_tables(self, rollup: BoundRollup) -> None:
         with self.store.transaction() as session:
-            if rollup.name in versions.versions(self.ledger, session):
-                return
             for shape in shapes(rollup):
                 ensure(self.store, session, shape)
             words = identity(rollup)

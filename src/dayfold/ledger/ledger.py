@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,9 @@ from dayfold.errors import StoreAltered, StoreError, StoreNewer, StoreNotMigrate
 from dayfold.ledger.migrations import MIGRATIONS, TABLES, VERSION
 from dayfold.plan.sql import Statement, Values, identifier, statement, table
 
+#: How long a run waits for another one that makes the same tables: a transaction of some milliseconds.
+_MAKING_TRIES = 10
+_MAKING_PAUSE_SECONDS = 0.1
 _NAMES = (*TABLES, "dayfold__run_ids", "dayfold_runs", "dayfold_coverage")
 
 
@@ -70,12 +74,23 @@ class Ledger:
             if "dayfold__store" in found:
                 self._compare(self._stored_version(session), found)
                 return
-        try:
-            self.migrate()
-        except StoreError:
-            # Another process may have made it in the same moment; what counts is that it is there.
-            if not self.exists():
-                raise
+        self.make_once(self.exists, self.migrate)
+
+    def make_once(self, is_there: Callable[[], bool], make: Callable[[], object]) -> None:
+        """Make what is not there yet; another run may be making it at this moment, which is as good."""
+        for _ in range(_MAKING_TRIES):
+            if is_there():
+                return
+            try:
+                make()
+                return
+            except StoreError as error:
+                if type(error) is not StoreError:
+                    raise
+                refused = error
+            time.sleep(_MAKING_PAUSE_SECONDS)
+        if not is_there():
+            raise refused
 
     def check(self, session: Session, version: int) -> None:
         """Refuse a ledger that this program does not know."""
@@ -143,18 +158,22 @@ class Ledger:
 
     def remember_sources(self, sources: Mapping[str, Mapping[str, Type]]) -> None:
         """Keep the sources' columns, for the day one cannot be asked. Writes only what is new."""
-        with self.store.transaction(read_only=True) as session:
-            known = dict(session.rows(self.sql("select source, columns from dayfold__sources")))
         texts = {source: _dumped(columns) for source, columns in sources.items()}
-        changed = {source: text for source, text in texts.items() if known.get(source) != text}
-        if not changed:
-            return
+        self.make_once(lambda: self._known_sources().items() >= texts.items(), lambda: self._keep_sources(texts))
+
+    def _known_sources(self) -> dict[str, str]:
+        with self.store.transaction(read_only=True) as session:
+            return dict(session.rows(self.sql("select source, columns from dayfold__sources")))
+
+    def _keep_sources(self, texts: Mapping[str, str]) -> None:
+        known = self._known_sources()
         update = "update dayfold__sources set columns = :columns, seen_at = :now::timestamptz where source = :source"
         insert = "insert into dayfold__sources (source, columns, seen_at) values (:source, :columns, :now::timestamptz)"
         with self.store.transaction() as session:
-            for source, text in changed.items():
-                query = update if source in known else insert
-                session.execute(self.sql(query, source=source, columns=text, now=self.clock.now()))
+            for source, text in texts.items():
+                if known.get(source) != text:
+                    query = update if source in known else insert
+                    session.execute(self.sql(query, source=source, columns=text, now=self.clock.now()))
 
     def remembered_source(self, source: str) -> dict[str, Type] | None:
         """A source's columns as they were last seen, or None where it was never read."""

@@ -7,6 +7,8 @@ Weakness: DuckDB reads a fraction in JSON in double precision, so digits past th
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -119,7 +121,7 @@ def _cast_tree(value: Typed, goal: Type, dialect: Dialect, place: str) -> exp.Ex
 def _from_float(tree: exp.Expr, goal: Type, dialect: Dialect) -> exp.Expr:
     """The decimal that a float shows, rounded half away from zero; engines round its binary value differently.
 
-    DuckDB takes every such text for a decimal of 38 digits, while narrower ones refuse some that would fit.
+    DuckDB takes every such text for a decimal of 38 digits, while narrower ones take or refuse some wrongly.
     """
     wide = decimal(MAX_DIGITS, goal.scale)
     exact = dialect.sql(
@@ -143,6 +145,37 @@ def from_text(tree: exp.Expr, goal: Type, dialect: Dialect) -> exp.Expr:
         _b=dialect.cast(dialect.piece("fail", _x=tree), goal),
         _x=tree,
     )
+
+
+def meant(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
+    """What a text beside a date, a moment or a UUID says: the same kind, or a moment beside a date."""
+    if goal.kind is Kind.DATE and not re.fullmatch(GRAMMARS[Kind.DATE], node.name):
+        return literal_cast(node, TIMESTAMPTZ, dialect)
+    return literal_cast(node, goal, dialect)
+
+
+def literal_cast(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
+    """A written value in its type, checked here; a moment with an offset beside a timestamp is taken to UTC.
+
+    Raises:
+        ExpressionError: when the text does not have the form of the type.
+    """
+    text = node.name.strip()
+    grammar = Kind.TIMESTAMPTZ if goal.kind is Kind.TIMESTAMP else goal.kind
+    fits = re.fullmatch(GRAMMARS[grammar], text)
+    if goal.is_temporal:
+        try:
+            moment = dt.datetime.fromisoformat(text) if fits else None
+            if moment is not None and moment.tzinfo is not None:
+                moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+        except (ValueError, OverflowError):
+            moment = None
+        if moment is None:
+            raise ExpressionError(f"'{text}' is not a {goal}; expected ISO 8601, such as 2026-01-31.")
+        text = f"{moment.date() if goal == DATE else moment}{'+00:00' if goal == TIMESTAMPTZ else ''}"
+    elif not fits:
+        raise ExpressionError(f"'{text}' is not a {goal}.")
+    return Typed(dialect.cast(exp.Literal.string(text), goal), goal)
 
 
 def comparable(one: Type, other: Type) -> bool:

@@ -108,7 +108,12 @@ PIECES = {
     "bytewise": Spelling("_x", '_x COLLATE "C"'),
     "equal": Spelling("_x IS NOT DISTINCT FROM _y", "ARRAY[_x] = ARRAY[_y]"),
     "finite": Spelling("ISFINITE(_x)", "_x NOT IN ('NaN', 'Infinity', '-Infinity')"),
-    "float_text": Spelling("CAST(_x AS VARCHAR)", "CAST(_x AS text)"),
+    # The shortest text that reads back as the same double. From 2^53 on engines disagree about it in rare cases, and
+    # there the first 15 digits are taken, as PostgreSQL's own cast to numeric does.
+    "float_text": Spelling(
+        "CASE WHEN ABS(_x) < 9007199254740992 THEN CAST(_x AS VARCHAR) ELSE FORMAT('{:.15g}', _x) END",
+        "CASE WHEN ABS(_x) < 9007199254740992 THEN CAST(_x AS text) ELSE CAST(CAST(_x AS numeric) AS text) END",
+    ),
     # DuckDB's own conversion of long decimals to double may be off by one unit in the last place.
     "exact_decimal": Spelling("CAST(_x AS VARCHAR)", "_x"),
     # The remainder of the least integer by -1 is an overflow on DuckDB and 0 on PostgreSQL.
@@ -116,13 +121,11 @@ PIECES = {
     "utc_date": Spelling("CAST(MAKE_TIMESTAMP(EPOCH_US(_x)) AS DATE)", "CAST(_x AT TIME ZONE 'UTC' AS date)"),
     "in_zone": Spelling("_x AT TIME ZONE _zone", "_x AT TIME ZONE _zone"),
     "as_utc": Spelling("CAST(_x AS TIMESTAMPTZ)", "_x AT TIME ZONE 'UTC'"),
-    "from_seconds": Spelling(
-        "CAST(MAKE_TIMESTAMP(CAST(ROUND(_x * 1000000) AS BIGINT)) AS TIMESTAMPTZ)",
-        "CAST('1970-01-01 00:00:00+00' AS timestamptz) + CAST(ROUND(_x * 1000000) AS bigint) * INTERVAL '1 microsecond'",
-    ),
-    "from_millis": Spelling(
-        "CAST(MAKE_TIMESTAMP(CAST(ROUND(_x * 1000) AS BIGINT)) AS TIMESTAMPTZ)",
-        "CAST('1970-01-01 00:00:00+00' AS timestamptz) + CAST(ROUND(_x * 1000) AS bigint) * INTERVAL '1 microsecond'",
+    # PostgreSQL multiplies intervals in double precision, so seconds and their fraction are taken apart.
+    "from_micros": Spelling(
+        "CAST(MAKE_TIMESTAMP(_x) AS TIMESTAMPTZ)",
+        "CAST('1970-01-01 00:00:00+00' AS timestamptz) + (_x / 1000000) * INTERVAL '1 second' "
+        "+ (_x % 1000000) * INTERVAL '1 microsecond'",
     ),
     "floor_to": Spelling(
         "TIME_BUCKET(INTERVAL '15 minutes', _x)",
@@ -143,8 +146,10 @@ PIECES = {
     "set_size": Spelling("LEN(_x)", "CARDINALITY(_x)"),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]"),
     "days_between": Spelling(
-        "SELECT CAST(d AS DATE) AS day FROM UNNEST(GENERATE_SERIES(CAST(_x AS TIMESTAMP), CAST(_y AS TIMESTAMP), INTERVAL '1 day')) AS s(d)",
-        "SELECT CAST(d AS date) AS day FROM GENERATE_SERIES(CAST(_x AS timestamp), CAST(_y AS timestamp), INTERVAL '1 day') AS s(d)",
+        "SELECT CAST(d AS DATE) AS day "
+        "FROM UNNEST(GENERATE_SERIES(CAST(_x AS TIMESTAMP), CAST(_y AS TIMESTAMP), INTERVAL '1 day')) AS s(d)",
+        "SELECT CAST(d AS date) AS day "
+        "FROM GENERATE_SERIES(CAST(_x AS timestamp), CAST(_y AS timestamp), INTERVAL '1 day') AS s(d)",
     ),
 }
 

@@ -9,7 +9,6 @@ Weakness: a result beyond the range of double precision is infinity on DuckDB an
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,6 @@ from sqlglot import exp
 from dayfold.define.expr import ExpressionError
 from dayfold.define.types import (
     BOOL,
-    DATE,
     FLOAT,
     INT,
     JSON,
@@ -34,8 +32,18 @@ from dayfold.define.types import (
     decimal,
 )  # fmt: skip
 from dayfold.names import listing, suggestion
-from dayfold.plan.casts import Typed, arithmetic_type, cast_goal, cast_value, comparable, joined, shown
-from dayfold.plan.dialect import GRAMMARS, Dialect
+from dayfold.plan.casts import (
+    Typed,
+    arithmetic_type,
+    cast_goal,
+    cast_value,
+    comparable,
+    joined,
+    literal_cast,
+    meant,
+    shown,
+)  # fmt: skip
+from dayfold.plan.dialect import Dialect
 
 __all__ = ["Compiler", "Typed"]
 
@@ -92,9 +100,10 @@ class Compiler:
                 f"{self.owner} has no column '{node.name}'{suggestion(node.name, self.scope)}.",
                 f"Columns: {listing(self.scope)}",
             )
-        if found.type.kind is Kind.TEXT and isinstance(found.tree, exp.Column):
-            # An enum orders by its definition and knows no LIKE; other text passes through this cast at no cost.
-            return Typed(self.dialect.cast(found.tree, TEXT), TEXT)
+        if found.type.kind in (Kind.TEXT, Kind.FLOAT) and isinstance(found.tree, exp.Column):
+            # An enum orders by its definition and knows no LIKE, and engines disagree about real = 0.1. Other text
+            # and doubles pass through this cast at no cost.
+            return Typed(self.dialect.cast(found.tree, found.type), found.type)
         return found
 
     def _folded(self, node: exp.Column) -> Typed | None:
@@ -128,7 +137,7 @@ class Compiler:
     # Arithmetic
 
     def _number(self, node: exp.Expr) -> Typed:
-        """An operand of arithmetic as wide as its type says: an integer in 64 bits, a float in double precision."""
+        """An operand of arithmetic as wide as its type says: an integer in 64 bits."""
         typed = self._want(node, _NUMBERS, "a number")
         type_ = INT if typed.type.kind is Kind.NULL else typed.type
         if isinstance(node.unnest(), _OPERATORS) or (type_.kind is Kind.DECIMAL and type_.scale is None):
@@ -195,7 +204,7 @@ class Compiler:
         goal = known[0] if known else TEXT
         if goal.is_temporal or goal.kind is Kind.UUID:
             typed = [
-                _meant(node, goal, self.dialect) if _is_text(node) else t for node, t in zip(nodes, typed, strict=True)
+                meant(node, goal, self.dialect) if _is_text(node) else t for node, t in zip(nodes, typed, strict=True)
             ]
         for one, node in zip(typed, nodes, strict=True):
             if not comparable(one.type, goal):
@@ -203,14 +212,10 @@ class Compiler:
                 raise ExpressionError(f"{texts} cannot be compared: one is {goal}, the other {one.type}.")
         kinds = {one.type.kind for one in typed} - {Kind.NULL}
         if Kind.FLOAT in kinds:
-            # A real column is widened too: engines disagree about real = 0.1.
-            typed = [self.cast_to(self._double(t), FLOAT, node) for t, node in zip(typed, nodes, strict=True)]
+            typed = [self.cast_to(t, FLOAT, node) for t, node in zip(typed, nodes, strict=True)]
         elif goal.is_temporal and len(kinds) > 1:
             typed = [self.cast_to(t, TIMESTAMPTZ, node) for t, node in zip(typed, nodes, strict=True)]
         return typed
-
-    def _double(self, typed: Typed) -> Typed:
-        return Typed(self._widened(typed.tree, FLOAT), FLOAT) if typed.type.kind is Kind.FLOAT else typed
 
     def logic(self, node: exp.Connector) -> Typed:
         sides = self.condition(node.left), self.condition(node.right)
@@ -286,7 +291,7 @@ class Compiler:
 
     def _unified(self, nodes: Sequence[exp.Expr]) -> tuple[list[exp.Expr], Type]:
         """Values that one column may hold, and its type."""
-        typed = [self._double(self.compile(node)) for node in nodes]
+        typed = [self.compile(node) for node in nodes]
         type_ = NULL
         for one, node in zip(typed, nodes, strict=True):
             wider = joined(type_, one.type)
@@ -314,8 +319,8 @@ class Compiler:
 
     def cast(self, node: exp.Cast) -> Typed:
         goal = cast_goal(node)
-        if _is_text(node.this) and (goal.is_temporal or goal.kind is Kind.UUID):
-            return _literal_cast(node.this, goal, self.dialect)
+        if _is_text(node.this) and goal.kind not in (Kind.TEXT, Kind.BOOL):
+            return literal_cast(node.this, goal, self.dialect)
         return self.cast_to(self.compile(node.this), goal, node)
 
     def number_function(self, node: exp.Func) -> Typed:
@@ -403,33 +408,6 @@ def _digits_asked(node: exp.Round) -> int:
     if not _is_digits(digits) or int(digits.name) > MAX_DIGITS:
         raise ExpressionError(f"'{shown(node)}': round takes a number of digits, such as 2.")
     return int(digits.name)
-
-
-def _meant(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
-    """What a text beside a date, a moment or a UUID says: the same kind, or a moment beside a date."""
-    if goal.kind is Kind.DATE and not re.fullmatch(GRAMMARS[Kind.DATE], node.name):
-        return _literal_cast(node, TIMESTAMPTZ, dialect)
-    return _literal_cast(node, goal, dialect)
-
-
-def _literal_cast(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
-    """A written date, moment or UUID, checked here; a moment with an offset beside a timestamp is taken to UTC."""
-    text = node.name
-    grammar = Kind.TIMESTAMPTZ if goal.kind is Kind.TIMESTAMP else goal.kind
-    fits = re.fullmatch(GRAMMARS[grammar], text)
-    if goal.is_temporal:
-        try:
-            moment = dt.datetime.fromisoformat(text) if fits else None
-            if moment is not None and moment.tzinfo is not None:
-                moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
-        except (ValueError, OverflowError):
-            moment = None
-        if moment is None:
-            raise ExpressionError(f"'{text}' is not a {goal}; expected ISO 8601, such as 2026-01-31.")
-        text = f"{moment.date() if goal == DATE else moment}{'+00:00' if goal == TIMESTAMPTZ else ''}"
-    elif not fits:
-        raise ExpressionError(f"'{text}' is not a {goal}.")
-    return Typed(dialect.cast(exp.Literal.string(text), goal), goal)
 
 
 def _json_step(node: exp.JSONExtract | exp.JSONExtractScalar) -> tuple[exp.Expr, exp.Expr]:

@@ -1,4 +1,11 @@
-"""Moments: which UTC day a fact counts on, and how to select a range of days. Plan floor, pure."""
+"""Moments: which UTC day a fact counts on, and how to select a range of days. Plan floor, pure.
+
+A local time that a clock change repeats is the later of its two instants; one that a change skips is read with the
+offset before the change, so 02:30 becomes 03:30 where clocks go from 02:00 to 03:00. Fractions of a second are cut
+after the sixth digit, never rounded, so that no fact moves to the next day.
+
+Weakness: engines bring their own tables of time zones, which differ about the future until all are updated.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +17,9 @@ from sqlglot import exp
 from dayfold.days import ONE_DAY, Days
 from dayfold.define.expr import ExpressionError
 from dayfold.define.source import Moment
-from dayfold.define.types import DATE, TIMESTAMP, TIMESTAMPTZ, Kind
+from dayfold.define.types import DATE, INT, TIMESTAMP, TIMESTAMPTZ, Kind
 from dayfold.plan.dialect import GRAMMARS, ISO_WITH_ZONE, Dialect
-from dayfold.plan.expressions import Compiler
+from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.sql import Values, both, column, sql
 
 _EPOCH = dt.date(1970, 1, 1)
@@ -87,7 +94,7 @@ def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
     dialect, raw, kind = compiler.dialect, typed.tree, typed.type.kind
     zone = exp.Literal.string(moment.tz or "UTC")
     if typed.type.is_number:
-        return _epoch(moment, raw, dialect)
+        return _epoch(moment, typed, dialect)
     if moment.unit in ("s", "ms") or (moment.unit == "iso" and kind is not Kind.TEXT):
         raise ExpressionError(
             f"the moment '{moment.column}' is {typed.type}; unit={moment.unit!r} does not apply to it."
@@ -116,29 +123,34 @@ def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
     )
 
 
-def _epoch(moment: Moment, raw: exp.Expr, dialect: Dialect) -> BoundMoment:
+def _epoch(moment: Moment, typed: Typed, dialect: Dialect) -> BoundMoment:
     if moment.unit not in ("s", "ms"):
         raise ExpressionError(
             f"the moment '{moment.column}' is a number.",
             f'Say what it counts: Moment("{moment.column}", unit="s") or unit="ms", since 1970-01-01 UTC.',
         )
-    instant = exp.Paren(this=dialect.piece("from_seconds" if moment.unit == "s" else "from_millis", _x=raw))
-    return BoundMoment(raw, moment.unit, instant, dialect.piece("utc_date", _x=instant), dialect)
+    whole = typed.type.kind is Kind.INT
+    scaleless = typed.type.kind is Kind.DECIMAL and typed.type.scale is None
+    number = typed.tree if scaleless else dialect.cast(typed.tree, typed.type)
+    factor = exp.Literal.number(1_000_000 if moment.unit == "s" else 1_000)
+    micros = dialect.sql("_x * _f" if whole else "FLOOR(_x * _f)", _x=number, _f=factor)
+    instant = dialect.piece("from_micros", _x=exp.Paren(this=micros) if whole else dialect.cast(micros, INT))
+    return BoundMoment(typed.tree, moment.unit, instant, dialect.piece("utc_date", _x=instant), dialect)
 
 
 def _from_text(raw: exp.Expr, zone: exp.Expr, dialect: Dialect) -> exp.Expr:
     """ISO text: with an offset it names an instant, without one a local time of the moment's zone."""
-    anchored = [
-        grammar if dialect.name == "duckdb" else f"^({grammar})$"
-        for grammar in (ISO_WITH_ZONE, GRAMMARS[Kind.TIMESTAMP])
-    ]
-    zoned, local = (dialect.piece("matches", _x=raw, _pattern=exp.Literal.string(grammar)) for grammar in anchored)
+    text = dialect.piece("trimmed", _x=raw)
+    precise = dialect.piece("to_microseconds", _x=text)
     return dialect.sql(
         "CASE WHEN _z THEN _zoned WHEN _l THEN _local WHEN NOT _x IS NULL THEN _bad END",
-        _z=zoned, _l=local, _x=raw, _zoned=dialect.cast(raw, TIMESTAMPTZ),
-        _local=dialect.piece("in_zone", _x=dialect.cast(raw, TIMESTAMP), _zone=zone),
+        _z=dialect.matches(text, ISO_WITH_ZONE),
+        _l=dialect.matches(text, GRAMMARS[Kind.TIMESTAMP]),
+        _x=raw,
+        _zoned=dialect.cast(precise, TIMESTAMPTZ),
+        _local=dialect.piece("in_zone", _x=dialect.cast(precise, TIMESTAMP), _zone=zone),
         _bad=dialect.cast(dialect.piece("fail", _x=raw), TIMESTAMPTZ),
-    )  # fmt: skip
+    )
 
 
 def _next(day: dt.date) -> dt.date:
