@@ -107,7 +107,10 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
     [
         ("[store\nurl = 1", "dayfold.toml is not TOML: Expected ']' at the end of a table declaration (at line 1, column 7)"),
         ("[stroe]\nurl = 'x'", "dayfold.toml: there is no setting 'stroe'; the nearest is 'store'.\n  Settings: store, databases, fold"),
-        ("[fold]\nchunk_row = 5", "dayfold.toml: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),
+        (
+            "[fold]\nchunk_row = 5",
+            "dayfold.toml: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s",
+        ),
         ("[databases.app]\nurI = 'x'", "dayfold.toml: databases.app.url: Field required."),
         (
             "[store]\nurl = '${SHOP_DATABASE}'",

@@ -22,20 +22,23 @@ ROWS: list[dict[str, Any]] = [
     {
         "small": 7, "num": -3, "big": 2**40, "price": Decimal("1.05"), "rate": Decimal("-0.1250"), "wide": Decimal("12345678901.5"),
         "ratio": 0.1, "single": 0.25, "txt": "Video", "other": "é_%", "mood": "Happy", "ok": True, "born": dt.date(2026, 2, 28),
-        "seen": dt.datetime(2026, 3, 1, 0, 30), "sent": "2026-02-28T23:30:00-01:00", "doc": '{"a": "12", "b": {"c": 1.5}, "l": ["x"]}',
+        "seen": "2026-03-01T00:30", "sent": "2026-02-28T23:30:00-01:00", "doc": '{"a": "12", "b": {"c": 1.5}, "l": ["x"]}',
     },
     {
         "small": -32768, "num": 0, "big": -(2**63), "price": Decimal("-9999999999.99"), "rate": Decimal("0.0000"),
         "wide": Decimal("-9999999999999999999999999999.9999999999"), "ratio": -2.5, "single": -0.125, "txt": "", "other": " 12 ",
-        "mood": "élan", "ok": False, "born": dt.date(1969, 12, 31), "seen": dt.datetime(1969, 12, 31, 23, 59, 59, 999999),
+        "mood": "élan", "ok": False, "born": dt.date(1969, 12, 31), "seen": "1969-12-31T23:59:59.999999",
         "sent": "1970-01-01T00:00:00Z", "doc": '{"a": null, "b": 5, "l": []}',
     },
     {
         "small": 32767, "num": 2**31 - 1, "big": 2**63 - 1, "price": Decimal("0.50"), "rate": Decimal("2.5000"), "wide": Decimal(3),
         "ratio": 1e15, "single": 1e10, "txt": "👍 a_b", "other": "1.5", "mood": "sad", "ok": True, "born": dt.date(2024, 2, 29),
-        "seen": dt.datetime(2024, 2, 29), "sent": "2024-02-29T00:00:00Z", "doc": '["x", {"c": 2}]',
+        "seen": "2024-02-29T00:00", "sent": "2024-02-29T00:00:00Z", "doc": '["x", {"c": 2}]',
     },
 ]  # fmt: skip
+
+
+ENGINES = ("duckdb", "postgres")
 
 
 @pytest.fixture(scope="module")
@@ -107,23 +110,24 @@ def _plain(value: Any) -> Any:
 @given(EXPRESSIONS)
 def test_engines_agree_about_random_expressions(rows: Bench, expression: str) -> None:
     """Whatever the language lets through has one value for each row, or is an error on both engines."""
-    try:
-        rows.compiled("duckdb", expression)
-    except ExpressionError as refused:
-        with pytest.raises(ExpressionError) as again:
-            rows.compiled("postgres", expression)
-        assert str(again.value) == str(refused)
+    refusals = {look: _refusal(rows, look, expression) for look in ENGINES}
+    assert refusals["duckdb"] == refusals["postgres"]
+    if refusals["duckdb"]:
         return
-    ids = range(len(ROWS))
-    found = {look: [_plain(value) for value in rows.values(look, expression, ids)] for look in ("duckdb", "postgres")}
+    found = [[_plain(value) for value in rows.values(look, expression, range(len(ROWS)))] for look in ENGINES]
+    differing = [pair for pair in zip(*found, strict=True) if pair[0] != pair[1]]
     # An engine need not look at a value beside a constant NULL, nor at a constant that nothing needs.
-    lazy = [{("NoneType", "None"), _plain(ERROR)} if "'" in expression or "NULL" in expression else set()] * len(ROWS)
-    differing = [
-        pair
-        for pair, excused in zip(zip(*found.values(), strict=True), lazy, strict=True)
-        if len({*pair}) > 1 and {*pair} != excused
-    ]
-    assert differing == []
+    excused = {_plain(None), _plain(ERROR)} if "'" in expression or "NULL" in expression else None
+    assert [pair for pair in differing if {*pair} != excused] == []
+
+
+def _refusal(rows: Bench, look: str, expression: str) -> str | None:
+    """What the compiler has against an expression."""
+    try:
+        rows.compiled(look, expression)
+    except ExpressionError as error:
+        return str(error)
+    return None
 
 
 def _rounded(text: str, precision: int, scale: int) -> Any:
@@ -137,7 +141,7 @@ def _rounded(text: str, precision: int, scale: int) -> Any:
 def _numeric(rows: Bench, column: str, value: Any, precision: int, scale: int) -> dict[str, Any]:
     """A cast on each engine, of one value written into a row."""
     found = {}
-    for look in ("duckdb", "postgres"):
+    for look in ENGINES:
         with rows.stores[look].transaction() as session:
             session.execute(statement(f"update facts set {column} = :value where id = 0", value=value))
         given_back = rows.value(look, f"{column}::numeric({precision},{scale})", 0)

@@ -151,7 +151,7 @@ def test_a_source_that_is_suddenly_empty_wipes_nothing(folded: Ground) -> None:
     [run] = folded.opened.fold()
     assert run.status == "failed"
     assert run.error == (
-        f"Sales: {folded.label('sale')} returns nothing for 2026-03-09 to 2026-03-12, where it had 4 facts before. "
+        f"{folded.label('sale')} returns nothing for 2026-03-09 to 2026-03-12, where it had 4 facts before. "
         "Nothing was changed.\n  If its rows were really deleted, run again with --allow-empty. "
         "Otherwise check the connection, its rights and the table."
     )

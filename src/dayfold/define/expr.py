@@ -8,6 +8,7 @@ Invariant: a tree returned by `parse` holds only nodes that `dayfold.plan.expres
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -135,34 +136,38 @@ def _check(tree: exp.Expr, text: str) -> None:
         kind = type(node)
         if kind in _PARTS:
             continue
+        if isinstance(node, exp.Query) or (kind is exp.In and node.args.get("query")):
+            raise ExpressionError(f"'{text}' holds a subquery, which expressions do not have.", _WAY_OUT)
         if kind not in ALLOWED:
-            raise ExpressionError(f"'{text}' uses {_spelled(node)}, which expressions do not have.", _remedy(node))
-        strange = [name for name, value in node.args.items() if value and name not in _ARGUMENTS]
-        if strange and not (isinstance(node, exp.Column) and node.table):
-            raise ExpressionError(f"'{text}' uses a form of {_spelled(node)} that expressions do not have.", _WAY_OUT)
+            raise ExpressionError(
+                f"'{text}' uses {_spelled(node, text)}, which expressions do not have.", _remedy(node, text)
+            )
         if isinstance(node, exp.Column) and node.table:
             raise ExpressionError(f"'{text}' names a table in '{node.sql()}'; an expression names columns only.")
-        if isinstance(node, exp.In) and (node.args.get("query") or node.args.get("unnest")):
-            raise ExpressionError(f"'{text}' holds a subquery, which expressions do not have.", _WAY_OUT)
+        if isinstance(node, exp.In) and not node.expressions and not node.args.get("unnest"):
+            raise ExpressionError(f"'{text}' has an empty list after IN.")
+        if any(value and name not in _ARGUMENTS for name, value in node.args.items()):
+            raise ExpressionError(
+                f"'{text}' uses a form of {_spelled(node, text)} that expressions do not have.", _WAY_OUT
+            )
 
 
-def _spelled(node: exp.Expr) -> str:
+def _called(node: exp.Expr, text: str) -> str | None:
+    """The function that a node is, where its writer spelled it as one."""
+    names = [node.name] if isinstance(node, exp.Anonymous) else node.sql_names() if isinstance(node, exp.Func) else []
+    return next((name.lower() for name in names if re.search(rf"\b{re.escape(name)}\s*\(", text, re.IGNORECASE)), None)
+
+
+def _spelled(node: exp.Expr, text: str) -> str:
     """A node as its writer would recognise it."""
-    if isinstance(node, exp.Anonymous):
-        return f"the function {node.name.lower()}()"
-    if isinstance(node, exp.Func):
-        return f"the function {node.sql_name().lower()}()"
-    if isinstance(node, exp.Query | exp.Subquery):
-        return "a subquery"
-    return f"'{node.sql(dialect='postgres')}'"
+    called = _called(node, text)
+    return f"the function {called}()" if called else f"'{node.sql(dialect='postgres')}'"
 
 
-def _remedy(node: exp.Expr) -> str:
+def _remedy(node: exp.Expr, text: str) -> str:
     if isinstance(node, exp.AggFunc):
         return (
             "A metric already says how it adds up: name the metric itself. Distinct values are never summed, "
             "because one value may stand in several rows."
         )
-    if isinstance(node, exp.Func):
-        return f"Functions: {', '.join(FUNCTIONS)}. {_WAY_OUT}"
-    return _WAY_OUT
+    return f"Functions: {', '.join(FUNCTIONS)}. {_WAY_OUT}" if _called(node, text) else _WAY_OUT

@@ -149,9 +149,10 @@ def from_text(tree: exp.Expr, goal: Type, dialect: Dialect) -> exp.Expr:
 
 def meant(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
     """What a text beside a date, a moment or a UUID says: the same kind, or a moment beside a date."""
-    if goal.kind is Kind.DATE and not re.fullmatch(GRAMMARS[Kind.DATE], node.name):
-        return literal_cast(node, TIMESTAMPTZ, dialect)
-    return literal_cast(node, goal, dialect)
+    later = (
+        goal.kind is Kind.DATE and re.fullmatch(f"({GRAMMARS[Kind.TIMESTAMPTZ]})", node.name) and len(node.name) > 10
+    )
+    return literal_cast(node, TIMESTAMPTZ if later else goal, dialect)
 
 
 def literal_cast(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
@@ -171,10 +172,10 @@ def literal_cast(node: exp.Expr, goal: Type, dialect: Dialect) -> Typed:
         except (ValueError, OverflowError):
             moment = None
         if moment is None:
-            raise ExpressionError(f"'{text}' is not a {goal}; expected ISO 8601, such as 2026-01-31.")
+            raise ExpressionError(f"'{text}' cannot be read as {goal}; expected ISO 8601, such as 2026-01-31.")
         text = f"{moment.date() if goal == DATE else moment}{'+00:00' if goal == TIMESTAMPTZ else ''}"
     elif not fits:
-        raise ExpressionError(f"'{text}' is not a {goal}.")
+        raise ExpressionError(f"'{text}' cannot be read as {goal}.")
     return Typed(dialect.cast(exp.Literal.string(text), goal), goal)
 
 

@@ -124,8 +124,8 @@ PIECES = {
     # PostgreSQL multiplies intervals in double precision, so seconds and their fraction are taken apart.
     "from_micros": Spelling(
         "CAST(MAKE_TIMESTAMP(_x) AS TIMESTAMPTZ)",
-        "CAST('1970-01-01 00:00:00+00' AS timestamptz) + (_x / 1000000) * INTERVAL '1 second' "
-        "+ (_x % 1000000) * INTERVAL '1 microsecond'",
+        "(CAST('1970-01-01 00:00:00+00' AS timestamptz) + (_x / 1000000) * INTERVAL '1 second' "
+        "+ (_x % 1000000) * INTERVAL '1 microsecond')",
     ),
     "floor_to": Spelling(
         "TIME_BUCKET(INTERVAL '15 minutes', _x)",

@@ -160,8 +160,11 @@ class Compiler:
         return Typed(tree, type_)
 
     def divide(self, node: exp.Div) -> Typed:
-        left, right = (self.cast_to(self._number(side), FLOAT, side).tree for side in (node.left, node.right))
-        return Typed(exp.Paren(this=self.dialect.piece("divide", _x=left, _y=right)), FLOAT)
+        operands = {
+            name: self._want(side, _NUMBERS, "a number") for name, side in (("_x", node.left), ("_y", node.right))
+        }
+        floats = {name: self.cast_to(one, FLOAT, node).tree for name, one in operands.items()}
+        return Typed(exp.Paren(this=self.dialect.sql("_x / NULLIF(_y, 0)", **floats)), FLOAT)
 
     def modulo(self, node: exp.Mod) -> Typed:
         left, right = self._number(node.left), self._number(node.right)
@@ -206,6 +209,10 @@ class Compiler:
             typed = [
                 meant(node, goal, self.dialect) if _is_text(node) else t for node, t in zip(nodes, typed, strict=True)
             ]
+        if goal.kind in (Kind.JSON, Kind.OTHER):
+            raise ExpressionError(
+                f"'{shown(nodes[0])}' is {goal}, which is not compared; take a value out of it first."
+            )
         for one, node in zip(typed, nodes, strict=True):
             if not comparable(one.type, goal):
                 texts = f"'{shown(nodes[0])}' and '{shown(node)}'"

@@ -51,7 +51,10 @@ def answer(ledger: Ledger, request: Request) -> Answer:
 def _version(ledger: Ledger, session: Session, request: Request) -> versions.Version:
     """The stored version of the rollup, which must have what is asked for."""
     rollup = request.rollup
-    known = versions.versions(ledger, session) if ledger.version(session) is not None else {}
+    number = ledger.version(session)
+    if number is not None:
+        ledger.check(session, number)
+    known = versions.versions(ledger, session) if number is not None else {}
     if rollup.name not in known:
         raise QueryRefused(f"{rollup.name} was never folded.", hint=f"Run: dayfold fold {rollup.name}")
     version = known[rollup.name]

@@ -1,0 +1,1 @@
+"""Floors 0 to 2: definitions, days, names, questions. No database is opened."""
