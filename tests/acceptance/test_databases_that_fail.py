@@ -242,12 +242,6 @@ def test_rollup_table_altered_by_hand(folded: Path, postgres_url: str, statement
     assert f"The table shop_daily is not as Dayfold makes it: {difference}." in done.err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user who is not root: root may read and write every file")
-def test_files_without_rights(folded: Path) -> None:
-    (folded / "dayfold.duckdb").chmod(0)
-    assert "cannot be opened: Permission denied" in fails("fold", cwd=folded, status=1)
-
-
 def test_store_of_another_storage_version_is_not_called_broken(shop: Path) -> None:
     """A DuckDB file in the older format is read as a source all the same."""
     (shop / "shop.duckdb").rename(shop / "new.duckdb")
