@@ -1,0 +1,121 @@
+"""Settings: where they come from, what is wrong with them, and that secrets stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dayfold.errors import ConfigError
+from dayfold.settings import load
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of the machine stay out."""
+    import os
+
+    for name in [name for name in os.environ if name.upper().startswith("DAYFOLD_")]:
+        monkeypatch.delenv(name)
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
+    """An empty folder is a working configuration."""
+    settings = load(None, tmp_path)
+    assert settings.store.url.get_secret_value() == "duckdb:///dayfold.duckdb"
+    assert (settings.databases, settings.fold.chunk_rows, settings.fold.wait_s) == ({}, 10_000_000, 60)
+
+
+def test_variables_win_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Section by section: what a variable does not say stays as the file says."""
+    path = tmp_path / "dayfold.toml"
+    path.write_text(
+        '[store]\nurl = "duckdb:///a.duckdb"\nschema = "kept"\n[databases.app]\nurl = "duckdb:///b.duckdb"\n'
+    )
+    monkeypatch.setenv("DAYFOLD_STORE__URL", "duckdb:///c.duckdb")
+    monkeypatch.setenv("DAYFOLD_FOLD__CHUNK_ROWS", "5")
+    monkeypatch.setenv("DAYFOLD_FOLD__WAIT_S", "")
+    settings = load(path)
+    assert settings.store.url.get_secret_value() == "duckdb:///c.duckdb"
+    assert settings.store.db_schema == "kept"
+    assert settings.databases["app"].url.get_secret_value() == "duckdb:///b.duckdb"
+    assert (settings.fold.chunk_rows, settings.fold.wait_s) == (5, 60)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("postgresql://${WHO}:${PW}@db/app", f"postgresql://me:{SECRET}@db/app"),
+    ("${NOT_SET:-duckdb:///x.duckdb}", "duckdb:///x.duckdb"),
+    ("${WHO:-other}", "me"),
+    ("${NOT_SET:-}", ""),
+    ("$WHO ${} ${1A}", "$WHO ${} ${1A}"),
+])  # fmt: skip
+def test_values_read_variables(monkeypatch: pytest.MonkeyPatch, text: str, value: str) -> None:
+    """``${NAME}`` and ``${NAME:-default}``, any number of them; what a variable holds is not read again."""
+    monkeypatch.setenv("WHO", "me")
+    monkeypatch.setenv("PW", SECRET)
+    monkeypatch.delenv("NOT_SET", raising=False)
+    assert load({"store": {"url": text}}).store.url.get_secret_value() == value
+
+
+def test_a_variable_may_hold_what_looks_like_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password such as ``${x}`` is taken as it is."""
+    monkeypatch.setenv("PW", "${x}")
+    assert load({"store": {"url": "${PW}"}}).store.url.get_secret_value() == "${x}"
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"stor": {}}, "the configuration: there is no setting 'stor'; the nearest is 'store'.\n  Settings: store, databases, fold"),
+    ({"fold": {"chunk_row": 1}},
+     "the configuration: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),
+    ({"databases": {"app": {"url": "x", "user": SECRET}}},
+     "the configuration: there is no setting 'databases.app.user'.\n  Settings: url"),
+    ({"databases": {"app": {}}}, "the configuration: databases.app.url: Field required."),
+    ({"fold": {"chunk_rows": 0}}, "the configuration: fold.chunk_rows: Input should be greater than 0."),
+    ({"fold": {"chunk_rows": SECRET}},
+     "the configuration: fold.chunk_rows: Input should be a valid integer, unable to parse string as an integer."),
+    ({"store": {"url": "${NOT_SET}"}}, "the configuration: store.url reads the variable NOT_SET, which is not set.\n"
+     "  Set it, or give a default: ${NOT_SET:-value}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES, ids=[one[1].splitlines()[0] for one in MISTAKES])
+def test_mistakes(monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], message: str) -> None:
+    """The setting is named, with the nearest known one; its value never is."""
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with pytest.raises(ConfigError) as refused:
+        load(words)
+    assert str(refused.value) == message
+    assert refused.value.exit_status == 2
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    """A named file must be there, and be TOML."""
+    path = tmp_path / "dayfold.toml"
+    with pytest.raises(ConfigError) as missing:
+        load(path)
+    assert str(missing.value) == f"There is no configuration file {path}.\n  Run `dayfold init` for a commented one."
+    path.write_text("[store")
+    with pytest.raises(ConfigError) as broken:
+        load(path)
+    assert str(broken.value).startswith(f"{path} is not TOML: ")
+
+
+def test_secrets_are_shown_nowhere() -> None:
+    """Neither in a repr, nor in a dump, nor in an error about something else."""
+    words = {
+        "store": {"url": f"postgresql://me:{SECRET}@db/app"},
+        "databases": {"app": {"url": f"postgresql://{SECRET}@db/x"}},
+    }
+    settings = load(words)
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    for wrong in (
+        {"fold": {"chunk_rows": SECRET}},
+        {"store": {"url": [SECRET]}},
+        {"store": {"url": SECRET, "x": SECRET}},
+    ):
+        with pytest.raises(ConfigError) as refused:
+            load({**words, **wrong})
+        assert SECRET not in f"{refused.value!r} {refused.value} {refused.value.__cause__!r}"
