@@ -209,14 +209,14 @@ def test_stored_rows_are_the_plain_group_by(
     if retail.url.startswith("duckdb"):
         retail.app.close()
         with duckdb.connect(retail.url.removeprefix("duckdb:///")) as connection:
-            rows = connection.execute(f"SELECT {names} FROM {table}").to_arrow_table()
+            rows = connection.sql(f"SELECT {names} FROM {table}").to_arrow_table()
     else:
         query = f"COPY (SELECT {names} FROM {table}) TO STDOUT (FORMAT csv)"
         with psycopg.connect(retail.url) as connection, connection.cursor() as cursor, cursor.copy(query) as copy:
             (tmp_path / "rows.csv").write_bytes(b"".join(copy))
         types = {"day": "date", key: "text", "revenue": "decimal(38, 3)"}
         columns = {name: types.get(name, "bigint") for name in names.split(", ")}
-        rows = oracle.connection.execute(
+        rows = oracle.connection.sql(
             f"FROM read_csv('{tmp_path}/rows.csv', header = false, columns = {columns})"
         ).to_arrow_table()
     oracle.connection.execute(
