@@ -106,7 +106,7 @@ def _plain(value: Any) -> Any:
     return type(value).__name__, str(value + 0 if isinstance(value, float) else value)
 
 
-@settings(max_examples=5_000 if SOAK else 400)
+@settings(max_examples=5_000 if SOAK else 250)
 @given(EXPRESSIONS)
 def test_engines_agree_about_random_expressions(rows: Bench, expression: str) -> None:
     """Whatever the language lets through has one value for each row, or is an error on both engines."""
@@ -152,7 +152,7 @@ def _numeric(rows: Bench, column: str, value: Any, precision: int, scale: int) -
 digits = st.integers(1, 38).flatmap(lambda p: st.tuples(st.just(p), st.integers(0, min(p, 30))))
 
 
-@settings(max_examples=5_000 if SOAK else 300)
+@settings(max_examples=5_000 if SOAK else 150)
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-(10**6), 10**6, places=3).map(float), digits)
 @example(1.005, (10, 2))
 @example(2.5, (5, 0))
@@ -173,7 +173,7 @@ def test_a_float_becomes_the_decimal_that_it_shows(rows: Bench, value: float, pa
 NUMBER_TEXTS = st.from_regex(r"[+-]?([0-9]{1,42}(\.[0-9]{0,42})?|\.[0-9]{1,42})", fullmatch=True)
 
 
-@settings(max_examples=5_000 if SOAK else 300)
+@settings(max_examples=5_000 if SOAK else 150)
 @given(NUMBER_TEXTS, digits)
 @example("99.95", (3, 1))
 @example("9" * 38 + ".5", (38, 0))

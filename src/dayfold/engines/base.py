@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -113,6 +114,10 @@ class Store(Protocol):
         """The source as this store's SQL names it."""
         ...
 
+    def check_writable(self) -> None:
+        """Find out whether tables can be made here, leaving nothing behind. Raises StoreError where they cannot."""
+        ...
+
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
         """The columns and types of those tables that exist, in the engine's spelling, for comparison."""
         ...
@@ -134,6 +139,17 @@ def compute(store: Store, session: Session, rollup: BoundRollup, scan: Scan, sta
     """Compute a scan inside the store: a temporary table, no row travels."""
     with session.within(scan.source):
         session.stage(into, statement)
+
+
+class _Undo(Exception):
+    """Ends a transaction that only tried something."""
+
+
+def try_making(store: Store) -> None:
+    """Make a table and undo it. Raises StoreError where the engine refuses."""
+    with suppress(_Undo), store.transaction() as session:
+        session.execute(f"CREATE TABLE {quoted(store.schema)}.{quoted('dayfold_doctor__')} (a BIGINT)")
+        raise _Undo
 
 
 def ensure(store: Store, session: Session, shape: Shape) -> bool:

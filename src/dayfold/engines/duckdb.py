@@ -8,6 +8,7 @@ Weakness: DuckDB has no savepoints; one failed statement ends its transaction.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from dayfold.define.types import (
     Type,
     decimal,
 )  # fmt: skip
-from dayfold.engines.base import Session, alter_columns
+from dayfold.engines.base import Session, alter_columns, try_making
 from dayfold.errors import ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
@@ -199,6 +200,14 @@ class DuckStore:
             for schema, name in found
             if not name.startswith("dayfold_")
         ]
+
+    def check_writable(self) -> None:
+        """Whether tables can be made in the file, or the file itself where there is none yet."""
+        self.open()
+        if not self._stands_in:
+            try_making(self)
+        elif not os.access(Path(self.path).expanduser().parent, os.W_OK):
+            raise StoreError(f"{self.address} cannot be made: its folder may not be written to.")
 
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
         """The columns of tables that exist."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from sqlglot import exp
 
@@ -29,7 +29,7 @@ from dayfold.define.types import (
     Type,
     decimal,
 )  # fmt: skip
-from dayfold.engines.base import Session, alter_columns
+from dayfold.engines.base import Session, alter_columns, try_making
 from dayfold.engines.csv import from_csv, to_csv
 from dayfold.errors import ConfigError, ConnectionFailed, DayfoldError, MissingDriver, SourceFailed, StoreError
 from dayfold.plan.bind import relation
@@ -73,9 +73,10 @@ class PostgresStore:
     def address(self) -> str:
         """Host, port and database, never the user's password."""
         parts = urlsplit(self.url)
-        host = parts.hostname or "localhost"
-        port = f":{parts.port}" if parts.port else ""
-        return f"postgresql://{host}{port}{parts.path}"
+        words = dict(parse_qsl(parts.query))
+        host = words.get("host") or parts.hostname or "localhost"
+        port = words.get("port") or parts.port
+        return f"postgresql://{host}{f':{port}' if port else ''}{parts.path}"
 
     def open(self) -> None:
         """Connect and find the schema that new tables go to."""
@@ -198,6 +199,10 @@ class PostgresStore:
         return [
             name if schema == home else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")
         ]
+
+    def check_writable(self) -> None:
+        """Whether tables can be made in the schema."""
+        try_making(self)
 
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
         """The columns of tables that exist."""

@@ -17,7 +17,7 @@ from dayfold.ledger import coverage, leases, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.publish import Publication
-from dayfold.plan.scan import BAD, FACTS, combine, not_finite, scan_columns, set_name
+from dayfold.plan.scan import BAD, combine, not_finite, scan_columns, set_name
 from dayfold.plan.scan import compute as compute_sql
 from dayfold.plan.shape import Shape
 from dayfold.plan.sql import Statement, Values, alias, column, either, sql, table
@@ -100,31 +100,17 @@ class Chunk:
             staged = [(scan, self._stage(session, n, scan, days, foreign)) for n, scan in self._healthy]
             self._check_emptiness(session, staged, days, all_days)
             changed, cells = self._replace(session, staged, days) if staged else (Changed(), 0)
-            now_failed = set()
             for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
                 if source in self.failed:
                     reason = self.failed[source].message
                     coverage.record_failed(
-                        ledger, session, self.rollup.name, self.version, source, [days], reason, self.run_id
+                        ledger, session, self.rollup.name, self.version, source, days, reason, self.run_id
                     )
-                    now_failed.add(source)
-                else:
-                    facts = _facts_by_day(
-                        self.rollup,
-                        [name for scan, name in staged if scan.label == source],
-                        store.dialect.name,
-                    )
-                    coverage.record_folded(
-                        ledger,
-                        session,
-                        self.rollup.name,
-                        self.version,
-                        source,
-                        [days],
-                        facts,
-                        self.run_id,
-                        self.today,
-                    )
+                    continue
+                scans = [name for scan, name in staged if scan.label == source]
+                coverage.record_folded(
+                    ledger, session, self.rollup.name, self.version, source, days, scans, self.run_id, self.today
+                )
             if self.building:
                 # Rows built aside are nobody's yet; what counts is their publication.
                 changed = Changed()
@@ -245,22 +231,6 @@ def _cells(session: Session, shape: Shape, new: exp.Table) -> int:
     else:
         rows = rows.select(column("slot__"))
     return int(session.rows(Statement(sql("select count(*) from _r as r", _r=rows.subquery())))[0][0])
-
-
-def _facts_by_day(rollup: BoundRollup, names: Sequence[str], dialect: str) -> Statement:
-    """How many facts each day had, from a source's staged scans."""
-    merged: exp.Expr | None = None
-    for name in names:
-        day = exp.Cast(this=column("slot__"), to=exp.DataType.build("date"))
-        one = exp.select(alias(day, "day"), alias(column(FACTS.name), "facts")).from_(table(name))
-        merged = one if merged is None else exp.union(merged, one, distinct=False)
-    assert merged is not None
-    return Statement(
-        sql(
-            "select s.day, cast(sum(s.facts) as bigint) as facts from _m as s group by s.day",
-            _m=exp.Subquery(this=merged),
-        )
-    )
 
 
 def fewer_facts(session: Session, scan: Scan, limit: int) -> bool:

@@ -102,24 +102,12 @@ def _ledger(ledger: Ledger) -> Finding:
 
 def _writable(store: Store) -> Finding:
     """Whether tables can be made, tried and undone."""
-    probe = f"{quoted(store.schema)}.{quoted('dayfold_doctor__')}"
-
-    class _Undo(Exception):
-        pass
-
     try:
-        with store.transaction() as session:
-            session.execute(f"CREATE TABLE {probe} (a BIGINT)")
-            raise _Undo
-    except _Undo:
-        return Finding(OK, "permissions", f"tables can be made in {store.schema}")
+        store.check_writable()
     except DayfoldError as error:
-        return Finding(
-            PROBLEM,
-            "permissions",
-            error.message,
-            f"Grant the store's user CREATE on the schema {store.schema}.",
-        )
+        advice = error.hint or f"Grant the store's user CREATE on the schema {store.schema}."
+        return Finding(PROBLEM, "permissions", error.message, advice)
+    return Finding(OK, "permissions", f"tables can be made in {store.schema}")
 
 
 def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:

@@ -91,7 +91,7 @@ class Folder:
             result = FoldResult(rollup.name)
             began = time.perf_counter()
             try:
-                self._fold_one(rollup, dict(bound.failed), result, allow_empty, progress)
+                self._fold_one(rollup, failing(rollup, bound), result, allow_empty, progress)
             except DayfoldError as error:
                 result.status, result.error = runs.FAILED, str(error)
                 if not isinstance(error, Busy | LeaseLost):
@@ -113,9 +113,9 @@ class Folder:
         allow_empty: bool,
         progress: Progress | None,
     ) -> None:
-        self._register(rollup)
+        is_new = self._register(rollup)
         with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
-            target = self._target(rollup, lease)
+            target = self._target(rollup, lease, is_new)
             work = self.decide(rollup, target.number, failed)
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
@@ -156,9 +156,9 @@ class Folder:
             assert result.run_id is not None
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
 
-    def _register(self, rollup: BoundRollup) -> None:
-        """The rollup has its tables and its place in the ledger."""
-        self.ledger.make_once(lambda: self._is_registered(rollup), lambda: self._make_tables(rollup))
+    def _register(self, rollup: BoundRollup) -> bool:
+        """The rollup has its tables and its place in the ledger; whether this call made them."""
+        return self.ledger.make_once(lambda: self._is_registered(rollup), lambda: self._make_tables(rollup))
 
     def _is_registered(self, rollup: BoundRollup) -> bool:
         with self.store.transaction(read_only=True) as session:
@@ -171,8 +171,10 @@ class Folder:
             words = identity(rollup)
             versions.register(self.ledger, session, rollup.name, rollup.shape.name, digest(words), words)
 
-    def _target(self, rollup: BoundRollup, lease: leases.Lease) -> Target:
+    def _target(self, rollup: BoundRollup, lease: leases.Lease, is_new: bool) -> Target:
         """Where this fold publishes: the rollup's tables or, for an edited definition, those built aside."""
+        if is_new:
+            return Target(rollup, 1, building=False)
         words = identity(rollup)
         mark = digest(words)
         with self.store.transaction() as session:
@@ -262,6 +264,11 @@ class Target:
 def shapes(rollup: BoundRollup) -> Sequence[Shape]:
     """The rollup's tables."""
     return [rollup.shape, *([rollup.sets_shape] if rollup.sets_shape else [])]
+
+
+def failing(rollup: BoundRollup, bound: Bound) -> dict[str, DayfoldError]:
+    """The sources of a rollup that cannot be read just now, with the reason."""
+    return {scan.label: bound.failed[scan.label] for scan in rollup.scans if scan.label in bound.failed}
 
 
 def covered_days(known: Sequence[coverage.DayCover], rollup: BoundRollup) -> dict[str, Covered]:

@@ -11,7 +11,7 @@ from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Store
 from dayfold.errors import DayfoldError
 from dayfold.fold.binding import Bound, Databases
-from dayfold.fold.fold import Folder
+from dayfold.fold.fold import Folder, failing
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
@@ -56,7 +56,8 @@ def plan(databases: Databases, ledger: Ledger, clock: Clock, bound: Bound) -> li
             known = versions.versions(ledger, session)
     folder = Folder(databases, ledger, clock, chunk_rows=1, wait_s=0)
     return [
-        _plan(folder, rollup, known.get(rollup.name), dict(bound.failed), version is None) for rollup in bound.rollups
+        _plan(folder, rollup, known.get(rollup.name), failing(rollup, bound), version is None)
+        for rollup in bound.rollups
     ]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dayfold.days import Days
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.sql import Statement, Values, column, derived, either, sql
+from dayfold.plan.sql import Values, column, either, sql
 
 OPEN, FOLDED, FAILED, SEALED = "open", "folded", "failed", "sealed"
 
@@ -42,94 +42,53 @@ def coverage(ledger: Ledger, session: Session, rollup: str, version: int, days: 
     return [DayCover(*row) for row in session.rows(query)]
 
 
+_EACH_DAY = (
+    "(select cast(s.d as date) as day from "
+    "generate_series(:first::date::timestamp, :last::date::timestamp, interval '1 day') as s(d))"
+)
+
+
 def record_folded(
     ledger: Ledger,
     session: Session,
     rollup: str,
     version: int,
     source: str,
-    scope: Sequence[Days],
-    facts: Statement,
+    days: Days,
+    scans: Sequence[str],
     run_id: int,
     today: dt.date,
 ) -> None:
-    """Every day of the scope is covered by this source. ``facts``: a query for ``day`` and ``facts`` of days that have any."""
-    for days in scope:
-        values = Values(dict(facts.values.by_name))
-        span = ledger.store.dialect.piece(
-            "days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date")
+    """Every one of these days is covered by this source. ``scans``: the temporary tables of its results."""
+    facts = " union all ".join(f'select cast(slot__ as date) as day, facts__ as facts from "{name}"' for name in scans)
+    session.execute(
+        ledger.sql(
+            "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id) "
+            "select :rollup::text, :version::bigint, :source::text, d.day, "
+            "case when d.day >= :today::date then 'open' else 'folded' end, cast(coalesce(f.facts, 0) as bigint), "
+            f":now::timestamptz, :run::bigint from {_EACH_DAY} as d "
+            f"left join (select day, sum(facts) as facts from ({facts}) as r group by day) as f on f.day = d.day "
+            "on conflict (rollup, version, source, day) do update set state = excluded.state, facts = excluded.facts, "
+            "folded_at = excluded.folded_at, run_id = excluded.run_id, reason = null",
+            rollup=rollup, version=version, source=source, first=days.first, last=days.last, today=today,
+            now=ledger.clock.now(), run=run_id,
         )
-        every = sql(
-            "select d.day, coalesce(f.facts, 0) as facts, case when d.day >= _today then 'open' else 'folded' end as "
-            "state "
-            "from _span as d left join _facts as f on f.day = d.day",
-            _today=values.bind(today, "date"), _span=derived(span, "d"), _facts=derived(facts.tree, "f"),
-        )  # fmt: skip
-        parameters = {
-            "rollup": rollup,
-            "version": version,
-            "source": source,
-            "now": ledger.clock.now(),
-            "run": run_id,
-        }
-        update = ledger.sql(
-            "update dayfold__coverage as c set state = n.state, facts = n.facts, folded_at = :now::timestamptz, run_id "
-            "= :run, reason = null "
-            "from _every as n where c.rollup = :rollup and c.version = :version and c.source = :source and c.day = "
-            "n.day",
-            _every=derived(every, "n"), **parameters,
-        )  # fmt: skip
-        update.values.by_name.update(values.by_name)
-        known = session.execute(update)
-        if known < len(days):
-            insert = ledger.sql(
-                "insert into dayfold__coverage (rollup, version, source, day, state, facts, folded_at, run_id) "
-                "select :rollup::text, :version::bigint, :source::text, n.day, n.state, n.facts, :now::timestamptz, "
-                ":run::bigint from _every as n "
-                "where not exists (select 1 from dayfold__coverage as c where c.rollup = :rollup and c.version = "
-                ":version "
-                "and c.source = :source and c.day = n.day)",
-                _every=derived(every, "n"), **parameters,
-            )  # fmt: skip
-            insert.values.by_name.update(values.by_name)
-            session.execute(insert)
+    )  # fmt: skip
 
 
 def record_failed(
-    ledger: Ledger,
-    session: Session,
-    rollup: str,
-    version: int,
-    source: str,
-    scope: Sequence[Days],
-    reason: str,
-    run_id: int,
+    ledger: Ledger, session: Session, rollup: str, version: int, source: str, days: Days, reason: str, run_id: int
 ) -> None:
-    """This source could not be read for the scope; what it gave before stays."""
-    for days in scope:
-        values = Values()
-        span = ledger.store.dialect.piece(
-            "days_between", _x=values.bind(days.first, "date"), _y=values.bind(days.last, "date")
+    """This source could not be read for these days; what it gave before stays."""
+    session.execute(
+        ledger.sql(
+            "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id, reason) "
+            "select :rollup::text, :version::bigint, :source::text, d.day, 'failed', 0, null, :run::bigint, "
+            f":reason::text from {_EACH_DAY} as d on conflict (rollup, version, source, day) do update set "
+            "state = excluded.state, run_id = excluded.run_id, reason = excluded.reason",
+            rollup=rollup, version=version, source=source, first=days.first, last=days.last, reason=reason, run=run_id,
         )
-        parameters = {"rollup": rollup, "version": version, "source": source, "reason": reason, "run": run_id}
-        update = ledger.sql(
-            "update dayfold__coverage set state = 'failed', reason = :reason, run_id = :run where rollup = :rollup and "
-            "version = :version "
-            "and source = :source and day >= :first::date and day <= :last::date",
-            first=days.first, last=days.last, **parameters,
-        )  # fmt: skip
-        if session.execute(update) == len(days):
-            continue
-        insert = ledger.sql(
-            "insert into dayfold__coverage (rollup, version, source, day, state, facts, folded_at, run_id, reason) "
-            "select :rollup::text, :version::bigint, :source::text, n.day, 'failed', 0, null, :run::bigint, "
-            ":reason::text from _span as n "
-            "where not exists (select 1 from dayfold__coverage as c where c.rollup = :rollup and c.version = :version "
-            "and c.source = :source and c.day = n.day)",
-            _span=derived(span, "n"), **parameters,
-        )  # fmt: skip
-        insert.values.by_name.update(values.by_name)
-        session.execute(insert)
+    )  # fmt: skip
 
 
 def facts_before(

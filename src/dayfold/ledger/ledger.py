@@ -76,14 +76,14 @@ class Ledger:
                 return
         self.make_once(self.exists, self.migrate)
 
-    def make_once(self, is_there: Callable[[], bool], make: Callable[[], object]) -> None:
-        """Make what is not there yet; another run may be making it at this moment, which is as good."""
+    def make_once(self, is_there: Callable[[], bool], make: Callable[[], object]) -> bool:
+        """Make what is not there yet, and say whether this call did: another run's making is as good."""
         for _ in range(_MAKING_TRIES):
             if is_there():
-                return
+                return False
             try:
                 make()
-                return
+                return True
             except StoreError as error:
                 if type(error) is not StoreError:
                     raise
@@ -91,6 +91,7 @@ class Ledger:
             time.sleep(_MAKING_PAUSE_SECONDS)
         if not is_there():
             raise refused
+        return False
 
     def check(self, session: Session, version: int) -> None:
         """Refuse a ledger that this program does not know."""

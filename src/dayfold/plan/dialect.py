@@ -145,12 +145,6 @@ PIECES = {
     "smallest": Spelling(f"_x[1:{SET_LIMIT}]", f"_x[1:{SET_LIMIT}]"),
     "set_size": Spelling("LEN(_x)", "CARDINALITY(_x)"),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]"),
-    "days_between": Spelling(
-        "SELECT CAST(d AS DATE) AS day "
-        "FROM UNNEST(GENERATE_SERIES(CAST(_x AS TIMESTAMP), CAST(_y AS TIMESTAMP), INTERVAL '1 day')) AS s(d)",
-        "SELECT CAST(d AS date) AS day "
-        "FROM GENERATE_SERIES(CAST(_x AS timestamp), CAST(_y AS timestamp), INTERVAL '1 day') AS s(d)",
-    ),
 }
 
 _TYPES = {
