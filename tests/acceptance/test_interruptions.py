@@ -6,6 +6,9 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from dayfold.engines.duckdb import DuckStore
 from tests.acceptance.command import COMMAND, LIMIT_S, environment, succeeds
 from tests.acceptance.shop import METRICS, TOML, source_url, store_url
 from tests.sql import run_sql
@@ -43,8 +46,10 @@ def test_interrupted_backfill_says_so_and_goes_on_where_it_stopped(shop: Path) -
     (shop / "metrics.py").write_text(METRICS.partition("class ShopClock")[0])
     (shop / "dayfold.toml").write_text(f"{TOML}\n[fold]\nchunk_rows = 200\n")
     with subprocess.Popen(
-        [*COMMAND, "fold"], cwd=shop, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as command:
+        [*COMMAND, "fold"], cwd=shop, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as command:  # fmt: skip
         assert command.stderr is not None
         first = command.stderr.readline()
         assert first.startswith("ShopDaily: "), first
@@ -63,3 +68,18 @@ def test_interrupted_backfill_says_so_and_goes_on_where_it_stopped(shop: Path) -
     assert (rows, days, facts) == (3 * 709, 709, 17000)
     assert run["rows_inserted"] == rows - 3 * done_days
     assert (run["rows_updated"], run["rows_deleted"]) == (0, 0)
+
+
+def test_interrupted_query_is_an_interruption() -> None:
+    """What DuckDB raises when Ctrl-C meets it at work undoes the transaction and is Ctrl-C again."""
+    store = DuckStore(":memory:")
+
+    def work() -> None:
+        with store.transaction() as session:
+            session.execute("CREATE TABLE a (n BIGINT)")
+            raise RuntimeError("Query interrupted")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert store.tables() == []
+    store.close()

@@ -152,7 +152,7 @@ class DuckStore:
         """One transaction on a connection of its own; a read-only one is a snapshot as well."""
         self._open(writing=not read_only)
         assert self._connection is not None
-        with self._connection.cursor() as cursor:
+        with _interruptible(), self._connection.cursor() as cursor:
             session = DuckSession(self, cursor)
             cursor.execute("BEGIN TRANSACTION")
             try:
@@ -255,6 +255,17 @@ class DuckStore:
             )
             found[name] = (rows, int(blocks[0][0] or 0))
         return found
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C while DuckDB works is the interruption that it is anywhere else, and not an error of DuckDB's."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from None
+        raise
 
 
 class DuckSession:
