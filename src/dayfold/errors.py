@@ -13,6 +13,7 @@
     │   ├── FileLocked           1  a DuckDB file that another process owns
     │   └── MissingDriver        1  an optional package that is not installed
     ├── StoreError               1  the store refused a statement
+    │   ├── Conflict             1  another transaction wrote the same rows at the same time
     │   ├── StoreNewer           1  made by a later version of the program
     │   ├── StoreNotMigrated     1  made by an earlier version of the program
     │   └── StoreAltered         1  changed by hand
@@ -131,6 +132,12 @@ class StoreError(DayfoldError):
     """The store refused what it was asked to do."""
 
     code = "store"
+
+
+class Conflict(StoreError):
+    """Another transaction wrote the same rows, or made the same tables, at the same time; this one was undone."""
+
+    code = "conflict"
 
 
 class StoreNewer(StoreError):

@@ -6,11 +6,27 @@ Invariant: a name that passes `is_plain` can be a column, a table and a keyword 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterable
 
 RESERVED = frozenset({"day", "bucket", "created_at", "updated_at", "run_id", "exact", "missing"})
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
+
+
+#: A table leaves room for what is made beside it: ``…__sets``, its indexes.
+TABLE_LETTERS = 50
+
+
+def fitted(name: str, room: int = 63) -> str:
+    """A name of at most ``room`` characters: as it is, or its beginning and a digest of the whole.
+
+    >>> fitted("orders"), fitted("a" * 40, 12)
+    ('orders', 'aaaaa_e33cdf')
+    """
+    if len(name) <= room:
+        return name
+    return f"{name[: room - 7]}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def is_plain(name: str) -> bool:

@@ -19,6 +19,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dayfold.errors import ConfigError
 from dayfold.names import listing, suggestion
 
+#: What a value should have been, where the validator's own words are about Python.
+_EXPECTED = {
+    "model_type": "expected a section with settings of its own",
+    "dict_type": "expected sections, such as [databases.app]",
+    "string_type": "expected a text in quotes",
+    "string_pattern_mismatch": "expected a size such as 512MB or 2GB",
+    "missing": "it is needed and not there",
+}
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -107,7 +115,7 @@ def load(config: str | Path | Mapping[str, Any] | None, base: Path | None = None
     else:
         path = Path(config) if config is not None else (base or Path()) / "dayfold.toml"
         origin = str(path)
-        words = {} if config is None and not path.is_file() else _read(path)
+        words = {} if config is None and not path.exists() else _read(path)
     _check_variables()
     try:
         settings = Settings(**_expanded(dict(words), origin, ()))
@@ -119,6 +127,8 @@ def load(config: str | Path | Mapping[str, Any] | None, base: Path | None = None
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except PermissionError:
+        raise ConfigError(f"The configuration file {path} may not be read.") from None
     except OSError:
         raise ConfigError(
             f"There is no configuration file {path}.", hint="Run `dayfold init` for a commented one."
@@ -153,7 +163,15 @@ def _expanded(value: Any, origin: str, place: tuple[str, ...]) -> Any:
 def _check_variables() -> None:
     """A misspelt variable is an error: without it, a fold would write into another store than was meant."""
     known = [f"DAYFOLD_{name.upper()}__" for name in Settings.model_fields]
+    meant = {
+        f"DAYFOLD_{section.upper()}_{name.upper()}": f"DAYFOLD_{section.upper()}__{name.upper()}"
+        for section in Settings.model_fields
+        for name in _known([section])
+    }
     for name in sorted(os.environ):
+        if name in meant or f"{name}__" in known:
+            right = meant.get(name, f"{name}__…")
+            raise ConfigError(f"The variable {name} sets nothing.", hint=f"Sections end with two '_': {right}")
         section = "".join(name.partition("__")[:2])
         if name.startswith("DAYFOLD_") and section.endswith("__") and section not in known:
             raise ConfigError(
@@ -176,7 +194,7 @@ def _explained(error: ValidationError, origin: str) -> ConfigError:
             f"{origin}: there is no setting '{place}'{suggestion(names[-1], known)}.",
             hint=f"Settings: {listing(known)}",
         )
-    return ConfigError(f"{origin}: {place}: {first['msg']}.")
+    return ConfigError(f"{origin}: {place}: {_EXPECTED.get(first['type'], first['msg'])}.")
 
 
 def _known(section: list[str]) -> list[str]:

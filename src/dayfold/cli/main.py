@@ -5,8 +5,10 @@ Exit status: 0 done, 1 something failed or drifted, 2 wrong usage or definitions
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,6 +52,7 @@ def _options(
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    _open_outputs()
     try:
         app(prog_name="dayfold")
     except DayfoldError as error:
@@ -63,6 +66,11 @@ def main() -> None:
         # The reader has what it wanted, as with `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        # A file or a stream of ours: what the system says of it, and its name, hold no row.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{where}{error.strerror or type(error).__name__}.", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("DAYFOLD_DEBUG"):
             raise
@@ -70,6 +78,20 @@ def main() -> None:
         print(f"Dayfold met an error that it did not foresee: {type(error).__name__}.", file=sys.stderr)
         print("  Set DAYFOLD_DEBUG=1 to see where, and please report it.", file=sys.stderr)
         sys.exit(1)
+
+
+def _open_outputs() -> None:
+    """Both outputs can be written to: a closed one swallows what it is given, an old locale's becomes UTF-8."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() in (
+            "ascii",
+            "us-ascii",
+            "ansi_x3.4-1968",
+        ):
+            stream.reconfigure(encoding="utf-8")
 
 
 def _report(error: DayfoldError) -> None:

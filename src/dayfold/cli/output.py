@@ -47,9 +47,9 @@ def _moment(text: str) -> dt.datetime:
 
     try:
         moment = dt.datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
         raise ConfigError(f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def write_json(value: object) -> None:
@@ -85,7 +85,10 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     # As wide as the rows: a terminal wraps a long line, where Rich would cut its numbers.
-    Console(highlight=False, width=10_000).print(table)
+    console = Console(highlight=False, width=10_000)
+    with console.capture() as shown:
+        console.print(table)
+    sys.stdout.write(shown.get())
 
 
 def number(value: object) -> str:

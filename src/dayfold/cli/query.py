@@ -63,7 +63,16 @@ def run(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Add up covered days where others are missing.")
     ] = False,
-    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json, or parquet.")] = "table",
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="table, csv, json, or parquet.",
+            show_default="the ending of the output file, else table",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default="standard output"),
@@ -75,7 +84,8 @@ def run(
 
     Covered days without a row are zero; days that were not folded are null, with the reason.
     """
-    form = "json" if json else format
+    suffix = output.suffix.removeprefix(".") if output else ""
+    form = "json" if json else format or (suffix if suffix in FORMATS else "table")
     if form not in FORMATS:
         raise UsageError(f"format is one of {', '.join(FORMATS)}, got '{form}'.")
     if form == "parquet" and output is None and sys.stdout.isatty():
@@ -151,4 +161,6 @@ def _show(answer: Answer) -> None:
 
 
 def _cell(value: object, is_key: bool) -> str:
-    return number(value) if not is_key or value is None else str(value)
+    if not is_key or value is None:
+        return number(value)
+    return str(value) or '""'

@@ -5,7 +5,9 @@ Reading a file runs it; the definitions themselves open nothing.
 
 from __future__ import annotations
 
+import ast
 import builtins
+import contextlib
 import sys
 import types
 from collections.abc import Iterable, Sequence
@@ -53,7 +55,7 @@ def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -
         rollup, mistakes = definition(cls)
         found += mistakes
         for what, name in (("class", rollup.name), ("table", rollup.table)):
-            taken = places.setdefault(f"{what} {name}", rollup.place)
+            taken = places.setdefault(f"{what} {name.lower()}", rollup.place)
             if taken != rollup.place:
                 found.append(
                     Problem(
@@ -75,7 +77,9 @@ def load(path: Path) -> Catalog:
         ConfigError: when there is no such file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
+    except PermissionError:
+        raise ConfigError(f"The definitions file {path} may not be read.") from None
     except OSError:
         raise ConfigError(
             f"There is no definitions file {path}.",
@@ -91,8 +95,12 @@ def load(path: Path) -> Catalog:
         sys.path.insert(0, folder)
     problems: list[Problem] = []
     try:
-        exec(compile(text, str(path), "exec"), module.__dict__)
-    except Exception as error:
+        program = ast.parse(text, str(path))
+        problems += _names_twice(program, path)
+        # What a definitions file prints is for its author, and must not stand among the rows of an answer.
+        with contextlib.redirect_stdout(sys.stderr):
+            exec(compile(program, str(path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
         problems.append(_broken(error, path, module))
     classes = [
         value
@@ -104,7 +112,7 @@ def load(path: Path) -> Catalog:
             Problem(
                 "no-rollups",
                 path.name,
-                "",
+                "definitions",
                 "the file defines no Rollup.",
                 "Run `dayfold init` for an example.",
             )
@@ -112,7 +120,32 @@ def load(path: Path) -> Catalog:
     return catalog(dict.fromkeys(classes), problems)
 
 
-def _broken(error: Exception, path: Path, module: types.ModuleType) -> Problem:
+def _names_twice(program: ast.Module, path: Path) -> list[Problem]:
+    """Classes of the file, and metrics of a class, of which a later one of the same name would hide the first."""
+    found = []
+    classes = [node for node in program.body if isinstance(node, ast.ClassDef)]
+    bodies: list[tuple[str, Sequence[ast.stmt]]] = [("", classes), *((one.name, one.body) for one in classes)]
+    for owner, nodes in bodies:
+        seen: dict[str, int] = {}
+        for node in nodes:
+            for name in _names_given(node):
+                if name in seen:
+                    message = f"the name '{name}' is taken by {path.name}:{seen[name]}."
+                    found.append(Problem("duplicate-name", f"{path.name}:{node.lineno}", owner or name, message))
+                seen[name] = node.lineno
+    return found
+
+
+def _names_given(node: ast.AST) -> list[str]:
+    """The names that a statement gives to a class or to the result of a call, such as a metric."""
+    if isinstance(node, ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []
+
+
+def _broken(error: BaseException, path: Path, module: types.ModuleType) -> Problem:
     """What a Python error in the file means to its author."""
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
     trace = error.__traceback__
@@ -124,6 +157,8 @@ def _broken(error: Exception, path: Path, module: types.ModuleType) -> Problem:
     if isinstance(error, NameError) and error.name:
         near = nearest(error.name, [*vars(module), *vars(builtins)])
         message = f"there is no name '{error.name}'" + (f"; the nearest is '{near}'." if near else ".")
+    if isinstance(error, SystemExit):
+        message = "the file ends the program (SystemExit), so its definitions are not known."
     return Problem("python", f"{path.name}:{line}" if line else path.name, "", message)
 
 

@@ -92,12 +92,17 @@ def parse(text: object) -> exp.Expr:
         raise ExpressionError(f"expected an expression as text, got {text!r}.")
     try:
         trees = sqlglot.parse(text, read=Language)
+    except RecursionError:
+        raise ExpressionError(f"an expression of {len(text):,} letters is nested too deeply.", _WAY_OUT) from None
     except SqlglotError as error:
         raise ExpressionError(f"'{text}' cannot be read: {_where(error, text)}", _WAY_OUT) from None
     if len(trees) != 1 or trees[0] is None:
         raise ExpressionError(f"'{text}' is not one expression.", "Write one expression, without ';'.")
-    tree = _plain(trees[0])
-    _check(tree, text)
+    try:
+        tree = _plain(trees[0])
+        _check(tree, text)
+    except RecursionError:
+        raise ExpressionError(f"an expression of {len(text):,} letters is nested too deeply.", _WAY_OUT) from None
     return tree
 
 

@@ -33,6 +33,9 @@ class Metric:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} at {self.place}"
+
     def problem(self, code: str, message: str, hint: str = "") -> None:
         """Keep a mistake of this metric."""
         self.problems.append(Problem(code, str(self.place), "", message, hint))
@@ -55,14 +58,14 @@ class Measured(Metric):
 
     def __init__(
         self,
-        source: Table,
+        source: Table | None,
         expr: str | None,
         at: str | Moment | None,
         where: str | None,
         unknown: dict[str, Any],
     ) -> None:
         super().__init__(unknown)
-        self.source = source
+        self.source: Table = source  # type: ignore[assignment]  # anything else is a problem, kept below
         self.expr_text = expr
         self.where_text = where
         self.moment = Moment(at) if isinstance(at, str) else at
@@ -74,6 +77,9 @@ class Measured(Metric):
 
     def _check_source(self, source: object) -> None:
         if isinstance(source, Table):
+            return
+        if source is None:
+            self.problem("bad-source", f"{type(self).__name__} needs a Table as its first argument.")
             return
         got = source.__name__ if isinstance(source, type) else type(source).__name__
         summed = getattr(source, self.expr_text or "", None)
@@ -96,6 +102,10 @@ class Measured(Metric):
             self.moment = None
         elif complaint := moment.complaint():
             self.problem("bad-moment", complaint)
+
+    def _need_expression(self, expr: object) -> None:
+        if expr is None:
+            self.problem("no-expression", f'{type(self).__name__} needs an expression, such as "amount".')
 
     def _check_scale(self, scale: object) -> None:
         if scale is None:
@@ -129,9 +139,20 @@ class Count(Measured):
     OPTIONS = ("at", "where")
 
     def __init__(
-        self, source: Table, *, at: str | Moment | None = None, where: str | None = None, **unknown: Any
+        self,
+        source: Table | None = None,
+        *more: object,
+        at: str | Moment | None = None,
+        where: str | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__(source, None, at, where, unknown)
+        if more:
+            self.problem(
+                "unknown-option",
+                "Count takes a source and no expression; it counts facts.",
+                'To leave facts out: where="…". To count different values: Distinct.',
+            )
 
 
 class Sum(Measured):
@@ -149,8 +170,8 @@ class Sum(Measured):
 
     def __init__(
         self,
-        source: Table,
-        expr: str,
+        source: Table | None = None,
+        expr: str | None = None,
         *,
         at: str | Moment | None = None,
         where: str | None = None,
@@ -158,6 +179,7 @@ class Sum(Measured):
         **unknown: Any,
     ) -> None:
         super().__init__(source, expr, at, where, unknown)
+        self._need_expression(expr)
         self._check_scale(scale)
 
 
@@ -183,14 +205,15 @@ class Min(Measured):
 
     def __init__(
         self,
-        source: Table,
-        expr: str,
+        source: Table | None = None,
+        expr: str | None = None,
         *,
         at: str | Moment | None = None,
         where: str | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__(source, expr, at, where, unknown)
+        self._need_expression(expr)
 
 
 class Max(Min):
@@ -230,8 +253,8 @@ class Gauge(Measured):
 
     def __init__(
         self,
-        source: Table,
-        expr: str,
+        source: Table | None = None,
+        expr: str | None = None,
         *,
         at: str | Moment | None = None,
         where: str | None = None,
@@ -241,8 +264,11 @@ class Gauge(Measured):
         **unknown: Any,
     ) -> None:
         super().__init__(source, expr, at, where, unknown)
+        self._need_expression(expr)
         self.over_keys = over_keys
-        self.carry = bool(carry)
+        self.carry = carry is True
+        if carry not in (True, False):
+            self.problem("bad-value", f"carry is True or False, got {carry!r}.")
         self._check_scale(scale)
         if over_keys not in OVER_KEYS:
             self.problem("bad-over-keys", f"over_keys is one of {listing(OVER_KEYS)}, got {over_keys!r}.")
@@ -269,7 +295,7 @@ class Formula(Computed):
 
     kind = "formula"
 
-    def __init__(self, expr: str, **unknown: Any) -> None:
+    def __init__(self, expr: str = "", **unknown: Any) -> None:
         super().__init__(expr, unknown)
 
 
@@ -282,5 +308,7 @@ class Ratio(Computed):
 
     kind = "ratio"
 
-    def __init__(self, numerator: str, denominator: str, **unknown: Any) -> None:
+    def __init__(self, numerator: str = "", denominator: str = "", **unknown: Any) -> None:
         super().__init__(f'"{numerator}" / "{denominator}"', unknown)
+        if not (numerator and denominator):
+            self.problem("no-expression", "Ratio needs two metrics, the divided one and the divisor.")

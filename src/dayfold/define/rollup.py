@@ -12,7 +12,7 @@ from dayfold.define.expr import columns
 from dayfold.define.metric import Computed, Measured, Metric
 from dayfold.define.source import Place, Table, caller
 from dayfold.errors import Problem
-from dayfold.names import RESERVED, is_plain, listing, snake_case, suggestion
+from dayfold.names import RESERVED, TABLE_LETTERS, is_plain, listing, snake_case, suggestion
 
 DEFAULT_LOOKBACK_DAYS = 7
 ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index")
@@ -129,7 +129,7 @@ class _Reader:
             name=cls.__name__,
             place=cls._place,
             description=" ".join((cls.__doc__ or "").split()),
-            table=self._plain("table", getattr(cls, "table", snake_case(cls.__name__))),
+            table=self._table(getattr(cls, "table", snake_case(cls.__name__))),
             key=key,
             day_column=self._plain("day_column", cls.day_column),
             grain=self._one_of("grain", cls.grain, tuple(STORED_GRAINS)),
@@ -163,6 +163,18 @@ class _Reader:
             return value
         self._problem("bad-name", f"{what} is a name of letters, digits and '_' (at most 63), got {value!r}.")
         return str(value)
+
+    def _table(self, value: object) -> str:
+        name = self._plain("table", value)
+        if len(name) > TABLE_LETTERS:
+            self._problem("bad-name", f"the table name '{name}' is longer than {TABLE_LETTERS} letters.")
+        elif name.lower().startswith("dayfold_") or name.lower().endswith("__sets"):
+            self._problem(
+                "reserved-name",
+                f"the table name '{name}' is one that Dayfold uses itself.",
+                "Reserved: names that begin with 'dayfold_' or end with '__sets'.",
+            )
+        return name
 
     def _names(self, what: str, value: object) -> tuple[str, ...]:
         names = (value,) if isinstance(value, str) else value
@@ -202,9 +214,10 @@ class _Reader:
     def _indexes(self, key: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         known = (*key, self.cls.day_column, *self.metrics)
         found = []
-        entries = self.cls.index
-        if isinstance(entries, str):
-            self._problem("bad-value", f"index is a list, got {entries!r}.", f'Write index = ["{entries}"].')
+        entries: object = self.cls.index
+        if not isinstance(entries, list | tuple):
+            hint = f'Write index = ["{entries}"].' if isinstance(entries, str) else ""
+            self._problem("bad-value", f"index is a list, got {entries!r}.", hint)
             entries = []
         for entry in entries:
             names = self._names("index", entry)
@@ -223,9 +236,18 @@ class _Reader:
         return tuple(found)
 
     def _check_names(self, found: RollupDef) -> None:
+        seen: dict[str, str] = {}
+        for name in (*found.key, found.day_column, *self.metrics):
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                self._problem(
+                    "duplicate-name",
+                    f"'{name}' and '{other}' differ only in upper and lower case, which databases do not tell apart.",
+                    metric=self.metrics.get(name),
+                )
         reserved = (RESERVED - {"day"}) | ({"day"} if found.day_column != "day" else set())
         for name in found.key:
-            if name in RESERVED or name == found.day_column:
+            if name.lower() in RESERVED or name == found.day_column:
                 self._problem("reserved-name", f"the key column '{name}' has a name that Dayfold uses itself.")
             if name in self.metrics:
                 self._problem(
@@ -236,7 +258,7 @@ class _Reader:
         if found.day_column in reserved:
             self._problem("reserved-name", f"day_column '{found.day_column}' is a name that Dayfold uses itself.")
         for name, metric in self.metrics.items():
-            if name in RESERVED or name == found.day_column or "__" in name:
+            if name.lower() in RESERVED or name == found.day_column or "__" in name:
                 self._problem(
                     "reserved-name",
                     f"the metric '{name}' has a name that Dayfold uses itself.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import zoneinfo
 from collections.abc import Mapping
@@ -74,29 +75,48 @@ class Table:
         **unknown: Any,
     ) -> None:
         self.place = caller()
-        self.name = name
-        self.sql = sql
-        self.database = database
-        self.columns = dict(columns or {})
         self.problems = unknown_options("Table", self.place, unknown, self.OPTIONS)
+        self.name = self._text("name", name)
+        self.sql = self._text("sql", sql)
+        self.database = self._text("database", database)
+        self.columns = self._columns(columns)
         if (name is None) == (sql is None):
-            self.problems.append(
-                Problem(
-                    "table-source",
-                    str(self.place),
-                    "Table",
-                    "a Table is either a name or sql=…, expected exactly one of them.",
-                )
-            )
+            self._problem("table-source", "a Table is either a name or sql=…, expected exactly one of them.")
+        if self.name is not None and not 1 <= len(self.name.split(".")) <= 2:
+            self._problem("table-source", f"a Table's name is 'table' or 'schema.table', got {self.name!r}.")
+
+    def _problem(self, code: str, message: str) -> None:
+        self.problems.append(Problem(code, str(self.place), "Table", message))
+
+    def _text(self, what: str, value: object) -> str | None:
+        if value is None or isinstance(value, str):
+            return value
+        self._problem("bad-value", f"{what} is a text, got {value!r}.")
+        return str(value)
+
+    def _columns(self, columns: object) -> dict[str, str]:
+        if columns is None:
+            return {}
+        if isinstance(columns, Mapping) and all(isinstance(word, str) for pair in columns.items() for word in pair):
+            return dict(columns)
+        self._problem("bad-value", f"columns maps names to columns or expressions, both texts, got {columns!r}.")
+        return {}
 
     def __repr__(self) -> str:
         return f"Table({self.label!r})"
 
     @property
     def label(self) -> str:
-        """What the source is called in messages and in the ledger."""
-        local = self.name if self.name is not None else f"sql at {self.place}"
+        """What the source is called in the ledger: a query by its text, so that moving its line changes nothing."""
+        local = self.name
+        if local is None:
+            local = f"sql {hashlib.sha256((self.sql or '').encode()).hexdigest()[:8]}"
         return f"{self.database}.{local}" if self.database else local
+
+    @property
+    def title(self) -> str:
+        """What the source is called in messages: a query with the line it stands on."""
+        return self.label if self.name is not None else f"{self.label} ({self.place})"
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -134,6 +154,9 @@ class Moment:
 
     def complaint(self) -> str | None:
         """What is wrong with it, or None."""
+        column: object = self.column
+        if not isinstance(column, str):
+            return f"a moment's column is a text, got {column!r}."
         if self.unit is not None and self.unit not in UNITS:
             return f"a moment's unit is one of {listing(UNITS)}; got {self.unit!r}{suggestion(str(self.unit), UNITS)}."
         if self.tz is not None and self.tz not in zoneinfo.available_timezones():

@@ -114,6 +114,10 @@ class Store(Protocol):
         """The source as this store's SQL names it."""
         ...
 
+    def make_schema(self, session: Session) -> None:
+        """Make the schema for tables of ours, unless it is there."""
+        ...
+
     def check_writable(self) -> None:
         """Find out whether tables can be made here, leaving nothing behind. Raises StoreError where they cannot."""
         ...
@@ -148,6 +152,7 @@ class _Undo(Exception):
 def try_making(store: Store) -> None:
     """Make a table and undo it. Raises StoreError where the engine refuses."""
     with suppress(_Undo), store.transaction() as session:
+        store.make_schema(session)
         session.execute(f"CREATE TABLE {quoted(store.schema)}.{quoted('dayfold_doctor__')} (a BIGINT)")
         raise _Undo
 

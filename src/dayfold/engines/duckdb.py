@@ -34,7 +34,7 @@ from dayfold.define.types import (
     decimal,
 )  # fmt: skip
 from dayfold.engines.base import Session, alter_columns, try_making
-from dayfold.errors import ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
+from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
 from dayfold.plan.shape import Column, Shape, quoted, rendered
@@ -119,7 +119,8 @@ class DuckStore:
         self._connection.execute("SET GLOBAL autoinstall_known_extensions = false")
         self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
         if self.memory_limit:
-            self._connection.execute(f"SET GLOBAL memory_limit = {_literal(self.memory_limit)}")
+            with _connecting(self.path):
+                self._connection.execute(f"SET GLOBAL memory_limit = {_literal(self.memory_limit)}")
         # Row order is not promised to anyone, and keeping it costs memory in large folds.
         self._connection.execute("SET GLOBAL preserve_insertion_order = false")
         self._home = self._connection.execute("SELECT current_database()").fetchall()[0][0]
@@ -164,7 +165,8 @@ class DuckStore:
             try:
                 cursor.execute("COMMIT")
             except duckdb.Error as error:
-                raise StoreError(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
+                kind = Conflict if _is_conflict(error) else StoreError
+                raise kind(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
 
     def qualify(self, source: Table) -> Table:
         """A table of an attached file is named with the file."""
@@ -182,7 +184,11 @@ class DuckStore:
             except duckdb.Error as error:
                 session.broken = True
                 session.cursor.execute("ROLLBACK")
-                raise SourceFailed(f"{source.label} cannot be read ({_kind(error)}).", source=source.label) from None
+                # Describing reads no row, so the engine's words hold none; they point at the mistake in the user's own SQL.
+                words = str(error).strip().splitlines()[0] if source.sql is not None else ""
+                raise SourceFailed(
+                    f"{source.title} cannot be read ({_kind(error)}).", source=source.label, hint=words
+                ) from None
         return {name: logical_type(type_) for name, type_, *_ in found}
 
     def tables(self, database: str | None = None) -> list[str]:
@@ -200,6 +206,10 @@ class DuckStore:
             for schema, name in found
             if not name.startswith("dayfold_")
         ]
+
+    def make_schema(self, session: Session) -> None:
+        """The schema for tables of ours is there."""
+        session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
 
     def check_writable(self) -> None:
         """Whether tables can be made in the file, or the file itself where there is none yet."""
@@ -346,7 +356,18 @@ def translated(error: duckdb.Error, address: str) -> DayfoldError:
     if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException):
         kind = "a number left its range" if _left_range(error) else _kind(error)
         return SourceFailed(f"a value cannot be computed with ({kind})", hint=_advice(error))
-    return StoreError(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
+    refused = Conflict if _is_conflict(error) else StoreError
+    return refused(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
+
+
+def _is_conflict(error: duckdb.Error) -> bool:
+    """Whether another transaction was quicker: the same rows written, the same key inserted, the same table made."""
+    text = str(error)
+    return (
+        (isinstance(error, duckdb.TransactionException) and "onflict" in text)
+        or isinstance(error, duckdb.ConstraintException)
+        or (isinstance(error, duckdb.CatalogException) and "already exists" in text)
+    )
 
 
 def _kind(error: duckdb.Error) -> str:

@@ -31,7 +31,15 @@ from dayfold.define.types import (
 )  # fmt: skip
 from dayfold.engines.base import Session, alter_columns, try_making
 from dayfold.engines.csv import from_csv, to_csv
-from dayfold.errors import ConfigError, ConnectionFailed, DayfoldError, MissingDriver, SourceFailed, StoreError
+from dayfold.errors import (
+    ConfigError,
+    Conflict,
+    ConnectionFailed,
+    DayfoldError,
+    MissingDriver,
+    SourceFailed,
+    StoreError,
+)
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
 from dayfold.plan.shape import Column, Shape, declared, quoted
@@ -176,7 +184,7 @@ class PostgresStore:
                 columns = session.describe(statement("select * from _s limit 0", _s=relation(source)))
             except DayfoldError as error:
                 raise SourceFailed(
-                    f"{source.label} cannot be read: {error.message}", source=source.label, hint=error.hint
+                    f"{source.title} cannot be read: {error.message}", source=source.label, hint=error.hint
                 ) from None
             enums = {
                 oid for (oid,) in session.rows(statement("select cast(oid as bigint) from pg_type where typtype = 'e'"))
@@ -199,6 +207,11 @@ class PostgresStore:
         return [
             name if schema == home else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")
         ]
+
+    def make_schema(self, session: Session) -> None:
+        """The schema for tables of ours is there; making it takes a right that using it does not."""
+        if not session.rows(statement("select 1 from pg_namespace where nspname = :name", name=self.schema)):
+            session.execute(f"CREATE SCHEMA {quoted(self.schema)}")
 
     def check_writable(self) -> None:
         """Whether tables can be made in the schema."""
@@ -356,7 +369,9 @@ def translated(error: psycopg.Error, address: str) -> DayfoldError:
     if state.startswith("22"):
         kind = "A value does not have the form that a cast or a moment in the definition expects."
         return SourceFailed(f"a value cannot be computed with ({what})", hint=hint or kind)
-    return StoreError(f"{address} refused a statement: {what}.", hint=hint)
+    # Serialization failure, deadlock, unique violation, a table or another object that exists already.
+    conflict = state in ("40001", "40P01", "23505", "42P07", "42710")
+    return (Conflict if conflict else StoreError)(f"{address} refused a statement: {what}.", hint=hint)
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -74,6 +74,7 @@ class Binder:
             for source in rollup.sources:
                 if _is_readable(source) and source not in self.described:
                     self._describe(source, rollup)
+            self._check_target(rollup)
         bound = []
         for rollup in wanted:
             one, problems = bind(rollup, self.described, self.databases.store.schema)
@@ -86,6 +87,23 @@ class Binder:
             source.label: one.columns for source, one in self.described.items() if source.label not in self.failed
         }
         return Bound(bound, self.failed, columns)
+
+    def _check_target(self, rollup: RollupDef) -> None:
+        """A rollup's table is not one of the tables it is folded from."""
+        store = self.databases.store
+        for source in rollup.sources:
+            if not _is_readable(source) or source.name is None or self.databases.of(source) is not store:
+                continue
+            schema, _, name = source.name.rpartition(".")
+            attached = source.database is not None and store.reaches(source.database)
+            if name.lower() == rollup.table.lower() and not attached and schema in ("", store.schema):
+                self.problems.append(
+                    Problem(
+                        "duplicate-name", str(rollup.place), rollup.name,
+                        f"the table '{rollup.table}' is one of its own sources.",
+                        'Give the rollup another one: table = "…".',
+                    )
+                )  # fmt: skip
 
     def _describe(self, source: Table, rollup: RollupDef) -> None:
         if source.database is not None and not self.databases.known(source.database):
@@ -124,9 +142,14 @@ class Binder:
         near = nearest(source.name, tables)
         self._problem(
             source, rollup, "unknown-table",
-            f"{database.address} has no table '{source.name}'" + (f"; the nearest is '{near}'." if near else "."),
+            f"{self._address(source, database)} has no table '{source.name}'" + (f"; the nearest is '{near}'." if near else "."),
             f"Tables: {listing(tables[:30])}",
         )  # fmt: skip
+
+    def _address(self, source: Table, database: Store) -> str:
+        """Where a source is looked for."""
+        attached = source.database and self.databases.store.reaches(source.database)
+        return f"[databases.{source.database}]" if attached else database.address
 
     def _problem(self, source: Table, rollup: RollupDef, code: str, message: str, hint: str) -> None:
         self.problems.append(Problem(code, str(source.place), f"Table in {rollup.name}", message, hint))

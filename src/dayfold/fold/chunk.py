@@ -168,7 +168,7 @@ class Chunk:
             if not here or self._has_facts(source, all_days):
                 continue
             raise SuddenlyEmpty(
-                f"{source} returns nothing for {days.first} to {days.last}, where it had {before} "
+                f"{_title(self.rollup, source)} returns nothing for {days.first} to {days.last}, where it had {before} "
                 "facts before. Nothing was changed.",
                 hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
                 "its rights and the table.",
@@ -221,6 +221,11 @@ class Chunk:
             for shape in filter(None, (rollup.shape, rollup.sets_shape)):
                 match_indexes(self.databases.store, session, shape)
         return changed, _cells(session, rollup.shape, new) + changed.deleted
+
+
+def _title(rollup: BoundRollup, source: str) -> str:
+    """What a source is called in messages."""
+    return next(scan.source.title for scan in rollup.scans if scan.label == source)
 
 
 def _cells(session: Session, shape: Shape, new: exp.Table) -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
 from dayfold.days import Days
 from dayfold.define.fingerprint import digest
-from dayfold.engines.base import Changed, ensure
+from dayfold.engines.base import Changed, Session, ensure
 from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
 from dayfold.fold import chunk as chunks
 from dayfold.fold import reshape
@@ -95,15 +96,21 @@ class Folder:
             except DayfoldError as error:
                 result.status, result.error = runs.FAILED, str(error)
                 if not isinstance(error, Busy | LeaseLost):
-                    self._note_failure(result)
+                    self._note_failure(rollup, result)
             result.seconds = round(time.perf_counter() - began, 4)
             results.append(result)
         return results
 
-    def _note_failure(self, result: FoldResult) -> None:
-        if result.run_id is not None:
-            with self.store.transaction() as session:
-                runs.finish(self.ledger, session, result.run_id, result.status, result.error)
+    def _note_failure(self, rollup: BoundRollup, result: FoldResult) -> None:
+        """The run ended badly; one that came to nothing before it was written down is written down now."""
+        with suppress(DayfoldError), self.store.transaction() as session:
+            if result.run_id is None:
+                known = versions.versions(self.ledger, session).get(rollup.name)
+                number = known.number if known else 0
+                result.run_id = runs.start(
+                    self.ledger, session, "fold", rollup.name, number, leases.holder_name(), None
+                )
+            runs.finish(self.ledger, session, result.run_id, result.status, result.error)
 
     def _fold_one(
         self,
@@ -184,16 +191,20 @@ class Folder:
                 if version.building:
                     versions.abandon_build(self.ledger, session, version)
                     reshape.drop_build(self.ledger, session, rollup)
-                for shape in shapes(rollup):
-                    ensure(self.store, session, shape)
+                self._ensure(session, rollup, rollup, version.number)
                 return Target(rollup, version.number, building=False)
             built = reshape.build_of(rollup)
             if version.building != mark:
                 reshape.drop_build(self.ledger, session, rollup)
                 versions.begin_build(self.ledger, session, version, mark, words)
-            for shape in shapes(built):
-                ensure(self.store, session, shape)
+            self._ensure(session, rollup, built, version.number + 1)
             return Target(built, version.number + 1, building=True)
+
+    def _ensure(self, session: Session, rollup: BoundRollup, target: BoundRollup, number: int) -> None:
+        """The tables are there; what was covered in one that somebody dropped is not covered any more."""
+        made = [ensure(self.store, session, shape) for shape in shapes(target)]
+        if any(made):
+            coverage.forget(self.ledger, session, rollup.name, number)
 
     def decide(
         self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError], *, fresh: bool = False

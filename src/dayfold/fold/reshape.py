@@ -15,6 +15,7 @@ from dayfold.engines.base import Changed, Session, ensure, match_indexes, replac
 from dayfold.errors import SuddenlyEmpty
 from dayfold.ledger import leases, runs, versions
 from dayfold.ledger.ledger import Ledger
+from dayfold.names import fitted
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.publish import Publication
 from dayfold.plan.shape import Shape, quoted
@@ -35,7 +36,8 @@ def build_of(rollup: BoundRollup) -> BoundRollup:
 
 
 def _build_name(shape: Shape) -> str:
-    return (_BUILD_PREFIX + shape.name)[:60]
+    # A long name is cut, and told from others with the same beginning by a digest of the whole.
+    return fitted(_BUILD_PREFIX + shape.name)
 
 
 def drop_build(ledger: Ledger, session: Session, rollup: BoundRollup) -> None:

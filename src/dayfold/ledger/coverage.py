@@ -91,6 +91,12 @@ def record_failed(
     )  # fmt: skip
 
 
+def forget(ledger: Ledger, session: Session, rollup: str, version: int) -> None:
+    """Nothing of this version is covered any more."""
+    gone = "delete from dayfold__coverage where rollup = :rollup and version = :version"
+    session.execute(ledger.sql(gone, rollup=rollup, version=version))
+
+
 def facts_before(
     ledger: Ledger, session: Session, rollup: str, version: int, source: str, scope: Sequence[Days]
 ) -> int:

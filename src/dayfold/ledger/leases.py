@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from dayfold.engines.base import Session
-from dayfold.errors import Busy, DayfoldError, LeaseLost, StoreError
+from dayfold.errors import Busy, Conflict, DayfoldError, LeaseLost, StoreError
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.sql import sql
 
@@ -103,7 +103,7 @@ def _acquire_within(ledger: Ledger, rollup: str, wait_s: float, lease_s: float) 
     while True:
         try:
             taken = _acquire(ledger, rollup, lease_s)
-        except StoreError:
+        except Conflict:
             taken = "another run that takes the lease at this moment"
         if isinstance(taken, Lease):
             return taken

@@ -19,7 +19,7 @@ from sqlglot import exp
 from dayfold.clock import Clock
 from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session, Store, normal_type
-from dayfold.errors import StoreAltered, StoreError, StoreNewer, StoreNotMigrated
+from dayfold.errors import Conflict, StoreAltered, StoreNewer, StoreNotMigrated
 from dayfold.ledger.migrations import MIGRATIONS, TABLES, VERSION
 from dayfold.plan.sql import Statement, Values, identifier, statement, table
 
@@ -84,9 +84,7 @@ class Ledger:
             try:
                 make()
                 return True
-            except StoreError as error:
-                if type(error) is not StoreError:
-                    raise
+            except Conflict as error:
                 refused = error
             time.sleep(_MAKING_PAUSE_SECONDS)
         if not is_there():
@@ -134,6 +132,8 @@ class Ledger:
             if version is not None and version > VERSION:
                 self.check(session, version)
             missing = [migration for migration in MIGRATIONS if migration.number > (version or 0)]
+            if version is None:
+                self.store.make_schema(session)
             for migration in missing:
                 for text in migration.statements:
                     session.execute(self.sql(text))

@@ -23,9 +23,9 @@ class Covered:
 def history_start(
     first_moments: Iterable[dt.date | None], covered: Iterable[Covered], since: dt.date | None, today: dt.date
 ) -> dt.date:
-    """The first day of a rollup: ``since``, else that of the earliest fact or coverage, else today."""
+    """The first day of a rollup: ``since``, which may lie ahead, else that of the earliest fact or coverage, else today."""
     if since is not None:
-        return min(since, today)
+        return since
     known = [day for day in first_moments if day is not None] + [one.first for one in covered if one.first is not None]
     return min([day for day in known if day <= today], default=today)
 
@@ -37,6 +37,8 @@ def due(start: dt.date, today: dt.date, lookback_days: int, covered: Mapping[str
     >>> [str(d) for d in due(dt.date(2026, 1, 1), dt.date(2026, 1, 4), 0, one)]
     ['2026-01-03..2026-01-04']
     """
+    if start > today:
+        return []
     settled = frozenset.intersection(*(one.folded for one in covered.values())) if covered else frozenset()
     try:
         looked_back = today - dt.timedelta(days=lookback_days)

@@ -112,13 +112,19 @@ def first_day(scan: Scan, dialect: Dialect, finite: bool = True) -> Statement:
         )
     )
     select = select.from_(scan.relation.copy())
+    # A moment before year 1 (or after 9999) is on no day; a local one at the edge is at most a day from UTC.
     if scan.moment.raw is not None and scan.moment.raw_kind in ("timestamptz", "timestamp", "date", "local"):
         kind = "timestamp" if scan.moment.raw_kind == "local" else scan.moment.raw_kind
-        select = select.where(
-            sql(f"_m > cast('-infinity' as {kind}) and _m < cast('infinity' as {kind})", _m=scan.moment.raw)
+        first = "0001-01-02" if scan.moment.raw_kind == "local" else "0001-01-01"
+        offset = "+00" if kind == "timestamptz" else ""
+        bounds = (
+            f"_m >= cast('{first} 00:00:00{offset}' as {kind}) and _m < cast('9999-12-31 00:00:00{offset}' as {kind})"
         )
+        if kind == "date":
+            bounds = "_m >= cast('0001-01-01' as date) and _m < cast('9999-12-31' as date)"
+        select = select.where(sql(bounds, _m=scan.moment.raw))
     else:
-        select = select.where(sql("not _m is null", _m=scan.moment.instant))
+        select = select.where(sql("_m >= cast('0001-01-01 00:00:00+00' as timestamptz)", _m=scan.moment.instant))
     if (common := scan.common_filter) is not None:
         select = select.where(common)
     return Statement(select)

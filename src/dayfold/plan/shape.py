@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ, Kind, Type
+from dayfold.names import fitted
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.sql import identifier, sql, table
 
@@ -142,14 +143,4 @@ def rendered(tree: exp.Table) -> str:
 
 def index_name(table_name: str, suffix: str) -> str:
     """An index's name, at most 63 characters, unlike that of any other index of the schema."""
-    whole = f"{table_name}_{suffix}_idx"
-    if len(whole) <= 63:
-        return whole
-    return f"{whole[:50]}_{abs(_checksum(whole)):x}_idx"[:63]
-
-
-def _checksum(text: str) -> int:
-    total = 0
-    for letter in text:
-        total = (total * 31 + ord(letter)) % (2**31)
-    return total
+    return fitted(f"{table_name}_{suffix}", 59) + "_idx"

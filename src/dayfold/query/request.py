@@ -111,6 +111,8 @@ class Request:
 
     def _check_zone(self, tz: str) -> None:
         try:
+            if tz not in zoneinfo.available_timezones():
+                raise zoneinfo.ZoneInfoNotFoundError
             zone = zoneinfo.ZoneInfo(tz)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             known = zoneinfo.available_timezones()
@@ -188,15 +190,23 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     return value
 
 
+_FILTER_HINT = 'Write key=value, key!=value, key= for NULL, or key="" for the empty text.'
+
+
+def _value(text: str) -> str | None:
+    """A filter's value: nothing is NULL, two quotes are the text that is empty."""
+    return "" if text == '""' else text or None
+
+
 def _filters(rollup: RollupDef, where: Sequence[str]) -> tuple[Filter, ...]:
     """The words of ``--where``: the same key is any of its values, different keys are all of them."""
     found: dict[tuple[str, bool], list[str | None]] = {}
     for word in where:
         parts = re.fullmatch(r"([^=!]*)(!?=)(.*)", word, re.DOTALL)
         if parts is None:
-            raise UsageError(f"'{word}' is not a filter.", hint="Write key=value, key!=value, or key= for NULL.")
+            raise UsageError(f"'{word}' is not a filter.", hint=_FILTER_HINT)
         key, sign, value = parts.groups()
-        found.setdefault((_key(rollup, key, "--where"), sign == "!="), []).append(value or None)
+        found.setdefault((_key(rollup, key, "--where"), sign == "!="), []).append(_value(value))
     return tuple(Filter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
 
 
