@@ -111,7 +111,7 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
             "[fold]\nchunk_row = 5",
             "dayfold.toml: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s",
         ),
-        ("[databases.app]\nurI = 'x'", "dayfold.toml: databases.app.url: Field required."),
+        ("[databases.app]\nurI = 'x'", "dayfold.toml: databases.app.url: it is needed and not there."),
         (
             "[store]\nurl = '${SHOP_DATABASE}'",
             "dayfold.toml: store.url reads the variable SHOP_DATABASE, which is not set.\n"
@@ -172,7 +172,7 @@ def test_variables_win_over_the_file(shop: Path) -> None:
             ("ShopDaily", "--where", "contry=FR"),
             "ShopDaily has no key column 'contry' for --where; the nearest is 'country'.\n  Key columns: shop_id, country",
         ),
-        (("ShopDaily", "--where", "country"), "'country' is not a filter.\n  Write key=value, key!=value, or key= for NULL."),
+        (("ShopDaily", "--where", "country"), "'country' is not a filter.\n  Write key=value, key!=value, key= for NULL, or key=\"\" for the empty text."),
         (("ShopDaily", "--where", "shop_id=one"), "The filter's value for 'shop_id' is not integer, which that key column holds."),
         (
             ("ShopDaily", "--by", "contry"),

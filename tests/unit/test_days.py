@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dayfold.days import GRAINS, ONE_DAY, Bucket, Days, bucket_end, bucket_start, buckets, merge, parse_day, shift
 from dayfold.errors import BadDate, QueryRefused
 from dayfold.plan.cells import Covered, due, history_start, portions
-from dayfold.query.compare import compared_range
+from dayfold.query.compare import comparison
 
 D = dt.date
 TODAY = D(2026, 3, 12)  # a Thursday
@@ -162,33 +162,61 @@ COMPARED = [
     ("2025-01-01..2025-12-31", "previous", "year", "2024-01-01..2024-12-31"),
     ("2025-01-01..2025-12-31", "previous", "total", "2024-01-01..2024-12-31"),
     ("2026-03-02..2026-03-08", "previous", "total", "2026-02-23..2026-03-01"),
-    ("2026-03-03..2026-03-08", "previous", "week", "2026-02-25..2026-03-02"),
-    ("2026-03-01..2026-03-10", "previous", "month", "2026-02-19..2026-02-28"),
+    ("2026-03-03..2026-03-08", "previous", "week", "2026-02-24..2026-03-01"),
+    ("2026-03-01..2026-03-10", "previous", "month", "2026-02-01..2026-02-10"),
+    ("2026-03-01..2026-03-10", "previous", "total", "2026-02-01..2026-02-10"),
+    ("2026-03-01..2026-03-31", "previous", "month", "2026-02-01..2026-02-12"),
+    ("2026-03-01..2026-03-31", "previous", "total", "2026-02-01..2026-02-12"),
+    ("2026-03-09..2026-03-15", "previous", "week", "2026-03-02..2026-03-05"),
+    ("2026-02-11..2026-03-12", "previous", "month", "2025-12-11..2026-01-12"),
+    ("2026-03-02..2026-03-08", "year", "week", "2025-03-03..2025-03-09"),
+    ("2026-03-02..2026-03-12", "year", "week", "2025-03-03..2025-03-13"),
+    ("2026-01-01..2026-12-31", "year", "total", "2025-01-01..2025-03-12"),
     ("2026-03-01..2026-03-12", "year", "day", "2025-03-01..2025-03-12"),
     ("2024-02-29", "year", "day", "2023-02-28"),
     ("2024-02-01..2024-02-29", "year", "month", "2023-02-01..2023-02-28"),
-    ("2025-02-01..2025-02-28", "year", "month", "2024-02-01..2024-02-28"),
+    ("2025-02-01..2025-02-28", "year", "month", "2024-02-01..2024-02-29"),
 ]
 
 
 @pytest.mark.parametrize(("asked", "kind", "grain", "compared"), COMPARED)
 def test_compared_ranges(asked: str, kind: str, grain: str, compared: str) -> None:
     """Whole buckets with whole buckets, an unfinished one with as many days, other days with as many before."""
-    assert str(compared_range(span(*asked.split("..")), kind, grain, TODAY)) == compared
+    assert str(comparison(span(*asked.split("..")), kind, grain, TODAY).days) == compared
 
 
 def test_an_unfinished_month_on_the_last_days_stops_at_the_end_of_a_shorter_one() -> None:
     """31 March against February: 28 days, none of them in March."""
-    assert compared_range(span("2026-03-01", "2026-03-30"), "previous", "month", D(2026, 3, 30)) == span(
-        "2026-02-01", "2026-02-28"
-    )
+    found = comparison(span("2026-03-01", "2026-03-30"), "previous", "month", D(2026, 3, 30))
+    assert found.days == span("2026-02-01", "2026-02-28")
+
+
+def test_days_stand_beside_the_same_dates_a_year_before() -> None:
+    """Also across a leap day, which stands beside the 28th."""
+    found = comparison(span("2024-02-28", "2024-03-01"), "year", "day", TODAY).beside
+    assert list(found.values()) == [D(2023, 2, 28), D(2023, 2, 28), D(2023, 3, 1)]
+
+
+@given(days, st.integers(0, 800), st.sampled_from(GRAINS), st.sampled_from(("previous", "year")))
+def test_every_elapsed_bucket_stands_beside_one_of_the_compared(
+    first: dt.date, length: int, grain: str, kind: str
+) -> None:
+    """Buckets are paired whole: both ranges have the same number of them, and each is known by its first day."""
+    asked = Days(first, first + dt.timedelta(days=length))
+    found = comparison(asked, kind, grain, asked.last)
+    mine = [one.days.first for one in buckets(asked, grain)]
+    others = {one.days.first for one in buckets(found.days, grain)}
+    assert set(found.beside.values()) <= others
+    assert list(found.beside) == mine[: len(found.beside)]
+    if grain not in ("day", "total"):
+        assert len(found.beside) == len(mine) == len(others)
 
 
 @given(days, st.integers(0, 800), st.sampled_from(GRAINS), st.sampled_from(("previous", "year")))
 def test_a_compared_range_lies_before(first: dt.date, length: int, grain: str, kind: str) -> None:
     """It ends before the asked one starts, unless a year back of more than a year."""
     asked = Days(first, first + dt.timedelta(days=length))
-    found = compared_range(asked, kind, grain, asked.last)
+    found = comparison(asked, kind, grain, asked.last).days
     assert found.first < asked.first
     if kind == "previous":
         assert found.last < asked.first
@@ -198,7 +226,7 @@ def test_a_compared_range_lies_before(first: dt.date, length: int, grain: str, k
 def test_nothing_lies_before_the_calendar(kind: str, grain: str) -> None:
     """Comparing with a range before the year 1 is refused, not a crash."""
     with pytest.raises((QueryRefused, BadDate)):
-        compared_range(Days(D(1, 1, 1), D(1, 12, 31)), kind, grain, TODAY)
+        comparison(Days(D(1, 1, 1), D(1, 12, 31)), kind, grain, TODAY)
 
 
 def test_history_starts_with_the_first_fact_or_coverage() -> None:
@@ -208,7 +236,8 @@ def test_history_starts_with_the_first_fact_or_coverage() -> None:
     assert history_start([D(2025, 2, 1)], covered, None, TODAY) == D(2025, 2, 1)
     assert history_start([D(2025, 2, 1)], covered, D(2026, 3, 1), TODAY) == D(2026, 3, 1)
     assert history_start([D(2027, 2, 1)], [], None, TODAY) == TODAY
-    assert history_start([], [], D(2030, 1, 1), TODAY) == TODAY
+    assert history_start([], [], D(2030, 1, 1), TODAY) == D(2030, 1, 1)
+    assert due(D(2030, 1, 1), TODAY, 7, {}) == []
 
 
 def test_due_days_are_the_uncovered_and_those_looked_back_on() -> None:

@@ -72,7 +72,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
      "the configuration: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),
     ({"databases": {"app": {"url": "x", "user": SECRET}}},
      "the configuration: there is no setting 'databases.app.user'.\n  Settings: url"),
-    ({"databases": {"app": {}}}, "the configuration: databases.app.url: Field required."),
+    ({"databases": {"app": {}}}, "the configuration: databases.app.url: it is needed and not there."),
     ({"fold": {"chunk_rows": 0}}, "the configuration: fold.chunk_rows: Input should be greater than 0."),
     ({"fold": {"chunk_rows": SECRET}},
      "the configuration: fold.chunk_rows: Input should be a valid integer, unable to parse string as an integer."),

@@ -66,7 +66,7 @@ def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -
                     )
                 )
         rollups[rollup.name] = rollup
-    ordered = sorted(dict.fromkeys(found), key=_by_place)
+    ordered = sorted(dict.fromkeys(found), key=by_place)
     return Catalog(rollups, tuple(ordered))
 
 
@@ -112,7 +112,7 @@ def load(path: Path) -> Catalog:
             Problem(
                 "no-rollups",
                 path.name,
-                "definitions",
+                "",
                 "the file defines no Rollup.",
                 "Run `dayfold init` for an example.",
             )
@@ -162,6 +162,7 @@ def _broken(error: BaseException, path: Path, module: types.ModuleType) -> Probl
     return Problem("python", f"{path.name}:{line}" if line else path.name, "", message)
 
 
-def _by_place(problem: Problem) -> tuple[str, int]:
+def by_place(problem: Problem) -> tuple[str, int]:
+    """The order in which mistakes are told: by file and line."""
     file, _, line = problem.place.rpartition(":")
     return (file, int(line)) if line.isdigit() else (problem.place, 0)

@@ -247,7 +247,7 @@ class _Reader:
                 )
         reserved = (RESERVED - {"day"}) | ({"day"} if found.day_column != "day" else set())
         for name in found.key:
-            if name.lower() in RESERVED or name == found.day_column:
+            if name.lower() in RESERVED or name == found.day_column or "__" in name:
                 self._problem("reserved-name", f"the key column '{name}' has a name that Dayfold uses itself.")
             if name in self.metrics:
                 self._problem(

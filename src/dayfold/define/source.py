@@ -141,7 +141,8 @@ class Moment:
     Attributes:
         column: ``timestamptz``, ``timestamp``, ``date``, ISO text, or a number of seconds or milliseconds.
         tz: The zone in which a ``timestamp`` (or text without an offset) was written. Default: UTC.
-            A local time that a clock change skips or repeats is taken with the zone's standard offset.
+            A local time that a clock change repeats is the later of its two instants; one that it skips is
+            read with the offset before the change.
         unit: ``"s"`` or ``"ms"`` since 1970-01-01 UTC for a number, ``"iso"`` for text.
 
     >>> Moment("InvoiceDate", tz="Europe/London").tz

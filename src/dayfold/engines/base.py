@@ -1,7 +1,7 @@
 """What Dayfold asks of a database, in domain words, and what engines that speak SQL share. Engines floor.
 
 A *store* opens and closes, describes sources, ensures tables, computes cells, reads rows and replaces rows;
-a *session* is one transaction of it. `Store.replace` is the only way rows of a rollup change.
+a *session* is one transaction of it. `replace` is the only way rows of a rollup change.
 
 Invariant: everything inside one `transaction` is seen by other readers whole, or not at all.
 """
@@ -20,14 +20,11 @@ from dayfold.errors import StoreAltered
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.publish import CHANGES, DELETED, INSERTED, UPDATED, Publication, change_counts
-from dayfold.plan.shape import Column, Shape, declared, quoted, rendered
+from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, declared, quoted, rendered
 from dayfold.plan.sql import Statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-#: A publication that changes at least so many rows of a table is told to the planner.
-_ANALYZE_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +176,7 @@ def match_indexes(store: Store, session: Session, shape: Shape) -> None:
     found = store.stored_indexes(session, shape.name)
     wanted = {shape.unique_index, *shape.plain_indexes}
     for name in found:
-        if name not in wanted and name.startswith(f"{shape.name}_") and name.endswith("_idx"):
+        if name not in wanted and name.endswith(INDEX_SUFFIX):
             session.execute(f"DROP INDEX {quoted(store.schema)}.{quoted(name)}")
     for name, text in shape.create_indexes(store.dialect).items():
         if name not in found:
@@ -201,7 +198,7 @@ def check_columns(store: Store, shape: Shape, found: Mapping[str, str]) -> None:
     raise StoreAltered(
         f"The table {shape.name} is not as Dayfold makes it: "
         f"{'; '.join(differences) or 'its columns are in another order'}.",
-        hint="Undo the change by hand, or rename the table and fold again to build a new one.",
+        hint="Undo the change by hand, or drop the table: the next fold builds it anew from the whole history.",
     )
 
 
@@ -236,7 +233,7 @@ def replace(session: Session, publication: Publication, now: dt.datetime, run_id
 
 
 def alter_columns(store: Store, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
-    """Give a table the columns of its new shape, its indexes left off.
+    """Give a table the columns of its new shape, the indexes that are ours left off.
 
     Its rows go where what identifies them is another thing now.
     """
@@ -247,7 +244,8 @@ def alter_columns(store: Store, session: Session, shape: Shape, found: Mapping[s
         return
     target = rendered(shape.table)
     for name in store.stored_indexes(session, shape.name):
-        session.execute(f"DROP INDEX {quoted(store.schema)}.{quoted(name)}")
+        if name.endswith(INDEX_SUFFIX):
+            session.execute(f"DROP INDEX {quoted(store.schema)}.{quoted(name)}")
     if rekeyed:
         session.execute(f"DELETE FROM {target}")
     for name in gone:

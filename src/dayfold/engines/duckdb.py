@@ -37,7 +37,7 @@ from dayfold.engines.base import Session, alter_columns, try_making
 from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
-from dayfold.plan.shape import Column, Shape, quoted, rendered
+from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, quoted, rendered
 from dayfold.plan.sql import Statement, statement, table
 
 if TYPE_CHECKING:
@@ -234,11 +234,23 @@ class DuckStore:
 
     def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
         """Alter the table; make it anew where its key changed: DuckDB ties a table's columns to the indexes it once had."""
-        if not rekeyed:
+        # DuckDB alters no table that has an index: those that users added are made again where their columns stay.
+        added = {
+            name: text
+            for name, text in self.stored_indexes(session, shape.name).items()
+            if not name.endswith(INDEX_SUFFIX)
+        }
+        for name in added:
+            session.execute(f"DROP INDEX {quoted(self.schema)}.{quoted(name)}")
+        if rekeyed:
+            session.execute(f"DROP TABLE {rendered(shape.table)}")
+            session.execute(shape.create(DUCKDB))
+        else:
             alter_columns(self, session, shape, found, rekeyed=False)
-            return
-        session.execute(f"DROP TABLE {rendered(shape.table)}")
-        session.execute(shape.create(DUCKDB))
+        gone = set(found) - {one.name for one in shape.columns}
+        for text in added.values():
+            if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in gone):
+                session.execute(text)
 
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
         """The indexes of a table."""

@@ -365,6 +365,13 @@ def translated(error: psycopg.Error, address: str) -> DayfoldError:
         "57P01": ("the server was shut down", "Nothing was published; run it again."),
         "25006": ("the connection is read-only", "The store needs a user who may write."),
     }
+    if state == "2BP01":
+        # The server names the objects that depend on one another, never a row.
+        detail = (error.diag.message_detail or "").splitlines()
+        return StoreError(
+            f"{address} cannot change a table that others depend on: {'; '.join(detail)}.",
+            hint="Drop what depends on it, run this again, and make it anew.",
+        )
     what, hint = known.get(state, (f"{type(error).__name__}, SQLSTATE {state}", ""))
     if state.startswith("22"):
         kind = "A value does not have the form that a cast or a moment in the definition expects."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dayfold.define.catalog import Catalog
+from dayfold.define.catalog import Catalog, by_place
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Table
 from dayfold.define.types import Type
@@ -82,7 +82,7 @@ class Binder:
             if one is not None:
                 bound.append(self._placed(one))
         if catalog.problems or self.problems:
-            raise DefinitionError(sorted(dict.fromkeys([*catalog.problems, *self.problems]), key=_place))
+            raise DefinitionError(sorted(dict.fromkeys([*catalog.problems, *self.problems]), key=by_place))
         columns = {
             source.label: one.columns for source, one in self.described.items() if source.label not in self.failed
         }
@@ -164,8 +164,3 @@ class Binder:
 def _is_readable(source: object) -> bool:
     """Whether it is a table at all; a definition may name anything as its source."""
     return isinstance(source, Table) and not source.problems
-
-
-def _place(problem: Problem) -> tuple[str, int]:
-    file, _, line = problem.place.rpartition(":")
-    return (file, int(line)) if line.isdigit() else (problem.place, 0)

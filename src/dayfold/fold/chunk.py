@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -31,7 +31,7 @@ _NEW = "dayfold_new__"
 class _ScanFailed(Exception):
     """A source failed inside the store's transaction, which has to be begun again without it."""
 
-    def __init__(self, scan: Scan, error: SourceFailed) -> None:
+    def __init__(self, scan: Scan, error: DayfoldError) -> None:
         super().__init__(scan.label)
         self.scan = scan
         self.error = error
@@ -39,7 +39,13 @@ class _ScanFailed(Exception):
 
 @dataclass(slots=True)
 class Chunk:
-    """Folds chunks of one rollup under one lease. Sources that fail are added to ``failed`` and left out."""
+    """Folds chunks of one rollup under one lease.
+
+    Attributes:
+        lost: Sources that cannot be read at all in this run; left out of every chunk.
+        failed: Those, and the sources with a value in the present chunk that cannot be computed with.
+        met: Every source that failed in some chunk, with the first reason.
+    """
 
     databases: Databases
     ledger: Ledger
@@ -48,10 +54,15 @@ class Chunk:
     lease: leases.Lease
     run_id: int
     today: dt.date
-    failed: dict[str, DayfoldError]
+    lost: dict[str, DayfoldError]
     allow_empty: bool
     building: bool = False
     indexed: bool = False
+    failed: dict[str, DayfoldError] = field(default_factory=dict)
+    met: dict[str, DayfoldError] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.met |= self.lost
 
     def fold(self, days: Days, all_days: Sequence[Days]) -> tuple[Changed, int]:
         """Compute and publish these days: rows written and cells computed.
@@ -60,13 +71,23 @@ class Chunk:
             SuddenlyEmpty: when a source that had facts on the days looked at has none on any of them.
             LeaseLost: when another run took over; nothing was published.
         """
+        self.failed = dict(self.lost)
         while True:
             foreign = self._read_foreign(days)
             try:
                 return self._publish(days, all_days, foreign)
             except _ScanFailed as failure:
                 # An engine's failed statement has ended the transaction, so it starts again without the source.
-                self.failed[failure.scan.label] = failure.error
+                self._leave_out(failure.scan, failure.error)
+
+    def _leave_out(self, scan: Scan, error: DayfoldError) -> None:
+        """Fold without a source: this chunk where a value is wrong, every chunk where the source is out of reach."""
+        reason = error if isinstance(error, SourceFailed) else SourceFailed(error.message, hint=error.hint)
+        reason.source = scan.label
+        self.failed[scan.label] = reason
+        self.met.setdefault(scan.label, reason)
+        if not isinstance(error, SourceFailed):
+            self.lost[scan.label] = reason
 
     @property
     def _healthy(self) -> list[tuple[int, Scan]]:
@@ -89,7 +110,7 @@ class Chunk:
                             columns = scan_columns(self.rollup, scan)
                             found[n] = session.arrow(compute_sql(self.rollup, scan, days, salt), columns)
             except (SourceFailed, StoreError, ConnectionFailed) as error:
-                self.failed[current.label] = SourceFailed(error.message, source=current.label, hint=error.hint)
+                self._leave_out(current, error)
                 return self._read_foreign(days)
         return found
 
@@ -136,7 +157,7 @@ class Chunk:
                     name,
                 )
             except (SourceFailed, StoreError) as error:
-                raise _ScanFailed(scan, SourceFailed(error.message, source=scan.label, hint=error.hint)) from error
+                raise _ScanFailed(scan, error) from error
         if scan.guards and session.rows(
             Statement(sql("select 1 from _t where _b > 0 limit 1", _b=column(BAD.name), _t=table(name)))
         ):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlglot import exp
+
 from dayfold.clock import Clock, SystemClock
 from dayfold.define.catalog import Catalog
 from dayfold.engines.base import Store
@@ -47,7 +49,7 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock)
                 Finding(
                     PROBLEM,
                     problem.place,
-                    f"[{problem.code}] {problem.subject}: {problem.message}",
+                    ": ".join(word for word in (f"[{problem.code}] {problem.subject}".strip(), problem.message)),
                     problem.hint,
                 )
                 for problem in error.problems
@@ -115,7 +117,11 @@ def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
     findings: dict[tuple[str, str], Finding] = {}
     for rollup in rollups:
         for scan in rollup.scans:
-            if scan.dialect.name != "postgres" or scan.source.name is None or scan.moment.raw is None:
+            if (
+                scan.dialect.name != "postgres"
+                or scan.source.name is None
+                or not isinstance(scan.moment.raw, exp.Column)
+            ):
                 continue
             found = _index(databases.of(scan.source), scan)
             if found is not None:
@@ -125,7 +131,7 @@ def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
 
 def _index(database: Store, scan: Scan) -> Finding | None:
     assert scan.source.name is not None
-    assert scan.moment.raw is not None
+    assert isinstance(scan.moment.raw, exp.Column)
     schema, _, name = scan.source.name.rpartition(".")
     moment = scan.moment.raw.name
     query = statement(

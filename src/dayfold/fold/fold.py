@@ -30,7 +30,7 @@ from dayfold.plan.shape import Shape
 
 #: New days that a run may bring without the facts of its source being counted first.
 _GUESSED_DAYS = 3
-#: Called after each chunk: rollup, days done, days in all, facts read so far.
+#: Called after each chunk: rollup, days done, days in all.
 Progress = Callable[[str, int, int], None]
 
 
@@ -107,7 +107,7 @@ class Folder:
             if result.run_id is None:
                 known = versions.versions(self.ledger, session).get(rollup.name)
                 number = known.number if known else 0
-                result.run_id = runs.start(
+                result.run_id = runs.begin(
                     self.ledger, session, "fold", rollup.name, number, leases.holder_name(), None
                 )
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
@@ -148,17 +148,22 @@ class Folder:
                 done += len(days)
                 if progress:
                     progress(rollup.name, done, work.total_days)
+            failed = task.met
             if target.building and not failed:
                 result.add(
                     reshape.publish_version(self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty),
                     0,
                 )
-            self._finish(result, failed)
+            self._finish(result, failed, target.building)
 
-    def _finish(self, result: FoldResult, failed: dict[str, DayfoldError]) -> None:
+    def _finish(self, result: FoldResult, failed: dict[str, DayfoldError], building: bool) -> None:
         if failed:
             result.status = runs.PARTIAL
             result.error = "; ".join(_named(source, error) for source, error in sorted(failed.items()))
+            if building:
+                result.error += (
+                    "\n  The edited definition is published once that can be read; the old one stays until then."
+                )
         with self.store.transaction() as session:
             assert result.run_id is not None
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
@@ -173,6 +178,7 @@ class Folder:
 
     def _make_tables(self, rollup: BoundRollup) -> None:
         with self.store.transaction() as session:
+            reshape.check_free(self.ledger, session, rollup)
             for shape in shapes(rollup):
                 ensure(self.store, session, shape)
             words = identity(rollup)
@@ -190,12 +196,15 @@ class Folder:
             if version.fingerprint == mark:
                 if version.building:
                     versions.abandon_build(self.ledger, session, version)
-                    reshape.drop_build(self.ledger, session, rollup)
+                    reshape.drop_build(self.ledger, session, rollup.shape)
                 self._ensure(session, rollup, rollup, version.number)
                 return Target(rollup, version.number, building=False)
             built = reshape.build_of(rollup)
+            if version.table != rollup.shape.name:
+                reshape.check_free(self.ledger, session, rollup)
             if version.building != mark:
-                reshape.drop_build(self.ledger, session, rollup)
+                for name in {version.table, version.building_table or version.table, rollup.shape.name}:
+                    reshape.drop_build(self.ledger, session, rollup.shape.named(name))
                 versions.begin_build(self.ledger, session, version, mark, words)
             self._ensure(session, rollup, built, version.number + 1)
             return Target(built, version.number + 1, building=True)

@@ -12,13 +12,13 @@ from sqlglot import exp
 
 from dayfold.days import Days
 from dayfold.engines.base import Changed, Session, ensure, match_indexes, replace
-from dayfold.errors import SuddenlyEmpty
+from dayfold.errors import StoreAltered, SuddenlyEmpty
 from dayfold.ledger import leases, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import fitted
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.publish import Publication
-from dayfold.plan.shape import Shape, quoted
+from dayfold.plan.shape import SETS_SUFFIX, Shape, quoted
 from dayfold.plan.sql import Statement, alias, column, sql
 
 _BUILD_PREFIX = "dayfold_build__"
@@ -40,11 +40,32 @@ def _build_name(shape: Shape) -> str:
     return fitted(_BUILD_PREFIX + shape.name)
 
 
-def drop_build(ledger: Ledger, session: Session, rollup: BoundRollup) -> None:
-    """Forget what was built aside."""
+def drop_build(ledger: Ledger, session: Session, shape: Shape) -> None:
+    """Forget what was built aside for a table and its sets."""
     schema = quoted(ledger.store.schema)
-    for name in (_build_name(rollup.shape), _build_name(rollup.shape.named(rollup.shape.name + "__sets"))):
-        session.execute(f"DROP TABLE IF EXISTS {schema}.{quoted(name)}")
+    for one in (shape, shape.named(shape.name + SETS_SUFFIX)):
+        session.execute(f"DROP TABLE IF EXISTS {schema}.{quoted(_build_name(one))}")
+
+
+def check_free(ledger: Ledger, session: Session, rollup: BoundRollup) -> None:
+    """A table that the rollup is about to make is not somebody's.
+
+    Raises:
+        StoreAltered: naming what is there already.
+    """
+    name = rollup.shape.name
+    for other in versions.versions(ledger, session).values():
+        if other.rollup != rollup.name and other.table.lower() == name.lower():
+            raise StoreAltered(
+                f"The table {name} of {rollup.name} is that of the rollup {other.rollup}, which was folded before.",
+                hint=f'Call the class {other.rollup} again, or give it another table: table = "…".',
+            )
+    wanted = [one.name for one in (rollup.shape, rollup.sets_shape) if one]
+    for taken in ledger.store.stored_columns(session, wanted):
+        raise StoreAltered(
+            f"There is a table {taken} already, which Dayfold did not make for {rollup.name}.",
+            hint='Rename or drop it, or give the rollup another table: table = "…".',
+        )
 
 
 def publish_version(
@@ -68,6 +89,8 @@ def publish_version(
                 f"{rollup.name}: the new definition has no row where the old one has some. The old version stays.",
                 hint="If that is what you want, run again with --allow-empty.",
             )
+        if version.table != rollup.shape.name:
+            check_free(ledger, session, rollup)
         changed = Changed()
         pairs = [(rollup.shape, built.shape, True)]
         if rollup.sets_shape and built.sets_shape:
@@ -77,9 +100,9 @@ def publish_version(
             changed = changed + written if counted else changed
         if not rollup.sets_shape:
             session.execute(
-                f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(rollup.shape.name + '__sets')}"
+                f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(rollup.shape.name + SETS_SUFFIX)}"
             )
-        drop_build(ledger, session, rollup)
+        drop_build(ledger, session, rollup.shape)
         runs.progress(ledger, session, run_id, 0, changed)
         versions.end_build(ledger, session, version, rollup.shape.name)
     return changed

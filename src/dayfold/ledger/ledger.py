@@ -20,13 +20,13 @@ from dayfold.clock import Clock
 from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session, Store, normal_type
 from dayfold.errors import Conflict, StoreAltered, StoreNewer, StoreNotMigrated
-from dayfold.ledger.migrations import MIGRATIONS, TABLES, VERSION
+from dayfold.ledger.migrations import MIGRATIONS, TABLES, VERSION, VIEWS
 from dayfold.plan.sql import Statement, Values, identifier, statement, table
 
 #: How long a run waits for another one that makes the same tables: a transaction of some milliseconds.
 _MAKING_TRIES = 10
 _MAKING_PAUSE_SECONDS = 0.1
-_NAMES = (*TABLES, "dayfold__run_ids", "dayfold_runs", "dayfold_coverage")
+_NAMES = (*TABLES, *VIEWS, "dayfold__run_ids")
 
 
 class Ledger:
@@ -70,7 +70,7 @@ class Ledger:
             StoreNewer, StoreNotMigrated, StoreAltered: with what differs and what to do.
         """
         with self.store.transaction(read_only=True) as session:
-            found = self.store.stored_columns(session, list(TABLES))
+            found = self.store.stored_columns(session, [*TABLES, *VIEWS])
             if "dayfold__store" in found:
                 self._compare(self._stored_version(session), found)
                 return
@@ -93,7 +93,7 @@ class Ledger:
 
     def check(self, session: Session, version: int) -> None:
         """Refuse a ledger that this program does not know."""
-        self._compare(version, self.store.stored_columns(session, list(TABLES)))
+        self._compare(version, self.store.stored_columns(session, [*TABLES, *VIEWS]))
 
     def _compare(self, version: int, found: Mapping[str, dict[str, str]]) -> None:
         if version > VERSION:
@@ -123,13 +123,13 @@ class Ledger:
             elif have != expected:
                 wrong = [c for c in {**expected, **have} if have.get(c) != expected.get(c)]
                 differences.append(f"the table {name} differs in {', '.join(wrong) or 'the order of its columns'}")
-        return differences
+        return differences + [f"the view {name} is missing" for name in VIEWS if name not in found]
 
     def migrate(self) -> list[str]:
         """Apply the migrations that are missing, in one transaction; the names of those applied."""
         with self.store.transaction() as session:
             version = self.version(session)
-            if version is not None and version > VERSION:
+            if version is not None and version >= VERSION:
                 self.check(session, version)
             missing = [migration for migration in MIGRATIONS if migration.number > (version or 0)]
             if version is None:

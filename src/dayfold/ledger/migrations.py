@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PREFIX = "dayfold__"
-
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -57,6 +55,9 @@ MIGRATIONS = (
     ),
 )
 VERSION = MIGRATIONS[-1].number
+
+#: The views that are documented and for everyone.
+VIEWS = ("dayfold_runs", "dayfold_coverage")
 
 #: What the migrations add up to: table, then column and type as PostgreSQL names it.
 TABLES: dict[str, dict[str, str]] = {

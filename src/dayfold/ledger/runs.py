@@ -37,6 +37,11 @@ def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int,
             rollup=rollup,
         )
     )
+    return begin(ledger, session, job, rollup, version, holder, span)
+
+
+def begin(ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None) -> int:
+    """A new run's number; other runs of the rollup are left as they are."""
     sequence = f'"{ledger.store.schema}"."dayfold__run_ids"'
     run_id = int(session.rows(ledger.sql("select nextval(:sequence)", sequence=sequence))[0][0])
     session.execute(

@@ -20,8 +20,8 @@ class Version:
 
     Attributes:
         number: Counts definitions from 1 on.
-        revision: Moves with every publish that changed something a reader can see.
-        building: The fingerprint of a definition that is being built as ``number + 1``.
+        revision: Moves with every chunk that is published: equal revisions have equal answers.
+        building: The fingerprint of a definition that is being built as ``number + 1``, and its ``building_table``.
     """
 
     rollup: str
@@ -31,16 +31,27 @@ class Version:
     definition: dict[str, Any]
     revision: int
     building: str | None
+    building_table: str | None = None
 
 
 def versions(ledger: Ledger, session: Session) -> dict[str, Version]:
     """All rollups of the store, by name."""
     query = ledger.sql(
-        "select rollup, table_name, version, fingerprint, definition, revision, building from dayfold__rollups order "
+        "select rollup, table_name, version, fingerprint, definition, revision, building, "
+        "building_definition from dayfold__rollups order "
         "by rollup"
     )
     return {
-        row[0]: Version(row[0], row[1], int(row[2]), row[3], json.loads(row[4]), int(row[5]), row[6])
+        row[0]: Version(
+            row[0],
+            row[1],
+            int(row[2]),
+            row[3],
+            json.loads(row[4]),
+            int(row[5]),
+            row[6],
+            json.loads(row[7])["table"] if row[7] else None,
+        )
         for row in session.rows(query)
     }
 

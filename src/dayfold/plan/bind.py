@@ -111,9 +111,6 @@ def identity(rollup: BoundRollup) -> dict[str, object]:
     return {**define_identity(rollup.definition), "types": types}
 
 
-Describe = Callable[[Table], DescribedSource]
-
-
 def bind(
     rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str
 ) -> tuple[BoundRollup | None, list[Problem]]:

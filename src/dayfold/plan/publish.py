@@ -131,7 +131,8 @@ class Publication:
 
     def _kept(self, of: str) -> exp.Expr:
         """True for a stored row that facts of a failed source still stand in."""
-        return either(sql("not _c is null", _c=column(name, of)) for name in sorted(self.frozen))
+        held = [one for one in self.shape.values if one.name in self.frozen]
+        return either(sql("_c <> 0" if one.zero else "not _c is null", _c=column(one.name, of)) for one in held)
 
     def _equal(self, one: exp.Expr, other: exp.Expr) -> exp.Expr:
         return self.dialect.piece("equal", _x=one, _y=other)

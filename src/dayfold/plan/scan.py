@@ -9,7 +9,7 @@ from dayfold.define.types import DATE, INT, TIMESTAMPTZ
 from dayfold.plan.bind import BoundRollup, DistinctPart, Scan, grain_minutes
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.shape import Column, Shape
-from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql, table
+from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql
 
 #: How many facts a row was folded from, and how many of its metrics met a number that is not finite.
 FACTS, BAD = Column("facts__", INT, zero=True), Column("bad__", INT, zero=True)
@@ -102,7 +102,7 @@ def _may_be_absent(scan: Scan) -> bool:
     return bool(scan.sets) or not all(counts)
 
 
-def first_day(scan: Scan, dialect: Dialect, finite: bool = True) -> Statement:
+def first_day(scan: Scan, dialect: Dialect) -> Statement:
     """The day of a source's first moment; no row or null where it has none."""
     tree = scan.moment.first_day()
     select = exp.select(
@@ -169,8 +169,3 @@ def combine(
         exp.Subquery(this=merged, alias=exp.TableAlias(this=exp.to_identifier("scans__")))
     )
     return select.group_by(*(exp.Literal.number(n + 1) for n in range(len(identity))))
-
-
-def staged(name: str) -> exp.Table:
-    """A temporary table of ours."""
-    return table(name)

@@ -12,6 +12,8 @@ from dayfold.plan.dialect import Dialect
 from dayfold.plan.sql import identifier, sql, table
 
 SETS_SUFFIX = "__sets"
+#: What tells the indexes that are made here from those that a table's users add.
+INDEX_SUFFIX = "_dayfold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +145,4 @@ def rendered(tree: exp.Table) -> str:
 
 def index_name(table_name: str, suffix: str) -> str:
     """An index's name, at most 63 characters, unlike that of any other index of the schema."""
-    return fitted(f"{table_name}_{suffix}", 59) + "_idx"
+    return fitted(f"{table_name}_{suffix}", 63 - len(INDEX_SUFFIX)) + INDEX_SUFFIX

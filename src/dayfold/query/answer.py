@@ -27,7 +27,8 @@ class Answer:
         error: For each metric that is not, its greatest relative standard error.
         missing: Days that are null, with the reason; ``stale``: days that show an older fold's numbers.
         partial: Buckets that the range, or allowed missing days, cut short.
-        compare: The answer for the range it is compared with, its rows in the order of these buckets.
+        compare: The answer for the range it is compared with.
+        beside: For each bucket the one it is compared with, both by their first days.
     """
 
     request: Request
@@ -39,6 +40,7 @@ class Answer:
     partial: list[dt.date]
     revision: int
     compare: Answer | None = field(default=None)
+    beside: dict[dt.date, dt.date] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -70,14 +72,15 @@ class Answer:
         if self.partial:
             found["partial"] = self.partial
         if self.compare is not None:
-            found["compare"] = {"kind": self.request.compare, **self.compare.as_object()}
+            pairs = [{"day": day, "compared_day": earlier} for day, earlier in self.beside.items()]
+            found["compare"] = {"kind": self.request.compare, "beside": pairs, **self.compare.as_object()}
         return found
 
     def flat(self) -> pa.Table:
         """The rows as one table; a compared range adds ``compared_day`` and each metric's ``…_compared``."""
         if self.compare is None:
             return self.table
-        return beside(self.table, self.compare.table, self.request, self.compare.request)
+        return beside(self.table, self.compare.table, self.request, self.beside)
 
     def remarks(self) -> list[str]:
         """What has to be said with the rows, a line each."""

@@ -1,4 +1,4 @@
-"""The range that an asked range is compared with. Query floor, pure.
+"""The range that an asked range is compared with, bucket by bucket. Query floor, pure.
 
 An unfinished week, month, quarter or year is compared with the same elapsed days of the one before.
 """
@@ -6,73 +6,98 @@ An unfinished week, month, quarter or year is compared with the same elapsed day
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dayfold.days import ONE_DAY, Days, bucket_end, bucket_start, buckets, shift
-from dayfold.errors import QueryRefused
+from dayfold.errors import BadDate, QueryRefused
 from dayfold.query.request import Request
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _UNITS = ("week", "month", "quarter", "year")
+#: A year of weeks: the same weekday, so that ISO weeks stand beside ISO weeks.
+_WEEKS_OF_A_YEAR = 52
 
 
-def compared_range(days: Days, kind: str, grain: str, today: dt.date) -> Days:
-    """The earlier range.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An earlier range, and for each bucket of the asked one (by its first day) the bucket beside it."""
 
-    ``year``: the same dates a year before (29 February: the 28th). ``previous``: as many whole buckets before, where
-    the range is made of calendar buckets, the last one perhaps unfinished; else as many days before.
+    days: Days
+    beside: dict[dt.date, dt.date]
 
-    >>> compared_range(Days(dt.date(2026, 11, 1), dt.date(2026, 11, 21)), "previous", "total", dt.date(2026, 11, 21))
+
+def comparison(days: Days, kind: str, grain: str, today: dt.date) -> Comparison:
+    """What a range is compared with. Days after ``today`` are compared with nothing.
+
+    ``year``: the same dates a year before (29 February: the 28th); weeks: 52 weeks before. ``previous``: as many
+    buckets before; of days or a total, the calendar bucket before where the range is one, else as many days before.
+
+    >>> comparison(Days(dt.date(2026, 11, 1), dt.date(2026, 11, 30)), "previous", "total", dt.date(2026, 11, 21)).days
     Days(first=datetime.date(2026, 10, 1), last=datetime.date(2026, 10, 21))
     """
+    elapsed = Days(days.first, min(days.last, today)) if days.first <= today else days
     try:
+        if grain in _UNITS:
+            return _by_bucket(elapsed, kind, grain)
         if kind == "year":
-            return Days(shift(days.first, "year", -1), shift(days.last, "year", -1))
-        unit = _unit(days, grain, today)
-        if unit is None:
-            return Days(days.first - dt.timedelta(days=len(days)), days.first - ONE_DAY)
-        return _buckets_before(days, unit)
-    except OverflowError:
+            earlier = Days(shift(elapsed.first, "year", -1), shift(elapsed.last, "year", -1))
+            by_day = {day: shift(day, "year", -1) for day in elapsed}
+        else:
+            earlier = _range_before(elapsed, days, today)
+            by_day = dict(zip(elapsed, earlier, strict=False))
+    except (OverflowError, BadDate):
         raise QueryRefused(f"There is no range before {days} in the calendar.") from None
+    return Comparison(earlier, by_day if grain == "day" else {days.first: earlier.first})
 
 
-def _unit(days: Days, grain: str, today: dt.date) -> str | None:
-    """The calendar bucket that a range is made of, or None where it is just days."""
-    for unit in (grain,) if grain in _UNITS else _UNITS:
-        if bucket_start(days.first, unit) != days.first:
+def _by_bucket(elapsed: Days, kind: str, grain: str) -> Comparison:
+    """Each calendar bucket beside an earlier one, cut at both ends as the asked range is."""
+    starts = [bucket_start(one.days.first, grain) for one in buckets(elapsed, grain)]
+    if kind == "previous":
+        earlier = [shift(start, grain, -len(starts)) for start in starts]
+    elif grain == "week":
+        earlier = [shift(start, "week", -_WEEKS_OF_A_YEAR) for start in starts]
+    else:
+        earlier = [shift(start, "year", -1) for start in starts]
+    first = min(earlier[0] + (elapsed.first - starts[0]), bucket_end(earlier[0], grain))
+    last = _same_elapsed(starts[-1], elapsed.last, earlier[-1], grain)
+    pairs = zip(starts, earlier, strict=True)
+    return Comparison(Days(first, last), {max(one, elapsed.first): max(other, first) for one, other in pairs})
+
+
+def _same_elapsed(start: dt.date, last: dt.date, earlier: dt.date, grain: str) -> dt.date:
+    """The last day of an earlier bucket: its end beside a whole one, else as many days into it."""
+    end = bucket_end(earlier, grain)
+    return end if last == bucket_end(start, grain) else min(end, earlier + (last - start))
+
+
+def _range_before(elapsed: Days, days: Days, today: dt.date) -> Days:
+    """The range before one that is asked as days or as a total."""
+    for unit in _UNITS:
+        start = bucket_start(elapsed.first, unit)
+        if start != elapsed.first:
             continue
         last = bucket_start(days.last, unit)
-        finished = bucket_end(last, unit) == days.last
-        if finished or (days.last >= today and (grain in _UNITS or last == days.first)):
-            return unit
-    return None
+        running = last == start and bucket_start(today, unit) == start
+        if running or bucket_end(last, unit) == days.last:
+            count = len(buckets(elapsed, unit))
+            final = bucket_start(elapsed.last, unit)
+            earlier = shift(final, unit, -count)
+            return Days(shift(start, unit, -count), _same_elapsed(final, elapsed.last, earlier, unit))
+    return Days(elapsed.first - dt.timedelta(days=len(elapsed)), elapsed.first - ONE_DAY)
 
 
-def _buckets_before(days: Days, unit: str) -> Days:
-    """As many buckets before the first, the last of them as far as the asked one goes."""
-    count, start = 1, days.first
-    while bucket_end(start, unit) < days.last:
-        start, count = shift(start, unit, 1), count + 1
-    before = shift(days.first, unit, -count)
-    last = shift(start, unit, -count)
-    end = bucket_end(last, unit)
-    if bucket_end(start, unit) != days.last:
-        end = min(end, last + (days.last - start))
-    return Days(before, end)
+def beside(rows: pa.Table, earlier: pa.Table, request: Request, pairs: dict[dt.date, dt.date]) -> pa.Table:
+    """Rows with those of the compared range, matched by bucket and keys.
 
-
-def beside(rows: pa.Table, earlier: pa.Table, request: Request, compared: Request) -> pa.Table:
-    """Rows with those of the compared range: matched by the place of their bucket in the range, and by keys.
-
-    Adds ``compared_day`` and, for each metric, ``<metric>_compared``; null where the earlier range has no such row.
+    Adds ``compared_day`` and, for each metric, ``<metric>_compared``; null where a bucket has none beside it.
     """
-    places = {bucket.days.first: place for place, bucket in enumerate(buckets(compared.days, compared.grain))}
-    known = {(places[row["day"]], *(row[key] for key in request.by)): row for row in earlier.to_pylist()}
-    order = {bucket.days.first: place for place, bucket in enumerate(buckets(request.days, request.grain))}
+    known = {(row["day"], *(row[key] for key in request.by)): row for row in earlier.to_pylist()}
     matched = [
-        known.get((order[row["day"]], *(row[key] for key in request.by)), {})
+        known.get((pairs.get(row["day"]), *(row[key] for key in request.by)), {})
         for row in rows.select(["day", *request.by]).to_pylist()
     ]
     for name in ("day", *request.metrics):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from dayfold.days import ONE_DAY, Bucket, Days, buckets
-from dayfold.ledger.coverage import FAILED, DayCover
+from dayfold.ledger.coverage import FAILED, OPEN, DayCover
 from dayfold.query.request import Request
 
 
@@ -25,6 +25,8 @@ class Gap:
 class Spine:
     """The buckets of an answer, and for each source whether a bucket is covered and which day is its last covered.
 
+    ``apart``: for computed metrics of several sources, whether these are covered on different days of a bucket, so that
+    what is made of them would be made of different days.
     ``partly``: asked days of a zone that have rows of a source, though not all UTC days they touch are covered.
     """
 
@@ -33,6 +35,7 @@ class Spine:
     last_day: dict[str, list[dt.date | None]]
     partial: list[dt.date]
     partly: dict[str, list[dt.date]]
+    apart: dict[str, list[bool]]
 
 
 class Cover:
@@ -41,6 +44,7 @@ class Cover:
     def __init__(self, request: Request, known: Iterable[DayCover], history: Mapping[str, dt.date]) -> None:
         self.request = request
         self.history = history
+        self.unequal: list[Gap] = []
         self.by_source: dict[str, dict[dt.date, DayCover]] = {}
         for one in known:
             self.by_source.setdefault(one.source, {})[one.day] = one
@@ -59,9 +63,12 @@ class Cover:
         last_day: dict[str, list[dt.date | None]] = {source: [] for source in sources}
         partly: dict[str, list[dt.date]] = {source: [] for source in sources}
         partial = [bucket.days.first for bucket in found if bucket.partial]
+        mixed = {name: of for name in request.needed if len(of := request.sources_of(name)) > 1}
+        apart: dict[str, list[bool]] = {name: [] for name in mixed} if request.allow_missing else {}
         for bucket in found:
+            held: dict[str, list[dt.date]] = {}
             for source in sources:
-                days = [day for day in bucket.days if all(self.has(source, utc) for utc in self._utc(day))]
+                days = held[source] = [day for day in bucket.days if self._knows(source, day)]
                 whole = len(days) == len(bucket.days)
                 if request.tz is not None and not whole:
                     known = set(days)
@@ -70,7 +77,18 @@ class Cover:
                 last_day[source].append(days[-1] if days else None)
                 if days and not whole and request.allow_missing and bucket.days.first not in partial:
                     partial.append(bucket.days.first)
-        return Spine(found, covered, last_day, sorted(partial), partly)
+            for name, flags in apart.items():
+                differ = any(held[source] != held[mixed[name][0]] for source in mixed[name])
+                flags.append(differ)
+                if differ:
+                    self.unequal.append(Gap(bucket.days, "its sources are covered on different days", (name,)))
+        return Spine(found, covered, last_day, sorted(partial), partly, apart)
+
+    def _knows(self, source: str, day: dt.date) -> bool:
+        """Whether an asked day is known: all of the UTC days that it touches and that have begun."""
+        touched = self._utc(day)
+        begun = [utc for utc in touched if utc <= self.request.today]
+        return all(self.has(source, utc) for utc in begun or touched)
 
     def _touches(self, source: str, day: dt.date) -> bool:
         """Whether any UTC day of an asked day is covered."""
@@ -87,15 +105,25 @@ class Cover:
 
     def missing(self) -> list[Gap]:
         """Days without a number, with the reason."""
-        return self._gaps(lambda source, day: None if self.has(source, day) else self._reason(source, day))
+        return _joined([*self._gaps(self._missing_reason), *self.unequal])
 
     def stale(self) -> list[Gap]:
-        """Days whose last fold failed and which show the number of an earlier one."""
-        return self._gaps(self._stale_reason)
+        """Days that show the number of a fold that is not the last word: a later one failed, or the day went on."""
+        return _joined(self._gaps(self._stale_reason))
+
+    def _missing_reason(self, source: str, day: dt.date) -> str | None:
+        if self._knows(source, day):
+            return None
+        return next(self._reason(source, utc) for utc in self._utc(day) if not self.has(source, utc))
 
     def _stale_reason(self, source: str, day: dt.date) -> str | None:
-        one = self.by_source.get(source, {}).get(day)
-        return f"failed: {one.reason}" if one is not None and one.ever_folded and one.state == FAILED else None
+        for utc in self._utc(day):
+            one = self.by_source.get(source, {}).get(utc)
+            if one is not None and one.ever_folded and one.state == FAILED:
+                return f"failed: {one.reason}"
+            if one is not None and one.state == OPEN and utc < self.request.today:
+                return "last folded before the day had ended"
+        return None
 
     def _reason(self, source: str, day: dt.date) -> str:
         one = self.by_source.get(source, {}).get(day)
@@ -108,9 +136,8 @@ class Cover:
             return f"before the history, which starts on {start}"
         return "never folded"
 
-    def _gaps(self, reason_of: object) -> list[Gap]:
-        """Runs of days with one reason, each with the metrics that it concerns."""
-        assert callable(reason_of)
+    def _gaps(self, reason_of: Callable[[str, dt.date], str | None]) -> list[Gap]:
+        """Runs of asked days with one reason, each with the metrics that it concerns."""
         sources = sorted({source for name in self.request.metrics for source in self.request.sources_of(name)})
         metrics = {
             source: tuple(name for name in self.request.metrics if source in self.request.sources_of(name))
@@ -120,7 +147,7 @@ class Cover:
         for source in sources:
             run: list[dt.date] = []
             why: str | None = None
-            for day in (*self.request.utc_days, None):
+            for day in (*self.request.days, None):
                 reason = reason_of(source, day) if day is not None else None
                 if run and reason != why:
                     found.append(Gap(Days(run[0], run[-1]), str(why), metrics[source]))
@@ -128,7 +155,7 @@ class Cover:
                 why = reason
                 if reason is not None and day is not None:
                     run.append(day)
-        return _joined(found)
+        return found
 
 
 def _joined(gaps: list[Gap]) -> list[Gap]:

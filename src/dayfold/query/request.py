@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from dayfold.days import GRAINS, STORED_GRAINS, Days, parse_day
 from dayfold.define.metric import Distinct, Gauge
 from dayfold.define.rollup import RollupDef, siblings
-from dayfold.errors import QueryRefused, UnknownName, UsageError
+from dayfold.errors import BadDate, QueryRefused, UnknownName, UsageError
 from dayfold.names import listing, suggestion
 
 COMPARISONS = ("previous", "year")
@@ -36,6 +36,7 @@ class Request:
     Attributes:
         metrics: What is answered; ``needed`` also holds what formulas are made of.
         days: In UTC, or in ``tz`` where that is set.
+        also: Another range whose keys are answered too.
     """
 
     rollup: RollupDef
@@ -51,6 +52,7 @@ class Request:
     allow_missing: bool
     today: dt.date
     needed: tuple[str, ...] = field(default=())
+    also: Days | None = None
 
     @classmethod
     def parse(
@@ -75,7 +77,7 @@ class Request:
         Raises:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
         """
-        first, last = (day if isinstance(day, dt.date) else parse_day(day, today) for day in (from_, to))
+        first, last = (_day(day, today) for day in (from_, to))
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
         keys = tuple(_key(rollup, name, "--by") for name in dict.fromkeys(by))
         request = cls(
@@ -121,6 +123,9 @@ class Request:
                 hint="Zones are named as in Europe/London.",
             ) from None
         minutes = STORED_GRAINS[self.rollup.grain]
+        edges = (dt.date.min + dt.timedelta(days=2), dt.date.max - dt.timedelta(days=2))
+        if self.days.first < edges[0] or self.days.last > edges[1]:
+            raise BadDate(f"Days of a zone are asked from {edges[0]} to {edges[1]}.")
         for day in (*self.days, self.days.last + dt.timedelta(days=1)):
             start = dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
             if (start.hour * 60 + start.minute) % minutes or start.second:
@@ -144,11 +149,6 @@ class Request:
     def distincts(self) -> list[str]:
         """The metrics that are sets."""
         return [name for name in self.needed if isinstance(self.rollup.metrics[name], Distinct)]
-
-    @property
-    def gauges(self) -> dict[str, Gauge]:
-        """The metrics that are levels."""
-        return {name: metric for name in self.needed if isinstance(metric := self.rollup.metrics[name], Gauge)}
 
     def sources_of(self, name: str) -> list[str]:
         """The sources that a metric's numbers come from."""
@@ -188,6 +188,12 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"{what} is one of {listing(known)}, got '{value}'{suggestion(value, known)}.")
     return value
+
+
+def _day(day: dt.date | str, today: dt.date) -> dt.date:
+    if isinstance(day, dt.datetime):
+        raise BadDate("A range is made of days; got a moment.", hint="Pass its date: moment.date().")
+    return day if isinstance(day, dt.date) else parse_day(day, today)
 
 
 _FILTER_HINT = 'Write key=value, key!=value, key= for NULL, or key="" for the empty text.'

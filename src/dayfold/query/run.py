@@ -19,7 +19,7 @@ from dayfold.errors import QueryRefused
 from dayfold.ledger import coverage, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.query.answer import Answer
-from dayfold.query.compare import compared_range
+from dayfold.query.compare import comparison
 from dayfold.query.cover import Cover
 from dayfold.query.request import Request
 from dayfold.query.series import Series
@@ -40,11 +40,14 @@ def answer(ledger: Ledger, request: Request) -> Answer:
     types = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
     with ledger.store.transaction(read_only=True) as session:
         version = _version(ledger, session, request)
-        found = _answer(ledger, session, request, version, types)
-        if request.compare:
-            days = compared_range(request.days, request.compare, request.grain, request.today)
-            earlier = changed_copy(request, days=days, compare=None, sort=None, limit=None)
-            found.compare = _answer(ledger, session, earlier, version, types)
+        if not request.compare:
+            return _answer(ledger, session, request, version, types)
+        other = comparison(request.days, request.compare, request.grain, request.today)
+        # Each range shows the keys of both, so that one that came or went stands beside its zero.
+        found = _answer(ledger, session, changed_copy(request, also=other.days), version, types)
+        earlier = changed_copy(request, days=other.days, also=request.days, compare=None, sort=None, limit=None)
+        found.compare = _answer(ledger, session, earlier, version, types)
+        found.beside = other.beside
     return found
 
 
@@ -64,8 +67,10 @@ def _version(ledger: Ledger, session: Session, request: Request) -> versions.Ver
         for name in request.needed
         if name in rollup.measured and stored.get(name) != rollup.measured[name].identity()
     ]
-    if edited or version.definition["key"] != list(rollup.key) or version.definition["day_column"] != rollup.day_column:
-        what = ", ".join(edited) or "key or day column"
+    shape = {"key": list(rollup.key), "day_column": rollup.day_column, "grain": rollup.grain}
+    edited += [name for name, value in shape.items() if version.definition[name] != value]
+    if edited:
+        what = ", ".join(edited)
         raise QueryRefused(
             f"The definition of {rollup.name} was edited since it was folded: {what}.",
             hint=f"Run: dayfold fold {rollup.name}",
@@ -81,13 +86,13 @@ def _answer(
     spine = cover.spine()
     store = ledger.store
     if request.by and len(spine.buckets) > 1 and not request.limit:
-        groups = session.rows(Series(request, types, store.schema, store.dialect, spine).groups())[0][0]
+        groups = session.rows(Series(request, version.table, types, store.schema, store.dialect, spine).groups())[0][0]
         if groups * len(spine.buckets) > MAX_ROWS:
             raise QueryRefused(
                 f"The answer would have {groups * len(spine.buckets):,} rows; at most {MAX_ROWS:,} are given at once.",
                 hint="Ask for a shorter range, a coarser grain, or fewer keys with --where.",
             )
-    series = Series(request, types, store.schema, store.dialect, spine)
+    series = Series(request, version.table, types, store.schema, store.dialect, spine)
     statement = series.statement()
     table = session.arrow(statement, series.columns)
     exact, error = _exactness(request, table)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from sqlglot import exp
 
+from dayfold.days import ONE_DAY, Days
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Max, Measured, Min, Sum
 from dayfold.define.types import BOOL, DATE, FLOAT, MAX_DIGITS, Kind, Type, decimal
 from dayfold.errors import UsageError
@@ -29,11 +30,12 @@ class Series:
     """Builds the statement of one request over tables whose column types are known."""
 
     def __init__(
-        self, request: Request, types: Mapping[str, Type], schema: str, dialect: Dialect, spine: Spine
+        self, request: Request, table_name: str, types: Mapping[str, Type], schema: str, dialect: Dialect, spine: Spine
     ) -> None:
         self.request = request
+        self.table = table(table_name, schema)
+        self.sets_table = table(table_name + SETS_SUFFIX, schema)
         self.types = types
-        self.schema = schema
         self.dialect = dialect
         self.spine = spine
         self.values = Values()
@@ -48,7 +50,7 @@ class Series:
         request = self.request
         ctes: list[tuple[str, exp.Expr]] = [
             ("spine__", self._spine()),
-            ("rows__", self._rows(table(request.rollup.table, self.schema))),
+            ("rows__", self._rows(self.table)),
         ]
         for name in request.needed:
             self._prepare(name, ctes)
@@ -60,12 +62,7 @@ class Series:
         )
         ctes.append(("parts__", parts))
         if request.by:
-            ctes.append(
-                (
-                    "groups__",
-                    exp.select(*(column(name) for name in request.by)).from_(table("rows__")).distinct(),
-                )
-            )
+            ctes.append(("groups__", self._groups()))
         tree = self._assembled()
         for name, cte in ctes:
             tree = tree.with_(exp.to_identifier(name), as_=cte, copy=False)
@@ -73,9 +70,19 @@ class Series:
 
     def groups(self) -> Statement:
         """How many groups the answer has for each bucket."""
-        keys = exp.select(*(column(name) for name in self.request.by)).distinct()
-        rows = derived(self._rows(table(self.request.rollup.table, self.schema)), "rows__")
-        return Statement(sql("select count(*) from _g as g", _g=derived(keys.from_(rows), "g")), self.values)
+        return Statement(sql("select count(*) from _g as g", _g=derived(self._groups(), "g")), self.values)
+
+    def _groups(self) -> exp.Expr:
+        """The groups with a row in the range, in the range it is compared with, or with a level carried into it."""
+        request, day = self.request, self._day()
+        tests = [self._in_range(day, days) for days in (request.days, request.also) if days is not None]
+        for name in request.needed:
+            metric = request.rollup.metrics[name]
+            if isinstance(metric, Gauge) and metric.carry:
+                last = self.values.bind(request.days.last, "date")
+                tests.append(sql("_d <= _last and not _x is null", _d=day, _last=last, _x=column(name)))
+        keys = exp.select(*(column(name) for name in request.by)).from_(self.table)
+        return keys.where(both([either(tests), *self._filters()])).distinct()
 
     def _positions(self, count: int) -> list[exp.Expr]:
         return [exp.Literal.number(n + 1) for n in range(count)]
@@ -86,6 +93,7 @@ class Series:
         for n, source in enumerate(self.sources):
             items.append(alias(self._list(self.spine.covered[source], "boolean"), f"ok_{n}__"))
             items.append(alias(self._list(self.spine.last_day[source], "date"), f"last_{n}__"))
+        items += [alias(self._list(apart, "boolean"), f"apart_{name}__") for name, apart in self.spine.apart.items()]
         return exp.select(*items)
 
     def _list(self, values: list[dt.date] | list[bool] | list[dt.date | None], type_: str) -> exp.Expr:
@@ -96,7 +104,7 @@ class Series:
         return (
             exp.select("*", alias(self._label(), LABEL))
             .from_(source)
-            .where(both([self._in_range(self._day()), *self._filters()]))
+            .where(both([self._in_range(self._day(), self.request.days), *self._filters()]))
         )
 
     def _day(self) -> exp.Expr:
@@ -107,8 +115,8 @@ class Series:
         local = self.dialect.piece("in_zone", _x=column("bucket"), _zone=exp.Literal.string(self.request.tz))
         return self.dialect.cast(local, DATE)
 
-    def _in_range(self, day: exp.Expr) -> exp.Expr:
-        days, stored = self.request.days, column(self.request.rollup.day_column)
+    def _in_range(self, day: exp.Expr, days: Days) -> exp.Expr:
+        stored = column(self.request.rollup.day_column)
         tests = [
             sql(
                 "_d >= _a and _d <= _b",
@@ -118,7 +126,8 @@ class Series:
             )
         ]
         if self.request.tz is not None:
-            utc = self.request.utc_days
+            # The stored days within reach of a zone, which an index finds.
+            utc = Days(days.first - ONE_DAY, days.last + ONE_DAY)
             low, high = self.values.bind(utc.first, "date"), self.values.bind(utc.last, "date")
             tests.append(sql("_d >= _a and _d <= _b", _d=stored, _a=low, _b=high))
         return both(tests)
@@ -218,6 +227,8 @@ class Series:
         # A null part makes the answer unknown; a formula may not turn missing days into a number.
         sources = self.request.sources_of(name)
         oks = both(column(f"ok_{self.sources.index(source)}__", "s") for source in sources)
+        if name in self.spine.apart:
+            oks = both([oks, exp.Not(this=column(f"apart_{name}__", "s"))])
         self._result(name, sql("case when _ok then _v end", _ok=oks, _v=done.tree), type_)
 
     def _distinct(self, name: str, metric: Distinct, ctes: list[tuple[str, exp.Expr]]) -> None:
@@ -239,9 +250,9 @@ class Series:
         bound = sql("case when _s >= _n then _l end", _s=size, _n=exp.Literal.number(SET_LIMIT), _l=last)
         window = exp.Window(this=exp.Min(this=bound), partition_by=[column(one) for one in groups])
         kept = exp.select(*(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__"))
-        kept = kept.from_(
-            derived(self._rows(table(self.request.rollup.table + SETS_SUFFIX, self.schema)), "kept__")
-        ).where(sql("not _x is null", _x=self._stored(name, metric)))
+        kept = kept.from_(derived(self._rows(self.sets_table), "kept__")).where(
+            sql("not _x is null", _x=self._stored(name, metric))
+        )
         hashes = exp.select(
             *(column(one) for one in groups),
             column("bound__"),
@@ -346,9 +357,7 @@ class Series:
             alias(day, "from__"),
             alias(following, "until__"),
         )
-        spans = spans.from_(table(rollup.table, self.schema)).where(
-            both([sql("not _x is null", _x=column(name)), *self._filters()])
-        )
+        spans = spans.from_(self.table).where(both([sql("not _x is null", _x=column(name)), *self._filters()]))
         on = sql(
             "_from <= _last and (_until > _last or _until is null)",
             _from=column("from__", "k"),
