@@ -85,19 +85,36 @@ def parse_day(text: str, today: dt.date) -> dt.date:
     raise BadDate(f"{text!r} is not a date.", hint="Expected YYYY-MM-DD, today, yesterday (UTC), or -7d.")
 
 
-def merge(days: Iterable[dt.date]) -> list[Days]:
-    """The fewest ranges that hold exactly these days.
+def without(whole: Days, holes: Iterable[Days]) -> list[Days]:
+    """What is left of a range when others are taken out of it.
 
-    >>> [str(r) for r in merge([dt.date(2026, 1, 2), dt.date(2026, 1, 1), dt.date(2026, 1, 4)])]
-    ['2026-01-01..2026-01-02', '2026-01-04']
+    >>> [str(r) for r in without(Days(dt.date(2026, 1, 1), dt.date(2026, 1, 9)), [Days(dt.date(2026, 1, 3), dt.date(2026, 1, 4))])]
+    ['2026-01-01..2026-01-02', '2026-01-05..2026-01-09']
     """
-    ranges: list[Days] = []
-    for day in sorted(set(days)):
-        if ranges and day - ranges[-1].last == ONE_DAY:
-            ranges[-1] = Days(ranges[-1].first, day)
+    left: list[Days] = []
+    first: dt.date | None = whole.first
+    for hole in sorted(holes):
+        if first is None or hole.last < first or hole.first > whole.last:
+            continue
+        if hole.first > first:
+            left.append(Days(first, hole.first - ONE_DAY))
+        first = hole.last + ONE_DAY if hole.last < whole.last else None
+    return left if first is None else [*left, Days(first, whole.last)]
+
+
+def union(ranges: Iterable[Days]) -> list[Days]:
+    """The fewest ranges that hold the days of all of them.
+
+    >>> [str(r) for r in union([Days(dt.date(2026, 1, 3), dt.date(2026, 1, 4)), Days(dt.date(2026, 1, 1), dt.date(2026, 1, 2))])]
+    ['2026-01-01..2026-01-04']
+    """
+    joined: list[Days] = []
+    for one in sorted(ranges):
+        if joined and (one.first - joined[-1].last).days <= 1:
+            joined[-1] = Days(joined[-1].first, max(joined[-1].last, one.last))
         else:
-            ranges.append(Days(day, day))
-    return ranges
+            joined.append(one)
+    return joined
 
 
 def bucket_start(day: dt.date, grain: str) -> dt.date:

@@ -172,7 +172,10 @@ def test_variables_win_over_the_file(shop: Path) -> None:
             ("ShopDaily", "--where", "contry=FR"),
             "ShopDaily has no key column 'contry' for --where; the nearest is 'country'.\n  Key columns: shop_id, country",
         ),
-        (("ShopDaily", "--where", "country"), "'country' is not a filter.\n  Write key=value, key!=value, key= for NULL, or key=\"\" for the empty text."),
+        (
+            ("ShopDaily", "--where", "country"),
+            "'country' is not a filter.\n  Write key=value, key!=value, key= for NULL, or key=\"\" for the empty text.",
+        ),
         (("ShopDaily", "--where", "shop_id=one"), "The filter's value for 'shop_id' is not integer, which that key column holds."),
         (
             ("ShopDaily", "--by", "contry"),

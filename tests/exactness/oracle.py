@@ -269,8 +269,9 @@ def answer(
 ) -> dict[tuple[dt.date, Key], dict[str, Any]]:
     """What a query must say: for the first day of each period and each ``by`` key, every metric.
 
-    The keys are those with a fact in the range, covered or not; without ``by`` there is one, the empty one. A period with an
-    uncovered day is null, or with ``allow_missing`` made of its covered days. Days are days of ``zone``.
+    The keys are those with a fact in the range, covered or not, or with a level carried into it; without ``by`` there is one,
+    the empty one. A period with an uncovered day is null, or with ``allow_missing`` made of its covered days. Days are days
+    of ``zone``.
     """
     is_covered = covered or (lambda day: day <= today)
     found: dict[Key, dict[str, list[Fact]]] = {} if by else {(): {}}
@@ -282,7 +283,11 @@ def answer(
                 found.setdefault(part, {}).setdefault(name, []).append(fact)
     answers: dict[tuple[dt.date, Key], dict[str, Any]] = {}
     for part, contributions in found.items():
-        if by and not any(first <= fact.day <= last for each in contributions.values() for fact in each):
+        if by and not any(
+            fact.day <= last and (first <= fact.day or getattr(spec.metrics[name], "carry", False))
+            for name, each in contributions.items()
+            for fact in each
+        ):
             continue
         for start, end in periods(first, last, grain):
             days = [start + n * ONE_DAY for n in range((end - start).days + 1)]

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dayfold.days import GRAINS, ONE_DAY, Bucket, Days, bucket_end, bucket_start, buckets, merge, parse_day, shift
+from dayfold.days import (
+    GRAINS,
+    ONE_DAY,
+    Bucket,
+    Days,
+    bucket_end,
+    bucket_start,
+    buckets,
+    parse_day,
+    shift,
+    union,
+    without,
+)
 from dayfold.errors import BadDate, QueryRefused
 from dayfold.plan.cells import Covered, due, history_start, portions
 from dayfold.query.compare import comparison
@@ -79,12 +91,26 @@ def test_other_words_are_no_days(text: str) -> None:
     assert str(refused.value) == f"{text!r} is not a date.\n  Expected YYYY-MM-DD, today, yesterday (UTC), or -7d."
 
 
-@given(st.sets(days, max_size=40))
-def test_merged_ranges_hold_exactly_the_days(some: set[dt.date]) -> None:
+ranges = st.lists(
+    st.builds(lambda first, length: Days(first, first + length * ONE_DAY), days, st.integers(0, 9)), max_size=12
+)
+
+
+@given(ranges)
+def test_united_ranges_hold_exactly_the_days(some: list[Days]) -> None:
     """In order, apart from each other, and no day more or less."""
-    ranges = merge(some)
-    assert {day for one in ranges for day in one} == some
-    assert all(after.first - before.last > ONE_DAY for before, after in itertools.pairwise(ranges))
+    joined = union(some)
+    assert {day for one in joined for day in one} == {day for one in some for day in one}
+    assert all((after.first - before.last).days > 1 for before, after in itertools.pairwise(joined))
+
+
+@given(ranges.filter(bool), ranges)
+def test_a_range_without_others_holds_the_rest(some: list[Days], holes: list[Days]) -> None:
+    """Every day that no other range holds, once and in order."""
+    whole = some[0]
+    left = [day for part in without(whole, holes) for day in part]
+    taken = {day for hole in holes for day in hole}
+    assert left == [day for day in whole if day not in taken]
 
 
 @given(days, st.sampled_from(CALENDAR_GRAINS))
@@ -231,7 +257,7 @@ def test_nothing_lies_before_the_calendar(kind: str, grain: str) -> None:
 
 def test_history_starts_with_the_first_fact_or_coverage() -> None:
     """``since`` comes first; a fact in the future starts nothing."""
-    covered = [Covered(frozenset(), D(2026, 1, 5)), Covered(frozenset(), None)]
+    covered = [Covered([], D(2026, 1, 5)), Covered([], None)]
     assert history_start([D(2026, 2, 1), None], covered, None, TODAY) == D(2026, 1, 5)
     assert history_start([D(2025, 2, 1)], covered, None, TODAY) == D(2025, 2, 1)
     assert history_start([D(2025, 2, 1)], covered, D(2026, 3, 1), TODAY) == D(2026, 3, 1)
@@ -242,8 +268,8 @@ def test_history_starts_with_the_first_fact_or_coverage() -> None:
 
 def test_due_days_are_the_uncovered_and_those_looked_back_on() -> None:
     """A day is settled only when every source has folded it; today never is."""
-    folded = frozenset(Days(D(2026, 3, 1), D(2026, 3, 11)))
-    one, other = Covered(folded, D(2026, 3, 1)), Covered(folded - {D(2026, 3, 4)}, D(2026, 3, 1))
+    whole, gapped = ["2026-03-01..2026-03-11"], ["2026-03-01..2026-03-03", "2026-03-05..2026-03-11"]
+    one, other = (Covered([span(*text.split("..")) for text in ranges], D(2026, 3, 1)) for ranges in (whole, gapped))
     ranges = due(D(2026, 3, 1), TODAY, 2, {"a": one, "b": other})
     assert [str(r) for r in ranges] == ["2026-03-04", "2026-03-10..2026-03-12"]
     assert due(D(2026, 3, 1), TODAY, 0, {"a": one}) == [Days(TODAY, TODAY)]

@@ -50,7 +50,6 @@ def test_a_question_holds_what_it_needs() -> None:
     assert sorted(request.needed) == ["both", "level", "net", "orders", "per_order"]
     assert request.needed.index("per_order") < request.needed.index("both")
     assert request.sources_of("both") == ["orders", "plans"]
-    assert list(request.gauges) == ["level"]
     assert request.distincts == []
     assert request.days == Days(D(2026, 3, 1), D(2026, 3, 10))
 
@@ -94,7 +93,8 @@ REFUSED: list[tuple[dict[str, Any], type[DayfoldError], str]] = [
     ({"by": ["shop"]}, UnknownName, "Sales has no key column 'shop' for --by; the nearest is 'shop_id'.\n  Key columns: shop_id, country"),
     ({"where": ["shop=1"]}, UnknownName,
      "Sales has no key column 'shop' for --where; the nearest is 'shop_id'.\n  Key columns: shop_id, country"),
-    ({"where": ["shop_id"]}, UsageError, "'shop_id' is not a filter.\n  Write key=value, key!=value, key= for NULL, or key=\"\" for the empty text."),
+    ({"where": ["shop_id"]}, UsageError,
+     "'shop_id' is not a filter.\n  Write key=value, key!=value, key= for NULL, or key=\"\" for the empty text."),
     ({"grain": "weeks"}, UsageError, "grain is one of day, week, month, quarter, year, total, got 'weeks'; the nearest is 'week'."),
     ({"compare": "last"}, UsageError, "compare is one of previous, year, got 'last'."),
     ({"limit": 0}, UsageError, "limit is a number of rows from 1 on, got 0."),

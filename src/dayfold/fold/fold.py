@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -220,19 +220,19 @@ class Folder:
     ) -> Work:
         """The days to fold now. Sources that fail here are added to ``failed``. ``fresh``: there is no ledger yet."""
         today = today_of(self.clock)
-        known: list[coverage.DayCover] = []
+        known: dict[str, tuple[dt.date, list[Days]]] = {}
         if not fresh:
             with self.store.transaction(read_only=True) as session:
-                known = coverage.coverage(self.ledger, session, rollup.name, version)
+                known = coverage.settled(self.ledger, session, rollup.name, version)
         covered = covered_days(known, rollup)
         definition = rollup.definition
         moments = [] if definition.since else [self._first_day(scan, failed) for scan in rollup.scans]
         start = history_start(moments, covered.values(), definition.since, today)
         days = due(start, today, definition.lookback_days, covered)
         facts: dict[dt.date, int] = {}
-        for one in known:
-            if any(one.day in span for span in days):
-                facts[one.day] = facts.get(one.day, 0) + one.facts
+        if known:
+            with self.store.transaction(read_only=True) as session:
+                facts = coverage.facts_of(self.ledger, session, rollup.name, version, days)
         return Work(days, sum(map(len, days)), today, facts)
 
     def _first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
@@ -291,13 +291,13 @@ def failing(rollup: BoundRollup, bound: Bound) -> dict[str, DayfoldError]:
     return {scan.label: bound.failed[scan.label] for scan in rollup.scans if scan.label in bound.failed}
 
 
-def covered_days(known: Sequence[coverage.DayCover], rollup: BoundRollup) -> dict[str, Covered]:
+def covered_days(known: Mapping[str, tuple[dt.date, list[Days]]], rollup: BoundRollup) -> dict[str, Covered]:
     """What each source of a rollup has covered."""
+    nothing: tuple[None, list[Days]] = (None, [])
     found = {}
     for source in {scan.label for scan in rollup.scans}:
-        mine = [one for one in known if one.source == source]
-        settled = frozenset(one.day for one in mine if one.state in (coverage.FOLDED, coverage.SEALED))
-        found[source] = Covered(settled, mine[0].day if mine else None)
+        first, ranges = known.get(source, nothing)
+        found[source] = Covered(ranges, first)
     return found
 
 

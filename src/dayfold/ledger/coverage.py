@@ -42,6 +42,35 @@ def coverage(ledger: Ledger, session: Session, rollup: str, version: int, days: 
     return [DayCover(*row) for row in session.rows(query)]
 
 
+def settled(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[str, tuple[dt.date, list[Days]]]:
+    """For each source the first day ever looked at, and the ranges of days that were folded after they ended.
+
+    Ranges are found by the database: a history may have a million days, and a daily run touches a few.
+    """
+    query = ledger.sql(
+        "select source, done, min(day), max(day) from (select source, day, state in ('folded', 'sealed') as done, "
+        "day - cast(row_number() over (partition by source, state in ('folded', 'sealed') order by day) as integer) "
+        "as island from dayfold__coverage where rollup = :rollup and version = :version) as d "
+        "group by source, done, island order by min(day)",
+        rollup=rollup, version=version,
+    )  # fmt: skip
+    found: dict[str, tuple[dt.date, list[Days]]] = {}
+    for source, done, first, last in session.rows(query):
+        _, ranges = found.setdefault(source, (first, []))
+        if done:
+            ranges.append(Days(first, last))
+    return found
+
+
+def facts_of(ledger: Ledger, session: Session, rollup: str, version: int, ranges: Sequence[Days]) -> dict[dt.date, int]:
+    """How many facts all sources together had on the covered ones of these days."""
+    found: dict[dt.date, int] = {}
+    for days in ranges:
+        for one in coverage(ledger, session, rollup, version, days):
+            found[one.day] = found.get(one.day, 0) + one.facts
+    return found
+
+
 _EACH_DAY = (
     "(select cast(s.d as date) as day from "
     "generate_series(:first::date::timestamp, :last::date::timestamp, interval '1 day') as s(d))"

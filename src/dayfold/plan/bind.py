@@ -13,10 +13,10 @@ from sqlglot import exp
 from dayfold.days import STORED_GRAINS
 from dayfold.define.expr import ExpressionError, parse
 from dayfold.define.fingerprint import identity as define_identity
-from dayfold.define.metric import Avg, Count, Distinct, Gauge, Measured, Min, Sum
-from dayfold.define.rollup import RollupDef
+from dayfold.define.metric import Avg, Count, Distinct, Gauge, Measured, Metric, Min, Sum
+from dayfold.define.rollup import RollupDef, siblings
 from dayfold.define.source import Table
-from dayfold.define.types import HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
+from dayfold.define.types import FLOAT, HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
 from dayfold.errors import Problem
 from dayfold.names import listing
 from dayfold.plan.dialect import Dialect
@@ -142,12 +142,29 @@ class _Binder:
                 self._add(scan, name, metric)
             except ExpressionError as error:
                 self._problem(str(error), error.hint, name, metric)
+        if not (self.problems or skipped):
+            self._check_computed()
         if self.problems or skipped:
             # What was skipped has a mistake that is reported where it was found.
             return None, list(dict.fromkeys(self.problems))
         return self._bound(), []
 
-    def _problem(self, message: str, hint: str, name: str, metric: Measured) -> None:
+    def _check_computed(self) -> None:
+        """Ratios and formulas fit the types of what they are computed from, which is read as they are queried."""
+        types = {one.name: one.type for scan in self.scans.values() for one in scan.value_columns}
+        scope = {name: _computed_from(name, types.get(name, FLOAT)) for name in self.rollup.measured}
+        dialect = next(iter(self.scans.values())).dialect
+        for name, metric in self.rollup.computed.items():
+            if metric.expr is None or not scope.keys() >= set(siblings(metric)):
+                continue
+            try:
+                done = Compiler(scope, dialect, self.rollup.name).compile(metric.expr)
+            except ExpressionError as error:
+                self._problem(str(error), error.hint, name, metric)
+            else:
+                scope[name] = _computed_from(name, done.type)
+
+    def _problem(self, message: str, hint: str, name: str, metric: Metric) -> None:
         code = "unknown-column" if "has no column" in message else "bad-expression"
         self.problems.append(Problem(code, str(metric.place), f"{self.rollup.name}.{name}", message, hint))
 
@@ -370,6 +387,11 @@ class _Binder:
             Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
         )
         return BoundRollup(rollup, shape, sets_shape, scans)
+
+
+def _computed_from(name: str, type_: Type) -> Typed:
+    """A sibling as formulas see it: a number in double precision, anything else as it is."""
+    return Typed(column(name), FLOAT if type_.is_number or type_.kind is Kind.NULL else type_)
 
 
 def stored_columns(name: str, metric: Measured) -> list[str]:

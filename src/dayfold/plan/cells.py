@@ -6,17 +6,17 @@ Weakness: without marks, a change older than the lookback is not noticed.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dayfold.days import ONE_DAY, Days, merge
+from dayfold.days import ONE_DAY, Days, union, without
 
 
 @dataclass(frozen=True, slots=True)
 class Covered:
     """What is known of one source's days: those folded after they ended, and the first one ever looked at."""
 
-    folded: frozenset[dt.date]
+    folded: Sequence[Days]
     first: dt.date | None
 
 
@@ -33,19 +33,19 @@ def history_start(
 def due(start: dt.date, today: dt.date, lookback_days: int, covered: Mapping[str, Covered]) -> list[Days]:
     """The days to fold: those that some source has not covered for good, today, and the lookback before it.
 
-    >>> one = {"t": Covered(frozenset({dt.date(2026, 1, 1), dt.date(2026, 1, 2)}), dt.date(2026, 1, 1))}
+    >>> one = {"t": Covered([Days(dt.date(2026, 1, 1), dt.date(2026, 1, 2))], dt.date(2026, 1, 1))}
     >>> [str(d) for d in due(dt.date(2026, 1, 1), dt.date(2026, 1, 4), 0, one)]
     ['2026-01-03..2026-01-04']
     """
     if start > today:
         return []
-    settled = frozenset.intersection(*(one.folded for one in covered.values())) if covered else frozenset()
     try:
-        looked_back = today - dt.timedelta(days=lookback_days)
+        looked_back = max(start, today - dt.timedelta(days=lookback_days))
     except OverflowError:
-        looked_back = dt.date.min
+        looked_back = start
     days = Days(start, today)
-    return merge(day for day in days if day >= looked_back or day not in settled)
+    unsettled = [part for one in covered.values() for part in without(days, one.folded)] if covered else [days]
+    return union([*unsettled, Days(looked_back, today)])
 
 
 def portions(ranges: Iterable[Days], facts: Mapping[dt.date, int], limit: int) -> list[Days]:
