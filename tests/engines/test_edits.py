@@ -143,6 +143,26 @@ def test_indexes_follow_the_definition(folded: Ground) -> None:
     assert set(folded.stored(names)) == before
 
 
+def test_indexes_change_together_with_what_they_index(folded: Ground) -> None:
+    """Rows change under an index that comes, stays and goes, in folds and in edits."""
+    sale = folded.table("sale")
+    amount = Sum(sale, "amount", at="made")
+    expected = 3
+    for attributes in (
+        {"index": ["total"]},
+        {"index": ["total"]},
+        {"index": ["total"], "amount": amount},
+        {"index": [("amount", "total")], "amount": amount},
+        {},
+        {"index": ["total"], "key": "tenant"},
+    ):
+        folded.insert("sale", [{"shop": 1, "tenant": "a", "amount": 1, "price": 1, "made": march(11)}])
+        expected += 1
+        sales(folded, **attributes)
+        folded.fold()
+        assert folded.stored("SELECT sum(total) FROM sales") == [(expected,)]
+
+
 @pytest.mark.parametrize("pairing", ["postgres-same", "duckdb-to-postgres"], indirect=True)
 def test_the_table_keeps_its_identity_grants_and_views(pairing: Pairing) -> None:
     """Whoever was allowed to read it, and every view on it, still reads it after any edit."""

@@ -9,8 +9,8 @@ Invariant: everything inside one `transaction` is seen by other readers whole, o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,8 +20,8 @@ from dayfold.errors import StoreAltered
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.publish import CHANGES, DELETED, INSERTED, UPDATED, Publication, change_counts
-from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, declared, quoted, rendered
-from dayfold.plan.sql import Statement
+from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, quoted
+from dayfold.plan.sql import Statement, sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -168,11 +168,23 @@ def ensure(store: Store, session: Session, shape: Shape) -> bool:
     return False
 
 
-def match_indexes(store: Store, session: Session, shape: Shape) -> None:
-    """The table has the indexes that its definition names, and none of ours that it does not.
+@contextmanager
+def indexing(store: Store, session: Session, shape: Shape) -> Iterator[None]:
+    """Inside, rows are written; then the table has the indexes of its definition, and none of ours that it does not name.
 
-    Called after rows are written: an index made over loaded rows costs half of one kept up to date by a load.
+    An empty table is indexed after its rows are loaded, which costs half as much. One with rows is indexed before they
+    change: DuckDB makes no index over rows that its own transaction has changed.
     """
+    is_loaded = holds_rows(session, shape)
+    if is_loaded:
+        match_indexes(store, session, shape)
+    yield
+    if not is_loaded:
+        match_indexes(store, session, shape)
+
+
+def match_indexes(store: Store, session: Session, shape: Shape) -> None:
+    """Make the indexes that a table lacks, drop those of ours that its definition does not name."""
     found = store.stored_indexes(session, shape.name)
     wanted = {shape.unique_index, *shape.plain_indexes}
     for name in found:
@@ -181,6 +193,11 @@ def match_indexes(store: Store, session: Session, shape: Shape) -> None:
     for name, text in shape.create_indexes(store.dialect).items():
         if name not in found:
             session.execute(text)
+
+
+def holds_rows(session: Session, shape: Shape) -> bool:
+    """Whether a table has a row."""
+    return bool(session.rows(Statement(sql("select 1 from _t limit 1", _t=shape.table))))
 
 
 def check_columns(store: Store, shape: Shape, found: Mapping[str, str]) -> None:
@@ -230,27 +247,3 @@ def replace(session: Session, publication: Publication, now: dt.datetime, run_id
     if counts.get(INSERTED):
         session.execute(publication.insert(now, run_id, from_changes=True))
     return Changed(counts.get(INSERTED, 0), counts.get(UPDATED, 0), counts.get(DELETED, 0))
-
-
-def alter_columns(store: Store, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
-    """Give a table the columns of its new shape, the indexes that are ours left off.
-
-    Its rows go where what identifies them is another thing now.
-    """
-    expected = {one.name: normal_type(store.dialect, one.type) for one in shape.columns}
-    gone = [name for name, type_ in found.items() if expected.get(name) != type_]
-    fresh = [one for one in shape.columns if found.get(one.name) != expected[one.name]]
-    if not gone and not fresh:
-        return
-    target = rendered(shape.table)
-    for name in store.stored_indexes(session, shape.name):
-        if name.endswith(INDEX_SUFFIX):
-            session.execute(f"DROP INDEX {quoted(store.schema)}.{quoted(name)}")
-    if rekeyed:
-        session.execute(f"DELETE FROM {target}")
-    for name in gone:
-        session.execute(f"ALTER TABLE {target} DROP COLUMN {quoted(name)}")
-    for one in fresh:
-        session.execute(f"ALTER TABLE {target} ADD COLUMN {declared(store.dialect, one)}")
-        if one.name in shape.required:
-            session.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(one.name)} SET NOT NULL")

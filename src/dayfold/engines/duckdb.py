@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from sqlglot import exp
 
 from dayfold.define.source import Table
 from dayfold.define.types import (
@@ -33,16 +34,18 @@ from dayfold.define.types import (
     Type,
     decimal,
 )  # fmt: skip
-from dayfold.engines.base import Session, alter_columns, try_making
+from dayfold.engines.base import Session, normal_type, try_making
 from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
 from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, quoted, rendered
-from dayfold.plan.sql import Statement, statement, table
+from dayfold.plan.sql import Statement, column, statement, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Holds the rows of a table while it is made anew.
+_KEPT = "dayfold_kept__"
 _KINDS = {
     "BOOLEAN": BOOL, "TINYINT": INT, "SMALLINT": INT, "INTEGER": INT, "BIGINT": INT, "UTINYINT": INT, "USMALLINT": INT,
     "UINTEGER": INT, "UBIGINT": decimal(20, 0), "HUGEINT": decimal(38, 0), "UHUGEINT": decimal(38, 0), "FLOAT": FLOAT,
@@ -227,27 +230,33 @@ class DuckStore:
             "schema_name = :schema "
             "order by table_name, column_index", "duckdb", home=self._home, schema=self.schema,
         )  # fmt: skip
-        for name, column, type_ in session.rows(query):
-            if name in names:
-                found.setdefault(name, {})[column] = type_
+        for owner, name, type_ in session.rows(query):
+            if owner in names:
+                found.setdefault(owner, {})[name] = type_
         return found
 
     def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
-        """Alter the table; make it anew where its key changed: DuckDB ties a table's columns to the indexes it once had."""
-        # DuckDB alters no table that has an index: those that users added are made again where their columns stay.
+        """Make the table anew with the rows that stay; the indexes that users added stay where their columns do.
+
+        DuckDB alters no table that has an index, nor a column that had one before this transaction.
+        """
+        expected = {one.name: normal_type(DUCKDB, one.type) for one in shape.columns}
+        if found == expected and not rekeyed:
+            return
         added = {
             name: text
             for name, text in self.stored_indexes(session, shape.name).items()
             if not name.endswith(INDEX_SUFFIX)
         }
-        for name in added:
-            session.execute(f"DROP INDEX {quoted(self.schema)}.{quoted(name)}")
-        if rekeyed:
-            session.execute(f"DROP TABLE {rendered(shape.table)}")
-            session.execute(shape.create(DUCKDB))
-        else:
-            alter_columns(self, session, shape, found, rekeyed=False)
-        gone = set(found) - {one.name for one in shape.columns}
+        kept = [] if rekeyed else [name for name, type_ in expected.items() if found.get(name) == type_]
+        if kept:
+            session.stage(_KEPT, Statement(exp.select(*map(column, kept)).from_(shape.table)))
+        session.execute(f"DROP TABLE {rendered(shape.table)}")
+        session.execute(shape.create(DUCKDB))
+        if kept:
+            names = ", ".join(map(quoted, kept))
+            session.execute(f"INSERT INTO {rendered(shape.table)} ({names}) SELECT {names} FROM {quoted(_KEPT)}")
+        gone = found.keys() - expected.keys()
         for text in added.values():
             if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in gone):
                 session.execute(text)

@@ -29,7 +29,7 @@ from dayfold.define.types import (
     Type,
     decimal,
 )  # fmt: skip
-from dayfold.engines.base import Session, alter_columns, try_making
+from dayfold.engines.base import Session, normal_type, try_making
 from dayfold.engines.csv import from_csv, to_csv
 from dayfold.errors import (
     ConfigError,
@@ -42,7 +42,7 @@ from dayfold.errors import (
 )
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
-from dayfold.plan.shape import Column, Shape, declared, quoted
+from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, declared, quoted, rendered
 from dayfold.plan.sql import Statement, statement, table
 
 if TYPE_CHECKING:
@@ -233,7 +233,23 @@ class PostgresStore:
 
     def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
         """Alter the table: grants, policies and views keep hold of it."""
-        alter_columns(self, session, shape, found, rekeyed=rekeyed)
+        expected = {one.name: normal_type(POSTGRES, one.type) for one in shape.columns}
+        gone = [name for name, type_ in found.items() if expected.get(name) != type_]
+        fresh = [one for one in shape.columns if found.get(one.name) != expected[one.name]]
+        if not gone and not fresh:
+            return
+        target = rendered(shape.table)
+        for name in self.stored_indexes(session, shape.name):
+            if name.endswith(INDEX_SUFFIX):
+                session.execute(f"DROP INDEX {quoted(self.schema)}.{quoted(name)}")
+        if rekeyed:
+            session.execute(f"DELETE FROM {target}")
+        for name in gone:
+            session.execute(f"ALTER TABLE {target} DROP COLUMN {quoted(name)}")
+        for one in fresh:
+            session.execute(f"ALTER TABLE {target} ADD COLUMN {declared(POSTGRES, one)}")
+            if one.name in shape.required:
+                session.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(one.name)} SET NOT NULL")
 
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:
         """The indexes of a table."""

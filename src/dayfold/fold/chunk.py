@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Changed, Session, compute, match_indexes, replace
+from dayfold.engines.base import Changed, Session, compute, indexing, replace
 from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreError, SuddenlyEmpty
 from dayfold.fold.binding import Databases
 from dayfold.ledger import coverage, leases, runs, versions
@@ -137,7 +138,7 @@ class Chunk:
                 changed = Changed()
             runs.progress(ledger, session, self.run_id, cells, changed)
             versions.bump_revision(ledger, session, self.rollup.name)
-        self.indexed = True
+        self.indexed = self.indexed or bool(staged)
         return changed, cells
 
     def _stage(self, session: Session, n: int, scan: Scan, days: Days, foreign: dict[int, pa.Table]) -> str:
@@ -226,22 +227,19 @@ class Chunk:
             session.stage(_NEW, Statement(combine(rollup.shape, sets, results, dialect)))
             new = table(_NEW)
         frozen = frozenset(one.name for one in rollup.shape.values if one.source in self.failed)
-        now = self.ledger.clock.now()
         main = Publication(rollup.shape, new, [one.name for one in rollup.shape.values], [days], dialect, frozen)
-        changed = replace(session, main, now, self.run_id)
+        changed = self._write(session, main)
         if rollup.sets_shape:
             names = [set_name(one.name) for one in sets]
             present = either(sql("not _s is null", _s=column(name)) for name in names)
-            replace(
-                session,
-                Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present),
-                now,
-                self.run_id,
-            )
-        if not self.indexed:
-            for shape in filter(None, (rollup.shape, rollup.sets_shape)):
-                match_indexes(self.databases.store, session, shape)
+            self._write(session, Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present))
         return changed, _cells(session, rollup.shape, new) + changed.deleted
+
+    def _write(self, session: Session, publication: Publication) -> Changed:
+        """The stored rows become the computed ones; the first chunk of a run sees to the indexes too."""
+        indexes = nullcontext() if self.indexed else indexing(self.databases.store, session, publication.shape)
+        with indexes:
+            return replace(session, publication, self.ledger.clock.now(), self.run_id)
 
 
 def _title(rollup: BoundRollup, source: str) -> str:

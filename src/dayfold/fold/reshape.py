@@ -11,7 +11,7 @@ from dataclasses import replace as changed_copy
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Changed, Session, ensure, match_indexes, replace
+from dayfold.engines.base import Changed, Session, ensure, holds_rows, indexing, replace
 from dayfold.errors import StoreAltered, SuddenlyEmpty
 from dayfold.ledger import leases, runs, versions
 from dayfold.ledger.ledger import Ledger
@@ -19,7 +19,7 @@ from dayfold.names import fitted
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.publish import Publication
 from dayfold.plan.shape import SETS_SUFFIX, Shape, quoted
-from dayfold.plan.sql import Statement, alias, column, sql
+from dayfold.plan.sql import alias, column
 
 _BUILD_PREFIX = "dayfold_build__"
 _ALWAYS = Days(dt.date.min, dt.date.max)
@@ -84,7 +84,8 @@ def publish_version(
     with ledger.store.transaction() as session:
         leases.fence(ledger, session, lease)
         version = versions.versions(ledger, session)[rollup.name]
-        if not allow_empty and _is_empty(session, built.shape) and not _is_empty(session, rollup.shape):
+        old = rollup.shape.named(version.table)
+        if not allow_empty and not holds_rows(session, built.shape) and _had_rows(ledger, session, old):
             raise SuddenlyEmpty(
                 f"{rollup.name}: the new definition has no row where the old one has some. The old version stays.",
                 hint="If that is what you want, run again with --allow-empty.",
@@ -108,8 +109,8 @@ def publish_version(
     return changed
 
 
-def _is_empty(session: Session, shape: Shape) -> bool:
-    return not session.rows(Statement(sql("select 1 from _t limit 1", _t=shape.table)))
+def _had_rows(ledger: Ledger, session: Session, old: Shape) -> bool:
+    return bool(ledger.store.stored_columns(session, [old.name])) and holds_rows(session, old)
 
 
 def _rekeyed(version: versions.Version, rollup: BoundRollup) -> bool:
@@ -134,6 +135,5 @@ def _publish_table(
     )
     staged = exp.Subquery(this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__")))
     publication = Publication(live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect)
-    changed = replace(session, publication, ledger.clock.now(), run_id)
-    match_indexes(ledger.store, session, live)
-    return changed
+    with indexing(ledger.store, session, live):
+        return replace(session, publication, ledger.clock.now(), run_id)
