@@ -110,6 +110,69 @@ def test_an_unfinished_month_is_compared_with_the_same_days_of_the_last(ground: 
     assert "before the history" in year.compare.missing[0].reason
 
 
+def test_keys_that_vanished_stand_beside_nothing(ground: Ground) -> None:
+    """A comparison by key shows the keys of both ranges: who bought before and no more is the news."""
+    rows = [row("stays", march(1)), row("gone", march(3)), row("stays", march(3)), row("stays", march(10))]
+    rows += [row("new", march(10))]
+    sales(ground, rows, **count(ground))
+    answer = ground.answer("Sales", first=9, last=11, grain="total", by=["shop"], compare="previous")
+    assert {one["shop"]: one["total"] for one in answer.rows} == {"gone": 0, "new": 1, "stays": 1}
+    assert {one["shop"]: one["total"] for one in answer.compare.rows} == {"gone": 1, "new": 0, "stays": 1}
+
+
+def test_a_carried_level_is_there_for_keys_without_a_row(ground: Ground) -> None:
+    """By key or in one number, the levels that still hold are the same ones."""
+    level = Gauge(ground.table("sale"), "amount", at="made", carry=True)
+    sales(ground, [row("a", march(2), 10), row("b", march(9), 5)], level=level)
+    assert [one["level"] for one in ground.ask("Sales", first=10, last=10)] == [15]
+    by = ground.ask("Sales", first=10, last=10, by=["shop"])
+    assert {one["shop"]: one["level"] for one in by} == {"a": 10, "b": 5}
+
+
+def test_a_ratio_needs_both_of_its_sources_on_the_same_days(ground: Ground) -> None:
+    """Where days are left out by request, a divisor of more days than its dividend would be a lie."""
+    ground.load("visit", DDL, [row("a", march(day)) for day in (2, 3, 4, 5)])
+    visits = Count(ground.table("visit"), at="made")
+    rows = [row("a", march(4), 10), row("a", march(5), 10)]
+    sales(
+        ground,
+        rows,
+        amount=Sum(ground.table("sale"), "amount", at="made"),
+        visits=visits,
+        each=Ratio("amount", "visits"),
+    )
+    whole = ground.answer("Sales", first=4, last=5, grain="total")
+    assert [one["each"] for one in whole.rows] == [10.0]
+    ground.load("payment", "shop text, amount double precision, made timestamptz", [])
+    for day, amount in ((3, float("nan")), (4, 6.0), (5, 6.0)):
+        ground.insert("payment", [{"shop": "a", "amount": amount, "made": march(day)}])
+    paid = Sum(ground.table("payment"), "amount", at="made", scale=2)
+    ground.config = {**ground.config, "fold": {"chunk_rows": 1}}
+    ground.define(
+        type("Paid", (Rollup,), {"key": "shop", "visits": visits, "paid": paid, "each": Ratio("paid", "visits")})
+    )
+    [run] = ground.opened.fold()
+    assert run.status == "partial"
+    allowed = ground.answer("Paid", first=2, last=5, grain="total", allow_missing=True)
+    assert [(one["visits"], one["paid"], one["each"]) for one in allowed.rows] == [(4, Decimal("12.00"), None)]
+    assert any("each" in gap.metrics for gap in allowed.missing)
+
+
+def test_an_open_day_that_is_over_shows_an_old_number(ground: Ground) -> None:
+    """Folded at noon and asked the next day: what came in the afternoon is not in it, and the answer says so."""
+    sales(ground, [row("a", march(11)), row("a", march(12, 11))], **count(ground))
+    assert ground.answer("Sales", first=11, last=12).stale == []
+    ground.insert("sale", [row("a", march(12, 20))])
+    ground.clock.instant = march(13, 1)
+    answer = ground.answer("Sales", first=11, last=12)
+    assert [one["total"] for one in answer.rows] == [1, 1]
+    assert [(str(gap.days), gap.metrics) for gap in answer.stale] == [("2026-03-12", ("total",))]
+    assert "last folded before the day had ended" in answer.stale[0].reason
+    ground.fold()
+    answer = ground.answer("Sales", first=11, last=12)
+    assert ([one["total"] for one in answer.rows], answer.stale) == ([1, 2], [])
+
+
 @pytest.mark.parametrize(
     ("where", "total"),
     [
@@ -117,6 +180,8 @@ def test_an_unfinished_month_is_compared_with_the_same_days_of_the_last(ground: 
         (["shop=a", "shop=b"], 3),
         (["shop!=a"], 6),
         (["shop="], 4),
+        (['shop=""'], 0),
+        (['shop!=""'], 7),
         (["shop!="], 3),
         (["shop=", "shop=b"], 6),
         (["shop=a", "shop!=a"], 0),

@@ -160,3 +160,48 @@ def test_a_source_that_is_suddenly_empty_wipes_nothing(folded: Ground) -> None:
     [run] = folded.fold(allow_empty=True)
     assert run.rows_deleted == 4
     assert [one["total"] for one in folded.ask("Sales", "total", first=9, last=11)] == [0, 0, 0]
+
+
+def test_history_that_starts_in_the_future_has_no_days_yet(ground: Ground) -> None:
+    """Nothing is due, nothing is written, and a question says why."""
+    ground.load("sale", DDL, ROWS)
+
+    class Sales(Rollup):
+        since = "2026-04-01"
+        total = Count(ground.table("sale"), at="made")
+
+    ground.define(Sales)
+    [run] = ground.fold()
+    assert (run.status, run.days, run.rows_inserted) == ("done", [], 0)
+    assert [one["total"] for one in ground.ask("Sales", first=9, last=10)] == [None, None]
+
+
+def test_a_moment_before_the_calendar_starts_no_history(ground: Ground) -> None:
+    """One typing mistake in a year does not make a fold of thousands of years; nor is the fact on any day."""
+    ground.load("sale", DDL, ROWS)
+    year = "'0044-03-15 (BC) 12:00+00'" if ground.pairing.source.startswith("duckdb") else "'0044-03-15 12:00+00 BC'"
+    ground.source(f"INSERT INTO sale VALUES (9, 1, 1, 'ann', CAST({year} AS timestamptz))")
+
+    class Sales(Rollup):
+        total = Count(ground.table("sale"), at="made")
+
+    ground.define(Sales)
+    [run] = ground.fold()
+    assert run.days[0].first == dt.date(2026, 3, 9)
+    assert [one["total"] for one in ground.ask("Sales", first=9, last=11)] == [1, 2, 1]
+
+
+def test_two_thousand_years_of_history_are_soon_looked_through(store: Ground) -> None:
+    """A fact of the first year is a fact: its history is covered, and the next fold looks at the lookback alone."""
+    store.load("sale", DDL, ROWS)
+    store.source("INSERT INTO sale VALUES (9, 1, 1, 'ann', TIMESTAMPTZ '0001-01-01 12:00:00+00')")
+
+    class Sales(Rollup):
+        lookback = 2
+        total = Count(store.table("sale"), at="made")
+
+    store.define(Sales)
+    store.fold()
+    [run] = store.fold()
+    assert [str(days) for days in run.days] == ["2026-03-10..2026-03-12"]
+    assert store.stored("SELECT sum(total) FROM sales") == [(5,)]
