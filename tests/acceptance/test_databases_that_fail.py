@@ -13,8 +13,8 @@ import duckdb
 import pytest
 
 from tests.acceptance.command import NOW, dayfold, fails, succeeds
-from tests.acceptance.shop import TOML, source_url, store_url, stored, tables_of
-from tests.servers import PASSWORD
+from tests.acceptance.shop import METRICS, TOML, source_url, store_url, stored, tables_of
+from tests.servers import PASSWORD, READER
 from tests.sql import run_sql
 
 OWN = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('mine', flush=True); sys.stdin.read()"
@@ -192,6 +192,7 @@ ALTERATIONS = {
     "older": ("UPDATE dayfold__store SET version = 0", "is of version 0; this program needs version 1."),
     "ledger-table-gone": ("DROP TABLE dayfold__fences", "the table dayfold__fences is missing"),
     "ledger-column-added": ("ALTER TABLE dayfold__sources ADD COLUMN note text", "the table dayfold__sources differs in note"),
+    "view-gone": ("DROP VIEW dayfold_runs", "the view dayfold_runs is missing"),
     "rollup-column-added": ("ALTER TABLE shop_daily ADD COLUMN note text", "the column 'note' is not one of ours"),
 }  # fmt: skip
 
@@ -211,6 +212,17 @@ def test_altered_store_is_refused_with_the_difference(
     assert message in done.err
     assert "Traceback" not in done.err
     assert stored(url, "shop_daily", "seats", "dayfold__coverage") == before
+
+
+@pytest.mark.parametrize("alteration", ["ledger-table-gone", "ledger-column-added", "view-gone"])
+def test_migrate_does_not_call_an_altered_store_up_to_date(
+    project: tuple[Path, str, dict[str, str]], alteration: str
+) -> None:
+    """It says the difference, as every other command does."""
+    folder, url, env = project
+    statement, message = ALTERATIONS[alteration]
+    run_sql(url, statement)
+    assert message in fails("migrate", cwd=folder, status=1, env=env)
 
 
 @pytest.mark.parametrize("words", [("query", "ShopDaily"), ("status",), ("plan",), ("migrate",)])
@@ -240,6 +252,38 @@ def test_rollup_table_altered_by_hand(folded: Path, postgres_url: str, statement
     done = dayfold("fold", "ShopDaily", cwd=folded, env=env)
     assert done.status == 1
     assert f"The table shop_daily is not as Dayfold makes it: {difference}." in done.err
+
+
+def test_a_view_on_a_column_that_goes_is_named(folded: Path, postgres_url: str) -> None:
+    """PostgreSQL keeps the column while a view needs it: which view, and what to do. The old version stays."""
+    env = {"DAYFOLD_STORE__URL": postgres_url}
+    succeeds("fold", "ShopDaily", cwd=folded, env=env)
+    run_sql(postgres_url, "CREATE VIEW big AS SELECT day, largest FROM shop_daily")
+    before = stored(postgres_url, "shop_daily")
+    text = METRICS.replace('    largest = Max(orders, "amount", at="created_at")\n', "")
+    (folded / "metrics.py").write_text(text)
+    done = dayfold("fold", "ShopDaily", cwd=folded, env=env)
+    assert done.status == 1
+    assert (
+        "cannot change a table that others depend on: view big depends on column largest of table shop_daily"
+        in done.err
+    )
+    assert "Drop what depends on it" in done.err
+    assert stored(postgres_url, "shop_daily") == before
+    run_sql(postgres_url, "DROP VIEW big")
+    succeeds("fold", "ShopDaily", cwd=folded, env=env)
+
+
+def test_a_store_without_rights_is_not_called_busy(folded: Path, postgres_url: str) -> None:
+    """Waiting would not help: the right that lacks is said at once."""
+    env = {"DAYFOLD_STORE__URL": postgres_url}
+    succeeds("fold", "ShopDaily", cwd=folded, env=env)
+    done = dayfold(
+        "fold", "ShopDaily", cwd=folded, env={"DAYFOLD_STORE__URL": postgres_url.replace("//owner:", f"//{READER}:", 1)}
+    )
+    assert done.status == 1
+    assert "permission" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_store_of_another_storage_version_is_not_called_broken(shop: Path) -> None:

@@ -145,6 +145,14 @@ def test_file_holds_what_would_be_printed(folded_once: Path, tmp_path: Path, for
 
 
 @pytest.mark.parametrize(
+    ("name", "start"), [("a.csv", b'"day",'), ("a.json", b"{"), ("a.parquet", b"PAR1"), ("a.txt", b"day ")]
+)
+def test_the_name_of_the_file_says_its_form(folded_once: Path, tmp_path: Path, name: str, start: bytes) -> None:
+    succeeds("query", "ShopDaily", "-m", "orders_count", "--from", "2026-01-01", "-o", tmp_path / name, cwd=folded_once)
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
     ("filters", "expected"),
     [
         (["country=FR"], {("FR", 1): 5, ("FR", 2): 1}),

@@ -121,6 +121,26 @@ def test_a_dropped_table_fails_as_a_source(three: Ground, folds: int) -> None:
     assert three.answer("Shops", "paid", first=10, last=10).stale == []
 
 
+def test_a_bad_value_costs_its_own_days_only(three: Ground) -> None:
+    """A long history is folded in portions: the days around the portion with the bad value have their numbers."""
+    three.config = {**three.config, "fold": {"chunk_rows": 1}}
+    three.insert("payment", [row(1, 8), row(1, 9, float("nan")), row(1, 11)])
+    payment = three.table("payment")
+
+    class Payments(Rollup):
+        paid = Sum(payment, "amount", at="made", scale=2)
+
+    three.define(Payments)
+    [run] = three.opened.fold()
+    assert run.status == "partial"
+    answer = three.answer("Payments", first=8, last=11)
+    assert [one["paid"] for one in answer.rows] == [1, None, 1, 2]
+    assert [str(gap.days) for gap in answer.missing] == ["2026-03-09"]
+    mend(three)
+    three.fold()
+    assert [one["paid"] for one in three.ask("Payments", first=8, last=11)] == [1, 0, 1, 2]
+
+
 def test_one_failing_rollup_does_not_keep_the_others(three: Ground) -> None:
     """Each has its own run and its own status."""
     request, payment = three.table("request"), three.table("payment")

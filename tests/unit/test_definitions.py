@@ -164,6 +164,10 @@ PYTHON = {
     "import nothing_of_that_name": (
         "DefinitionError [python] metrics.py:1\n  ModuleNotFoundError: No module named 'nothing_of_that_name'"
     ),
+    "import sys\nsys.exit(0)": (
+        "DefinitionError [python] metrics.py:2\n"
+        "  the file ends the program (SystemExit), so its definitions are not known."
+    ),
     "class A:\n    pass": (
         "DefinitionError [no-rollups] metrics.py\n  the file defines no Rollup.\n  Run `dayfold init` for an example."
     ),
@@ -183,6 +187,56 @@ def test_what_stands_before_a_python_error_is_checked_too(tmp_path: Path) -> Non
         ("unknown-option", "metrics.py:4"),
         ("python", "metrics.py:6"),
     ]
+
+
+TWICE = """\
+from dayfold import Count, Rollup, Table
+
+orders = Table("orders")
+
+
+class Sales(Rollup):
+    total = Count(orders, at="sold_at")
+    total = Count(orders, at="paid_at")
+
+
+class Sales(Rollup):
+    total = Count(orders, at="sold_at")
+
+
+class Other(Rollup):
+    table = "SALES"
+    dayfold__x = Count(orders, at="sold_at")
+
+
+class Ours(Rollup):
+    table = "dayfold__runs"
+    total = Count(orders, at="sold_at")
+"""
+
+
+def test_a_name_is_given_once(tmp_path: Path) -> None:
+    """Python keeps the last of two things with one name: the first would be lost without a word."""
+    assert [(p.code, p.place, p.subject) for p in loaded(tmp_path, TWICE).problems] == [
+        ("duplicate-name", "metrics.py:8", "Sales"),
+        ("duplicate-name", "metrics.py:11", "Sales"),
+        ("duplicate-name", "metrics.py:15", "Other"),
+        ("reserved-name", "metrics.py:17", "Other.dayfold__x"),
+        ("reserved-name", "metrics.py:20", "Ours"),
+    ]
+
+
+def test_what_a_file_prints_is_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Definitions may print; programs that read standard output are not disturbed by it."""
+    text = "from dayfold import *\nprint('hello')\nclass A(Rollup):\n    n = Count(Table('t'), at='x')\n"
+    assert loaded(tmp_path, text).problems == ()
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    """Some editors put one at the start of a file."""
+    text = "\ufefffrom dayfold import *\nclass A(Rollup):\n    n = Count(Table('t'), at='x')\n"
+    assert list(loaded(tmp_path, text).rollups) == ["A"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -320,6 +374,23 @@ def test_mistakes_that_only_the_source_shows(what: str) -> None:
     rollup, problems = bound(probe=metric, key="shop_id")
     assert rollup is None
     assert problems == [Problem(code, str(metric.place), "Probe.probe", message, hint)]
+
+
+COMPUTED = {
+    "a text added to a number": (Formula("largest + 1"), "largest"),
+    "a number as a condition": (Formula("case when orders then 1 end"), "orders"),
+}
+
+
+@pytest.mark.parametrize("what", COMPUTED)
+def test_formulas_fit_what_they_are_computed_from(what: str) -> None:
+    """Found before anything is folded, and not when somebody asks."""
+    formula, name = COMPUTED[what]
+    largest = Max(ORDERS, "status", **AT)
+    found, problems = bound(key="shop_id", orders=Count(ORDERS, **AT), largest=largest, computed=formula)
+    assert found is None
+    assert [(p.code, p.subject) for p in problems] == [("bad-expression", "Probe.computed")]
+    assert name in problems[0].message
 
 
 def test_a_key_has_one_type_in_all_sources() -> None:

@@ -91,6 +91,16 @@ def test_mistakes(monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], messag
     assert refused.value.exit_status == 2
 
 
+def test_a_variable_with_one_underscore_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be passed over, and the numbers would go into another store."""
+    monkeypatch.setenv("DAYFOLD_STORE_URL", "duckdb:///elsewhere.duckdb")
+    with pytest.raises(ConfigError) as refused:
+        load({})
+    assert str(refused.value) == (
+        "The variable DAYFOLD_STORE_URL sets nothing.\n  Sections end with two '_': DAYFOLD_STORE__URL"
+    )
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     """A named file must be there, and be TOML."""
     path = tmp_path / "dayfold.toml"
