@@ -20,6 +20,7 @@ help: ## list these targets
 
 demo: $(READY) ## fold the retail example and show what came out
 	@$(BIN)/dayfold demo
+	@echo "The command is $(BIN)/dayfold; '. $(BIN)/activate' puts it on the path."
 
 test: $(READY) ## all tests but the soak
 	$(BIN)/python -m pytest -n 2 -m "not soak" $(ARGS)

@@ -15,6 +15,7 @@ from typing import Any
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
+from dayfold.engines import base
 from dayfold.fold import chunk, reshape
 from dayfold.ledger import coverage, leases, runs, versions
 from tests.faults.shops import NOW, config, definitions
@@ -27,7 +28,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "started": (runs, "start"),
     "computed": (chunk, "compute"),
     "replaced": (chunk, "replace"),
-    "indexed": (chunk, "match_indexes"),
+    "indexed": (base, "match_indexes"),
     "covered": (coverage, "record_folded"),
     "counted": (runs, "progress"),
     "finished": (runs, "finish"),

@@ -163,10 +163,10 @@ def test_a_connection_cut_in_the_middle_of_a_publish_changes_nothing(
     before = comparable(url)
     real = chunk.replace
 
-    def cut(session: Any, *args: Any) -> Any:
+    def cut(store: Any, session: Any, *args: Any, **how: Any) -> Any:
         with psycopg.connect(url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [session.connection.info.backend_pid])
-        return real(session, *args)
+        return real(store, session, *args, **how)
 
     monkeypatch.setattr(chunk, "replace", cut)
     with open_app(url, version) as app:

@@ -9,8 +9,8 @@ Invariant: everything inside one `transaction` is seen by other readers whole, o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -168,21 +168,6 @@ def ensure(store: Store, session: Session, shape: Shape) -> bool:
     return False
 
 
-@contextmanager
-def indexing(store: Store, session: Session, shape: Shape) -> Iterator[None]:
-    """Inside, rows are written; then the table has the indexes of its definition, and none of ours that it does not name.
-
-    An empty table is indexed after its rows are loaded, which costs half as much. One with rows is indexed before they
-    change: DuckDB makes no index over rows that its own transaction has changed.
-    """
-    is_loaded = holds_rows(session, shape)
-    if is_loaded:
-        match_indexes(store, session, shape)
-    yield
-    if not is_loaded:
-        match_indexes(store, session, shape)
-
-
 def match_indexes(store: Store, session: Session, shape: Shape) -> None:
     """Make the indexes that a table lacks, drop those of ours that its definition does not name."""
     found = store.stored_indexes(session, shape.name)
@@ -231,11 +216,23 @@ def normal_type(dialect: Dialect, type_: Type) -> str:
     )
 
 
-def replace(session: Session, publication: Publication, now: dt.datetime, run_id: int) -> Changed:
+def replace(
+    store: Store, session: Session, publication: Publication, now: dt.datetime, run_id: int, *, indexed: bool = False
+) -> Changed:
     """Make the stored rows of a scope equal to the staged ones, writing only what differs.
 
-    Idempotent: a second call writes nothing.
+    Idempotent: a second call writes nothing. Afterwards the table has the indexes of its definition, and none of ours
+    that it does not name; ``indexed``: it has them already.
+
+    An empty table is indexed after its rows are loaded, which costs half as much. One with rows is indexed before they
+    change: DuckDB makes no index over rows that its own transaction has changed.
     """
+    if not indexed:
+        if not holds_rows(session, publication.shape):
+            inserted = session.execute(publication.insert(now, run_id, from_changes=False))
+            match_indexes(store, session, publication.shape)
+            return Changed(inserted=inserted)
+        match_indexes(store, session, publication.shape)
     if not session.rows(publication.any_stored()):
         return Changed(inserted=session.execute(publication.insert(now, run_id, from_changes=False)))
     session.stage(CHANGES, publication.changes())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Changed, Session, compute, indexing, replace
+from dayfold.engines.base import Changed, Session, compute, replace
 from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreError, SuddenlyEmpty
 from dayfold.fold.binding import Databases
 from dayfold.ledger import coverage, leases, runs, versions
@@ -97,9 +96,11 @@ class Chunk:
     def _read_foreign(self, days: Days) -> dict[int, pa.Table]:
         """The folded rows of sources in other databases, each database read in one snapshot."""
         found: dict[int, pa.Table] = {}
+        apart = [(n, scan) for n, scan in self._healthy if self.databases.of(scan.source) is not self.databases.store]
+        if not apart:
+            return found
         with self.ledger.store.transaction(read_only=True) as session:
             salt = self.ledger.store_key(session)
-        apart = [(n, scan) for n, scan in self._healthy if self.databases.of(scan.source) is not self.databases.store]
         for database in dict.fromkeys(scan.source.database for _, scan in apart):
             mine = [(n, scan) for n, scan in apart if scan.source.database == database]
             current = mine[0][1]
@@ -237,9 +238,8 @@ class Chunk:
 
     def _write(self, session: Session, publication: Publication) -> Changed:
         """The stored rows become the computed ones; the first chunk of a run sees to the indexes too."""
-        indexes = nullcontext() if self.indexed else indexing(self.databases.store, session, publication.shape)
-        with indexes:
-            return replace(session, publication, self.ledger.clock.now(), self.run_id)
+        store, now = self.databases.store, self.ledger.clock.now()
+        return replace(store, session, publication, now, self.run_id, indexed=self.indexed)
 
 
 def _title(rollup: BoundRollup, source: str) -> str:

@@ -123,7 +123,7 @@ class Folder:
         is_new = self._register(rollup)
         with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
             target = self._target(rollup, lease, is_new)
-            work = self.decide(rollup, target.number, failed)
+            work = self.decide(rollup, target.number, failed, fresh=is_new)
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
@@ -180,7 +180,7 @@ class Folder:
         with self.store.transaction() as session:
             reshape.check_free(self.ledger, session, rollup)
             for shape in shapes(rollup):
-                ensure(self.store, session, shape)
+                session.execute(shape.create(self.store.dialect))
             words = identity(rollup)
             versions.register(self.ledger, session, rollup.name, rollup.shape.name, digest(words), words)
 
@@ -218,7 +218,7 @@ class Folder:
     def decide(
         self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError], *, fresh: bool = False
     ) -> Work:
-        """The days to fold now. Sources that fail here are added to ``failed``. ``fresh``: there is no ledger yet."""
+        """The days to fold now. Sources that fail here are added to ``failed``. ``fresh``: none is covered yet."""
         today = today_of(self.clock)
         known: dict[str, tuple[dt.date, list[Days]]] = {}
         if not fresh:

@@ -11,8 +11,8 @@ from dataclasses import replace as changed_copy
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Changed, Session, ensure, holds_rows, indexing, replace
-from dayfold.errors import StoreAltered, SuddenlyEmpty
+from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
+from dayfold.errors import Conflict, StoreAltered, SuddenlyEmpty
 from dayfold.ledger import leases, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import fitted
@@ -52,18 +52,22 @@ def check_free(ledger: Ledger, session: Session, rollup: BoundRollup) -> None:
 
     Raises:
         StoreAltered: naming what is there already.
+        Conflict: when another run has made it for this rollup just now.
     """
     name = rollup.shape.name
+    # The tables first: one that another run makes between the two looks is then known by its version.
+    taken = ledger.store.stored_columns(session, [one.name for one in (rollup.shape, rollup.sets_shape) if one])
     for other in versions.versions(ledger, session).values():
+        if other.rollup == rollup.name and other.table == name:
+            raise Conflict(f"Another run has made the table {name} of {rollup.name}.", hint="Run it again.")
         if other.rollup != rollup.name and other.table.lower() == name.lower():
             raise StoreAltered(
                 f"The table {name} of {rollup.name} is that of the rollup {other.rollup}, which was folded before.",
                 hint=f'Call the class {other.rollup} again, or give it another table: table = "…".',
             )
-    wanted = [one.name for one in (rollup.shape, rollup.sets_shape) if one]
-    for taken in ledger.store.stored_columns(session, wanted):
+    for one in taken:
         raise StoreAltered(
-            f"There is a table {taken} already, which Dayfold did not make for {rollup.name}.",
+            f"There is a table {one} already, which Dayfold did not make for {rollup.name}.",
             hint='Rename or drop it, or give the rollup another table: table = "…".',
         )
 
@@ -135,5 +139,4 @@ def _publish_table(
     )
     staged = exp.Subquery(this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__")))
     publication = Publication(live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect)
-    with indexing(ledger.store, session, live):
-        return replace(session, publication, ledger.clock.now(), run_id)
+    return replace(ledger.store, session, publication, ledger.clock.now(), run_id)

@@ -75,16 +75,14 @@ def fence(ledger: Ledger, session: Session, held: Lease) -> None:
     Raises:
         LeaseLost: when another run took the rollup over.
     """
-    lock = " for no key update" if ledger.store.dialect.name == "postgres" else ""
+    lock = (
+        "select token from dayfold__fences where rollup = :rollup for no key update"
+        if ledger.store.dialect.name == "postgres"
+        # DuckDB finds conflicts between writers, not readers: writing the row is its lock.
+        else "update dayfold__fences set token = token where rollup = :rollup returning token"
+    )
     try:
-        if not lock:
-            # DuckDB finds conflicts between writers, not readers: writing the row is its lock.
-            session.execute(
-                ledger.sql("update dayfold__fences set token = token where rollup = :rollup", rollup=held.rollup)
-            )
-        token = session.rows(
-            ledger.sql(f"select token from dayfold__fences where rollup = :rollup{lock}", rollup=held.rollup)
-        )
+        token = session.rows(ledger.sql(lock, rollup=held.rollup))
     except StoreError as error:
         raise _lost(held) from error
     if not token or token[0][0] != held.token:
@@ -137,12 +135,8 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
         session.execute(
             ledger.sql(query, rollup=rollup, holder=me, backend=_backend(ledger, session), _until=_until(lease_s))
         )
-        session.execute(
-            ledger.sql("update dayfold__fences set token = token + 1 where rollup = :rollup", rollup=rollup)
-        )
-        token = session.rows(ledger.sql("select token from dayfold__fences where rollup = :rollup", rollup=rollup))[0][
-            0
-        ]
+        raised = "update dayfold__fences set token = token + 1 where rollup = :rollup returning token"
+        [(token,)] = session.rows(ledger.sql(raised, rollup=rollup))
     return Lease(rollup, me, int(token))
 
 

@@ -42,15 +42,13 @@ def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int,
 
 def begin(ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None) -> int:
     """A new run's number; other runs of the rollup are left as they are."""
-    sequence = f'"{ledger.store.schema}"."dayfold__run_ids"'
-    run_id = int(session.rows(ledger.sql("select nextval(:sequence)", sequence=sequence))[0][0])
-    session.execute(
+    [(run_id,)] = session.rows(
         ledger.sql(
             "insert into dayfold__runs (id, job, rollup, version, status, holder, started_at, first_day, last_day, "
             "cells, rows_inserted, "
-            "rows_updated, rows_deleted) values (:id, :job, :rollup, :version, 'running', :holder, :now::timestamptz, "
-            ":first::date, :last::date, 0, 0, 0, 0)",
-            id=run_id,
+            "rows_updated, rows_deleted) values (nextval(:sequence), :job, :rollup, :version, 'running', :holder, :now::timestamptz, "
+            ":first::date, :last::date, 0, 0, 0, 0) returning id",
+            sequence=f'"{ledger.store.schema}"."dayfold__run_ids"',
             job=job,
             rollup=rollup,
             version=version,
@@ -60,7 +58,7 @@ def begin(ledger: Ledger, session: Session, job: str, rollup: str, version: int,
             last=span.last if span else None,
         )
     )
-    return run_id
+    return int(run_id)
 
 
 def progress(ledger: Ledger, session: Session, run_id: int, cells: int, changed: Changed) -> None:
