@@ -16,6 +16,12 @@ D = dt.date
 DDL = "shop text, amount bigint, who text, made timestamptz"
 
 
+@pytest.fixture
+def ground(store: Ground) -> Ground:
+    """A question reads the store alone: where the facts came from is for the tests of sources and folds."""
+    return store
+
+
 def row(shop: str | None, made: dt.datetime, amount: int = 1, who: str = "ann") -> dict[str, Any]:
     return {"shop": shop, "amount": amount, "who": who, "made": made}
 

@@ -10,11 +10,11 @@ from tests.exactness.machine import run_histories
 #: Histories of each pairing in the everyday run; the crossings share most of their code with the two in full.
 COUNTS = {
     "duckdb-same": 100,
-    "duckdb-files": 10,
-    "duckdb-to-postgres": 8,
-    "postgres-to-duckdb": 8,
+    "duckdb-files": 5,
+    "duckdb-to-postgres": 5,
+    "postgres-to-duckdb": 5,
     "postgres-same": 100,
-    "postgres-databases": 8,
+    "postgres-databases": 5,
 }
 SOAK_FACTOR = 25
 
