@@ -95,6 +95,10 @@ class Store(Protocol):
         """A context that yields a `Session` over one snapshot."""
         ...
 
+    def trim(self) -> None:
+        """Give back the memory that only keeps what was read, where this process holds any."""
+        ...
+
     def describe(self, source: Table) -> dict[str, Type]:
         """A source's columns in order. Raises SourceFailed where it cannot be read."""
         ...

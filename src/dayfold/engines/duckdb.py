@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,8 @@ class DuckStore:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._stands_in = False
         self._attached: set[str] = set()
+        self._entry = threading.Lock()
+        self._running = 0
 
     @property
     def address(self) -> str:
@@ -123,10 +126,19 @@ class DuckStore:
         self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
         if self.memory_limit:
             with _connecting(self.path):
-                self._connection.execute(f"SET GLOBAL memory_limit = {_literal(self.memory_limit)}")
+                self._limit_memory()
         # Row order is not promised to anyone, and keeping it costs memory in large folds.
         self._connection.execute("SET GLOBAL preserve_insertion_order = false")
         self._home = self._connection.execute("SELECT current_database()").fetchall()[0][0]
+
+    def _limit_memory(self) -> None:
+        assert self._connection is not None
+        limit = (
+            f"SET GLOBAL memory_limit = {_literal(self.memory_limit)}"
+            if self.memory_limit
+            else "RESET GLOBAL memory_limit"
+        )
+        self._connection.execute(limit)
 
     def close(self) -> None:
         """Let the file go."""
@@ -156,7 +168,7 @@ class DuckStore:
         """One transaction on a connection of its own; a read-only one is a snapshot as well."""
         self._open(writing=not read_only)
         assert self._connection is not None
-        with _interruptible(), self._connection.cursor() as cursor:
+        with self._counted(), _interruptible(), self._connection.cursor() as cursor:
             session = DuckSession(self, cursor)
             cursor.execute("BEGIN TRANSACTION")
             try:
@@ -170,6 +182,26 @@ class DuckStore:
             except duckdb.Error as error:
                 kind = Conflict if _is_conflict(error) else StoreError
                 raise kind(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._entry:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._entry:
+                self._running -= 1
+
+    def trim(self) -> None:
+        """Drop the blocks of the file that are kept for another read; not while a transaction needs memory."""
+        with self._entry:
+            if self._running or self._connection is None or self.path == ":memory:":
+                return
+            # DuckDB drops kept blocks where a lower limit asks for it, and refuses the limit when some are needed.
+            with suppress(duckdb.OutOfMemoryException):
+                self._connection.execute("SET GLOBAL memory_limit = '1MB'")
+            self._limit_memory()
 
     def qualify(self, source: Table) -> Table:
         """A table of an attached file is named with the file."""

@@ -208,6 +208,9 @@ class PostgresStore:
             name if schema == home else f"{schema}.{name}" for schema, name in found if not name.startswith("dayfold_")
         ]
 
+    def trim(self) -> None:
+        """The server keeps its own memory."""
+
     def make_schema(self, session: Session) -> None:
         """The schema for tables of ours is there; making it takes a right that using it does not."""
         if not session.rows(statement("select 1 from pg_namespace where nspname = :name", name=self.schema)):

@@ -142,6 +142,9 @@ class Folder:
             )
             done = 0
             for days in self._portions(rollup, work, failed):
+                if done:
+                    # A long history takes no more memory than one portion of it.
+                    self._trim(rollup)
                 changed, cells = task.fold(days, work.days)
                 result.add(changed, cells)
                 result.days.append(days)
@@ -155,6 +158,10 @@ class Folder:
                     0,
                 )
             self._finish(result, failed, target.building)
+
+    def _trim(self, rollup: BoundRollup) -> None:
+        for database in {self.store, *(self.databases.of(scan.source) for scan in rollup.scans)}:
+            database.trim()
 
     def _finish(self, result: FoldResult, failed: dict[str, DayfoldError], building: bool) -> None:
         if failed:
