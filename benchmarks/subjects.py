@@ -57,11 +57,10 @@ def dayfold_command() -> list[str]:
     return [str(Path(sys.executable).parent / "dayfold")]
 
 
-def set_up_dayfold(place: Path, variant: str, store_url: str, memory_limit: str = "") -> None:
+def set_up_dayfold(place: Path, variant: str, store_url: str) -> None:
     """`metrics.py` and `dayfold.toml`."""
     shutil.copyfile(HERE / "rollups" / f"{variant}.py", place / "metrics.py")
-    limit = f'memory_limit = "{memory_limit}"\n' if memory_limit else ""
-    (place / "dayfold.toml").write_text(f'[store]\nurl = "{store_url}"\n{limit}')
+    (place / "dayfold.toml").write_text(f'[store]\nurl = "{store_url}"\n')
 
 
 def fold(place: Path, *, watch_memory: bool = False) -> tuple[Finished, list[dict[str, float]]]:
