@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import duckdb
+import psycopg
 import pytest
 
-from dayfold import Count, Distinct, Rollup, Sum, Table
+from dayfold import Count, Distinct, Max, Rollup, Sum, Table
 from dayfold.errors import DefinitionError
 from tests.engines.ground import Ground, march
 
+D = dt.date
 DDL = "shop bigint, who text, amount bigint, made timestamptz"
 ROWS = [
     {"shop": 1, "who": "ann", "amount": 2, "made": march(1)},
@@ -158,3 +161,105 @@ def test_a_table_of_another_name_is_not_filled_with_nothing(folded: Ground) -> N
     assert sorted(folded.stored("SELECT shop, total FROM sales")) == [(1, 1), (2, 1)]
     assert [run.status for run in folded.opened.fold(allow_empty=True)] == ["done"]
     assert folded.stored("SELECT count(*) FROM bills") == [(0,)]
+
+
+def test_a_table_called_like_our_sets_is_somebodys(folded: Ground) -> None:
+    """An edit without a Distinct does not drop it, and one with a Distinct does not take it."""
+    folded.stored("CREATE TABLE sales__sets (note text)")
+    folded.stored("INSERT INTO sales__sets VALUES ('mine')")
+    amount = Sum(folded.table("sale"), "amount", at="made")
+    define(folded, amount=amount)
+    folded.fold()
+    assert folded.stored("SELECT note FROM sales__sets") == [("mine",)]
+    people = Distinct(folded.table("sale"), "who", at="made")
+    for key in ("shop", "who"):
+        define(folded, people=people, key=key)
+        assert "There is a table sales__sets already, which Dayfold did not make for Sales." in refusal(folded)
+    assert folded.stored("SELECT note FROM sales__sets") == [("mine",)]
+    folded.stored("DROP TABLE sales__sets")
+    define(folded, people=people)
+    folded.fold()
+    define(folded)
+    folded.fold()
+    tables = "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'sales%'"
+    assert folded.stored(tables) == [("sales",)]
+
+
+def test_a_column_that_somebody_added_is_not_dropped_by_an_edit(folded: Ground) -> None:
+    """It is named before anything is built."""
+    for index in ("sales_key", "sales_day"):
+        names = [name for (name,) in folded.stored(INDEXES[folded.engine]) if name.startswith(index)]
+        folded.stored(f"DROP INDEX {names[0]}")
+    folded.stored("ALTER TABLE sales ADD COLUMN note text")
+    folded.stored("UPDATE sales SET note = 'mine'")
+    define(folded, amount=Sum(folded.table("sale"), "amount", at="made"))
+    assert refusal(folded) == (
+        "The table sales has what Dayfold did not make: note. The edit would drop it.\n"
+        "  Move it elsewhere and drop it here; then fold again."
+    )
+    assert folded.stored("SELECT DISTINCT note FROM sales") == [("mine",)]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_key_and_a_metric_that_trade_places(loaded: Ground, later: bool) -> None:
+    """The columns and their types are the same ones; what is unique is not."""
+    sale = loaded.table("sale")
+    define(loaded, most=Max(sale, "amount", at="made"))
+    loaded.fold()
+    loaded.source("CREATE VIEW turned AS SELECT amount AS most, shop, made FROM sale")
+    eve = {"shop": 2, "who": "eve", "amount": 2, "made": march(10)}
+    if not later:
+        loaded.insert("sale", [eve])
+    turned = loaded.table("turned")
+    define(loaded, key="most", shop=Max(turned, "shop", at="made"), total=Count(turned, at="made"))
+    loaded.fold()
+    if later:
+        loaded.insert("sale", [eve])
+        loaded.fold()
+    rows = loaded.stored("SELECT most, day, shop, total FROM sales ORDER BY day, most")
+    assert rows == [(2, D(2026, 3, 1), 1, 1), (2, D(2026, 3, 10), 2, 1), (3, D(2026, 3, 10), 2, 1)]
+
+
+def test_indexes_with_names_that_read_alike_are_all_made(loaded: Ground) -> None:
+    """Of a column called key, of two columns or one of their joined name, of two tables."""
+    loaded.load(
+        "visit",
+        "key bigint, a text, b text, a_b text, made timestamptz",
+        [{"key": 1, "a": "x", "b": "y", "a_b": "z", "made": march(10)}],
+    )
+    total = {"total": Count(loaded.table("visit"), at="made")}
+    keys: dict[str, Any] = {"table": "t", "key": ("key", "a", "b", "a_b"), "index": ["key", "a_b", ("a", "b")]}
+    others: dict[str, Any] = {"table": "t_a", "key": ("b", "a"), "index": ["b", ("b", "a")]}
+    loaded.define(type("One", (Rollup,), {**keys, **total}), type("Other", (Rollup,), {**others, **total}))
+    loaded.fold()
+    indexes = loaded.stored(INDEXES[loaded.engine].replace("= 'sales'", "IN ('t', 't_a')"))
+    assert len(indexes) == len(set(indexes)) == (1 + 1 + 3) + (1 + 1 + 2)
+    with pytest.raises((duckdb.ConstraintException, psycopg.errors.UniqueViolation)):
+        loaded.stored("INSERT INTO t SELECT * FROM t")
+
+
+@pytest.mark.parametrize("store_url", ["duckdb"], indirect=True)
+def test_names_that_differ_in_case_are_one_name_in_duckdb(folded: Ground) -> None:
+    """So a table that is there is found, however it is spelled."""
+    folded.stored('CREATE TABLE "Bills" (note text)')
+    define(folded, table="bills")
+    assert "There is a table bills already" in refusal(folded)
+    define(folded, table="Sales")
+    assert "There is a table Sales already" in refusal(folded)
+    define(folded)
+    assert folded.fold_written() == 0
+
+
+@pytest.mark.parametrize("store_url", ["duckdb"], indirect=True)
+def test_an_index_stays_where_a_metric_called_like_its_table_goes(loaded: Ground) -> None:
+    """DuckDB makes the table anew: an index goes with its column, and with nothing else of that name."""
+    amount = Sum(loaded.table("sale"), "amount", at="made")
+    define(loaded, sales=amount, mine=amount, most=Max(loaded.table("sale"), "who", at="made"))
+    loaded.fold()
+    loaded.stored("CREATE INDEX mine ON sales (total)")
+    loaded.stored("CREATE INDEX lower_most ON sales (lower(most))")
+    define(loaded, most=Max(loaded.table("sale"), "amount", at="made"))
+    loaded.fold()
+    names = {name for (name,) in loaded.stored(INDEXES["duckdb"])}
+    assert "mine" in names
+    assert "lower_most" not in names

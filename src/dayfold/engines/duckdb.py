@@ -257,14 +257,16 @@ class DuckStore:
     def stored_columns(self, session: Session, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
         """The columns of tables that exist."""
         found: dict[str, dict[str, str]] = {}
+        # DuckDB takes names that differ in case for the same one.
+        asked = {name.lower(): name for name in names}
         query = statement(
             "select table_name, column_name, data_type from duckdb_columns() where database_name = :home and "
             "schema_name = :schema "
             "order by table_name, column_index", "duckdb", home=self._home, schema=self.schema,
         )  # fmt: skip
         for owner, name, type_ in session.rows(query):
-            if owner in names:
-                found.setdefault(owner, {})[name] = type_
+            if owner.lower() in asked:
+                found.setdefault(asked[owner.lower()], {})[name] = type_
         return found
 
     def refit(self, session: Session, shape: Shape, found: Mapping[str, str], *, rekeyed: bool) -> None:
@@ -288,9 +290,10 @@ class DuckStore:
         if kept:
             names = ", ".join(map(quoted, kept))
             session.execute(f"INSERT INTO {rendered(shape.table)} ({names}) SELECT {names} FROM {quoted(_KEPT)}")
-        gone = found.keys() - expected.keys()
+        gone = [name for name, type_ in found.items() if expected.get(name) != type_]
         for text in added.values():
-            if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in gone):
+            indexed = text.partition(" ON ")[2].partition("(")[2]
+            if not any(re.search(rf"\b{re.escape(name)}\b", indexed) for name in gone):
                 session.execute(text)
 
     def stored_indexes(self, session: Session, table: str) -> dict[str, str]:

@@ -239,7 +239,7 @@ class PostgresStore:
         expected = {one.name: normal_type(POSTGRES, one.type) for one in shape.columns}
         gone = [name for name, type_ in found.items() if expected.get(name) != type_]
         fresh = [one for one in shape.columns if found.get(one.name) != expected[one.name]]
-        if not gone and not fresh:
+        if not (gone or fresh or rekeyed):
             return
         target = rendered(shape.table)
         for name in self.stored_indexes(session, shape.name):

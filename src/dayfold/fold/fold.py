@@ -207,8 +207,8 @@ class Folder:
                 self._ensure(session, rollup, rollup, version.number)
                 return Target(rollup, version.number, building=False)
             built = reshape.build_of(rollup)
-            if version.table != rollup.shape.name:
-                reshape.check_free(self.ledger, session, rollup)
+            reshape.check_free(self.ledger, session, rollup, version)
+            reshape.check_ours(self.ledger, session, rollup, version)
             if version.building != mark:
                 for name in {version.table, version.building_table or version.table, rollup.shape.name}:
                     reshape.drop_build(self.ledger, session, rollup.shape.named(name))

@@ -11,11 +11,12 @@ from dataclasses import replace as changed_copy
 from sqlglot import exp
 
 from dayfold.days import Days
+from dayfold.define.metric import Distinct
 from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
 from dayfold.errors import Conflict, StoreAltered, SuddenlyEmpty
 from dayfold.ledger import leases, runs, versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.names import fitted
+from dayfold.names import fitted, listing
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.publish import Publication
 from dayfold.plan.shape import SETS_SUFFIX, Shape, quoted
@@ -47,29 +48,59 @@ def drop_build(ledger: Ledger, session: Session, shape: Shape) -> None:
         session.execute(f"DROP TABLE IF EXISTS {schema}.{quoted(_build_name(one))}")
 
 
-def check_free(ledger: Ledger, session: Session, rollup: BoundRollup) -> None:
-    """A table that the rollup is about to make is not somebody's.
+def check_free(ledger: Ledger, session: Session, rollup: BoundRollup, version: versions.Version | None = None) -> None:
+    """The tables that the rollup is about to make, beside those of its published version, are not somebody's.
 
     Raises:
         StoreAltered: naming what is there already.
         Conflict: when another run has made it for this rollup just now.
     """
     name = rollup.shape.name
+    moved = version is None or version.table != name
+    wanted = [rollup.shape] if moved else []
+    if rollup.sets_shape and (moved or not _keeps_sets(version)):
+        wanted.append(rollup.sets_shape)
+    if not wanted:
+        return
     # The tables first: one that another run makes between the two looks is then known by its version.
-    taken = ledger.store.stored_columns(session, [one.name for one in (rollup.shape, rollup.sets_shape) if one])
+    taken = ledger.store.stored_columns(session, [one.name for one in wanted])
     for other in versions.versions(ledger, session).values():
-        if other.rollup == rollup.name and other.table == name:
+        if other.rollup == rollup.name and other.table == name and version is None:
             raise Conflict(f"Another run has made the table {name} of {rollup.name}.", hint="Run it again.")
         if other.rollup != rollup.name and other.table.lower() == name.lower():
             raise StoreAltered(
                 f"The table {name} of {rollup.name} is that of the rollup {other.rollup}, which was folded before.",
                 hint=f'Call the class {other.rollup} again, or give it another table: table = "…".',
             )
-    for one in taken:
+    if taken:
+        earlier = f" If an earlier version of {rollup.name} left it, drop it." if version else ""
         raise StoreAltered(
-            f"There is a table {one} already, which Dayfold did not make for {rollup.name}.",
-            hint='Rename or drop it, or give the rollup another table: table = "…".',
+            f"There is a table {' and a table '.join(taken)} already, which Dayfold did not make for {rollup.name}.",
+            hint=f'Rename or drop it, or give the rollup another table: table = "…".{earlier}',
         )
+
+
+def check_ours(ledger: Ledger, session: Session, rollup: BoundRollup, version: versions.Version) -> None:
+    """Everything in the rollup's table is Dayfold's, so that an edit drops nothing of anyone else.
+
+    Raises:
+        StoreAltered: naming the columns that are somebody's.
+    """
+    if version.table != rollup.shape.name:
+        return
+    old = version.definition
+    known = {*old["types"], old["day_column"], "bucket", *(one.name for one in rollup.shape.columns)}
+    found = ledger.store.stored_columns(session, [version.table]).get(version.table, {})
+    if strange := [name for name in found if name not in known]:
+        raise StoreAltered(
+            f"The table {version.table} has what Dayfold did not make: {listing(strange)}. The edit would drop it.",
+            hint="Move it elsewhere and drop it here; then fold again.",
+        )
+
+
+def _keeps_sets(version: versions.Version | None) -> bool:
+    """Whether the published version has a table of sets beside its own."""
+    return version is not None and any(one["kind"] == Distinct.kind for one in version.definition["metrics"].values())
 
 
 def publish_version(
@@ -94,8 +125,7 @@ def publish_version(
                 f"{rollup.name}: the new definition has no row where the old one has some. The old version stays.",
                 hint="If that is what you want, run again with --allow-empty.",
             )
-        if version.table != rollup.shape.name:
-            check_free(ledger, session, rollup)
+        check_free(ledger, session, rollup, version)
         changed = Changed()
         pairs = [(rollup.shape, built.shape, True)]
         if rollup.sets_shape and built.sets_shape:
@@ -103,7 +133,7 @@ def publish_version(
         for live, aside, counted in pairs:
             written = _publish_table(ledger, session, live, aside, run_id, rekeyed=_rekeyed(version, rollup))
             changed = changed + written if counted else changed
-        if not rollup.sets_shape:
+        if not rollup.sets_shape and _keeps_sets(version) and version.table == rollup.shape.name:
             session.execute(
                 f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(rollup.shape.name + SETS_SUFFIX)}"
             )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -89,12 +92,12 @@ class Shape:
         """The indexes beside the unique one: name to columns."""
         entries = dict.fromkeys([(self.day_column,), *self.indexes]) if self.stamped else {}
         identity = tuple(one.name for one in self.identity)
-        return {index_name(self.name, "_".join(names)): names for names in entries if names != identity}
+        return {index_name(self.name, names): names for names in entries if names != identity}
 
     @property
     def unique_index(self) -> str:
         """The name of the index that makes key and slot unique."""
-        return index_name(self.name, "key")
+        return index_name(self.name, tuple(one.name for one in self.identity), unique=True)
 
     def create_indexes(self, dialect: Dialect) -> dict[str, str]:
         """The statements for the unique index, in which NULLs are equal, and for the others, by name."""
@@ -143,6 +146,11 @@ def rendered(tree: exp.Table) -> str:
     return tree.sql(identify=True)
 
 
-def index_name(table_name: str, suffix: str) -> str:
-    """An index's name, at most 63 characters, unlike that of any other index of the schema."""
-    return fitted(f"{table_name}_{suffix}", 63 - len(INDEX_SUFFIX)) + INDEX_SUFFIX
+def index_name(table_name: str, columns: Sequence[str], *, unique: bool = False) -> str:
+    """An index's name, at most 63 characters, unlike that of any other index of the schema.
+
+    The digest tells names apart that read alike: those of ``("a_b",)`` and ``("a", "b")``, of a column called ``key``.
+    """
+    mark = hashlib.sha256(json.dumps([table_name, *columns, unique]).encode()).hexdigest()[:6]
+    words = "_".join([table_name, *(["key"] if unique else columns)])
+    return f"{fitted(words, 63 - len(mark) - len(INDEX_SUFFIX) - 1)}_{mark}{INDEX_SUFFIX}"
