@@ -20,7 +20,7 @@ from tests.engines.ground import Ground
 DDL = "id bigint, shop bigint, who text, amount bigint, price numeric(12,2), made timestamptz"
 Row = dict[str, Any]
 STEPS = 14
-SEEDS = range(400) if SOAK else range(8)
+SEEDS = range(400) if SOAK else range(4)
 
 #: name: (how it is defined, what plain Python makes of the facts of a cell)
 METRICS: dict[str, tuple[Callable[[Any], Any], Callable[[list[Row]], Any]]] = {
