@@ -199,9 +199,11 @@ class DuckStore:
             if self._running or self._connection is None or self.path == ":memory:":
                 return
             # DuckDB drops kept blocks where a lower limit asks for it, and refuses the limit when some are needed.
-            with suppress(duckdb.OutOfMemoryException):
-                self._connection.execute("SET GLOBAL memory_limit = '1MB'")
-            self._limit_memory()
+            try:
+                with suppress(duckdb.OutOfMemoryException):
+                    self._connection.execute("SET GLOBAL memory_limit = '1MB'")
+            finally:
+                self._limit_memory()
 
     def qualify(self, source: Table) -> Table:
         """A table of an attached file is named with the file."""
