@@ -11,6 +11,7 @@ import pytest
 
 from dayfold import Count, Distinct, Max, Rollup, Sum, Table
 from dayfold.errors import DefinitionError
+from dayfold.fold import reshape
 from tests.engines.ground import Ground, march
 
 D = dt.date
@@ -74,6 +75,33 @@ def test_an_edit_of_the_table_takes_no_table_that_is_there(folded: Ground) -> No
     define(folded, table="bills")
     folded.fold()
     assert sorted(folded.stored("SELECT shop, total FROM bills")) == [(1, 1), (2, 1)]
+
+
+def test_nothing_is_built_for_a_table_that_is_not_free(folded: Ground) -> None:
+    """The refusal comes before the history is read."""
+    folded.stored("CREATE TABLE bills (note text)")
+    define(folded, table="bills")
+    refusal(folded)
+    builds = "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'dayfold_build%'"
+    assert folded.stored(builds) == []
+
+
+def test_a_table_that_comes_while_a_version_is_built_is_not_taken(
+    folded: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Publishing looks again."""
+    real = reshape.publish_version
+
+    def publish(ledger: Any, *args: Any) -> Any:
+        with ledger.store.transaction() as session:
+            session.execute(f"CREATE TABLE {ledger.store.schema}.bills (note text)")
+        return real(ledger, *args)
+
+    monkeypatch.setattr(reshape, "publish_version", publish)
+    define(folded, table="bills")
+    assert "There is a table bills already" in refusal(folded)
+    columns = "SELECT column_name FROM information_schema.columns WHERE table_name = 'bills'"
+    assert folded.stored(columns) == [("note",)]
 
 
 def test_a_rollup_does_not_take_the_table_of_another(folded: Ground) -> None:
@@ -204,6 +232,7 @@ def test_a_column_that_somebody_added_is_not_dropped_by_an_edit(folded: Ground) 
 def test_a_key_and_a_metric_that_trade_places(loaded: Ground, later: bool) -> None:
     """The columns and their types are the same ones; what is unique is not."""
     sale = loaded.table("sale")
+    loaded.insert("sale", [{"shop": 5, "who": "fay", "amount": 3, "made": march(10)}])
     define(loaded, most=Max(sale, "amount", at="made"))
     loaded.fold()
     loaded.source("CREATE VIEW turned AS SELECT amount AS most, shop, made FROM sale")
@@ -217,7 +246,7 @@ def test_a_key_and_a_metric_that_trade_places(loaded: Ground, later: bool) -> No
         loaded.insert("sale", [eve])
         loaded.fold()
     rows = loaded.stored("SELECT most, day, shop, total FROM sales ORDER BY day, most")
-    assert rows == [(2, D(2026, 3, 1), 1, 1), (2, D(2026, 3, 10), 2, 1), (3, D(2026, 3, 10), 2, 1)]
+    assert rows == [(2, D(2026, 3, 1), 1, 1), (2, D(2026, 3, 10), 2, 1), (3, D(2026, 3, 10), 5, 2)]
 
 
 def test_indexes_with_names_that_read_alike_are_all_made(loaded: Ground) -> None:

@@ -17,6 +17,7 @@ from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.errors import FileLocked
 from dayfold.fold import chunk
+from dayfold.fold.fold import Folder
 from dayfold.ledger import leases
 from tests.faults import shops
 from tests.faults.conftest import fold, start
@@ -78,6 +79,20 @@ def test_processes_at_once_make_one_result(engine: str, new_store: Stores) -> No
         assert process.returncode == 0, errors
     assert comparable(url) == undisturbed(engine, new_store, fold)
     assert len(run_sql(url, "SELECT 1 FROM dayfold_runs WHERE status = 'done'")) == 3
+
+
+def test_a_first_fold_that_comes_second_goes_on(
+    engine: str, new_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked before the other run made the tables, and finds them made: they are the rollup's, and nobody's else."""
+    url = new_store()
+    fold(url)
+    real, looks = Folder._is_registered, iter([False])
+    monkeypatch.setattr(Folder, "_is_registered", lambda *args: next(looks, None) is not False and real(*args))
+    with open_app(url) as app:
+        [run] = app.fold()
+    assert (run.status, run.error) == ("done", None)
+    assert comparable(url) == undisturbed(engine, new_store, fold)
 
 
 def test_a_holder_that_was_paused_past_its_lease_publishes_nothing_more(
