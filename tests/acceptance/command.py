@@ -17,6 +17,8 @@ NOW = "2026-01-10T12:00:00+00:00"
 COMMAND = (sys.executable, "-m", "dayfold.cli.main")
 #: No command of these tests takes longer, unless it hangs.
 LIMIT_S = 120
+#: How this Python was told to run; a user's has been told nothing.
+_OURS = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,7 @@ class Done:
 
 def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a command sees: this process's variables, without those that would change its answers."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("DAYFOLD_") and name != "PYTHONDONTWRITEBYTECODE"
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAYFOLD_") and name not in _OURS}
     return {**kept, "DAYFOLD_NOW": NOW, **(env or {})}
 
 

@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -59,13 +59,14 @@ def main() -> None:
         _report(error)
         sys.exit(error.exit_status)
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            # Typer meets a reader's end before we do, and calls it a failure.
+            _let_reader_go()
         if end.code == INTERRUPTED:
             print("Interrupted. What was published stays; the next run continues.", file=sys.stderr)
         raise
     except BrokenPipeError:
-        # The reader has what it wanted, as with `| head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _let_reader_go()
     except OSError as error:
         # A file or a stream of ours: what the system says of it, and its name, hold no row.
         where = f"{error.filename}: " if error.filename else ""
@@ -78,6 +79,12 @@ def main() -> None:
         print(f"Dayfold met an error that it did not foresee: {type(error).__name__}.", file=sys.stderr)
         print("  Set DAYFOLD_DEBUG=1 to see where, and please report it.", file=sys.stderr)
         sys.exit(1)
+
+
+def _let_reader_go() -> NoReturn:
+    """End well: the reader of standard output has what it wanted, as with `| head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(0)
 
 
 def _open_outputs() -> None:
