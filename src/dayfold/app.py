@@ -16,8 +16,9 @@ from dayfold.clock import Clock, SystemClock, today
 from dayfold.define.catalog import Catalog, catalog, load
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.engines import connect
+from dayfold.engines.databases import Databases
 from dayfold.errors import DefinitionError
-from dayfold.fold.binding import Binder, Bound, Databases
+from dayfold.fold.binding import Binder, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress
 from dayfold.ledger.ledger import Ledger
 
@@ -123,10 +124,11 @@ class Dayfold:
             self.databases,
             self.ledger,
             self.clock,
+            bound,
             chunk_rows=limits.chunk_rows,
             wait_s=limits.wait_s if wait_s is None else wait_s,
         )
-        return folder.fold(bound, allow_empty=allow_empty, progress=progress)
+        return folder.fold(allow_empty=allow_empty, progress=progress)
 
     def _bound_for_writing(self, rollups: Iterable[str] | None) -> Bound:
         """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""

@@ -6,6 +6,7 @@
     ├── UsageError               2  wrong words in a command or a call
     │   ├── UnknownName          2  a name that is not there, with the nearest that is
     │   ├── BadDate              2
+    │   ├── Sealed               2  a day that is never computed again
     │   └── QueryRefused         2  a question that has no truthful answer
     ├── ConfigError              2  dayfold.toml or the environment
     ├── DefinitionError          2  everything wrong in one metrics.py, at once
@@ -18,6 +19,7 @@
     │   ├── StoreNotMigrated     1  made by an earlier version of the program
     │   └── StoreAltered         1  changed by hand
     ├── SourceFailed             1  a source could not be read or computed
+    ├── TookTooLong          1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
     ├── Busy                     1  another run holds the rollup
     └── LeaseLost                1  another run took the rollup over
@@ -68,6 +70,12 @@ class BadDate(UsageError):
     """A date that is not one, or a range that ends before it starts."""
 
     code = "bad-date"
+
+
+class Sealed(UsageError):
+    """What was asked for would compute sealed days again."""
+
+    code = "sealed"
 
 
 class QueryRefused(UsageError):
@@ -166,6 +174,12 @@ class SourceFailed(DayfoldError):
     def __init__(self, message: str, *, source: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.source = source
+
+
+class TookTooLong(DayfoldError):
+    """What was given a limit of time takes longer."""
+
+    code = "took-too-long"
 
 
 class SuddenlyEmpty(DayfoldError):

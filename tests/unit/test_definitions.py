@@ -70,7 +70,7 @@ class Empty(Rollup):
 MESSAGES = """\
 DefinitionError [unknown-option] metrics.py:3 Table
   Table has no option 'colums'; the nearest is 'columns'.
-  Options: name, sql, database, columns
+  Options: name, sql, database, columns, changes, reads
 DefinitionError [table-source] metrics.py:4 Table
   a Table is either a name or sql=…, expected exactly one of them.
 DefinitionError [unknown-attribute] metrics.py:7 Sales
@@ -273,7 +273,7 @@ def test_a_definition_without_mistakes() -> None:
     found, problems = definition(Sales)
     assert problems == []
     assert (found.table, found.key, found.day_column, found.slot) == ("sales", ("shop_id",), "day", "day")
-    assert (found.lookback_days, found.since, found.grain) == (7, dt.date(2026, 1, 31), "day")
+    assert (found.lookback_days(), found.since, found.grain) == (7, dt.date(2026, 1, 31), "day")
     assert found.description == "A rollup without mistakes."
     assert found.index == (("orders",), ("day", "shop_id"))
     assert list(found.computed) == ["mean", "twice"]

@@ -11,7 +11,8 @@ from dayfold import Avg, Count, Distinct, Formula, Gauge, Ratio, Rollup, Sum, Ta
 from dayfold.days import Days
 from dayfold.define.rollup import RollupDef, definition
 from dayfold.errors import BadDate, DayfoldError, QueryRefused, UnknownName, UsageError
-from dayfold.query.request import Filter, Request
+from dayfold.plan.keys import KeyFilter
+from dayfold.query.request import Request
 
 D = dt.date
 ORDERS, PLANS = Table("orders"), Table("plans")
@@ -62,18 +63,18 @@ def test_days_are_words_or_dates() -> None:
 
 #: words: filters
 FILTERS = {
-    ("shop_id=1",): (Filter("shop_id", ("1",), False),),
-    ("shop_id=1", "shop_id=2", "shop_id=1"): (Filter("shop_id", ("1", "2"), False),),
-    ("shop_id!=1",): (Filter("shop_id", ("1",), True),),
-    ("shop_id=",): (Filter("shop_id", (None,), False),),
-    ("shop_id!=",): (Filter("shop_id", (None,), True),),
-    ("country=a=b",): (Filter("country", ("a=b",), False),),
-    ("country=!=",): (Filter("country", ("!=",), False),),
-    ("country= é\n",): (Filter("country", (" é\n",), False),),
+    ("shop_id=1",): (KeyFilter("shop_id", ("1",), False),),
+    ("shop_id=1", "shop_id=2", "shop_id=1"): (KeyFilter("shop_id", ("1", "2"), False),),
+    ("shop_id!=1",): (KeyFilter("shop_id", ("1",), True),),
+    ("shop_id=",): (KeyFilter("shop_id", (None,), False),),
+    ("shop_id!=",): (KeyFilter("shop_id", (None,), True),),
+    ("country=a=b",): (KeyFilter("country", ("a=b",), False),),
+    ("country=!=",): (KeyFilter("country", ("!=",), False),),
+    ("country= é\n",): (KeyFilter("country", (" é\n",), False),),
     ("shop_id=1", "country!=DE", "shop_id=2"): (
-        Filter("shop_id", ("1", "2"), False), Filter("country", ("DE",), True),
+        KeyFilter("shop_id", ("1", "2"), False), KeyFilter("country", ("DE",), True),
     ),
-    ("shop_id=1", "shop_id!=2"): (Filter("shop_id", ("1",), False), Filter("shop_id", ("2",), True)),
+    ("shop_id=1", "shop_id!=2"): (KeyFilter("shop_id", ("1",), False), KeyFilter("shop_id", ("2",), True)),
 }  # fmt: skip
 
 

@@ -10,12 +10,12 @@ import builtins
 import contextlib
 import sys
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dayfold.define.rollup import Rollup, RollupDef, definition
-from dayfold.define.source import Place
+from dayfold.define.source import Folded, Place, Table
 from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
 from dayfold.names import listing, nearest, suggestion
 
@@ -35,6 +35,33 @@ class Catalog:
             f"There is no rollup '{name}'{suggestion(name, self.rollups)}.",
             hint=f"Rollups: {listing(self.rollups)}",
         )
+
+    def with_lowers(self, rollups: Iterable[RollupDef]) -> list[RollupDef]:
+        """Rollups and all that they are folded from, each after those."""
+        found: dict[str, RollupDef] = {}
+
+        def add(rollup: RollupDef) -> None:
+            for lower in self.lowers(rollup):
+                if lower.name not in found:
+                    add(lower)
+            found.setdefault(rollup.name, rollup)
+
+        for rollup in rollups:
+            add(rollup)
+        return list(found.values())
+
+    def lowers(self, rollup: RollupDef) -> list[RollupDef]:
+        """The rollups that one is folded from directly."""
+        names = {one.rollup.__name__ for one in rollup.lowers}
+        return [one for one in self.rollups.values() if one.name in names]
+
+    def with_uppers(self, rollups: Iterable[RollupDef]) -> list[RollupDef]:
+        """Rollups and all that is folded from them directly."""
+        found = {one.name: one for one in rollups}
+        for one in self.rollups.values():
+            if any(lower.name in found for lower in self.lowers(one)):
+                found.setdefault(one.name, one)
+        return list(found.values())
 
     def check(self) -> None:
         """Raise DefinitionError with all mistakes, if there are any."""
@@ -66,8 +93,83 @@ def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -
                     )
                 )
         rollups[rollup.name] = rollup
+    found += [*_unlike(rollups.values()), *_sources_amiss(rollups)]
     ordered = sorted(dict.fromkeys(found), key=by_place)
     return Catalog(rollups, tuple(ordered))
+
+
+def _tables(rollup: RollupDef) -> list[Table]:
+    """A rollup's sources; what is none at all is a mistake that is told elsewhere."""
+    named: list[object] = [*rollup.sources]
+    return [one for one in named if isinstance(one, Table)]
+
+
+def _unlike(rollups: Iterable[RollupDef]) -> list[Problem]:
+    """Sources that are said to tell their changes in two ways."""
+    found = []
+    first: dict[str, Table] = {}
+    for rollup in rollups:
+        for source in _tables(rollup):
+            other = first.setdefault(source.label, source)
+            if (other.changes, other.reads) != (source.changes, source.reads):
+                found.append(
+                    Problem(
+                        "bad-value", str(source.place), repr(source),
+                        f"it tells its changes in another way than the same source in {other.place}.",
+                        "Write the Table once and use it by its name, or give both the same changes=….",
+                    )
+                )  # fmt: skip
+    return found
+
+
+def _sources_amiss(rollups: Mapping[str, RollupDef]) -> list[Problem]:
+    """Rollups as sources that are not of this application, or that lead back to where they came from."""
+    found = []
+    tables = {one.table: one for one in rollups.values()}
+    edges: dict[str, list[str]] = {}
+    for rollup in rollups.values():
+        edges[rollup.name] = [one.rollup.__name__ for one in rollup.lowers]
+        for source in _tables(rollup):
+            if isinstance(source, Folded):
+                if source.rollup.__name__ not in rollups:
+                    found.append(
+                        Problem(
+                            "bad-source", str(source.place), rollup.name,
+                            f"it is folded from {source.rollup.__name__}, which is none of these definitions.",
+                            "Import that class into the definitions file, or give it with the others.",
+                        )
+                    )  # fmt: skip
+            elif source.database is None and source.name in tables:
+                lower = tables[source.name]
+                if lower is not rollup:
+                    edges[rollup.name].append(lower.name)
+                    if not _path(edges, rollup.name):
+                        found.append(
+                            Problem(
+                                "bad-source", str(source.place), rollup.name,
+                                f"the table '{source.name}' is that of the rollup {lower.name}.",
+                                f"Name the rollup itself as the source: {lower.name} instead of {source!r}. Its changes "
+                                "are then known.",
+                            )
+                        )  # fmt: skip
+    for name, rollup in rollups.items():
+        if path := _path(edges, name):
+            found.append(Problem("cycle", str(rollup.place), name, f"it is folded from itself: {' → '.join(path)}."))
+    return found
+
+
+def _path(edges: Mapping[str, Sequence[str]], start: str) -> list[str]:
+    """The way from a rollup back to itself, or nothing."""
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        for lower in edges.get(name, ()):
+            if lower == start:
+                return [*path, lower]
+            if lower not in path and (whole := walk(lower, [*path, lower])):
+                return whole
+        return []
+
+    return walk(start, [start])
 
 
 def load(path: Path) -> Catalog:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 
-from dayfold.define.expr import ExpressionError, parse
-from dayfold.define.source import Moment, Table, caller, unknown_options
+from dayfold.define.expr import ExpressionError, columns, parse
+from dayfold.define.source import Folded, Moment, Table, caller, unknown_options
 from dayfold.errors import Problem
 from dayfold.names import listing
 
@@ -58,13 +58,16 @@ class Measured(Metric):
 
     def __init__(
         self,
-        source: Table | None,
+        source: Table | type | None,
         expr: str | None,
         at: str | Moment | None,
         where: str | None,
         unknown: dict[str, Any],
     ) -> None:
         super().__init__(unknown)
+        as_source = getattr(source, "as_source", None) if isinstance(source, type) else None
+        if as_source is not None:
+            source = as_source()
         self.source: Table = source  # type: ignore[assignment]  # anything else is a problem, kept below
         self.expr_text = expr
         self.where_text = where
@@ -76,23 +79,36 @@ class Measured(Metric):
         self._check_moment(self.moment)
 
     def _check_source(self, source: object) -> None:
+        if isinstance(source, Folded):
+            self._check_folded(source)
+            return
         if isinstance(source, Table):
             return
         if source is None:
-            self.problem("bad-source", f"{type(self).__name__} needs a Table as its first argument.")
+            self.problem("bad-source", f"{type(self).__name__} needs a Table or a Rollup as its first argument.")
             return
         got = source.__name__ if isinstance(source, type) else type(source).__name__
-        summed = getattr(source, self.expr_text or "", None)
-        if isinstance(summed, Distinct) and not isinstance(self, Distinct):
-            self.problem(
-                "summed-distinct",
-                f"{got}.{self.expr_text} is a Distinct, and Distinct values are never summed: one value may stand "
-                "in several rows.",
-                "Ask for it over a longer range or fewer keys instead: "
-                f"dayfold query {got} -m {self.expr_text} --grain total",
-            )
-            return
-        self.problem("bad-source", f"expected a Table as the source of {type(self).__name__}, got {got}.")
+        self.problem("bad-source", f"expected a Table or a Rollup as the source of {type(self).__name__}, got {got}.")
+
+    def _check_folded(self, source: Folded) -> None:
+        """Distinct values of another rollup are united, and computed metrics are not there to be added up."""
+        name = source.rollup.__name__
+        for word in sorted({one.name for tree in (self.expr, self.where) if tree for one in columns(tree)}):
+            metric = getattr(source.rollup, word, None)
+            if isinstance(metric, Distinct) and not (isinstance(self, Distinct) and self.expr_text == word):
+                self.problem(
+                    "summed-distinct",
+                    f"{name}.{word} is a Distinct, and Distinct values are never summed: one value may stand "
+                    "in several rows.",
+                    f'Unite them: Distinct({name}, "{word}", at=…). Or ask for it over a longer range or fewer keys: '
+                    f"dayfold query {name} -m {word} --grain total",
+                )
+            elif isinstance(metric, Computed | Avg):
+                self.problem(
+                    "bad-expression",
+                    f"{name}.{word} is a {metric.kind}, which is computed when it is read and does not add up.",
+                    f"Name the metrics that it is made of, and write the {metric.kind} again in this rollup.",
+                )
 
     def _check_moment(self, moment: object) -> None:
         if moment is None:
@@ -140,7 +156,7 @@ class Count(Measured):
 
     def __init__(
         self,
-        source: Table | None = None,
+        source: Table | type | None = None,
         *more: object,
         at: str | Moment | None = None,
         where: str | None = None,
@@ -170,7 +186,7 @@ class Sum(Measured):
 
     def __init__(
         self,
-        source: Table | None = None,
+        source: Table | type | None = None,
         expr: str | None = None,
         *,
         at: str | Moment | None = None,
@@ -205,7 +221,7 @@ class Min(Measured):
 
     def __init__(
         self,
-        source: Table | None = None,
+        source: Table | type | None = None,
         expr: str | None = None,
         *,
         at: str | Moment | None = None,
@@ -253,7 +269,7 @@ class Gauge(Measured):
 
     def __init__(
         self,
-        source: Table | None = None,
+        source: Table | type | None = None,
         expr: str | None = None,
         *,
         at: str | Moment | None = None,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dayfold.days import STORED_GRAINS
 from dayfold.define.expr import columns
 from dayfold.define.metric import Computed, Measured, Metric
-from dayfold.define.source import Place, Table, caller
+from dayfold.define.source import Folded, Place, Table, caller
 from dayfold.errors import Problem
 from dayfold.names import RESERVED, TABLE_LETTERS, is_plain, listing, snake_case, suggestion
 
@@ -26,7 +26,8 @@ class Rollup:
         key: A column, a tuple of columns, or ``()`` for one row a day.
         day_column: What the day is called in the table.
         grain: ``"day"``, ``"hour"`` or ``"15min"``, the size of a stored bucket.
-        lookback: Days before today that every fold computes again.
+        lookback: Days before today that every fold computes again. Default: 7, or none where every source reports
+            its changes.
         since: The first day of history. Default: the day of the first moment in the sources.
         index: More indexes, each a column or a tuple of columns.
 
@@ -41,7 +42,7 @@ class Rollup:
     key: ClassVar[str | Sequence[str]] = ()
     day_column: ClassVar[str] = "day"
     grain: ClassVar[str] = "day"
-    lookback: ClassVar[int] = DEFAULT_LOOKBACK_DAYS
+    lookback: ClassVar[int | None] = None
     since: ClassVar[dt.date | str | None] = None
     index: ClassVar[Sequence[str | Sequence[str]]] = ()
 
@@ -50,6 +51,11 @@ class Rollup:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._place = caller()
+
+    @classmethod
+    def as_source(cls) -> Folded:
+        """The rollup as a source of another one's metrics: its stored rows."""
+        return Folded(cls, str(getattr(cls, "table", snake_case(cls.__name__))))
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,25 @@ class RollupDef:
     key: tuple[str, ...]
     day_column: str
     grain: str
-    lookback_days: int
+    lookback: int | None
     since: dt.date | None
     index: tuple[tuple[str, ...], ...]
     metrics: Mapping[str, Metric]
+
+    def lookback_days(self, untracked: Collection[str] = ()) -> int | None:
+        """Days before today that every fold computes again; None where every source reports its changes.
+
+        ``untracked``: sources that should report their changes and do not at present.
+        """
+        if self.lookback is not None:
+            return self.lookback
+        reporting = all(one.reports_changes and one.label not in untracked for one in self.sources)
+        return None if reporting else DEFAULT_LOOKBACK_DAYS
+
+    @property
+    def lowers(self) -> list[Folded]:
+        """The rollups that it is folded from, as sources."""
+        return [one for one in self.sources if isinstance(one, Folded)]
 
     @property
     def measured(self) -> dict[str, Measured]:
@@ -133,7 +154,7 @@ class _Reader:
             key=key,
             day_column=self._plain("day_column", cls.day_column),
             grain=self._one_of("grain", cls.grain, tuple(STORED_GRAINS)),
-            lookback_days=self._lookback(),
+            lookback=self._lookback(),
             since=self._since(),
             index=self._indexes(key),
             metrics=self.metrics,
@@ -191,11 +212,13 @@ class _Reader:
             return known[0]
         return str(value)
 
-    def _lookback(self) -> int:
+    def _lookback(self) -> int | None:
         days: object = self.cls.lookback
+        if days is None:
+            return None
         if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 3660:
             self._problem("bad-value", f"lookback is a number of days from 0 to 3660, got {days!r}.")
-            return DEFAULT_LOOKBACK_DAYS
+            return None
         return days
 
     def _since(self) -> dt.date | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from dayfold.names import listing, suggestion
 
 #: How a moment in a number or a text column is written.
 UNITS = ("s", "ms", "iso")
+#: ``changes`` of a source whose triggers tell what changed.
+TRIGGER = "trigger"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,6 +52,37 @@ def unknown_options(kind: str, place: Place, given: Mapping[str, Any], known: tu
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A table that a query reads, and how a change of its rows leads to rows of the query.
+
+    Attributes:
+        table: The table's name, ``schema.table`` where it is not in the default schema.
+        on: Columns of the table, each with the column of the query that has the same value. A change of a row
+            is then a change of the query's rows with these values, as they were before it and as they are after.
+
+    >>> Read("testimonial_request_event", on={"request_id": "request_id"}).table
+    'testimonial_request_event'
+    """
+
+    table: str
+    on: Mapping[str, str]
+
+    def complaint(self) -> str | None:
+        """What is wrong with it, or None."""
+        table: object = self.table
+        on: object = self.on
+        if not isinstance(table, str) or not 1 <= len(table.split(".")) <= 2:
+            return f"a Read's table is 'table' or 'schema.table', got {table!r}."
+        if (
+            not isinstance(on, Mapping)
+            or not on
+            or not all(isinstance(word, str) for pair in on.items() for word in pair)
+        ):
+            return f"a Read's on maps columns of the table to columns of the query, both texts, got {on!r}."
+        return None
+
+
 class Table:
     """A table or view of a database, or the result of a query in that database's own SQL.
 
@@ -58,12 +91,16 @@ class Table:
         sql: A ``select`` instead of a name. It is the engine's own SQL and not portable.
         database: A ``[databases.NAME]`` of ``dayfold.toml``. Default: the store itself.
         columns: Names that definitions use, each for the table's own column or an expression over its columns.
+        changes: How the source tells what changed: ``"trigger"``, or the name of a column that moves forward with
+            every change, such as ``updated_at``. Default: it cannot, and a lookback is folded again each run.
+        reads: For ``sql`` with ``changes="trigger"``: the tables that it reads, each a `Read`, or a name where the
+            query's joins say how the table leads to its rows.
 
     >>> Table("payments", columns={"customer_id": "square_customer_id"})
     Table('payments')
     """
 
-    OPTIONS = ("name", "sql", "database", "columns")
+    OPTIONS = ("name", "sql", "database", "columns", "changes", "reads")
 
     def __init__(
         self,
@@ -72,6 +109,8 @@ class Table:
         sql: str | None = None,
         database: str | None = None,
         columns: Mapping[str, str] | None = None,
+        changes: str | None = None,
+        reads: Sequence[str | Read] = (),
         **unknown: Any,
     ) -> None:
         self.place = caller()
@@ -80,6 +119,8 @@ class Table:
         self.sql = self._text("sql", sql)
         self.database = self._text("database", database)
         self.columns = self._columns(columns)
+        self.changes = self._text("changes", changes)
+        self.reads = self._reads(reads)
         if (name is None) == (sql is None):
             self._problem("table-source", "a Table is either a name or sql=…, expected exactly one of them.")
         if self.name is not None and not 1 <= len(self.name.split(".")) <= 2:
@@ -102,6 +143,42 @@ class Table:
         self._problem("bad-value", f"columns maps names to columns or expressions, both texts, got {columns!r}.")
         return {}
 
+    def _reads(self, reads: object) -> tuple[str | Read, ...]:
+        """The tables that a query reads; each mistake is kept."""
+        if not isinstance(reads, list | tuple):
+            self._problem("bad-value", f"reads is a list of tables, each a name or a Read, got {reads!r}.")
+            return ()
+        found: list[str | Read] = []
+        for one in reads:
+            complaint = one.complaint() if isinstance(one, Read) else None
+            if complaint or not isinstance(one, str | Read):
+                self._problem("bad-value", complaint or f"reads holds names and Reads, got {one!r}.")
+            else:
+                found.append(one)
+        if found and self.sql is None:
+            self._problem("table-source", "reads belongs to sql=…; a table named by itself reads itself.")
+        if self.sql is not None and self.changes == TRIGGER and not found:
+            self._problem(
+                "table-source",
+                'changes="trigger" on a query needs reads=[…], the tables that it reads.',
+            )
+        return tuple(found)
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether triggers tell what changed."""
+        return self.changes == TRIGGER
+
+    @property
+    def cursor(self) -> str | None:
+        """The column that moves forward with every change, where there is one."""
+        return self.changes if self.changes not in (None, TRIGGER) else None
+
+    @property
+    def reports_changes(self) -> bool:
+        """Whether the source tells what changed, so that no lookback is needed."""
+        return self.changes is not None
+
     def __repr__(self) -> str:
         return f"Table({self.label!r})"
 
@@ -121,10 +198,11 @@ class Table:
     @property
     def identity(self) -> tuple[Any, ...]:
         """What makes two tables the same source."""
-        return (self.database, self.name, self.sql, tuple(sorted(self.columns.items())))
+        words = [repr(one) for one in self.reads]
+        return (self.database, self.name, self.sql, tuple(sorted(self.columns.items())), self.changes, *words)
 
     def as_words(self) -> list[Any]:
-        """The identity in JSON's own kinds, so that it is equal after being written and read."""
+        """What decides its rows, in JSON's own kinds: equal after being written and read. How it tells changes does not."""
         return [self.database, self.name, self.sql, [list(pair) for pair in sorted(self.columns.items())]]
 
     def __eq__(self, other: object) -> bool:
@@ -132,6 +210,31 @@ class Table:
 
     def __hash__(self) -> int:
         return hash(self.identity)
+
+
+class Folded(Table):
+    """Another rollup as a source: its stored rows, with ``week``, ``month``, ``quarter`` and ``year`` of their day.
+
+    Its rows tell what changed with the publication that changes them.
+    """
+
+    def __init__(self, rollup: type, table: str) -> None:
+        super().__init__(table)
+        self.rollup = rollup
+
+    @property
+    def reports_changes(self) -> bool:
+        """Every publication does."""
+        return True
+
+    def as_words(self) -> list[Any]:
+        """The identity, told from that of a plain table of the same name."""
+        return [*super().as_words(), "rollup"]
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """A rollup is the same source as itself only."""
+        return (*super().identity, self.rollup)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dayfold.define.source import Table
 from dayfold.define.types import Type
 from dayfold.errors import StoreAltered
-from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.bind import Scan
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.publish import CHANGES, DELETED, INSERTED, UPDATED, Publication, change_counts
 from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, quoted
@@ -69,6 +69,30 @@ class Session(Protocol):
 
     def within(self, source: Table) -> Any:
         """A context in which a source's own SQL finds its tables."""
+        ...
+
+    def analyze(self, name: str) -> None:
+        """Tell the planner about a temporary table, where it does not count the rows itself."""
+        ...
+
+    def plan_joins(self, *, nested: bool) -> None:
+        """Whether the planner may join by nested loops from now on."""
+        ...
+
+    def limit(self, seconds: float) -> Any:
+        """A context whose statements together take no longer than this. Raises TookTooLong."""
+        ...
+
+
+class Watch(Protocol):
+    """Sees a publication's rows before they change and after."""
+
+    def before(self, publication: Publication) -> None:
+        """The change set is staged, nothing of it applied."""
+        ...
+
+    def after(self, publication: Publication, *, all_new: bool) -> None:
+        """The rows are written; ``all_new``: every row of the scope is, and there is no change set."""
         ...
 
 
@@ -135,12 +159,16 @@ class Store(Protocol):
         """The indexes of a table by name, with their definitions in the engine's spelling."""
         ...
 
+    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
+        """Whether an index of a table leads from its key columns to ranges of a moment."""
+        ...
+
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Rows and bytes of tables, estimates where exact ones would cost a scan."""
         ...
 
 
-def compute(store: Store, session: Session, rollup: BoundRollup, scan: Scan, statement: Statement, into: str) -> None:
+def compute(store: Store, session: Session, scan: Scan, statement: Statement, into: str) -> None:
     """Compute a scan inside the store: a temporary table, no row travels."""
     with session.within(scan.source):
         session.stage(into, statement)
@@ -221,7 +249,14 @@ def normal_type(dialect: Dialect, type_: Type) -> str:
 
 
 def replace(
-    store: Store, session: Session, publication: Publication, now: dt.datetime, run_id: int, *, indexed: bool = False
+    store: Store,
+    session: Session,
+    publication: Publication,
+    now: dt.datetime,
+    run_id: int,
+    *,
+    indexed: bool = False,
+    watch: Watch | None = None,
 ) -> Changed:
     """Make the stored rows of a scope equal to the staged ones, writing only what differs.
 
@@ -235,16 +270,30 @@ def replace(
         if not holds_rows(session, publication.shape):
             inserted = session.execute(publication.insert(now, run_id, from_changes=False))
             match_indexes(store, session, publication.shape)
-            return Changed(inserted=inserted)
+            return _all_new(publication, inserted, watch)
         match_indexes(store, session, publication.shape)
-    if not session.rows(publication.any_stored()):
-        return Changed(inserted=session.execute(publication.insert(now, run_id, from_changes=False)))
+    of_cells = publication.cells is not None
+    if not of_cells and not session.rows(publication.any_stored()):
+        return _all_new(publication, session.execute(publication.insert(now, run_id, from_changes=False)), watch)
     session.stage(CHANGES, publication.changes())
+    if of_cells:
+        # Few rows: without being told so, PostgreSQL expects many, and reads the whole table for them.
+        session.analyze(CHANGES)
     counts = dict(session.rows(change_counts()))
+    if watch and counts:
+        watch.before(publication)
     if counts.get(DELETED):
         session.execute(publication.delete())
     if counts.get(UPDATED):
         session.execute(publication.update(now, run_id))
     if counts.get(INSERTED):
         session.execute(publication.insert(now, run_id, from_changes=True))
+    if watch and counts:
+        watch.after(publication, all_new=False)
     return Changed(counts.get(INSERTED, 0), counts.get(UPDATED, 0), counts.get(DELETED, 0))
+
+
+def _all_new(publication: Publication, inserted: int, watch: Watch | None) -> Changed:
+    if watch and inserted:
+        watch.after(publication, all_new=True)
+    return Changed(inserted=inserted)

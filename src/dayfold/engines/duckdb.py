@@ -36,7 +36,7 @@ from dayfold.define.types import (
     decimal,
 )  # fmt: skip
 from dayfold.engines.base import Session, normal_type, try_making
-from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError
+from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError, TookTooLong
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
 from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, quoted, rendered
@@ -307,6 +307,10 @@ class DuckStore:
         )  # fmt: skip
         return dict(session.rows(query))
 
+    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
+        """DuckDB finds ranges by the bounds of its blocks, not by an index."""
+        return False
+
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Rows, which DuckDB knows without counting, and bytes of the blocks in use."""
         present = self.stored_columns(session, names)
@@ -392,6 +396,33 @@ class DuckSession:
         )
         self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT {casts} FROM {quoted(view)}", [])
         self.cursor.unregister(view)
+
+    def analyze(self, name: str) -> None:
+        """DuckDB knows how many rows a table has."""
+
+    def plan_joins(self, *, nested: bool) -> None:
+        """DuckDB joins by hashes."""
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """Interrupt what runs past the limit."""
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.cursor.interrupt()
+
+        timer = threading.Timer(seconds, end)
+        timer.start()
+        try:
+            yield
+        except (DayfoldError, KeyboardInterrupt, RuntimeError):
+            if not late.is_set():
+                raise
+            self._break()
+            raise TookTooLong(f"It takes longer than {seconds:g} s.") from None
+        finally:
+            timer.cancel()
 
     @contextmanager
     def within(self, source: Table) -> Iterator[None]:

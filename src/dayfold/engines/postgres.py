@@ -6,6 +6,7 @@ through Python. Session settings are made per transaction, so that a connection 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ from dayfold.errors import (
     MissingDriver,
     SourceFailed,
     StoreError,
+    TookTooLong,
 )
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
@@ -169,11 +171,15 @@ class PostgresStore:
                 self._idle.append(connection)
 
     @contextmanager
-    def _translating(self) -> Iterator[None]:
+    def _translating(self, limit_s: float = 0) -> Iterator[None]:
         import psycopg
 
         try:
             yield
+        except psycopg.errors.QueryCanceled as error:
+            if limit_s:
+                raise TookTooLong(f"It takes longer than {limit_s:g} s.") from None
+            raise translated(error, self.address) from None
         except psycopg.Error as error:
             raise translated(error, self.address) from None
 
@@ -263,6 +269,20 @@ class PostgresStore:
         )
         return dict(session.rows(query))
 
+    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
+        """Whether a valid index begins with the key columns, in any order, and goes on with the moment."""
+        if source.name is None or not keys:
+            return False
+        query = statement(
+            "select array_agg(a.attname::text order by u.place) from pg_index as i "
+            "cross join lateral unnest(i.indkey::smallint[]) with ordinality as u(number, place) "
+            "left join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = u.number "
+            "where i.indrelid = to_regclass(:name) and i.indisvalid and i.indpred is null group by i.indexrelid",
+            name=".".join(quoted(part) for part in source.name.split(".")),
+        )
+        found = [list(names) for (names,) in session.rows(query)]
+        return any(set(names[: len(keys)]) == set(keys) and moment in names[len(keys) :][:1] for names in found)
+
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Rows, of large tables as the planner estimates them, and bytes with indexes."""
         query = statement(
@@ -284,9 +304,21 @@ class PostgresSession:
     def __init__(self, store: PostgresStore, connection: psycopg.Connection[Any]) -> None:
         self.store = store
         self.connection = connection
+        self._ends_at: float | None = None
+        self._limit_s = 0.0
+
+    def _check_time(self) -> None:
+        """Give the next statement the time that is left, where it is limited."""
+        if self._ends_at is None:
+            return
+        left_ms = int((self._ends_at - time.monotonic()) * 1000)
+        if left_ms <= 0:
+            raise TookTooLong(f"It takes longer than {self._limit_s:g} s.")
+        self.connection.execute(f"SET LOCAL statement_timeout = {left_ms}")
 
     def _run(self, text: str, values: Sequence[Any]) -> psycopg.Cursor[Any]:
-        with self.store._translating():
+        with self.store._translating(limit_s=self._limit_s):
+            self._check_time()
             # Not prepared: the planner should see the values of every range.
             return self.connection.execute(text, values or None, prepare=False)
 
@@ -307,8 +339,13 @@ class PostgresSession:
     def arrow(self, one: Statement, columns: Sequence[Column]) -> pa.Table:
         """The result of a query, read as CSV."""
         text = f"COPY ({with_literals(one)}) TO STDOUT (FORMAT csv)"
-        with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(text) as copy:
-            return from_csv(b"".join(bytes(block) for block in copy), columns)
+        with (
+            self.store._translating(limit_s=self._limit_s),
+            self.connection.cursor() as cursor,
+        ):
+            self._check_time()
+            with cursor.copy(text) as copy:
+                return from_csv(b"".join(bytes(block) for block in copy), columns)
 
     def stage(self, name: str, one: Statement) -> None:
         """A temporary table from a query; its size is statistics enough for the hash joins that follow."""
@@ -327,6 +364,25 @@ class PostgresSession:
         copy_text = f"COPY pg_temp.{quoted(name)} FROM STDIN (FORMAT csv)"
         with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(copy_text) as copy:
             copy.write(to_csv(rows, columns))
+
+    def analyze(self, name: str) -> None:
+        """Count a temporary table's rows for the planner."""
+        self._run(f"ANALYZE pg_temp.{quoted(name)}", [])
+
+    def plan_joins(self, *, nested: bool) -> None:
+        """Nested loops over computed days take minutes; the planner chooses them where it cannot know better."""
+        self._run(f"SET LOCAL enable_nestloop = {'on' if nested else 'off'}", [])
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """Each statement gets what is left of the time."""
+        self._ends_at = time.monotonic() + seconds
+        self._limit_s = seconds
+        try:
+            yield
+        finally:
+            self._ends_at = None
+        self._run("SET LOCAL statement_timeout = 0", [])
 
     @contextmanager
     def within(self, source: Table) -> Iterator[None]:

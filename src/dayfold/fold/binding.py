@@ -7,50 +7,30 @@ from dataclasses import dataclass, field
 
 from dayfold.define.catalog import Catalog, by_place
 from dayfold.define.rollup import RollupDef
-from dayfold.define.source import Table
+from dayfold.define.source import Folded, Table
 from dayfold.define.types import Type
 from dayfold.engines.base import Store
+from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, DefinitionError, Problem, SourceFailed
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, nearest
-from dayfold.plan.bind import BoundRollup, DescribedSource, bind, relation
-
-
-@dataclass(slots=True)
-class Databases:
-    """The store and the databases that sources live in, by name."""
-
-    store: Store
-    others: Mapping[str, Store]
-
-    def of(self, source: Table) -> Store:
-        """The database that a source is read from: the store, where it reaches the source itself."""
-        if source.database is None or self.store.reaches(source.database):
-            return self.store
-        return self.others[source.database]
-
-    def known(self, name: str) -> bool:
-        """Whether a definition may name this database."""
-        return name in self.others or self.store.reaches(name)
-
-    @property
-    def names(self) -> list[str]:
-        """The names that definitions may use."""
-        return sorted(self.others)
-
-    def close(self) -> None:
-        """Close them all."""
-        for one in (self.store, *self.others.values()):
-            one.close()
+from dayfold.plan.bind import BoundRollup, DescribedSource, bind, folded_columns, folded_relation, relation
 
 
 @dataclass(slots=True)
 class Bound:
-    """Bound rollups, the sources that cannot be read just now with the reason, and the columns of the others."""
+    """Bound rollups and what is known of their sources.
+
+    Attributes:
+        rollups: Those that were asked for, each after the ones it is folded from.
+        failed: The sources that cannot be read just now, with the reason; ``columns``: those of the others.
+        known: Those and the rollups that are folded from them.
+    """
 
     rollups: list[BoundRollup]
     failed: dict[str, DayfoldError] = field(default_factory=dict)
     columns: dict[str, Mapping[str, Type]] = field(default_factory=dict)
+    known: list[BoundRollup] = field(default_factory=list)
 
 
 class Binder:
@@ -69,30 +49,43 @@ class Binder:
         Raises:
             DefinitionError: with every mistake of the file, those only a source can show included.
         """
-        wanted = list(rollups)
+        asked = catalog.with_lowers(rollups)
+        wanted = catalog.with_lowers(catalog.with_uppers(asked))
         for rollup in wanted:
             for source in rollup.sources:
-                if _is_readable(source) and source not in self.described:
+                if _is_readable(source) and source not in self.described and not isinstance(source, Folded):
                     self._describe(source, rollup)
             self._check_target(rollup)
-        bound = []
+        bound: dict[str, BoundRollup] = {}
         for rollup in wanted:
+            for lower in rollup.lowers:
+                if (known := bound.get(lower.rollup.__name__)) is not None:
+                    self.described[lower] = DescribedSource(folded_columns(known), self.databases.store.dialect)
             one, problems = bind(rollup, self.described, self.databases.store.schema)
             self.problems += problems
             if one is not None:
-                bound.append(self._placed(one))
+                bound[rollup.name] = self._placed(one, bound)
         if catalog.problems or self.problems:
             raise DefinitionError(sorted(dict.fromkeys([*catalog.problems, *self.problems]), key=by_place))
         columns = {
-            source.label: one.columns for source, one in self.described.items() if source.label not in self.failed
+            source.label: one.columns
+            for source, one in self.described.items()
+            if source.label not in self.failed and not isinstance(source, Folded)
         }
-        return Bound(bound, self.failed, columns)
+        names = {one.name for one in asked}
+        everyone = list(bound.values())
+        return Bound([one for one in everyone if one.name in names], self.failed, columns, everyone)
 
     def _check_target(self, rollup: RollupDef) -> None:
         """A rollup's table is not one of the tables it is folded from."""
         store = self.databases.store
         for source in rollup.sources:
-            if not _is_readable(source) or source.name is None or self.databases.of(source) is not store:
+            if (
+                not _is_readable(source)
+                or isinstance(source, Folded)
+                or source.name is None
+                or self.databases.of(source) is not store
+            ):
                 continue
             schema, _, name = source.name.rpartition(".")
             attached = source.database is not None and store.reaches(source.database)
@@ -154,9 +147,12 @@ class Binder:
     def _problem(self, source: Table, rollup: RollupDef, code: str, message: str, hint: str) -> None:
         self.problems.append(Problem(code, str(source.place), f"Table in {rollup.name}", message, hint))
 
-    def _placed(self, rollup: BoundRollup) -> BoundRollup:
+    def _placed(self, rollup: BoundRollup, bound: Mapping[str, BoundRollup]) -> BoundRollup:
         """Scans select from their source as its database names it."""
         for scan in rollup.scans:
+            if isinstance(scan.source, Folded):
+                scan.relation = folded_relation(bound[scan.source.rollup.__name__], scan.dialect)
+                continue
             scan.relation = relation(self.databases.of(scan.source).qualify(scan.source))
         return rollup
 

@@ -1,4 +1,4 @@
-"""One chunk of a fold: some days of one rollup, computed and published in one transaction. Fold floor."""
+"""One chunk of a fold: days, or marked cells, of one rollup, computed and published in one transaction. Fold floor."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Changed, Session, compute, replace
-from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreError, SuddenlyEmpty
-from dayfold.fold.binding import Databases
-from dayfold.ledger import coverage, leases, runs, versions
+from dayfold.engines.base import Changed, Session, replace
+from dayfold.engines.databases import Databases
+from dayfold.engines.scans import ScanFailed, Scans, Wanted, stage_cells
+from dayfold.errors import DayfoldError, SourceFailed, SuddenlyEmpty
+from dayfold.fold import above
+from dayfold.ledger import coverage, leases, marks, receipts, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.cells import Cells
+from dayfold.plan.keys import KeyFilter
 from dayfold.plan.publish import Publication
-from dayfold.plan.scan import BAD, combine, not_finite, scan_columns, set_name
-from dayfold.plan.scan import compute as compute_sql
-from dayfold.plan.shape import Shape
+from dayfold.plan.scan import Scope, scan_columns, set_name
+from dayfold.plan.shape import Column, Shape
 from dayfold.plan.sql import Statement, Values, alias, column, either, sql, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NEW = "dayfold_new__"
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The work of one transaction: all cells of some days, or the marked ones among them.
 
-class _ScanFailed(Exception):
-    """A source failed inside the store's transaction, which has to be begun again without it."""
+    Attributes:
+        has_marks: Whether there were marks on these days when the fold began.
+    """
 
-    def __init__(self, scan: Scan, error: DayfoldError) -> None:
-        super().__init__(scan.label)
-        self.scan = scan
-        self.error = error
+    days: Days
+    marked: bool = False
+    has_marks: bool = False
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class Chunk:
 
     Attributes:
         lost: Sources that cannot be read at all in this run; left out of every chunk.
+        uppers: The rollups folded from this one, whose cells a publication marks.
         failed: Those, and the sources with a value in the present chunk that cannot be computed with.
         met: Every source that failed in some chunk, with the first reason.
     """
@@ -56,6 +62,7 @@ class Chunk:
     today: dt.date
     lost: dict[str, DayfoldError]
     allow_empty: bool
+    uppers: Sequence[above.Upper] = ()
     building: bool = False
     indexed: bool = False
     failed: dict[str, DayfoldError] = field(default_factory=dict)
@@ -64,8 +71,8 @@ class Chunk:
     def __post_init__(self) -> None:
         self.met |= self.lost
 
-    def fold(self, days: Days, all_days: Sequence[Days]) -> tuple[Changed, int]:
-        """Compute and publish these days: rows written and cells computed.
+    def fold(self, portion: Portion, all_days: Sequence[Days]) -> tuple[Changed, int]:
+        """Compute and publish a portion: rows written and cells computed.
 
         Raises:
             SuddenlyEmpty: when a source that had facts on the days looked at has none on any of them.
@@ -73,10 +80,10 @@ class Chunk:
         """
         self.failed = dict(self.lost)
         while True:
-            foreign = self._read_foreign(days)
             try:
-                return self._publish(days, all_days, foreign)
-            except _ScanFailed as failure:
+                apart, read = self._read_apart(portion)
+                return self._publish(portion, all_days, apart, read)
+            except ScanFailed as failure:
                 # An engine's failed statement has ended the transaction, so it starts again without the source.
                 self._leave_out(failure.scan, failure.error)
 
@@ -93,88 +100,70 @@ class Chunk:
     def _healthy(self) -> list[tuple[int, Scan]]:
         return [(n, scan) for n, scan in enumerate(self.rollup.scans) if scan.label not in self.failed]
 
-    def _read_foreign(self, days: Days) -> dict[int, pa.Table]:
-        """The folded rows of sources in other databases, each database read in one snapshot."""
-        found: dict[int, pa.Table] = {}
+    def _scans(self, session: Session) -> Scans:
+        return Scans(self.databases, self.rollup, self.ledger.store_key(session))
+
+    def _read_apart(self, portion: Portion) -> tuple[dict[int, pa.Table], pa.Table | None]:
+        """The computed rows of sources in other databases, and the marks that were there before they were read."""
         apart = [(n, scan) for n, scan in self._healthy if self.databases.of(scan.source) is not self.databases.store]
         if not apart:
-            return found
+            return {}, None
+        found = None
         with self.ledger.store.transaction(read_only=True) as session:
-            salt = self.ledger.store_key(session)
-        for database in dict.fromkeys(scan.source.database for _, scan in apart):
-            mine = [(n, scan) for n, scan in apart if scan.source.database == database]
-            current = mine[0][1]
-            try:
-                with self.databases.of(current.source).transaction(read_only=True) as session:
-                    for n, scan in mine:
-                        current = scan
-                        with session.within(scan.source):
-                            columns = scan_columns(self.rollup, scan)
-                            found[n] = session.arrow(compute_sql(self.rollup, scan, days, salt), columns)
-            except (SourceFailed, StoreError, ConnectionFailed) as error:
-                self._leave_out(current, error)
-                return self._read_foreign(days)
-        return found
+            scans = self._scans(session)
+            if portion.has_marks:
+                found = marks.listed(self.ledger, session, self.rollup.name, self.version, portion.days)
+        if found is None or not portion.marked:
+            return scans.read_apart(apart, Wanted(portion.days)), found
+        listed = found.filter(found["key"].is_valid())
+        if not listed.num_rows:
+            return {n: _nothing(scan_columns(self.rollup, scan)) for n, scan in apart}, found
+        return scans.read_apart(apart, Wanted(portion.days, (), listed)), found
 
-    def _publish(self, days: Days, all_days: Sequence[Days], foreign: dict[int, pa.Table]) -> tuple[Changed, int]:
-        store, ledger = self.databases.store, self.ledger
+    def _publish(
+        self, portion: Portion, all_days: Sequence[Days], apart: dict[int, pa.Table], read: pa.Table | None
+    ) -> tuple[Changed, int]:
+        store, ledger, days = self.databases.store, self.ledger, portion.days
+        name, version = self.rollup.name, self.version
         with store.transaction() as session:
             leases.fence(ledger, session, self.lease)
-            staged = [(scan, self._stage(session, n, scan, days, foreign)) for n, scan in self._healthy]
-            self._check_emptiness(session, staged, days, all_days)
-            changed, cells = self._replace(session, staged, days) if staged else (Changed(), 0)
-            for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
-                if source in self.failed:
-                    reason = self.failed[source].message
-                    coverage.record_failed(
-                        ledger, session, self.rollup.name, self.version, source, days, reason, self.run_id
-                    )
-                    continue
-                scans = [name for scan, name in staged if scan.label == source]
-                coverage.record_folded(
-                    ledger, session, self.rollup.name, self.version, source, days, scans, self.run_id, self.today
-                )
+            if portion.has_marks:
+                marks.read(ledger, session, name, version, days, read)
+            cells = None
+            if portion.marked:
+                cells = stage_cells(store, session, self.rollup, marks.unsealed(ledger, name, version))
+                if cells is None:
+                    marks.delete_read(ledger, session)
+                    return Changed(), 0
+                days = cells.days
+            scans, scope = self._scans(session), Scope(days, cells)
+            staged = [(scan, scans.stage(session, n, scan, scope, apart)) for n, scan in self._healthy]
+            if not portion.marked:
+                self._check_emptiness(session, staged, days, all_days)
+            changed, count = self._replace(session, scans, staged, days, cells) if staged else (Changed(), 0)
+            self._cover(session, staged, days, cells)
+            if portion.has_marks:
+                marks.delete_read(ledger, session)
             if self.building:
                 # Rows built aside are nobody's yet; what counts is their publication.
                 changed = Changed()
-            runs.progress(ledger, session, self.run_id, cells, changed)
-            versions.bump_revision(ledger, session, self.rollup.name)
+            runs.progress(ledger, session, self.run_id, count, changed)
+            versions.bump_revision(ledger, session, name)
         self.indexed = self.indexed or bool(staged)
-        return changed, cells
+        return changed, count
 
-    def _stage(self, session: Session, n: int, scan: Scan, days: Days, foreign: dict[int, pa.Table]) -> str:
-        """A scan's result as a temporary table, checked for numbers that are none."""
-        name = f"dayfold_scan_{n}__"
-        store = self.databases.store
-        if n in foreign:
-            session.load(name, scan_columns(self.rollup, scan), foreign[n])
-        else:
-            try:
-                compute(
-                    store,
-                    session,
-                    self.rollup,
-                    scan,
-                    compute_sql(self.rollup, scan, days, self.ledger.store_key(session)),
-                    name,
-                )
-            except (SourceFailed, StoreError) as error:
-                raise _ScanFailed(scan, error) from error
-        if scan.guards and session.rows(
-            Statement(sql("select 1 from _t where _b > 0 limit 1", _b=column(BAD.name), _t=table(name)))
-        ):
-            raise _ScanFailed(scan, self._not_finite(scan, days))
-        return name
-
-    def _not_finite(self, scan: Scan, days: Days) -> SourceFailed:
-        """The failure of a source with numbers that are none, and how many facts hold one."""
-        with self.databases.of(scan.source).transaction(read_only=True) as session, session.within(scan.source):
-            count = session.rows(not_finite(scan, days))[0][0]
-        return SourceFailed(
-            f"{count:,} facts from {days.first} to {days.last} hold a number that is NaN or infinite.",
-            source=scan.label,
-            hint="Correct them, or leave them out with where=….",
-        )
+    def _cover(self, session: Session, staged: list[tuple[Scan, str]], days: Days, cells: Cells | None) -> None:
+        """Whole days are covered by the sources that were read; days of a source that failed are due again."""
+        ledger, name, version = self.ledger, self.rollup.name, self.version
+        for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
+            if source in self.failed:
+                reason = self.failed[source].message
+                coverage.record_failed(ledger, session, name, version, source, days, reason, self.run_id, cells)
+            elif cells is None:
+                scans = [one for scan, one in staged if scan.label == source]
+                coverage.record_folded(ledger, session, name, version, source, days, scans, self.run_id, self.today)
+        if staged and not self.building:
+            receipts.record(ledger, session, self.rollup.shape, name, version, days, self.run_id, cells)
 
     def _check_emptiness(
         self, session: Session, staged: list[tuple[Scan, str]], days: Days, all_days: Sequence[Days]
@@ -186,16 +175,25 @@ class Chunk:
             names = [name for scan, name in staged if scan.label == source]
             if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
                 continue
-            before = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, all_days)
-            here = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, [days])
-            if not here or self._has_facts(source, all_days):
+            if not self._holds(session, source, [days]) or self._has_facts(source, all_days):
                 continue
+            before = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, all_days)
             raise SuddenlyEmpty(
                 f"{_title(self.rollup, source)} returns nothing for {days.first} to {days.last}, where it had {before} "
                 "facts before. Nothing was changed.",
                 hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
                 "its rights and the table.",
             )
+
+    def _holds(self, session: Session, source: str, ranges: Sequence[Days]) -> bool:
+        """Whether stored rows of these days hold anything that this source gave."""
+        shape = self.rollup.shape
+        values = Values()
+        mine = [one for one in shape.values if one.source == source]
+        held = either(sql("_c <> 0" if one.zero else "not _c is null", _c=column(one.name)) for one in mine)
+        within = Publication(shape, shape.table, [], ranges, self.databases.store.dialect).in_scope(values)
+        query = exp.select(alias(exp.Literal.number(1), "one")).from_(shape.table).where(within).where(held).limit(1)
+        return bool(session.rows(Statement(query, values)))
 
     def _has_facts(self, source: str, all_days: Sequence[Days]) -> bool:
         """Whether a source has any fact at all on the days of this run."""
@@ -218,28 +216,60 @@ class Chunk:
                         return True
         return False
 
-    def _replace(self, session: Session, staged: list[tuple[Scan, str]], days: Days) -> tuple[Changed, int]:
-        rollup, dialect = self.rollup, self.databases.store.dialect
-        sets = list(rollup.sets_shape.values) if rollup.sets_shape else []
-        if len(staged) == 1 and not self.failed:
-            new = table(staged[0][1])
-        else:
-            results = [(table(name), scan_columns(rollup, scan)) for scan, name in staged]
-            session.stage(_NEW, Statement(combine(rollup.shape, sets, results, dialect)))
-            new = table(_NEW)
-        frozen = frozenset(one.name for one in rollup.shape.values if one.source in self.failed)
-        main = Publication(rollup.shape, new, [one.name for one in rollup.shape.values], [days], dialect, frozen)
-        changed = self._write(session, main)
-        if rollup.sets_shape:
-            names = [set_name(one.name) for one in sets]
-            present = either(sql("not _s is null", _s=column(name)) for name in names)
-            self._write(session, Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present))
-        return changed, _cells(session, rollup.shape, new) + changed.deleted
+    def _replace(
+        self, session: Session, scans: Scans, staged: list[tuple[Scan, str]], days: Days, cells: Cells | None
+    ) -> tuple[Changed, int]:
+        new = scans.combined(session, staged, whole=not self.failed)
+        frozen = frozenset(one.name for one in self.rollup.shape.values if one.source in self.failed)
+        publisher = Publisher(
+            self.databases, self.ledger, self.rollup, self.run_id, () if self.building else self.uppers
+        )
+        changed = publisher.publish(session, new, days, cells, frozen=frozen, indexed=self.indexed)
+        count = cells.count if cells else _cells(session, self.rollup.shape, new) + changed.deleted
+        return changed, count
 
-    def _write(self, session: Session, publication: Publication) -> Changed:
-        """The stored rows become the computed ones; the first chunk of a run sees to the indexes too."""
-        store, now = self.databases.store, self.ledger.clock.now()
-        return replace(store, session, publication, now, self.run_id, indexed=self.indexed)
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Makes the stored rows and sets of a scope equal to staged ones, and marks the cells of the rollups above."""
+
+    databases: Databases
+    ledger: Ledger
+    rollup: BoundRollup
+    run_id: int
+    uppers: Sequence[above.Upper] = ()
+
+    def publish(
+        self,
+        session: Session,
+        new: exp.Table,
+        days: Days,
+        cells: Cells | None = None,
+        keys: tuple[KeyFilter, ...] = (),
+        *,
+        frozen: frozenset[str] = frozenset(),
+        indexed: bool = False,
+    ) -> Changed:
+        """Publish staged rows, their key, ``slot__``, values and sets, over all of a scope."""
+        rollup, store = self.rollup, self.databases.store
+        dialect, now = store.dialect, self.ledger.clock.now()
+        names = [one.name for one in rollup.shape.values]
+        main = Publication(rollup.shape, new, names, [days], dialect, frozen, None, cells, keys)
+        marker = above.Marker(self.ledger, session, rollup, self.uppers)
+        changed = replace(store, session, main, now, self.run_id, indexed=indexed, watch=marker)
+        if rollup.sets_shape:
+            names = [set_name(one.name) for one in rollup.sets_shape.values]
+            present = either(sql("not _s is null", _s=column(name)) for name in names)
+            sets = Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present, cells, keys)
+            replace(store, session, sets, now, self.run_id, indexed=indexed, watch=marker)
+        return changed
+
+
+def _nothing(columns: Sequence[Column]) -> pa.Table:
+    """No rows with these columns."""
+    import pyarrow as pa
+
+    return pa.table({one.name: pa.nulls(0) for one in columns})
 
 
 def _title(rollup: BoundRollup, source: str) -> str:

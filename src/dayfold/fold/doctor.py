@@ -9,8 +9,9 @@ from sqlglot import exp
 from dayfold.clock import Clock, SystemClock
 from dayfold.define.catalog import Catalog
 from dayfold.engines.base import Store
+from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError
-from dayfold.fold.binding import Binder, Databases
+from dayfold.fold.binding import Binder
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan

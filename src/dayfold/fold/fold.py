@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
-from dayfold.days import Days
+from dayfold.days import Days, union, without
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Changed, Session, ensure
+from dayfold.engines.databases import Databases
 from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
+from dayfold.fold import above, reshape, track
 from dayfold.fold import chunk as chunks
-from dayfold.fold import reshape
-from dayfold.fold.binding import Bound, Databases
-from dayfold.ledger import coverage, leases, runs, versions
+from dayfold.fold.binding import Bound
+from dayfold.fold.discover import Discoverer, Discovery
+from dayfold.ledger import coverage, leases, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan, identity
-from dayfold.plan.cells import Covered, due, history_start, portions
+from dayfold.plan.cells import Covered, cell_portions, due, history_start, portions
 from dayfold.plan.scan import facts_per_day, first_day
 from dayfold.plan.shape import Shape
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: New days that a run may bring without the facts of its source being counted first.
 _GUESSED_DAYS = 3
+#: Marked cells that one transaction computes.
+_CHUNK_CELLS = 50_000
 #: Called after each chunk: rollup, days done, days in all.
 Progress = Callable[[str, int, int], None]
 
@@ -43,6 +51,8 @@ class FoldResult:
         cells: Cells computed, ``rows_…``: rows written.
         seconds: From taking the lease to giving it back.
         error: What went wrong, one sentence for each source.
+        days: The ranges that were computed whole; ``marked``: how many single cells beside them.
+        warnings: What has to be known though the fold succeeded.
     """
 
     rollup: str
@@ -55,6 +65,8 @@ class FoldResult:
     seconds: float = 0.0
     error: str | None = None
     days: list[Days] = field(default_factory=list)
+    marked: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, changed: Changed, cells: int) -> None:
         """Count what a chunk did."""
@@ -66,40 +78,64 @@ class FoldResult:
 
 @dataclass(slots=True)
 class Work:
-    """What one fold of one rollup is about to do."""
+    """What one fold of one rollup is about to do.
+
+    Attributes:
+        days: Ranges to fold whole.
+        cells: How many marks other days have, by day.
+        everything: The marks that mean every cell, which are done with at the end.
+        reporting: The sources that tell their changes, so that their open days need not be folded again to be closed.
+    """
 
     days: list[Days]
     total_days: int
     today: dt.date
     known_facts: dict[dt.date, int]
+    marked: marks.Marks = field(default_factory=lambda: marks.Marks(False, (), {}))
+    cells: dict[dt.date, int] = field(default_factory=dict)
+    reporting: list[str] = field(default_factory=list)
+    sealed: list[Days] = field(default_factory=list)
 
 
 class Folder:
     """Folds rollups of one store."""
 
-    def __init__(self, databases: Databases, ledger: Ledger, clock: Clock, *, chunk_rows: int, wait_s: float) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        ledger: Ledger,
+        clock: Clock,
+        bound: Bound,
+        *,
+        chunk_rows: int,
+        wait_s: float,
+    ) -> None:
         self.databases = databases
         self.store = databases.store
         self.ledger = ledger
         self.clock = clock
+        self.bound = bound
         self.chunk_rows = chunk_rows
         self.wait_s = wait_s
+        self.tracking = track.Tracking(databases, ledger, bound)
 
-    def fold(self, bound: Bound, *, allow_empty: bool = False, progress: Progress | None = None) -> list[FoldResult]:
-        """Fold each rollup; one that fails does not keep the others from being folded."""
-        results = []
-        for rollup in bound.rollups:
-            result = FoldResult(rollup.name)
+    def fold(
+        self, *, allow_empty: bool = False, progress: Progress | None = None, job: str = "fold"
+    ) -> list[FoldResult]:
+        """Fold each rollup, those it is folded from before it; one that fails does not keep the others from it."""
+        results: dict[str, FoldResult] = {}
+        for rollup in self.bound.rollups:
+            result = results[rollup.name] = FoldResult(rollup.name)
             began = time.perf_counter()
             try:
-                self._fold_one(rollup, failing(rollup, bound), result, allow_empty, progress)
+                failed = failing(rollup, self.bound) | _unfolded(rollup, results)
+                self._fold_one(rollup, failed, result, allow_empty, progress, job)
             except DayfoldError as error:
                 result.status, result.error = runs.FAILED, str(error)
                 if not isinstance(error, Busy | LeaseLost):
                     self._note_failure(rollup, result)
             result.seconds = round(time.perf_counter() - began, 4)
-            results.append(result)
-        return results
+        return list(results.values())
 
     def _note_failure(self, rollup: BoundRollup, result: FoldResult) -> None:
         """The run ended badly; one that came to nothing before it was written down is written down now."""
@@ -119,15 +155,19 @@ class Folder:
         result: FoldResult,
         allow_empty: bool,
         progress: Progress | None,
+        job: str,
     ) -> None:
         is_new = self._register(rollup)
         with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
             target = self._target(rollup, lease, is_new)
-            work = self.decide(rollup, target.number, failed, fresh=is_new)
+            found = self.discover(rollup, target.number, lease, failed, fresh=is_new)
+            result.warnings += _warnings(rollup, found)
+            work = self.decide(rollup, target.number, failed, set(found.untracked), fresh=is_new)
+            everything = self._everything(rollup, target.number, work)
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
-                result.run_id = runs.start(self.ledger, session, "fold", rollup.name, target.number, lease.holder, span)
+                result.run_id = runs.start(self.ledger, session, job, rollup.name, target.number, lease.holder, span)
             task = chunks.Chunk(
                 self.databases,
                 self.ledger,
@@ -138,26 +178,127 @@ class Folder:
                 work.today,
                 failed,
                 allow_empty,
+                uppers=self.uppers(rollup),
                 building=target.building,
             )
-            done = 0
-            for days in self._portions(rollup, work, failed):
-                if done:
-                    # A long history takes no more memory than one portion of it.
-                    self._trim(rollup)
-                changed, cells = task.fold(days, work.days)
-                result.add(changed, cells)
-                result.days.append(days)
-                done += len(days)
-                if progress:
-                    progress(rollup.name, done, work.total_days)
+            self._chunks(rollup, work, failed, task, result, progress)
             failed = task.met
+            self._close(rollup, target.number, work, everything, lease, failed)
             if target.building and not failed:
                 result.add(
-                    reshape.publish_version(self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty),
+                    reshape.publish_version(
+                        self.ledger,
+                        rollup,
+                        target.rollup,
+                        lease,
+                        result.run_id,
+                        allow_empty,
+                        task.uppers,
+                    ),
                     0,
                 )
             self._finish(result, failed, target.building)
+
+    def _chunks(
+        self,
+        rollup: BoundRollup,
+        work: Work,
+        failed: dict[str, DayfoldError],
+        task: chunks.Chunk,
+        result: FoldResult,
+        progress: Progress | None,
+    ) -> None:
+        """Whole days first, then the marked cells of other days."""
+        marked = work.marked.days
+        whole = [
+            chunks.Portion(days, has_marks=any(day in days for day in marked))
+            for days in self._portions(rollup, work, failed)
+        ]
+        cells = [chunks.Portion(days, True, True) for days in cell_portions(work.cells, _CHUNK_CELLS)]
+        done = 0
+        for number, portion in enumerate([*whole, *cells]):
+            if number:
+                # A long history takes no more memory than one portion of it.
+                self._trim(rollup)
+            changed, count = task.fold(portion, work.days)
+            result.add(changed, count)
+            if portion.marked:
+                result.marked += count
+                continue
+            result.days.append(portion.days)
+            done += len(portion.days)
+            if progress:
+                progress(rollup.name, done, work.total_days)
+
+    def discover(
+        self,
+        rollup: BoundRollup,
+        version: int,
+        lease: leases.Lease,
+        failed: dict[str, DayfoldError],
+        *,
+        fresh: bool = False,
+    ) -> Discovery:
+        """Mark what changed in the sources that tell it."""
+        if not any(one.is_tracked or one.cursor for one in rollup.definition.sources):
+            return Discovery()
+        covered = False
+        if not fresh:
+            with self.store.transaction(read_only=True) as session:
+                covered = bool(coverage.ranges(self.ledger, session, rollup.name, version))
+        finder = Discoverer(self.databases, self.ledger, rollup, version, lease)
+        return finder.discover(failed, self.tracking, covered=covered)
+
+    def _everything(self, rollup: BoundRollup, version: int, work: Work) -> pa.Table | None:
+        """The marks that mean every cell, as they are before anything is computed."""
+        if not work.marked.everything:
+            return None
+        with self.store.transaction(read_only=True) as session:
+            return marks.listed(self.ledger, session, rollup.name, version, None)
+
+    def _close(
+        self,
+        rollup: BoundRollup,
+        version: int,
+        work: Work,
+        everything: pa.Table | None,
+        lease: leases.Lease,
+        failed: Mapping[str, DayfoldError],
+    ) -> None:
+        """Days that ended are closed, and marks that are done with, or on no day of the rollup's, are gone."""
+        closing = [source for source in work.reporting if source not in failed]
+        beyond = any(day > work.today for day in work.marked.days) or rollup.definition.since
+        if not (closing or beyond or everything is not None):
+            return
+        with self.store.transaction() as session:
+            leases.fence(self.ledger, session, lease)
+            coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
+            if beyond:
+                since = rollup.definition.since
+                marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
+            if everything is not None and not failed:
+                marks.read(self.ledger, session, rollup.name, version, None, everything)
+                marks.delete_read(self.ledger, session)
+
+    def uppers(self, rollup: BoundRollup) -> list[above.Upper]:
+        """The rollups folded from one, as the ledger and the definitions know them."""
+        with self.store.transaction(read_only=True) as session:
+            known = versions.versions(self.ledger, session)
+        found = []
+        defined = {one.name: one for one in self.bound.known}
+        for name, one in known.items():
+            if name == rollup.name or rollup.shape.name not in versions.folded_from(one):
+                continue
+            bound = defined.get(name)
+            mark = digest(identity(bound)) if bound else None
+            if bound is not None and one.fingerprint == mark:
+                found.append(above.Upper(name, (one.number,), bound))
+            elif bound is not None and one.building == mark:
+                found.append(above.Upper(name, (one.number + 1,), bound))
+                found.append(above.Upper(name, (one.number,), None))
+            else:
+                found.append(above.Upper(name, (one.number,), None))
+        return found
 
     def _trim(self, rollup: BoundRollup) -> None:
         for database in {self.store, *(self.databases.of(scan.source) for scan in rollup.scans)}:
@@ -190,6 +331,12 @@ class Folder:
                 session.execute(shape.create(self.store.dialect))
             words = identity(rollup)
             versions.register(self.ledger, session, rollup.name, rollup.shape.name, digest(words), words)
+            self._pass_fences(session, rollup)
+
+    def _pass_fences(self, session: Session, rollup: BoundRollup) -> None:
+        """The rollups that this one is folded from know of it from now on."""
+        for lower in rollup.definition.lowers:
+            versions.pass_fence(self.ledger, session, lower.rollup.__name__)
 
     def _target(self, rollup: BoundRollup, lease: leases.Lease, is_new: bool) -> Target:
         """Where this fold publishes: the rollup's tables or, for an edited definition, those built aside."""
@@ -213,6 +360,7 @@ class Folder:
                 for name in {version.table, version.building_table or version.table, rollup.shape.name}:
                     reshape.drop_build(self.ledger, session, rollup.shape.named(name))
                 versions.begin_build(self.ledger, session, version, mark, words)
+                self._pass_fences(session, rollup)
             self._ensure(session, rollup, built, version.number + 1)
             return Target(built, version.number + 1, building=True)
 
@@ -223,24 +371,55 @@ class Folder:
             coverage.forget(self.ledger, session, rollup.name, number)
 
     def decide(
-        self, rollup: BoundRollup, version: int, failed: dict[str, DayfoldError], *, fresh: bool = False
+        self,
+        rollup: BoundRollup,
+        version: int,
+        failed: dict[str, DayfoldError],
+        untracked: Collection[str] = (),
+        *,
+        fresh: bool = False,
     ) -> Work:
-        """The days to fold now. Sources that fail here are added to ``failed``. ``fresh``: none is covered yet."""
+        """The days and cells to fold now. Sources that fail here are added to ``failed``.
+
+        ``untracked``: sources that should tell their changes and do not. ``fresh``: no day is covered yet.
+        """
         today = today_of(self.clock)
-        known: dict[str, tuple[dt.date, list[Days]]] = {}
+        known: dict[str, dict[str, list[Days]]] = {}
+        marked = marks.Marks(False, (), {})
         if not fresh:
             with self.store.transaction(read_only=True) as session:
-                known = coverage.settled(self.ledger, session, rollup.name, version)
-        covered = covered_days(known, rollup)
+                known = coverage.ranges(self.ledger, session, rollup.name, version)
+                marked = marks.pending(self.ledger, session, rollup.name, version)
         definition = rollup.definition
-        moments = [] if definition.since else [self._first_day(scan, failed) for scan in rollup.scans]
+        reporting = [
+            one.label for one in definition.sources if one.reports_changes and one.label not in {*untracked, *failed}
+        ]
+        covered = covered_days(known, rollup, reporting)
+        moments = []
+        if not definition.since:
+            # Of a source that tells its changes, only what is marked can be older than what was covered.
+            told = {source for source in reporting if source in known}
+            moments = [self._first_day(scan, failed) for scan in rollup.scans if scan.label not in told]
+        moments += marked.days[:1]
         start = history_start(moments, covered.values(), definition.since, today)
-        days = due(start, today, definition.lookback_days, covered)
+        sealed = coverage.sealed_days(known)
+        lookback = definition.lookback_days({*untracked, *failed})
+        days = due(start, today, lookback, covered, sealed)
+        wanted = [Days(day, day) for day in marked.whole_days if start <= day <= today]
+        if marked.everything and start <= today:
+            wanted.append(Days(start, today))
+        if wanted:
+            days = [part for one in union([*days, *wanted]) for part in without(one, sealed)]
         facts: dict[dt.date, int] = {}
         if known:
             with self.store.transaction(read_only=True) as session:
                 facts = coverage.facts_of(self.ledger, session, rollup.name, version, days)
-        return Work(days, sum(map(len, days)), today, facts)
+        cells = {
+            day: count
+            for day, count in marked.cells.items()
+            if start <= day <= today and not any(day in one for one in days)
+        }
+        return Work(days, sum(map(len, days)), today, facts, marked, cells, reporting, sealed)
 
     def _first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
         if scan.label in failed:
@@ -298,14 +477,38 @@ def failing(rollup: BoundRollup, bound: Bound) -> dict[str, DayfoldError]:
     return {scan.label: bound.failed[scan.label] for scan in rollup.scans if scan.label in bound.failed}
 
 
-def covered_days(known: Mapping[str, tuple[dt.date, list[Days]]], rollup: BoundRollup) -> dict[str, Covered]:
-    """What each source of a rollup has covered."""
-    nothing: tuple[None, list[Days]] = (None, [])
+def covered_days(
+    known: Mapping[str, Mapping[str, Sequence[Days]]], rollup: BoundRollup, reporting: Collection[str] = ()
+) -> dict[str, Covered]:
+    """What each source of a rollup has covered; ``reporting`` ones their open days too."""
     found = {}
     for source in {scan.label for scan in rollup.scans}:
-        first, ranges = known.get(source, nothing)
-        found[source] = Covered(ranges, first)
+        states = known.get(source, {})
+        good = [coverage.FOLDED, coverage.SEALED, *([coverage.OPEN] if source in reporting else [])]
+        firsts = [days.first for ranges in states.values() for days in ranges]
+        settled = union(days for state in good for days in states.get(state, ()))
+        found[source] = Covered(settled, min(firsts, default=None))
     return found
+
+
+def _unfolded(rollup: BoundRollup, results: Mapping[str, FoldResult]) -> dict[str, DayfoldError]:
+    """The rollups that this one is folded from and that were not folded whole, as sources that fail."""
+    found: dict[str, DayfoldError] = {}
+    for source in rollup.definition.lowers:
+        lower = results.get(source.rollup.__name__)
+        if lower is not None and lower.status != runs.DONE:
+            reason = f"{lower.rollup}, which it is folded from, was not folded whole."
+            found[source.label] = SourceFailed(reason, source=source.label)
+    return found
+
+
+def _warnings(rollup: BoundRollup, found: Discovery) -> list[str]:
+    """What has to be said of sources that do not tell their changes as their definition says."""
+    days = rollup.definition.lookback_days(found.untracked) or 0
+    return [
+        f"{source} is folded by a lookback of {days} days, because {reason}. Install its triggers: dayfold track install"
+        for source, reason in found.untracked.items()
+    ]
 
 
 def _named(source: str, error: DayfoldError) -> str:

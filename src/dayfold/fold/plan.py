@@ -9,8 +9,9 @@ from dayfold.clock import Clock
 from dayfold.days import Days
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Store
+from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError
-from dayfold.fold.binding import Bound, Databases
+from dayfold.fold.binding import Bound
 from dayfold.fold.fold import Folder, failing
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
@@ -54,7 +55,7 @@ def plan(databases: Databases, ledger: Ledger, clock: Clock, bound: Bound) -> li
         if version is not None:
             ledger.check(session, version)
             known = versions.versions(ledger, session)
-    folder = Folder(databases, ledger, clock, chunk_rows=1, wait_s=0)
+    folder = Folder(databases, ledger, clock, bound, chunk_rows=1, wait_s=0)
     return [
         _plan(folder, rollup, known.get(rollup.name), failing(rollup, bound), version is None)
         for rollup in bound.rollups

@@ -6,15 +6,17 @@ The table keeps its name and identity for life, so grants, policies and views on
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import replace as changed_copy
 
 from sqlglot import exp
 
-from dayfold.days import Days
+from dayfold.days import Days, union
 from dayfold.define.metric import Distinct
 from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
 from dayfold.errors import Conflict, StoreAltered, SuddenlyEmpty
-from dayfold.ledger import leases, runs, versions
+from dayfold.fold import above
+from dayfold.ledger import coverage, leases, receipts, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import fitted, listing
 from dayfold.plan.bind import BoundRollup, identity
@@ -110,6 +112,7 @@ def publish_version(
     lease: leases.Lease,
     run_id: int,
     allow_empty: bool,
+    uppers: Sequence[above.Upper],
 ) -> Changed:
     """The built rows become the rollup's, by difference; readers see the old version or the new one.
 
@@ -130,8 +133,12 @@ def publish_version(
         pairs = [(rollup.shape, built.shape, True)]
         if rollup.sets_shape and built.sets_shape:
             pairs.append((rollup.sets_shape, built.sets_shape, False))
+        rekeyed = _rekeyed(version, rollup)
+        # What stood for which cell before is not known of rows whose columns were others.
+        known = [above.Upper(one.name, one.versions, None) for one in uppers]
+        marker = above.Marker(ledger, session, rollup, known)
         for live, aside, counted in pairs:
-            written = _publish_table(ledger, session, live, aside, run_id, rekeyed=_rekeyed(version, rollup))
+            written = _publish_table(ledger, session, live, aside, run_id, marker, rekeyed=rekeyed)
             changed = changed + written if counted else changed
         if not rollup.sets_shape and _keeps_sets(version) and version.table == rollup.shape.name:
             session.execute(
@@ -140,7 +147,15 @@ def publish_version(
         drop_build(ledger, session, rollup.shape)
         runs.progress(ledger, session, run_id, 0, changed)
         versions.end_build(ledger, session, version, rollup.shape.name)
+        _give_receipts(ledger, session, rollup, version.number + 1, run_id)
     return changed
+
+
+def _give_receipts(ledger: Ledger, session: Session, rollup: BoundRollup, number: int, run_id: int) -> None:
+    """The days that were built aside have receipts for the rows that are published now."""
+    states = coverage.ranges(ledger, session, rollup.name, number).values()
+    for days in union(days for ranges in states for found in ranges.values() for days in found):
+        receipts.record(ledger, session, rollup.shape, rollup.name, number, days, run_id)
 
 
 def _had_rows(ledger: Ledger, session: Session, old: Shape) -> bool:
@@ -155,7 +170,7 @@ def _rekeyed(version: versions.Version, rollup: BoundRollup) -> bool:
 
 
 def _publish_table(
-    ledger: Ledger, session: Session, live: Shape, aside: Shape, run_id: int, *, rekeyed: bool
+    ledger: Ledger, session: Session, live: Shape, aside: Shape, run_id: int, marker: above.Marker, *, rekeyed: bool
 ) -> Changed:
     found = ledger.store.stored_columns(session, [live.name]).get(live.name)
     if found is None:
@@ -169,4 +184,4 @@ def _publish_table(
     )
     staged = exp.Subquery(this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__")))
     publication = Publication(live, staged, [one.name for one in live.values], [_ALWAYS], ledger.store.dialect)
-    return replace(ledger.store, session, publication, ledger.clock.now(), run_id)
+    return replace(ledger.store, session, publication, ledger.clock.now(), run_id, watch=marker)

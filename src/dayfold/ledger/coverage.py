@@ -7,12 +7,15 @@ not read the source; ``folded_at`` says whether an earlier one did. Absent: neve
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dayfold.days import Days
+from sqlglot import exp
+
+from dayfold.days import Days, union
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
+from dayfold.plan.cells import CELL_DAY, Cells
 from dayfold.plan.sql import Values, column, either, sql
 
 OPEN, FOLDED, FAILED, SEALED = "open", "folded", "failed", "sealed"
@@ -42,24 +45,53 @@ def coverage(ledger: Ledger, session: Session, rollup: str, version: int, days: 
     return [DayCover(*row) for row in session.rows(query)]
 
 
-def settled(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[str, tuple[dt.date, list[Days]]]:
-    """For each source the first day ever looked at, and the ranges of days that were folded after they ended.
+def ranges(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[str, dict[str, list[Days]]]:
+    """For each source the ranges of days in each state, in order.
 
     Ranges are found by the database: a history may have a million days, and a daily run touches a few.
     """
     query = ledger.sql(
-        "select source, done, min(day), max(day) from (select source, day, state in ('folded', 'sealed') as done, "
-        "day - cast(row_number() over (partition by source, state in ('folded', 'sealed') order by day) as integer) "
+        "select source, state, min(day), max(day) from (select source, day, state, "
+        "day - cast(row_number() over (partition by source, state order by day) as integer) "
         "as island from dayfold__coverage where rollup = :rollup and version = :version) as d "
-        "group by source, done, island order by min(day)",
+        "group by source, state, island order by min(day)",
         rollup=rollup, version=version,
     )  # fmt: skip
-    found: dict[str, tuple[dt.date, list[Days]]] = {}
-    for source, done, first, last in session.rows(query):
-        _, ranges = found.setdefault(source, (first, []))
-        if done:
-            ranges.append(Days(first, last))
+    found: dict[str, dict[str, list[Days]]] = {}
+    for source, state, first, last in session.rows(query):
+        found.setdefault(source, {}).setdefault(state, []).append(Days(first, last))
     return found
+
+
+def close_days(
+    ledger: Ledger, session: Session, rollup: str, version: int, sources: Sequence[str], today: dt.date
+) -> None:
+    """Days that are over are folded, of sources whose every change was marked while they were open."""
+    close = (
+        "update dayfold__coverage set state = 'folded' where rollup = :rollup and version = :version and "
+        "source = :source and state = 'open' and day < :today::date"
+    )
+    for source in sources:
+        session.execute(ledger.sql(close, rollup=rollup, version=version, source=source, today=today))
+
+
+def seal(ledger: Ledger, session: Session, rollup: str, version: int, source: str, days: Days, run_id: int) -> None:
+    """Every one of these days is frozen: nothing computes it again."""
+    session.execute(
+        ledger.sql(
+            "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id) "
+            "select :rollup::text, :version::bigint, :source::text, d.day, 'sealed', 0, :now::timestamptz, :run::bigint "
+            f"from {_EACH_DAY} as d where true on conflict (rollup, version, source, day) do update set "
+            "state = excluded.state, folded_at = excluded.folded_at, run_id = excluded.run_id, reason = null",
+            rollup=rollup, version=version, source=source, first=days.first, last=days.last,
+            now=ledger.clock.now(), run=run_id,
+        )
+    )  # fmt: skip
+
+
+def sealed_days(known: Mapping[str, Mapping[str, Sequence[Days]]]) -> list[Days]:
+    """The days that some source is sealed on, from `ranges`."""
+    return union(days for states in known.values() for days in states.get(SEALED, ()))
 
 
 def facts_of(ledger: Ledger, session: Session, rollup: str, version: int, ranges: Sequence[Days]) -> dict[dt.date, int]:
@@ -106,9 +138,27 @@ def record_folded(
 
 
 def record_failed(
-    ledger: Ledger, session: Session, rollup: str, version: int, source: str, days: Days, reason: str, run_id: int
+    ledger: Ledger,
+    session: Session,
+    rollup: str,
+    version: int,
+    source: str,
+    days: Days,
+    reason: str,
+    run_id: int,
+    cells: Cells | None = None,
 ) -> None:
-    """This source could not be read for these days; what it gave before stays."""
+    """This source could not be read for these days, or those of these cells; what it gave before stays."""
+    if cells is not None:
+        listed = exp.select(column(CELL_DAY, "c")).from_(cells.source)
+        session.execute(
+            ledger.sql(
+                "update dayfold__coverage set state = 'failed', run_id = :run, reason = :reason where rollup = :rollup and "
+                "version = :version and source = :source and day in (_listed) and state <> 'sealed'",
+                rollup=rollup, version=version, source=source, reason=reason, run=run_id, _listed=listed,
+            )
+        )  # fmt: skip
+        return
     session.execute(
         ledger.sql(
             "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id, reason) "

@@ -20,13 +20,13 @@ from dayfold.clock import Clock
 from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session, Store, normal_type
 from dayfold.errors import Conflict, StoreAltered, StoreNewer, StoreNotMigrated
-from dayfold.ledger.migrations import MIGRATIONS, TABLES, VERSION, VIEWS
+from dayfold.ledger.migrations import MIGRATIONS, SEQUENCES, TABLES, VERSION, VIEWS
 from dayfold.plan.sql import Statement, Values, identifier, statement, table
 
 #: How long a run waits for another one that makes the same tables: a transaction of some milliseconds.
 _MAKING_TRIES = 10
 _MAKING_PAUSE_SECONDS = 0.1
-_NAMES = (*TABLES, *VIEWS, "dayfold__run_ids")
+_NAMES = (*TABLES, *VIEWS, *SEQUENCES)
 
 
 class Ledger:

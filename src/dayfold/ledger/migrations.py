@@ -53,11 +53,37 @@ MIGRATIONS = (
             "FROM dayfold__coverage AS c JOIN dayfold__rollups AS r ON r.rollup = c.rollup AND r.version = c.version",
         ),
     ),
+    Migration(
+        2,
+        "stale marks, cursors, verifications and receipts",
+        (
+            "CREATE SEQUENCE dayfold__mark_ids",
+            "CREATE TABLE dayfold__marks (id BIGINT NOT NULL, rollup TEXT NOT NULL, version BIGINT NOT NULL, key TEXT, "
+            "day DATE, marked_at TIMESTAMPTZ NOT NULL, reason TEXT NOT NULL)",
+            "CREATE TABLE dayfold__cursors (rollup TEXT NOT NULL, version BIGINT NOT NULL, source TEXT NOT NULL, "
+            "position TIMESTAMPTZ, reached TIMESTAMPTZ NOT NULL, waiting TEXT NOT NULL, PRIMARY KEY (rollup, version, source))",
+            "CREATE TABLE dayfold__tracked (rollup TEXT NOT NULL, version BIGINT NOT NULL, source TEXT NOT NULL, "
+            "stamp TEXT NOT NULL, PRIMARY KEY (rollup, version, source))",
+            "CREATE TABLE dayfold__verifications (rollup TEXT NOT NULL, version BIGINT NOT NULL, day DATE NOT NULL, "
+            "verified_at TIMESTAMPTZ NOT NULL, run_id BIGINT NOT NULL, cells BIGINT NOT NULL, drifted BIGINT NOT NULL, "
+            "PRIMARY KEY (rollup, version, day))",
+            "CREATE TABLE dayfold__receipts (rollup TEXT NOT NULL, version BIGINT NOT NULL, day DATE NOT NULL, "
+            "stored BIGINT NOT NULL, digest TEXT NOT NULL, run_id BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, "
+            "origin TEXT NOT NULL, PRIMARY KEY (rollup, version, day))",
+            "CREATE VIEW dayfold_stale AS SELECT m.id, m.rollup, m.key, m.day, m.marked_at, m.reason FROM dayfold__marks "
+            "AS m JOIN dayfold__rollups AS r ON r.rollup = m.rollup AND r.version = m.version",
+            "CREATE VIEW dayfold_verifications AS SELECT v.rollup, v.day, v.verified_at, v.run_id, v.cells, v.drifted "
+            "FROM dayfold__verifications AS v JOIN dayfold__rollups AS r ON r.rollup = v.rollup AND r.version = v.version",
+        ),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
 #: The views that are documented and for everyone.
-VIEWS = ("dayfold_runs", "dayfold_coverage")
+VIEWS = ("dayfold_runs", "dayfold_coverage", "dayfold_stale", "dayfold_verifications")
+
+#: Where numbers of runs and marks come from.
+SEQUENCES = ("dayfold__run_ids", "dayfold__mark_ids")
 
 #: What the migrations add up to: table, then column and type as PostgreSQL names it.
 TABLES: dict[str, dict[str, str]] = {
@@ -77,5 +103,22 @@ TABLES: dict[str, dict[str, str]] = {
         "id": "bigint", "job": "text", "rollup": "text", "version": "bigint", "status": "text", "holder": "text",
         "started_at": "timestamptz", "finished_at": "timestamptz", "first_day": "date", "last_day": "date", "cells": "bigint",
         "rows_inserted": "bigint", "rows_updated": "bigint", "rows_deleted": "bigint", "error": "text",
+    },
+    "dayfold__marks": {
+        "id": "bigint", "rollup": "text", "version": "bigint", "key": "text", "day": "date", "marked_at": "timestamptz",
+        "reason": "text",
+    },
+    "dayfold__cursors": {
+        "rollup": "text", "version": "bigint", "source": "text", "position": "timestamptz", "reached": "timestamptz",
+        "waiting": "text",
+    },
+    "dayfold__tracked": {"rollup": "text", "version": "bigint", "source": "text", "stamp": "text"},
+    "dayfold__verifications": {
+        "rollup": "text", "version": "bigint", "day": "date", "verified_at": "timestamptz", "run_id": "bigint",
+        "cells": "bigint", "drifted": "bigint",
+    },
+    "dayfold__receipts": {
+        "rollup": "text", "version": "bigint", "day": "date", "stored": "bigint", "digest": "text", "run_id": "bigint",
+        "recorded_at": "timestamptz", "origin": "text",
     },
 }  # fmt: skip

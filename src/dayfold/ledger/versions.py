@@ -13,6 +13,16 @@ from typing import Any
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
 
+#: The tables that keep something for each version of a rollup.
+_OF_VERSIONS = (
+    "dayfold__coverage",
+    "dayfold__marks",
+    "dayfold__cursors",
+    "dayfold__tracked",
+    "dayfold__verifications",
+    "dayfold__receipts",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -32,6 +42,12 @@ class Version:
     revision: int
     building: str | None
     building_table: str | None = None
+
+
+def folded_from(version: Version) -> set[str]:
+    """The tables of other rollups that a version is folded from."""
+    sources = [one["source"] for one in version.definition["metrics"].values()]
+    return {words[1] for words in sources if words[-1] == "rollup"}
 
 
 def versions(ledger: Ledger, session: Session) -> dict[str, Version]:
@@ -73,6 +89,15 @@ def register(
     session.execute(ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=rollup))
 
 
+def pass_fence(ledger: Ledger, session: Session, rollup: str) -> None:
+    """Every publication of a rollup either is seen by this transaction's successors, or sees what this one writes.
+
+    For a rollup that is folded from another: a publication that does not know of it yet would mark nothing for it.
+    """
+    touch = "update dayfold__fences set token = token where rollup = :rollup"
+    session.execute(ledger.sql(touch, rollup=rollup))
+
+
 def begin_build(
     ledger: Ledger, session: Session, version: Version, fingerprint: str, definition: dict[str, Any]
 ) -> None:
@@ -86,8 +111,20 @@ def begin_build(
             rollup=version.rollup,
         )
     )
-    forget = "delete from dayfold__coverage where rollup = :rollup and version > :number"
-    session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
+    _forget_after(ledger, session, version)
+
+
+def _forget_after(ledger: Ledger, session: Session, version: Version) -> None:
+    """Nothing is known of versions later than the published one; what is built next is built from the whole history."""
+    for name in _OF_VERSIONS:
+        forget = f"delete from {name} where rollup = :rollup and version > :number"
+        session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
+
+
+def remove(ledger: Ledger, session: Session, rollup: str) -> None:
+    """The ledger knows the rollup no more; its runs stay."""
+    for name in (*_OF_VERSIONS, "dayfold__leases", "dayfold__fences", "dayfold__rollups"):
+        session.execute(ledger.sql(f"delete from {name} where rollup = :rollup", rollup=rollup))
 
 
 def end_build(ledger: Ledger, session: Session, version: Version, table: str) -> None:
@@ -102,8 +139,9 @@ def end_build(ledger: Ledger, session: Session, version: Version, table: str) ->
             table_name=table,
         )
     )
-    forget = "delete from dayfold__coverage where rollup = :rollup and version <= :number"
-    session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
+    for name in _OF_VERSIONS:
+        forget = f"delete from {name} where rollup = :rollup and version <= :number"
+        session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
 
 
 def abandon_build(ledger: Ledger, session: Session, version: Version) -> None:
@@ -114,8 +152,7 @@ def abandon_build(ledger: Ledger, session: Session, version: Version) -> None:
             rollup=version.rollup,
         )
     )
-    forget = "delete from dayfold__coverage where rollup = :rollup and version > :number"
-    session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
+    _forget_after(ledger, session, version)
 
 
 def bump_revision(ledger: Ledger, session: Session, rollup: str) -> None:

@@ -15,15 +15,15 @@ from dayfold.define.expr import ExpressionError, parse
 from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Measured, Metric, Min, Sum
 from dayfold.define.rollup import RollupDef, siblings
-from dayfold.define.source import Table
-from dayfold.define.types import FLOAT, HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
+from dayfold.define.source import Folded, Moment, Table
+from dayfold.define.types import DATE, FLOAT, HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
 from dayfold.errors import Problem
 from dayfold.names import listing
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.moments import BoundMoment, bind_moment
 from dayfold.plan.shape import SETS_SUFFIX, Column, Shape
-from dayfold.plan.sql import both, column, sql, table
+from dayfold.plan.sql import alias, both, column, sql, table
 
 _KEY_KINDS = (Kind.TEXT, Kind.INT, Kind.UUID, Kind.BOOL, Kind.DATE)
 _DISTINCT_KINDS = _KEY_KINDS
@@ -48,12 +48,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DistinctPart:
-    """A set of values: its text, the facts that count, and the columns for its size and its hashes."""
+    """A set of values: its text, the facts that count, and the columns for its size and its hashes.
+
+    ``united``: the facts hold sets already, which are united instead of hashed; ``text`` is null where there is none.
+    """
 
     count: Column
     hashes: Column
     text: exp.Expr
     where: exp.Expr | None
+    united: bool = False
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Scan:
     guards: list[exp.Expr] = field(default_factory=list)
     detectors: list[exp.Expr] = field(default_factory=list)
     presence: list[exp.Expr] = field(default_factory=list)
+    cursor: BoundMoment | None = None
 
     @property
     def label(self) -> str:
@@ -201,8 +206,19 @@ class _Binder:
                     f"'{metric.moment.column}' is a date, which has no time of day; the grain {self.rollup.grain} needs one.",
                     'Use a timestamp, or grain = "day".',
                 )
-            self.scans[place] = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
+            scan = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
+            scan.cursor = self._cursor(metric.source, compiler)
+            self.scans[place] = scan
         return self.scans[place]
+
+    def _cursor(self, source: Table, compiler: Compiler) -> BoundMoment | None:
+        """The column by which a source tells what changed."""
+        if source.cursor is None:
+            return None
+        try:
+            return bind_moment(Moment(source.cursor), compiler)
+        except ExpressionError as error:
+            raise ExpressionError(f"changes={source.cursor!r}: {error}", error.hint) from None
 
     def _keys(self, compiler: Compiler, metric: Measured) -> list[tuple[Column, exp.Expr]]:
         """The key columns of a source; each mistake is kept, so that one does not hide another."""
@@ -343,6 +359,14 @@ class _Binder:
 
     def _distinct(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert value is not None
+        if (
+            isinstance(metric.source, Folded)
+            and metric.expr_text
+            and value.type.kind is Kind.INT
+            and self._is_set(metric)
+        ):
+            self._united(scan, name, metric.expr_text, where)
+            return
         if value.type.kind not in _DISTINCT_KINDS:
             raise ExpressionError(
                 f"Distinct values are {listing(_DISTINCT_KINDS)}; the expression is {value.type}.",
@@ -354,6 +378,27 @@ class _Binder:
             Column(name, HASHES, source=scan.label),
         )
         scan.sets.append(DistinctPart(count, hashes, text, where))
+
+    def _is_set(self, metric: Measured) -> bool:
+        """Whether the expression names a Distinct of the rollup that is the source."""
+        return f"{metric.expr_text}__hashes" in self.described[metric.source].columns
+
+    def _united(self, scan: Scan, name: str, lower: str, where: exp.Expr | None) -> None:
+        """The union of another rollup's sets, which is known only where every one of them is complete."""
+        hashes = column(f"{lower}__hashes")
+        scan.sets.append(
+            DistinctPart(
+                Column(name, INT, zero=True, source=scan.label),
+                Column(name, HASHES, source=scan.label),
+                hashes,
+                where,
+                united=True,
+            )
+        )
+        held = sql("coalesce(_s, 0)", _s=scan.dialect.piece("set_size", _x=hashes))
+        guard = both([sql("_n > _h", _n=column(lower), _h=held), *([where] if where is not None else [])])
+        scan.guards.append(guard)
+        scan.detectors.append(sql("count(*) filter (where _g) > 0", _g=guard))
 
     def _gauge(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert isinstance(metric, Gauge)
@@ -409,6 +454,41 @@ def relation(source: Table) -> exp.Expr:
     assert source.name is not None
     parts = source.name.split(".")
     return table(parts[-1], *reversed(parts[:-1]))
+
+
+#: What a rollup's rows offer as moments beside their day, where none of their columns is called so.
+PERIODS = ("week", "month", "quarter", "year")
+
+
+def folded_columns(lower: BoundRollup) -> dict[str, Type]:
+    """The columns that a rollup has as a source of another."""
+    found = {one.name: one.type for one in (*lower.shape.identity, *lower.shape.values)}
+    found.setdefault(lower.shape.day_column, DATE)
+    found |= {name: DATE for name in PERIODS if name not in found}
+    sets = lower.sets_shape.values if lower.sets_shape else ()
+    return found | {f"{one.name}__hashes": one.type for one in sets}
+
+
+def folded_relation(lower: BoundRollup, dialect: Dialect) -> exp.Subquery:
+    """A rollup's rows with their sets as something to select from."""
+    shape = lower.shape
+    day = column(shape.day_column, "t")
+    names = dict.fromkeys([*(one.name for one in (*shape.identity, *shape.values)), shape.day_column])
+    items: list[exp.Expr] = [column(name, "t") for name in names]
+    items += [
+        alias(dialect.cast(sql(f"date_trunc('{name}', _d)", _d=day), DATE), name)
+        for name in PERIODS
+        if name not in names
+    ]
+    select = exp.select(*items).from_(exp.alias_(shape.table, "t", table=True))
+    if lower.sets_shape:
+        same = both(
+            dialect.piece("equal", _x=column(one.name, "t"), _y=column(one.name, "s")) for one in shape.identity
+        )
+        for one in lower.sets_shape.values:
+            select = select.select(alias(column(one.name, "s"), f"{one.name}__hashes"))
+        select = select.join(exp.alias_(lower.sets_shape.table, "s", table=True), on=same, join_type="left")
+    return select.subquery("folded__")
 
 
 def grain_minutes(rollup: RollupDef) -> int:

@@ -97,6 +97,11 @@ PIECES = {
         "LIST_SORT(LIST_DISTINCT(LIST(_x) FILTER (WHERE _t)))",
         "ARRAY_AGG(DISTINCT _x ORDER BY _x) FILTER (WHERE _t)",
     ),
+    "united_sets": Spelling(
+        "LIST_SORT(LIST_DISTINCT(FLATTEN(LIST(_x) FILTER (WHERE _t))))",
+        "(SELECT ARRAY_AGG(DISTINCT h ORDER BY h) FROM UNNEST(CAST(STRING_TO_ARRAY("
+        "STRING_AGG(ARRAY_TO_STRING(_x, ','), ',') FILTER (WHERE _t), ',') AS bigint[])) AS u(h))",
+    ),
     "lower_ascii": Spelling(
         "TRANSLATE(_x, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')",
         "TRANSLATE(_x, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')",
@@ -121,6 +126,7 @@ PIECES = {
     "utc_date": Spelling("CAST(MAKE_TIMESTAMP(EPOCH_US(_x)) AS DATE)", "CAST(_x AT TIME ZONE 'UTC' AS date)"),
     "in_zone": Spelling("_x AT TIME ZONE _zone", "_x AT TIME ZONE _zone"),
     "as_utc": Spelling("CAST(_x AS TIMESTAMPTZ)", "_x AT TIME ZONE 'UTC'"),
+    "utc_start": Spelling("_x AT TIME ZONE 'UTC'", "_x AT TIME ZONE 'UTC'"),
     # PostgreSQL multiplies intervals in double precision, so seconds and their fraction are taken apart.
     "from_micros": Spelling(
         "CAST(MAKE_TIMESTAMP(_x) AS TIMESTAMPTZ)",
@@ -142,6 +148,15 @@ PIECES = {
     "any_of": Spelling("ANY_VALUE(_x)", "MAX(_x)"),
     "exploded": Spelling("UNNEST(_x)", "UNNEST(_x)"),
     "iso_moment": Spelling("STRFTIME(_x, '%Y-%m-%dT%H:%M:%SZ')", 'TO_CHAR(_x, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')'),
+    # Keys of cells travel as JSON arrays of texts.
+    "json_string": Spelling("CAST(TO_JSON(_x) AS VARCHAR)", "CAST(TO_JSON(_x) AS text)"),
+    "json_item": Spelling("JSON_EXTRACT_STRING(_x, _path)", "CAST(_x AS json) ->> _step"),
+    "json_items": Spelling("UNNEST(CAST(CAST(_x AS JSON) AS JSON[]))", "JSON_ARRAY_ELEMENTS(CAST(_x AS json))"),
+    "row_hash": Spelling("HASH(_x)", "HASH_RECORD_EXTENDED(ROW(_x), 0)"),
+    "hash_kind": Spelling("'duckdb ' || VERSION()", "'postgres ' || CURRENT_SETTING('server_version_num')"),
+    "wide_sum_text": Spelling("CAST(SUM(CAST(_x AS HUGEINT)) AS VARCHAR)", "CAST(SUM(CAST(_x AS numeric)) AS text)"),
+    "iso_micros": Spelling("STRFTIME(_x, '%Y-%m-%dT%H:%M:%S.%fZ')", 'TO_CHAR(_x, \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\')'),
+    "clock": Spelling("NOW()", "CLOCK_TIMESTAMP()"),
     "smallest": Spelling(f"_x[1:{SET_LIMIT}]", f"_x[1:{SET_LIMIT}]"),
     "set_size": Spelling("LEN(_x)", "CARDINALITY(_x)"),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]"),

@@ -71,6 +71,39 @@ class BoundMoment:
         low, high = values.bind(days.first, "date"), values.bind(days.last, "date")
         return sql("_d >= _low and _d <= _high", _d=self.day, _low=low, _high=high)
 
+    def since(self, instant: str, values: Values) -> exp.Expr:
+        """True for facts from an instant on, given as ISO text in UTC."""
+        start = values.bind(instant, "timestamptz")
+        if self.raw is None or self.raw_kind not in ("timestamptz", "timestamp"):
+            return sql("_m >= _s", _m=self.instant, _s=start)
+        bound = start if self.raw_kind == "timestamptz" else self.dialect.piece("utc_start", _x=start)
+        return sql("_m >= _s", _m=self.raw, _s=bound)
+
+    @property
+    def ranges(self) -> bool:
+        """Whether the facts of a day are a range of the bare column."""
+        return self.raw is not None and self.raw_kind != "local"
+
+    def on_day(self, day: exp.Expr) -> exp.Expr:
+        """True for facts of the day that a date tree gives, as a range of the bare column where it is one."""
+        if self.raw is None or self.raw_kind == "local":
+            return sql("_d = _day", _d=self.day, _day=day)
+        if self.raw_kind == "date":
+            return sql("_m = _day", _m=self.raw, _day=day)
+        after = exp.Paren(this=sql("_day + 1", _day=day))
+        low, high = (self._start(one) for one in (day, after))
+        return self._between(low, high)
+
+    def _start(self, day: exp.Expr) -> exp.Expr:
+        """The first value of the bare column on a day."""
+        if self.raw_kind in ("s", "ms"):
+            factor = 86_400 * (1000 if self.raw_kind == "ms" else 1)
+            # A difference of dates is a number of days on every engine.
+            whole = self.dialect.cast(exp.Paren(this=sql("_d - cast('1970-01-01' as date)", _d=day)), INT)
+            return sql("_n * _f", _n=whole, _f=exp.Literal.number(factor))
+        start = self.dialect.cast(day, TIMESTAMP)
+        return start if self.raw_kind == "timestamp" else self.dialect.piece("utc_start", _x=start)
+
     def first_day(self) -> exp.Expr:
         """The aggregate for the day of the first moment, infinities apart."""
         if self.raw is not None and self.raw_kind in ("timestamptz", "timestamp", "date"):

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from dayfold.days import Days
+from dayfold.plan.cells import Cells, cell_day
 from dayfold.plan.dialect import Dialect
+from dayfold.plan.keys import KeyFilter
 from dayfold.plan.shape import Column, Shape
 from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql, table
 
@@ -32,6 +34,8 @@ class Publication:
         staged: The new rows: the key columns, ``slot__``, and a column for each of ``names``.
         names: What each value column is called in the staged rows.
         scope: The days whose rows are replaced.
+        cells: Of these days, the cells whose rows are replaced; None for all of them.
+        keys: Of these days, the keys whose rows are replaced.
         frozen: The columns of sources that failed: left as they are.
         present: A condition on the staged rows, where not all of them are rows of this table.
     """
@@ -43,6 +47,8 @@ class Publication:
     dialect: Dialect
     frozen: frozenset[str] = frozenset()
     present: exp.Expr | None = None
+    cells: Cells | None = None
+    keys: tuple[KeyFilter, ...] = ()
 
     @property
     def active(self) -> list[tuple[Column, str]]:
@@ -51,9 +57,9 @@ class Publication:
         return [(one, name) for one, name in pairs if one.name not in self.frozen]
 
     def in_scope(self, values: Values, of: str | None = None) -> exp.Expr:
-        """True for stored rows of the scope."""
+        """True for stored rows of the scope's days and keys."""
         day = column(self.shape.day_column, of)
-        return either(
+        within = either(
             sql(
                 "_d >= _low and _d <= _high",
                 _d=day,
@@ -62,6 +68,25 @@ class Publication:
             )
             for days in self.scope
         )
+        types = {one.name: one.type for one in self.shape.key}
+        return both([within, *(one.admits(column(one.key, of), types[one.key], values) for one in self.keys)])
+
+    def stored(self, values: Values, old: str) -> exp.Expr:
+        """The stored rows of the scope, each with its place."""
+        rows = exp.select(
+            exp.Column(this=exp.Star(), table=exp.to_identifier(old)), alias(self._row_place(old), "place__")
+        )
+        rows = rows.from_(exp.alias_(self.shape.table, old, table=True)).where(self.in_scope(values, old))
+        if self.cells is None:
+            return rows
+        on_day = sql("_d = _c", _d=column(self.shape.day_column, old), _c=cell_day())
+        keys = [column(one.name, old) for one in self.shape.key]
+        parts = []
+        for null_safe in self.cells.branches():
+            listed = exp.select(alias(exp.Literal.number(1), "one")).from_(self.cells.source)
+            listed = listed.where(self.cells.listed(keys, on_day, null_safe))
+            parts.append(rows.copy().where(exp.Exists(this=listed)))
+        return parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
 
     def any_stored(self) -> Statement:
         """One row where the scope holds rows already."""
@@ -78,10 +103,7 @@ class Publication:
         """The change set: what differs, how, and where its stored row is."""
         values = Values()
         old, new = "t", "n"
-        stored = exp.select(
-            exp.Column(this=exp.Star(), table=exp.to_identifier(old)), alias(self._row_place(old), "place__")
-        )
-        stored = stored.from_(exp.alias_(self.shape.table, old, table=True)).where(self.in_scope(values, old))
+        stored = self.stored(values, old)
         slots = ((one.name, one.name if one in self.shape.key else "slot__") for one in self.shape.identity)
         on = both(self._equal(column(mine, old), column(theirs, new)) for mine, theirs in slots)
         gone, fresh = (

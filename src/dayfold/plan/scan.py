@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlglot import exp
 
 from dayfold.days import Days
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ
 from dayfold.plan.bind import BoundRollup, DistinctPart, Scan, grain_minutes
+from dayfold.plan.cells import Cells, cell_day
 from dayfold.plan.dialect import Dialect
+from dayfold.plan.keys import KeyFilter
 from dayfold.plan.shape import Column, Shape
-from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql
+from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, sql
 
 #: How many facts a row was folded from, and how many of its metrics met a number that is not finite.
 FACTS, BAD = Column("facts__", INT, zero=True), Column("bad__", INT, zero=True)
@@ -33,21 +37,32 @@ def set_name(metric: str) -> str:
     return f"{metric}__hashes"
 
 
-def compute(rollup: BoundRollup, scan: Scan, days: Days, salt: str) -> Statement:
-    """One row per key and slot that a source has facts for on these days, all metrics from one pass.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is computed: all of some days, of the keys that a filter admits; or a list of cells."""
 
-    ``salt`` is the store's key for the hashes of distinct values.
+    days: Days
+    cells: Cells | None = None
+    keys: tuple[KeyFilter, ...] = ()
+
+
+def compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: Values | None = None) -> Statement:
+    """One row per key and slot that a source has facts for in this scope, all metrics from one pass.
+
+    ``salt`` is the store's key for the hashes of distinct values. ``values`` holds those that the scope has bound.
     """
-    values = Values()
+    values = values if values is not None else Values()
     keys = [alias(tree, name.name) for name, tree in scan.keys]
     slot = alias(scan.moment.bucket(grain_minutes(rollup.definition)), "slot__")
-    conditions = [scan.moment.within(days, values)]
+    conditions = [scan.moment.within(scope.days, values)]
     if (common := scan.common_filter) is not None:
         conditions.append(common)
+    trees = {one.name: (tree, one.type) for one, tree in scan.keys}
+    conditions += [one.admits(*trees[one.key], values) for one in scope.keys]
     bad: exp.Expr = exp.Literal.number(0)
     for detector in dict.fromkeys(scan.detectors):
         bad = exp.Add(this=bad, expression=sql("case when _d then 1 else 0 end", _d=detector))
-    salted = values.bind(salt, "text") if scan.sets else exp.null()
+    salted = values.bind(salt, "text") if any(not one.united for one in scan.sets) else exp.null()
     items = [
         *keys,
         slot,
@@ -56,9 +71,33 @@ def compute(rollup: BoundRollup, scan: Scan, days: Days, salt: str) -> Statement
         alias(sql("count(*)"), FACTS.name),
         alias(bad, BAD.name),
     ]
-    select = exp.select(*items).from_(scan.relation.copy()).where(both(conditions))
+    select = exp.select(*items).where(both(conditions))
     select = select.group_by(*(exp.Literal.number(n + 1) for n in range(len(keys) + 1)))
-    return Statement(_finished(rollup, scan, select), values)
+    return Statement(_finished(rollup, scan, _from_scope(select, scan, scope.cells)), values)
+
+
+def _from_scope(select: exp.Select, scan: Scan, cells: Cells | None) -> exp.Expr:
+    """The select from all facts, or from those of listed cells; cells with a NULL in their key by a part of its own."""
+    if cells is None:
+        return select.from_(scan.relation.copy())
+    day = cell_day()
+    on_day = scan.moment.on_day(day) if cells.by_range else sql("_d = _day", _d=scan.moment.day, _day=day)
+    parts = [
+        select.copy()
+        .from_(cells.source)
+        .join(scan.relation.copy(), on=cells.listed([bare(tree) for _, tree in scan.keys], on_day, null_safe))
+        for null_safe in cells.branches()
+    ]
+    return parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
+
+
+def bare(tree: exp.Expr) -> exp.Expr:
+    """A key's column as an index has it, without the cast and the order that grouping gives it."""
+    while isinstance(tree, exp.Collate | exp.Cast) and isinstance(tree.this, exp.Column | exp.Cast | exp.Collate):
+        if isinstance(tree, exp.Cast) and tree.to.this != exp.DataType.Type.BIGINT:
+            break
+        tree = tree.this
+    return tree
 
 
 def _hashes(scan: Scan, one: DistinctPart, salt: exp.Expr) -> exp.Expr:
@@ -68,10 +107,12 @@ def _hashes(scan: Scan, one: DistinctPart, salt: exp.Expr) -> exp.Expr:
     themselves as well costs as much again as the whole scan.
     """
     tests = [sql("not _x is null", _x=one.text), *([one.where] if one.where is not None else [])]
+    if one.united:
+        return scan.dialect.piece("united_sets", _x=one.text, _t=both(tests))
     return scan.dialect.piece("hash_set", _x=scan.dialect.piece("hash", _salt=salt, _x=one.text), _t=both(tests))
 
 
-def _finished(rollup: BoundRollup, scan: Scan, select: exp.Select) -> exp.Expr:
+def _finished(rollup: BoundRollup, scan: Scan, select: exp.Expr) -> exp.Expr:
     """The groups with the sizes of their sets, those without any contribution left out."""
     absent = _may_be_absent(scan)
     if not absent and not scan.sets:
@@ -87,7 +128,7 @@ def _finished(rollup: BoundRollup, scan: Scan, select: exp.Select) -> exp.Expr:
             items.append(alias(scan.dialect.piece("smallest", _x=column(one.name)), one.name))
         else:
             items.append(column(one.name))
-    whole = exp.select(*items).from_(select.subquery("cells__"))
+    whole = exp.select(*items).from_(derived(select, "cells__"))
     if absent:
         has_set = [sql("not _h is null", _h=column(name)) for name in sorted(hashes)]
         whole = whole.where(either([*scan.presence, *has_set, sql("_b > 0", _b=column(BAD.name))]))

@@ -16,17 +16,9 @@ from dayfold.define.metric import Distinct, Gauge
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.errors import BadDate, QueryRefused, UnknownName, UsageError
 from dayfold.names import listing, suggestion
+from dayfold.plan.keys import KeyFilter, key_column, key_filters
 
 COMPARISONS = ("previous", "year")
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Rows of one key column: any of ``values`` (None is NULL), or none of them where ``exclude``."""
-
-    key: str
-    values: tuple[str | None, ...]
-    exclude: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,7 @@ class Request:
     metrics: tuple[str, ...]
     days: Days
     by: tuple[str, ...]
-    filters: tuple[Filter, ...]
+    filters: tuple[KeyFilter, ...]
     grain: str
     tz: str | None
     compare: str | None
@@ -79,9 +71,9 @@ class Request:
         """
         first, last = (_day(day, today) for day in (from_, to))
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
-        keys = tuple(_key(rollup, name, "--by") for name in dict.fromkeys(by))
+        keys = tuple(key_column(rollup, name, "--by") for name in dict.fromkeys(by))
         request = cls(
-            rollup, wanted, Days(first, last), keys, _filters(rollup, where), _one_of("grain", grain, GRAINS), tz,
+            rollup, wanted, Days(first, last), keys, key_filters(rollup, where), _one_of("grain", grain, GRAINS), tz,
             _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit, allow_missing, today, _needed(rollup, wanted),
         )  # fmt: skip
         request._check()
@@ -175,15 +167,6 @@ def _metric(rollup: RollupDef, name: str) -> str:
     )
 
 
-def _key(rollup: RollupDef, name: str, option: str) -> str:
-    if name in rollup.key:
-        return name
-    raise UnknownName(
-        f"{rollup.name} has no key column '{name}' for {option}{suggestion(name, rollup.key)}.",
-        hint=f"Key columns: {listing(rollup.key)}",
-    )
-
-
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"{what} is one of {listing(known)}, got '{value}'{suggestion(value, known)}.")
@@ -194,26 +177,6 @@ def _day(day: dt.date | str, today: dt.date) -> dt.date:
     if isinstance(day, dt.datetime):
         raise BadDate("A range is made of days; got a moment.", hint="Pass its date: moment.date().")
     return day if isinstance(day, dt.date) else parse_day(day, today)
-
-
-_FILTER_HINT = 'Write key=value, key!=value, key= for NULL, or key="" for the empty text.'
-
-
-def _value(text: str) -> str | None:
-    """A filter's value: nothing is NULL, two quotes are the text that is empty."""
-    return "" if text == '""' else text or None
-
-
-def _filters(rollup: RollupDef, where: Sequence[str]) -> tuple[Filter, ...]:
-    """The words of ``--where``: the same key is any of its values, different keys are all of them."""
-    found: dict[tuple[str, bool], list[str | None]] = {}
-    for word in where:
-        parts = re.fullmatch(r"([^=!]*)(!?=)(.*)", word, re.DOTALL)
-        if parts is None:
-            raise UsageError(f"'{word}' is not a filter.", hint=_FILTER_HINT)
-        key, sign, value = parts.groups()
-        found.setdefault((_key(rollup, key, "--where"), sign == "!="), []).append(_value(value))
-    return tuple(Filter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
 
 
 def _needed(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:

@@ -14,13 +14,12 @@ from sqlglot import exp
 from dayfold.days import ONE_DAY, Days
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Max, Measured, Min, Sum
 from dayfold.define.types import BOOL, DATE, FLOAT, MAX_DIGITS, Kind, Type, decimal
-from dayfold.errors import UsageError
 from dayfold.plan.dialect import HASH_SPACE, SET_LIMIT, Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import SETS_SUFFIX, Column
 from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, sql, table
 from dayfold.query.cover import Spine
-from dayfold.query.request import Filter, Request
+from dayfold.query.request import Request
 
 LABEL = "bucket__"
 _WHOLE = decimal(MAX_DIGITS, 0)
@@ -143,18 +142,7 @@ class Series:
         return sql("greatest(_s, _f)", _s=start, _f=first)
 
     def _filters(self) -> list[exp.Expr]:
-        return [self._filter(one) for one in self.request.filters]
-
-    def _filter(self, one: Filter) -> exp.Expr:
-        key, type_ = column(one.key), self.types[one.key]
-        tests = [
-            sql("_k is null", _k=key)
-            if value is None
-            else sql("_k = _v", _k=key, _v=self.values.bind(_typed(one.key, value, type_), _cast_name(type_)))
-            for value in one.values
-        ]
-        any_of = either(tests)
-        return sql("coalesce(not (_t), true)", _t=any_of) if one.exclude else any_of
+        return [one.admits(column(one.key), self.types[one.key], self.values) for one in self.request.filters]
 
     def _prepare(self, name: str, ctes: list[tuple[str, exp.Expr]]) -> None:
         """Add the parts of a metric and how its value comes from them."""
@@ -420,30 +408,3 @@ class Series:
             for name in ("day", *self.request.by)
         ]
         return order
-
-
-def _typed(key: str, text: str, type_: Type) -> object:
-    """A filter's value as the key's type; never shown in an error, it may be personal."""
-    try:
-        match type_.kind:
-            case Kind.INT:
-                number = int(text)
-                if -(2**63) <= number < 2**63:
-                    return number
-                raise ValueError
-            case Kind.DATE:
-                return dt.date.fromisoformat(text)
-            case Kind.BOOL:
-                return {"true": True, "false": False}[text.lower()]
-            case Kind.UUID:
-                if len(text.replace("-", "")) != 32 or int(text.replace("-", ""), 16) < 0:
-                    raise ValueError
-        if "\x00" in text:
-            raise ValueError
-        return text
-    except (ValueError, KeyError):
-        raise UsageError(f"The filter's value for '{key}' is not {type_}, which that key column holds.") from None
-
-
-def _cast_name(type_: Type) -> str:
-    return {Kind.INT: "bigint", Kind.DATE: "date", Kind.BOOL: "boolean", Kind.UUID: "uuid"}.get(type_.kind, "text")

@@ -1,0 +1,101 @@
+"""Rollups folded from others: a publication marks the cells above the rows that it changes. Fold floor.
+
+Marks are made from the lower rollup's own rows, as they were before they changed and as they are after, in the
+transaction that changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from dayfold.define.source import Folded
+from dayfold.engines.base import Session
+from dayfold.ledger import marks
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.cells import changed
+from dayfold.plan.publish import CHANGES, Publication
+from dayfold.plan.sql import Values, alias, both, column, table
+
+REASON = "{lower} was folded"
+
+
+@dataclass(frozen=True, slots=True)
+class Upper:
+    """A rollup that is folded from another.
+
+    Attributes:
+        versions: Its version in the ledger, and the one that is being built.
+        rollup: Its definition as it is bound now; None where it is not known, so that all its cells are marked.
+    """
+
+    name: str
+    versions: tuple[int, ...]
+    rollup: BoundRollup | None
+
+    def scans(self, lower: BoundRollup) -> list[Scan]:
+        """The scans of the lower rollup's rows."""
+        if self.rollup is None:
+            return []
+        return [
+            scan
+            for scan in self.rollup.scans
+            if isinstance(scan.source, Folded) and scan.source.rollup.__name__ == lower.name
+        ]
+
+
+@dataclass(slots=True)
+class Marker:
+    """Marks the cells above one publication's rows."""
+
+    ledger: Ledger
+    session: Session
+    lower: BoundRollup
+    uppers: Sequence[Upper]
+    _everything: set[str] = field(default_factory=set)
+
+    def before(self, publication: Publication) -> None:
+        """The cells that rows which change, or go, stood for."""
+        self._mark(publication, all_new=False)
+
+    def after(self, publication: Publication, *, all_new: bool) -> None:
+        """The cells that the rows stand for now."""
+        self._mark(publication, all_new=all_new)
+
+    def _mark(self, publication: Publication, *, all_new: bool) -> None:
+        reason = REASON.format(lower=self.lower.name)
+        for upper in self.uppers:
+            scans = upper.scans(self.lower)
+            for version in upper.versions:
+                if not scans:
+                    if upper.name not in self._everything:
+                        marks.mark(self.ledger, self.session, upper.name, version, None, reason)
+                    continue
+                for scan in scans:
+                    values = Values()
+                    cells = self._cells(scan, publication, values, all_new=all_new)
+                    marks.mark(self.ledger, self.session, upper.name, version, cells, reason, values)
+            if not scans:
+                self._everything.add(upper.name)
+
+    def _cells(self, scan: Scan, publication: Publication, values: Values, *, all_new: bool) -> exp.Select:
+        """The cells of an upper scan that the publication's rows stand for."""
+        select = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy())
+        shape = publication.shape
+        if all_new:
+            return select.where(publication.in_scope(values))
+        same = both(
+            scan.dialect.piece("equal", _x=column(one.name), _y=column(one.name, "x")) for one in shape.identity
+        )
+        listed = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(CHANGES), "x", table=True))
+        return select.where(exp.Exists(this=listed.where(_outer(same))))
+
+
+def _outer(tree: exp.Expr) -> exp.Expr:
+    """A condition whose bare columns are those of the relation around it, not those of the change set."""
+    return tree.transform(
+        lambda node: column(node.name, "folded__") if isinstance(node, exp.Column) and not node.table else node
+    )

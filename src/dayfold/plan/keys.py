@@ -1,0 +1,100 @@
+"""Filters over the key of a rollup: read from words, and as conditions. Plan floor, pure.
+
+Invariant: a filter's value is never part of a message; it may be personal.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from dayfold.define.rollup import RollupDef
+from dayfold.define.types import Kind, Type
+from dayfold.errors import UnknownName, UsageError
+from dayfold.names import listing, suggestion
+from dayfold.plan.sql import Values, either, sql
+
+_HINT = 'Write key=value, key!=value, key= for NULL, or key="" for the empty text.'
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFilter:
+    """Rows of one key column: any of ``values`` (None is NULL), or none of them where ``exclude``."""
+
+    key: str
+    values: tuple[str | None, ...]
+    exclude: bool
+
+    def admits(self, tree: exp.Expr, type_: Type, values: Values) -> exp.Expr:
+        """True where the key column that a tree gives is one that the filter lets through."""
+        tests = [
+            sql("_k is null", _k=tree)
+            if value is None
+            else sql("_k = _v", _k=tree, _v=values.bind(typed(self.key, value, type_), cast_name(type_)))
+            for value in self.values
+        ]
+        any_of = either(tests)
+        return sql("coalesce(not (_t), true)", _t=any_of) if self.exclude else any_of
+
+
+def key_column(rollup: RollupDef, name: str, option: str) -> str:
+    """A key column by its name. Raises UnknownName."""
+    if name in rollup.key:
+        return name
+    raise UnknownName(
+        f"{rollup.name} has no key column '{name}' for {option}{suggestion(name, rollup.key)}.",
+        hint=f"Key columns: {listing(rollup.key)}",
+    )
+
+
+def key_filters(rollup: RollupDef, where: Sequence[str]) -> tuple[KeyFilter, ...]:
+    """The words of ``--where``: the same key is any of its values, different keys are all of them.
+
+    Raises:
+        UsageError, UnknownName: naming the word that is no filter, or the key that the rollup does not have.
+    """
+    found: dict[tuple[str, bool], list[str | None]] = {}
+    for word in where:
+        parts = re.fullmatch(r"([^=!]*)(!?=)(.*)", word, re.DOTALL)
+        if parts is None:
+            raise UsageError(f"'{word}' is not a filter.", hint=_HINT)
+        key, sign, value = parts.groups()
+        found.setdefault((key_column(rollup, key, "--where"), sign == "!="), []).append(_value(value))
+    return tuple(KeyFilter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
+
+
+def _value(text: str) -> str | None:
+    """A filter's value: nothing is NULL, two quotes are the text that is empty."""
+    return "" if text == '""' else text or None
+
+
+def typed(key: str, text: str, type_: Type) -> object:
+    """A filter's value as the key's type. Raises UsageError."""
+    try:
+        match type_.kind:
+            case Kind.INT:
+                number = int(text)
+                if -(2**63) <= number < 2**63:
+                    return number
+                raise ValueError
+            case Kind.DATE:
+                return dt.date.fromisoformat(text)
+            case Kind.BOOL:
+                return {"true": True, "false": False}[text.lower()]
+            case Kind.UUID:
+                if len(text.replace("-", "")) != 32 or int(text.replace("-", ""), 16) < 0:
+                    raise ValueError
+        if "\x00" in text:
+            raise ValueError
+        return text
+    except (ValueError, KeyError):
+        raise UsageError(f"The filter's value for '{key}' is not {type_}, which that key column holds.") from None
+
+
+def cast_name(type_: Type) -> str:
+    """The type of a key column, in PostgreSQL's spelling."""
+    return {Kind.INT: "bigint", Kind.DATE: "date", Kind.BOOL: "boolean", Kind.UUID: "uuid"}.get(type_.kind, "text")

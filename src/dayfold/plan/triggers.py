@@ -1,0 +1,472 @@
+"""The triggers that log which cells a statement changed: what each of them selects, and their statements. Plan floor, pure.
+
+A trigger sees the old and the new rows of one statement, and logs the distinct cells of those that differ. For a query over
+several tables it selects the query's rows that the changed rows lead to, once as the tables are now and once as they
+were before the statement.
+
+Weakness: rows that reach a table past its triggers are not seen: a restore with triggers off, logical replication,
+statements sent to a partition that was attached after the triggers were installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from dayfold.define.source import Read, Table
+from dayfold.define.types import Kind, Type
+from dayfold.names import fitted
+from dayfold.plan.bind import Scan
+from dayfold.plan.cells import changed
+from dayfold.plan.dialect import Dialect
+from dayfold.plan.shape import quoted
+from dayfold.plan.sql import Statement, alias, both, column, derived, sql, table
+
+NEW_ROWS, OLD_ROWS = "dayfold_new_rows", "dayfold_old_rows"
+EVENTS = ("insert", "update", "delete", "truncate")
+#: What every trigger of ours is called first.
+PREFIX = "dayfold_"
+_UNCOMPARABLE = (Kind.JSON, Kind.OTHER)
+
+
+class Untraceable(ValueError):
+    """How a table leads to the rows of a query cannot be derived. ``hint`` says what to write."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What a table's changes mean for one scan of a rollup.
+
+    Attributes:
+        columns: The described columns of the scan's source.
+        link: For a query: columns of the table, each with the query's column of the same value.
+        identity: The table's primary key, for a query; empty where it has none.
+    """
+
+    rollup: str
+    version: int
+    scan: Scan
+    columns: Mapping[str, Type]
+    read: Read | None = None
+    identity: tuple[str, ...] = ()
+
+    def cells(self, event: str) -> exp.Select | exp.Union:
+        """The cells that one kind of statement changed: ``key`` and ``day``."""
+        if self.read is not None:
+            return self._through(self.read, event)
+        return self._of_rows(self._rows(event))
+
+    def _of_rows(self, rows: exp.Expr) -> exp.Select:
+        scan = self.scan
+        cells = changed(scan.dialect, scan.keys, scan.moment.day, rows)
+        return cells if scan.common_filter is None else cells.where(scan.common_filter)
+
+    def _rows(self, event: str) -> exp.Expr:
+        """The rows that a statement added, and those that it took away; a row that it left as it was is neither."""
+        if event == "insert":
+            return table(NEW_ROWS)
+        if event == "delete":
+            return table(OLD_ROWS)
+        names = self._used()
+        sides = [exp.select(*(column(name) for name in names)).from_(table(name)) for name in (OLD_ROWS, NEW_ROWS)]
+        if any(self.columns[name].kind in _UNCOMPARABLE for name in names):
+            return derived(exp.union(*sides, distinct=False), "r")
+        old, new = sides
+        # Parsed, so that the order of the two operations is that of the text on every engine.
+        rows = sql(
+            "select * from _a union all select * from _b",
+            _a=derived(exp.except_(old, new, distinct=False), "gone"),
+            _b=derived(exp.except_(new.copy(), old.copy(), distinct=False), "come"),
+        )
+        return derived(rows, "r")
+
+    def _used(self) -> list[str]:
+        """The columns that decide which cell a row is in and what it counts for."""
+        scan = self.scan
+        trees = [tree for _, tree in scan.keys]
+        trees += [scan.moment.day, scan.moment.instant]
+        trees += [part.aggregate for part in scan.parts]
+        trees += [tree for one in scan.sets for tree in (one.text, one.where) if tree is not None]
+        trees += [tree for tree in scan.filters if tree is not None]
+        used = {one.name for tree in trees for one in tree.find_all(exp.Column)}
+        return [name for name in self.columns if name in used]
+
+    # -- queries over several tables -------------------------------------------------------------
+
+    def _through(self, read: Read, event: str) -> exp.Select | exp.Union:
+        """The cells of the query's rows that changed rows of one of its tables lead to, before and after."""
+        assert self.scan.source.sql is not None
+        sides = [self._led(read, event, self.scan.relation)]
+        before = as_before(
+            self.scan.source.sql, read, self._links(read, event), event, self.scan.dialect, self.identity
+        )
+        sides.append(self._led(read, event, before))
+        return exp.union(*sides, distinct=True)
+
+    def _led(self, read: Read, event: str, relation: exp.Expr) -> exp.Select:
+        scan = self.scan
+        cells = changed(scan.dialect, scan.keys, scan.moment.day, relation.copy())
+        if scan.common_filter is not None:
+            cells = cells.where(scan.common_filter)
+        theirs = [column(name) for name in read.on.values()]
+        return cells.where(among(scan.dialect, theirs, self._links(read, event)))
+
+    def _links(self, read: Read, event: str) -> exp.Expr:
+        """The values by which the changed rows lead to rows of the query."""
+        names = {"insert": (NEW_ROWS,), "delete": (OLD_ROWS,), "update": (OLD_ROWS, NEW_ROWS)}[event]
+        sides = [exp.select(*(column(name) for name in read.on)).from_(table(one)) for one in names]
+        return sides[0] if len(sides) == 1 else exp.union(*sides, distinct=True)
+
+
+def among(dialect: Dialect, columns: Sequence[exp.Expr], rows: exp.Expr) -> exp.Expr:
+    """True where columns have the values of one of some rows.
+
+    PostgreSQL pushes a comparison with an array into a grouped query, and one with a query it does not.
+    """
+    if len(columns) == 1 and dialect.name == "postgres":
+        return exp.EQ(this=columns[0], expression=exp.Any(this=exp.Array(expressions=[rows.copy()])))
+    left = columns[0] if len(columns) == 1 else exp.Tuple(expressions=list(columns))
+    return exp.In(this=left, query=exp.Subquery(this=rows.copy()))
+
+
+def as_before(
+    text: str, read: Read, links: exp.Expr, event: str, dialect: Dialect, identity: Sequence[str]
+) -> exp.Subquery:
+    """A query as it would have been before the statement: the table's changed rows replaced by the old ones.
+
+    Raises:
+        Untraceable: when the query cannot be read, or does not name the table.
+    """
+    tree = parsed(text, dialect)
+    found = [node for node in tree.find_all(exp.Table) if _is(node, read.table)]
+    if not found:
+        raise Untraceable(f"the query does not read '{read.table}'.")
+    for node in found:
+        name = node.alias or node.name
+        bare = table(node.name, node.db or None)
+        earlier = _earlier(bare, read, links, event, dialect, identity)
+        node.replace(exp.Subquery(this=earlier, alias=exp.TableAlias(this=exp.to_identifier(name))))
+    return exp.Subquery(this=tree, alias=exp.TableAlias(this=exp.to_identifier("s", quoted=True)))
+
+
+def _earlier(
+    bare: exp.Table, read: Read, links: exp.Expr, event: str, dialect: Dialect, identity: Sequence[str]
+) -> exp.Expr:
+    """The rows of a table that the links lead to, as they were before the statement."""
+    here = exp.alias_(bare, "b", table=True)
+    kept = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier("b"))).from_(here)
+    kept = kept.where(among(dialect, [column(name, "b") for name in read.on], links))
+    old = exp.select("*").from_(table(OLD_ROWS))
+    if event == "delete":
+        return exp.union(kept, old, distinct=False)
+    if identity:
+        same = both(sql("_a = _b", _a=column(name, "n"), _b=column(name, "b")) for name in identity)
+        fresh = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(NEW_ROWS), "n", table=True))
+        kept = kept.where(exp.Not(this=exp.Exists(this=fresh.where(same))))
+        return kept if event == "insert" else exp.union(kept, old, distinct=False)
+    if dialect.name == "duckdb":
+        rest: exp.Expr = exp.except_(kept, exp.select("*").from_(table(NEW_ROWS)), distinct=False)
+    else:
+        # Without a key rows are told apart by all they hold; as text, because not every type can be compared.
+        whole = sql("cast(_t as text)", _t=exp.Column(this=exp.to_identifier("b")))
+        texts = sql("select cast(n as text) from _n as n", _n=table(NEW_ROWS))
+        rest = kept.where(exp.Not(this=exp.In(this=whole, query=exp.Subquery(this=texts))))
+    if event == "insert":
+        return rest
+    return exp.union(exp.select("*").from_(derived(rest, "kept")), old, distinct=False)
+
+
+def parsed(text: str, dialect: Dialect) -> exp.Expr:
+    """A source's own query as a tree. Raises Untraceable where it cannot be read."""
+    try:
+        tree = sqlglot.parse_one(text.strip().rstrip(";"), read=dialect.name)
+    except (SqlglotError, RecursionError):
+        raise Untraceable(
+            "the query cannot be read well enough to know what a change of one of its tables means.",
+            "Leave changes out, so that its last days are folded again each run.",
+        ) from None
+    return tree
+
+
+def _is(node: exp.Table, name: str) -> bool:
+    """Whether a table of a query is the one that a definition names."""
+    schema, _, plain = name.rpartition(".")
+    return node.name.lower() == plain.lower() and (not schema or not node.db or node.db.lower() == schema.lower())
+
+
+def reads_of(source: Table, dialect: Dialect) -> list[Read]:
+    """The tables that a query reads, each with how it leads to the query's rows.
+
+    Raises:
+        Untraceable: for a table whose link the joins of the query do not give.
+    """
+    assert source.sql is not None
+    return [one if isinstance(one, Read) else derived_read(source.sql, one, dialect) for one in source.reads]
+
+
+def derived_read(text: str, name: str, dialect: Dialect) -> Read:
+    """How a table leads to a query's rows, from its select list and joins.
+
+    >>> from dayfold.plan.dialect import POSTGRES
+    >>> text = "select r.shop, r.id as request from request r left join event e on e.request_id = r.id"
+    >>> derived_read(text, "event", POSTGRES).on
+    {'request_id': 'request'}
+    """
+    tree = parsed(text, dialect)
+    way_out = (
+        f'Say it: Read("{name}", on={{"column of {name}": "column of the query"}}). Or leave changes out, so that the last '
+        "days are folded again each run."
+    )
+    if not isinstance(tree, exp.Select):
+        raise Untraceable(f"how '{name}' leads to the rows of the query cannot be derived.", way_out)
+    tables = {node.alias or node.name: node for node in _top_tables(tree)}
+    mine = [key for key, node in tables.items() if _is(node, name)]
+    if len(mine) != 1:
+        what = "is not one of the tables that it selects from" if not mine else "stands in it more than once"
+        raise Untraceable(f"how '{name}' leads to the rows of the query cannot be derived: it {what}.", way_out)
+    equal = [(_place(one.this, tables), _place(one.expression, tables)) for one in _equalities(tree)]
+    for item in tree.expressions:
+        shown = item.this if isinstance(item, exp.Alias) else item
+        place = _place(shown, tables)
+        if place is None:
+            continue
+        for owner, its in _closure(place, equal):
+            if owner == mine[0]:
+                return Read(name, {its: item.alias_or_name})
+    raise Untraceable(f"how '{name}' leads to the rows of the query cannot be derived from its joins.", way_out)
+
+
+def _top_tables(tree: exp.Select) -> Iterator[exp.Table]:
+    """The tables that a select names itself."""
+    source = tree.args.get("from_") or tree.args.get("from")
+    nodes = [source.this] if source is not None else []
+    nodes += [join.this for join in tree.args.get("joins") or ()]
+    return (node for node in nodes if isinstance(node, exp.Table))
+
+
+def _equalities(tree: exp.Select) -> list[exp.EQ]:
+    """The equalities that every joined row meets, or that decide which rows are joined."""
+    found: list[exp.EQ] = []
+    conditions = [join.args.get("on") for join in tree.args.get("joins") or ()]
+    where = tree.args.get("where")
+    conditions.append(where.this if where is not None else None)
+    for condition in conditions:
+        if condition is not None:
+            parts = condition.flatten() if isinstance(condition, exp.And) else [condition]
+            found += [part for part in parts if isinstance(part, exp.EQ)]
+    return found
+
+
+Place = tuple[str, str]
+
+
+def _place(node: exp.Expr, tables: Mapping[str, exp.Table]) -> Place | None:
+    """The table and column that a node names, where it is one."""
+    if not isinstance(node, exp.Column):
+        return None
+    if node.table:
+        return (node.table, node.name) if node.table in tables else None
+    return (next(iter(tables)), node.name) if len(tables) == 1 else None
+
+
+def _closure(start: Place, equal: Sequence[tuple[Place | None, Place | None]]) -> list[Place]:
+    """The columns that are equal to one, itself first."""
+    found = [start]
+    for one in found:
+        for left, right in equal:
+            for here, there in ((left, right), (right, left)):
+                if here == one and there is not None and there not in found:
+                    found.append(there)
+    return found
+
+
+# -- statements ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where marks are written: a table and the sequence of its ids."""
+
+    table: exp.Table
+    sequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One table of a database and all that is fed from it."""
+
+    name: str
+    dialect: Dialect
+    feeds: tuple[Feed, ...]
+    log: Log
+
+    @property
+    def rollups(self) -> dict[str, str]:
+        """The rollups that are fed, each with its version and a digest of what it is fed with."""
+        found: dict[str, list[str]] = {}
+        for feed in self.feeds:
+            texts = [_text(feed.cells(event), self.dialect) for event in EVENTS[:3]]
+            found.setdefault(f"{feed.rollup}", []).append(json.dumps([feed.version, *texts]))
+        return {
+            rollup: hashlib.sha256("\n".join([*words, str(self.log.table)]).encode()).hexdigest()[:16]
+            for rollup, words in found.items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """A text that is the same for equal triggers only."""
+        return hashlib.sha256(json.dumps(self.rollups, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def function(self) -> str:
+        """What the trigger function is called."""
+        return fitted(f"{PREFIX}log_{self.name.replace('.', '_')}", 63)
+
+    def trigger(self, event: str) -> str:
+        """What the trigger of an event is called."""
+        return f"{PREFIX}{event}"
+
+    def every(self, reason: str) -> list[str]:
+        """Statements that mark every cell of all that is fed."""
+        found = dict.fromkeys((feed.rollup, feed.version) for feed in self.feeds)
+        return [self._insert(rollup, version, None, reason) for rollup, version in found]
+
+    def inserts(self, event: str) -> list[str]:
+        """A statement for each feed that logs the cells which an event changed."""
+        return [self._insert(feed.rollup, feed.version, feed.cells(event), event) for feed in self.feeds]
+
+    def _insert(self, rollup: str, version: int, cells: exp.Expr | None, reason: str) -> str:
+        why = reason_of(self.name, reason)
+        return _text(log_rows(self.log, self.dialect, rollup, version, cells, why), self.dialect)
+
+
+def reason_of(name: str, event: str) -> str:
+    """Why a trigger of a table marks a cell."""
+    return f"{name}: {event}"
+
+
+def log_rows(log: Log, dialect: Dialect, rollup: str, version: int, cells: exp.Expr | None, reason: str) -> exp.Expr:
+    """The statement that writes marks for cells, or one for all of them."""
+    select = sql(
+        "select nextval(_sequence), _rollup, _version, _key, _day, _now, _reason",
+        dialect.name,
+        _sequence=exp.Literal.string(log.sequence),
+        _rollup=exp.Literal.string(rollup),
+        _version=exp.Literal.number(version),
+        _key=column("key", "c") if cells is not None else dialect.sql("cast(null as text)"),
+        _day=column("day", "c") if cells is not None else dialect.sql("cast(null as date)"),
+        _now=dialect.piece("clock"),
+        _reason=exp.Literal.string(reason),
+    )
+    if cells is not None:
+        select = select.from_(derived(cells, "c"))  # type: ignore[attr-defined]
+    names = ("id", "rollup", "version", "key", "day", "marked_at", "reason")
+    target = exp.Schema(this=log.table.copy(), expressions=[exp.to_identifier(one, quoted=True) for one in names])
+    return exp.Insert(this=target, expression=select)
+
+
+def _text(tree: exp.Expr, dialect: Dialect) -> str:
+    return Statement(tree).render(dialect.name)[0]
+
+
+def reference(name: str) -> str:
+    """A table's name as text, quoted."""
+    return ".".join(quoted(part) for part in name.split("."))
+
+
+_SETTINGS = "SET \"TimeZone\" = 'UTC' SET \"DateStyle\" = 'ISO, YMD' SET extra_float_digits = '1'"
+
+
+def postgres_function(tracked: Tracked, schema: str, search_path: Sequence[str]) -> list[str]:
+    """The statements that make the trigger function of a table, and say what it is fed with.
+
+    A mistake in an expression must not break the application's own statement: every cell is marked instead. Where the
+    log itself is gone, the change is lost to it and the statement still succeeds; folds find the log missing.
+    """
+    lines = ["BEGIN"]
+    for number, event in enumerate(EVENTS):
+        lines.append(f"  {'IF' if number == 0 else 'ELSIF'} TG_OP = '{event.upper()}' THEN")
+        statements = tracked.every("truncate") if event == "truncate" else tracked.inserts(event)
+        fallback = tracked.every(f"{event} that could not be read")
+        lines += [
+            "    BEGIN",
+            *(f"      {one};" for one in statements),
+            "    EXCEPTION",
+            "      WHEN undefined_table OR invalid_schema_name OR insufficient_privilege THEN",
+            "        RAISE WARNING 'dayfold: what this statement changed could not be logged';",
+            "      WHEN OTHERS THEN",
+            *(f"        {one};" for one in fallback),
+            "    END;",
+        ]  # fmt: skip
+    lines += ["  END IF;", "  RETURN NULL;", "END"]
+    path = ", ".join([*(quoted(one) for one in search_path), "pg_temp"])
+    name = f"{quoted(schema)}.{quoted(tracked.function)}"
+    body = "\n".join(lines)
+    mark = f"$dayfold_{tracked.digest}$"
+    comment = exp.Literal.string(json.dumps(tracked.rollups, sort_keys=True)).sql("postgres")
+    return [
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+        f"SET search_path = {path} {_SETTINGS} AS {mark}\n{body}\n{mark}",
+        f"COMMENT ON FUNCTION {name}() IS {comment}",
+        f"REVOKE ALL ON FUNCTION {name}() FROM PUBLIC",
+    ]
+
+
+def postgres_triggers(tracked: Tracked, schema: str, relation: str) -> list[str]:
+    """The statements that make the triggers of one table or partition; ``relation`` is its quoted name."""
+    function = f"{quoted(schema)}.{quoted(tracked.function)}"
+    tables = {
+        "insert": f" REFERENCING NEW TABLE AS {NEW_ROWS}",
+        "update": f" REFERENCING OLD TABLE AS {OLD_ROWS} NEW TABLE AS {NEW_ROWS}",
+        "delete": f" REFERENCING OLD TABLE AS {OLD_ROWS}",
+        "truncate": "",
+    }
+    return [
+        f"CREATE OR REPLACE TRIGGER {quoted(tracked.trigger(event))} AFTER {event.upper()} ON {relation}{seen} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+        for event, seen in tables.items()
+    ]
+
+
+def duckdb_triggers(tracked: Tracked, stamp: str) -> list[str]:
+    """The statements that make a table's triggers for one rollup; one for each event, all feeds together.
+
+    TRUNCATE is a delete of every row there. The names hold what the triggers are fed with and when they were made.
+    """
+    found = []
+    for event in EVENTS[:3]:
+        selects = [
+            log_rows(
+                tracked.log, tracked.dialect, one.rollup, one.version, one.cells(event), reason_of(tracked.name, event)
+            )
+            for one in tracked.feeds
+        ]
+        whole = selects[0]
+        for other in selects[1:]:
+            whole.set("expression", exp.union(whole.expression, other.expression, distinct=False))
+        seen = {
+            "insert": f"NEW TABLE AS {NEW_ROWS}",
+            "update": f"OLD TABLE AS {OLD_ROWS} NEW TABLE AS {NEW_ROWS}",
+            "delete": f"OLD TABLE AS {OLD_ROWS}",
+        }[event]
+        found.append(
+            f"CREATE TRIGGER {quoted(duckdb_name(tracked, event) + stamp)} AFTER {event.upper()} ON "
+            f"{reference(tracked.name)} REFERENCING {seen} FOR EACH STATEMENT {_text(whole, tracked.dialect)}"
+        )
+    return found
+
+
+def duckdb_name(tracked: Tracked, event: str) -> str:
+    """What the name of a trigger for one rollup begins with; its stamp follows."""
+    [(rollup, digest)] = tracked.rollups.items()
+    return f"{PREFIX}{event}_{rollup}_{digest}_"
