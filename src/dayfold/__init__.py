@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
-from dayfold.define.source import Moment, Table
+from dayfold.define.source import Moment, Read, Table
 
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
@@ -20,6 +20,7 @@ __all__ = [
     "Min",
     "Moment",
     "Ratio",
+    "Read",
     "Rollup",
     "Sum",
     "Table",

@@ -25,6 +25,7 @@ from dayfold.ledger.ledger import Ledger
 if TYPE_CHECKING:
     from dayfold.fold.doctor import Finding
     from dayfold.fold.plan import RollupPlan
+    from dayfold.fold.track import TableStanding, Tracking
     from dayfold.query.answer import Answer
     from dayfold.query.status import Status
 
@@ -200,6 +201,29 @@ class Dayfold:
         from dayfold.fold.doctor import doctor
 
         return doctor(self.databases, self.ledger, self.catalog, self.clock)
+
+    def tracking(self) -> Tracking:
+        """The triggers that tell what changed in tables with ``changes="trigger"``. Raises DefinitionError."""
+        from dayfold.fold.track import Tracking
+
+        return Tracking(self.databases, self.ledger, self.bind())
+
+    def track_install(self, tables: Sequence[str] = ()) -> list[str]:
+        """Make the triggers of tables, all that ask for them by default; the tables that have them now.
+
+        A table in DuckDB then refuses upserts and MERGE.
+        """
+        tracking = self.tracking()
+        self.ledger.ready()
+        return tracking.install(tables)
+
+    def track_remove(self, tables: Sequence[str] = ()) -> list[str]:
+        """Drop our triggers from tables, from all by default; the tables that had some."""
+        return self.tracking().remove(tables)
+
+    def track_status(self) -> list[TableStanding]:
+        """How each table that asks for triggers is tracked."""
+        return self.tracking().status()
 
     def migrate(self) -> list[str]:
         """Bring the store's ledger to this program's version; the names of the migrations applied."""

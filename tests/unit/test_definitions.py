@@ -126,7 +126,7 @@ DefinitionError [reserved-name] metrics.py:30 Sales.a__b
 DefinitionError [duplicate-name] metrics.py:31 Sales.shop_id
   'shop_id' is both a key column and a metric.
 DefinitionError [bad-source] metrics.py:32 Sales.named
-  expected a Table as the source of Count, got str.
+  expected a Table or a Rollup as the source of Count, got str.
 DefinitionError [bad-name] metrics.py:40 Weekly
   key is a column or a tuple of columns, got 5.
 DefinitionError [duplicate-name] metrics.py:40 Weekly

@@ -59,7 +59,7 @@ def as_object(result: FoldResult) -> dict[str, object]:
     found: dict[str, object] = {
         "rollup": result.rollup, "status": result.status, "run_id": result.run_id, "cells": result.cells,
         "rows_inserted": result.rows_inserted, "rows_updated": result.rows_updated, "rows_deleted": result.rows_deleted,
-        "seconds": result.seconds,
+        "seconds": result.seconds, "warnings": result.warnings,
     }  # fmt: skip
     if result.error:
         found["error"] = result.error
@@ -74,6 +74,8 @@ def show(result: FoldResult) -> None:
         f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {written}, "
         f"{result.seconds:.2f} s"
     )
+    for warning in result.warnings:
+        print(f"{result.rollup}: {warning}", file=sys.stderr)
     if result.error:
         first, *more = result.error.splitlines()
         print("\n".join([f"{result.rollup}: {first}", *more]), file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from dayfold.cli import demo, doctor, fold, init, migrate, plan, query, status
+from dayfold.cli import demo, doctor, fold, init, migrate, plan, query, status, track
 from dayfold.cli.output import write_json
 from dayfold.errors import DayfoldError, DefinitionError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 for command in (init, demo, plan, fold, query, status, doctor, migrate):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
+app.add_typer(track.app, name="track")
 
 
 def _version(asked: bool) -> None:

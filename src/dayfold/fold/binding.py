@@ -13,7 +13,8 @@ from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, DefinitionError, Problem, SourceFailed
 from dayfold.ledger.ledger import Ledger
-from dayfold.names import listing, nearest
+from dayfold.names import listing, nearest, suggestion
+from dayfold.plan import triggers
 from dayfold.plan.bind import BoundRollup, DescribedSource, bind, folded_columns, folded_relation, relation
 
 
@@ -122,6 +123,33 @@ class Binder:
                 self._unreadable(source, rollup, database, error)
             return
         self.described[source] = DescribedSource(columns, database.dialect)
+        if source.is_tracked:
+            self._check_tracked(source, rollup, database, columns)
+
+    def _check_tracked(self, source: Table, rollup: RollupDef, database: Store, columns: Mapping[str, Type]) -> None:
+        """Triggers can be made for it, and each table that a query reads leads to the query's rows."""
+        store = self.databases.store
+        elsewhere = database is not store or (source.database is not None and store.reaches(source.database))
+        if database.dialect.name == "duckdb" and elsewhere:
+            self._problem(
+                source, rollup, "no-triggers",
+                "changes=\"trigger\" is for tables of the store's own file; a DuckDB file that is only read has none of ours.",
+                'Say changes="updated_at", with a column that moves with every change, or leave changes out for a lookback.',
+            )  # fmt: skip
+            return
+        try:
+            reads = triggers.reads_of(source, database.dialect) if source.sql is not None else []
+        except triggers.Untraceable as error:
+            self._problem(source, rollup, "unknown-link", str(error), error.hint)
+            return
+        for read in reads:
+            for name in read.on.values():
+                if name not in columns:
+                    self._problem(
+                        source, rollup, "unknown-column",
+                        f"Read('{read.table}') leads to '{name}', which is no column of the query{suggestion(name, columns)}.",
+                        f"Columns: {listing(columns)}",
+                    )  # fmt: skip
 
     def _unreadable(self, source: Table, rollup: RollupDef, database: Store, error: DayfoldError) -> None:
         """A source that was never read: most likely its name is wrong."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class Chunk:
     Attributes:
         lost: Sources that cannot be read at all in this run; left out of every chunk.
         uppers: The rollups folded from this one, whose cells a publication marks.
+        tracked: For sources whose triggers tell their changes, the tables that these stand on.
         failed: Those, and the sources with a value in the present chunk that cannot be computed with.
         met: Every source that failed in some chunk, with the first reason.
     """
@@ -63,6 +64,7 @@ class Chunk:
     lost: dict[str, DayfoldError]
     allow_empty: bool
     uppers: Sequence[above.Upper] = ()
+    tracked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     building: bool = False
     indexed: bool = False
     failed: dict[str, DayfoldError] = field(default_factory=dict)
@@ -176,6 +178,9 @@ class Chunk:
             if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
                 continue
             if not self._holds(session, source, [days]) or self._has_facts(source, all_days):
+                continue
+            tables = self.tracked.get(source, ())
+            if marks.tell_of_loss(self.ledger, session, self.rollup.name, self.version, tables, days):
                 continue
             before = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, all_days)
             raise SuddenlyEmpty(

@@ -45,9 +45,11 @@ class Discovery:
 
     Attributes:
         untracked: Sources that should tell their changes and do not at present, with the reason.
+        tracked: Sources whose triggers do, with the tables that these stand on.
     """
 
     untracked: dict[str, str] = field(default_factory=dict)
+    tracked: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ class Discoverer:
         """Marks that triggers wrote in another database come here; those of the store are here already."""
         standing = tracking.standing(self.rollup, self.version, source)
         ledger, name, version = self.ledger, self.rollup.name, self.version
-        if standing.missing:
+        if not standing.missing:
+            found.tracked[source.label] = standing.tables
+        else:
             found.untracked[source.label] = standing.missing
             with ledger.store.transaction() as session:
                 leases.fence(ledger, session, self.lease)

@@ -179,6 +179,7 @@ class Folder:
                 failed,
                 allow_empty,
                 uppers=self.uppers(rollup),
+                tracked=found.tracked,
                 building=target.building,
             )
             self._chunks(rollup, work, failed, task, result, progress)

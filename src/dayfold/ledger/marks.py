@@ -186,6 +186,22 @@ def forget_of(ledger: Ledger, session: Session, rollup: str, version: int, table
         )  # fmt: skip
 
 
+def tell_of_loss(
+    ledger: Ledger, session: Session, rollup: str, version: int, tables: Sequence[str], days: Days
+) -> bool:
+    """Whether triggers of these tables saw rows of these days go."""
+    for name in tables:
+        query = ledger.sql(
+            "select 1 from dayfold__marks where rollup = :rollup and version = :version and "
+            "(reason = :emptied or (reason in (:deleted, :updated) and day >= :first::date and day <= :last::date)) limit 1",
+            rollup=rollup, version=version, emptied=f"{name}: truncate", deleted=f"{name}: delete",
+            updated=f"{name}: update", first=days.first, last=days.last,
+        )  # fmt: skip
+        if session.rows(query):
+            return True
+    return False
+
+
 def drop_beyond(
     ledger: Ledger, session: Session, rollup: str, version: int, since: dt.date | None, today: dt.date
 ) -> None:

@@ -134,7 +134,7 @@ def among(dialect: Dialect, columns: Sequence[exp.Expr], rows: exp.Expr) -> exp.
     PostgreSQL pushes a comparison with an array into a grouped query, and one with a query it does not.
     """
     if len(columns) == 1 and dialect.name == "postgres":
-        return exp.EQ(this=columns[0], expression=exp.Any(this=exp.Array(expressions=[rows.copy()])))
+        return sql("_x = any(array(select * from _rows))", _x=columns[0], _rows=derived(rows, "links"))
     left = columns[0] if len(columns) == 1 else exp.Tuple(expressions=list(columns))
     return exp.In(this=left, query=exp.Subquery(this=rows.copy()))
 
