@@ -11,6 +11,7 @@ Full size is 200 shops, 400 days from 2025-01-01 and about a million rows; a sca
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,9 +98,7 @@ def _generate(connection: Any, scale: float) -> None:
         "$down": f"'{DOWN}'",
     }
     for statement in _statements("generate.sql"):
-        for word, value in words.items():
-            statement = statement.replace(word, value)
-        connection.execute(statement)
+        connection.execute(re.sub(r"\$\w+", lambda found: words[found[0]], statement))
 
 
 def _copy(connection: Any, scale: float) -> None:

@@ -1,0 +1,267 @@
+"""What a live answer computes: the days and cells of its ranges that a fold would compute now, and why. Query floor.
+
+Invariant: a sealed day is never among them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dayfold.days import Days, union, without
+from dayfold.define.types import DATE, TEXT
+from dayfold.errors import DayfoldError
+from dayfold.ledger import coverage, cursors, marks
+from dayfold.ledger.coverage import FAILED, FOLDED, OPEN, SEALED, DayCover
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.bind import Scan
+from dayfold.plan.cells import Covered, changed, due, history_start
+from dayfold.plan.scan import first_day
+from dayfold.plan.shape import Column
+from dayfold.plan.sql import Statement, Values
+from dayfold.query.sources import Snapshots, Sources
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PAIR = (Column("key", TEXT), Column("day", DATE))
+#: Ranges of days in each state, by source.
+Known = Mapping[str, Mapping[str, Sequence[Days]]]
+
+NEVER = "never folded"
+FAILED_BEFORE = "its last fold failed"
+RUNNING = "the day is not over"
+ENDED = "last folded before the day had ended"
+CHANGED = "changed since it was folded"
+LOOKBACK = "in the lookback, whose changes nobody reports"
+SOME_CHANGED = "some cells changed since they were folded"
+
+
+@dataclass(slots=True)
+class Due:
+    """What is computed for one answer.
+
+    Attributes:
+        start: The first day of the rollup's history; after ``today`` where it has none yet.
+        days: Ranges computed whole; ``cells``: single cells beside them, their keys encoded.
+        reasons: Why, for each day with something computed.
+        failed: Sources that cannot be read now, with the reason: their numbers stay as they are.
+    """
+
+    start: dt.date
+    today: dt.date
+    days: list[Days]
+    cells: pa.Table | None = None
+    reasons: dict[dt.date, str] = field(default_factory=dict)
+    failed: dict[str, DayfoldError] = field(default_factory=dict)
+
+    def covered(self, known: Iterable[DayCover], days: Days, sources: Iterable[str]) -> list[DayCover]:
+        """Coverage of some days as a fold of all this would leave it."""
+        found = {(one.source, one.day): one for one in known}
+        whole = [day for part in self.days for day in part if day in days]
+        for source in sources:
+            error = self.failed.get(source)
+            if error is None:
+                for day in whole:
+                    state = OPEN if day >= self.today else FOLDED
+                    found[source, day] = DayCover(source, day, state, 0, True, None)
+                continue
+            for day in [*whole, *(day for day in self.reasons if day in days and (source, day) in found)]:
+                before = found.get((source, day))
+                ever = before is not None and before.ever_folded
+                found[source, day] = DayCover(source, day, FAILED, 0, ever, error.message)
+        return list(found.values())
+
+    def history(self, known: Mapping[str, dt.date], sources: Iterable[str]) -> dict[str, dt.date]:
+        """The first day of each source as a fold would leave it."""
+        if self.start > self.today:
+            return dict(known)
+        return {**known, **{source: min(known.get(source, self.start), self.start) for source in sources}}
+
+
+def whole(days: Days, reason: str, today: dt.date, failed: Mapping[str, DayfoldError]) -> Due:
+    """All of some days, whatever is known of them."""
+    return Due(days.first, today, [days], None, dict.fromkeys(days, reason), dict(failed))
+
+
+class Decider:
+    """Decides what one live answer computes, from the ledger and the sources as their snapshots show them."""
+
+    def __init__(
+        self, ledger: Ledger, snapshots: Snapshots, sources: Sources, number: int | None, failed: dict[str, DayfoldError]
+    ) -> None:
+        self.ledger = ledger
+        self.snapshots = snapshots
+        self.sources = sources
+        self.rollup = sources.rollup
+        self.number = number
+        self.failed = failed
+
+    def decide(self, ranges: Sequence[Days], today: dt.date) -> Due:
+        """What a fold would compute now on these ranges; open days always.
+
+        Raises:
+            ScanFailed: naming the source that could not be asked.
+        """
+        known: Known = {}
+        marked = marks.Marks(False, (), {})
+        if self.number is not None:
+            session = self.snapshots.store
+            known = coverage.ranges(self.ledger, session, self.rollup.name, self.number)
+            marked = marks.pending(self.ledger, session, self.rollup.name, self.number)
+        found, everything = self._found(covered=bool(known))
+        everything = everything or marked.everything
+        earliest = [*marked.days[:1], *(day for one in found for day in _days(one)[:1])]
+        covered = {source: _covered(known.get(source, {})) for source in self.sources.labels}
+        start = self._start(ranges, today, known, covered, earliest)
+        if start > today:
+            return Due(start, today, [], failed=dict(self.failed))
+        every, sealed = Days(start, today), coverage.sealed_days(known)
+        wanted = due(start, today, self._lookback_days(), covered, sealed)
+        keyless = [day for one in found for day in _keyless(one)]
+        wanted += [Days(day, day) for day in [*marked.whole_days, *keyless]] + ([every] if everything else [])
+        within = [part for one in ranges for part in _common(one, every)]
+        days = [part for one in union(wanted) for span in within for part in _common(one, span)]
+        days = [part for one in union(days) for part in without(one, sealed)]
+        cells = self._cells(found, [part for one in union(within) for part in without(one, [*days, *sealed])])
+        changed_days = [every] if everything else [Days(day, day) for day in [*marked.whole_days, *keyless]]
+        reasons = self._reasons(days, known, changed_days, today)
+        for day in _days(cells) if cells is not None else ():
+            reasons.setdefault(day, self._said(SOME_CHANGED))
+        return Due(start, today, days, cells, reasons, dict(self.failed))
+
+    def _lookback_days(self) -> int | None:
+        return self.rollup.definition.lookback_days({*self.sources.untracked, *self.failed})
+
+    def _start(
+        self,
+        ranges: Sequence[Days],
+        today: dt.date,
+        known: Known,
+        covered: Mapping[str, Covered],
+        earliest: Sequence[dt.date],
+    ) -> dt.date:
+        """The first day of history; the sources are asked for their first moments only where the answer may need them."""
+        definition = self.rollup.definition
+        moments: list[dt.date | None] = list(earliest)
+        firsts = [one.first for one in covered.values() if one.first is not None]
+        if definition.since is None and not (firsts and min(firsts) <= min(days.first for days in ranges)):
+            reporting = {one.label for one in definition.sources if one.reports_changes} - self.sources.untracked
+            moments += [self._first_day(scan) for scan in self._healthy if scan.label not in reporting & known.keys()]
+        return history_start(moments, covered.values(), definition.since, today)
+
+    @property
+    def _healthy(self) -> list[Scan]:
+        return [scan for scan in self.rollup.scans if scan.label not in self.failed]
+
+    def _first_day(self, scan: Scan) -> dt.date | None:
+        with self.snapshots.reading(scan) as session:
+            found = session.rows(first_day(scan, scan.dialect))
+        day = found[0][0] if found else None
+        return day if isinstance(day, dt.date) else None
+
+    # -- what changed and was not marked yet -----------------------------------------------------
+
+    def _found(self, *, covered: bool) -> tuple[list[pa.Table], bool]:
+        """Cells that sources can tell to have changed and no fold has marked yet, and whether it may be every cell."""
+        found: list[pa.Table] = []
+        everything = covered and bool(self.sources.renewed)
+        if self.number is None:
+            return found, everything
+        asked: set[str] = set()
+        for scan in self._healthy:
+            if scan.source.cursor is not None:
+                cells, every = self._behind_cursor(scan, self.number)
+                found += [cells] if cells is not None else []
+                everything = everything or every
+            elif (log := self.sources.logs.get(scan.label)) is not None and scan.label not in asked:
+                asked.add(scan.label)
+                with self.snapshots.reading(scan) as session:
+                    found.append(session.arrow(log, marks.COLUMNS_WITH_REASON).select(["key", "day"]))
+        everything = everything or any(one["day"].null_count for one in found)
+        return [one.filter(one["day"].is_valid()) for one in found], everything
+
+    def _behind_cursor(self, scan: Scan, number: int) -> tuple[pa.Table | None, bool]:
+        """The cells of rows stamped since the last fold, or that they may be any."""
+        known = cursors.cursor(self.ledger, self.snapshots.store, self.rollup.name, number, scan.label)
+        if known is None or known.position is None or scan.cursor is None:
+            return None, known is not None
+        values = Values()
+        cells = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy())
+        cells = cells.where(scan.cursor.since(known.position, values))
+        with self.snapshots.reading(scan) as session:
+            return session.arrow(Statement(cells, values), PAIR), False
+
+    def _cells(self, found: Sequence[pa.Table], left: Sequence[Days]) -> pa.Table | None:
+        """The marked cells on days that are not computed whole, each once."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.number is None or not left:
+            return None
+        span = Days(left[0].first, left[-1].last)
+        marked = marks.listed(self.ledger, self.snapshots.store, self.rollup.name, self.number, span)
+        schema = pa.schema([("key", pa.string()), ("day", pa.date32())])
+        cells = pa.concat_tables([one.select(["key", "day"]).cast(schema) for one in [marked, *found]])
+        here = pa.array([False] * cells.num_rows)
+        for days in left:
+            low, high = (pa.scalar(day, pa.date32()) for day in (days.first, days.last))
+            within = pc.and_(pc.greater_equal(cells["day"], low), pc.less_equal(cells["day"], high))
+            here = pc.or_(here, within)
+        cells = cells.filter(pc.and_(here, cells["key"].is_valid())).group_by(["key", "day"]).aggregate([])
+        return cells if cells.num_rows else None
+
+    # -- why -------------------------------------------------------------------------------------
+
+    def _reasons(
+        self, days: Sequence[Days], known: Known, changed_days: Sequence[Days], today: dt.date
+    ) -> dict[dt.date, str]:
+        """Why each day is computed whole: the strongest reason that any source gives."""
+        states = {state: union(days for one in known.values() for days in one.get(state, ())) for state in (FAILED, OPEN)}
+        ever = [union(days for ranges in known.get(source, {}).values() for days in ranges) for source in self.sources.labels]
+        found = {}
+        for day in (day for part in days for day in part):
+            if not all(_holds(ranges, day) for ranges in ever):
+                reason = RUNNING if day == today else NEVER
+            elif _holds(states[FAILED], day):
+                reason = FAILED_BEFORE
+            elif _holds(states[OPEN], day):
+                reason = RUNNING if day >= today else ENDED
+            else:
+                reason = CHANGED if _holds(changed_days, day) else LOOKBACK
+            found[day] = self._said(reason)
+        return found
+
+    def _said(self, reason: str) -> str:
+        """A reason, with the rollups whose rows were taken as they were last folded."""
+        lowers = ", ".join(one.rollup.__name__ for one in self.rollup.definition.lowers)
+        return f"{reason}; computed from {lowers} as last folded" if lowers else reason
+
+
+def _covered(states: Mapping[str, Sequence[Days]]) -> Covered:
+    """What one source has covered for good; an open day is computed anew by every live answer."""
+    firsts = [days.first for ranges in states.values() for days in ranges]
+    settled = union(days for state in (FOLDED, SEALED) for days in states.get(state, ()))
+    return Covered(settled, min(firsts, default=None))
+
+
+def _common(one: Days, other: Days) -> list[Days]:
+    """The days that two ranges share, as none or one range."""
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    return [Days(first, last)] if first <= last else []
+
+
+def _holds(ranges: Sequence[Days], day: dt.date) -> bool:
+    return any(day in one for one in ranges)
+
+
+def _days(cells: pa.Table) -> list[dt.date]:
+    """The days of cells, each once, in order."""
+    return sorted(cells["day"].unique().to_pylist())
+
+
+def _keyless(cells: pa.Table) -> list[dt.date]:
+    """The days of which every cell is meant."""
+    return _days(cells.filter(cells["key"].is_null()))
