@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
+from dayfold.days import Days, as_day
 from dayfold.define.catalog import Catalog, catalog, load
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.engines import connect
@@ -21,12 +22,16 @@ from dayfold.errors import DefinitionError
 from dayfold.fold.binding import Binder, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress
 from dayfold.ledger.ledger import Ledger
+from dayfold.plan.keys import key_filters
 
 if TYPE_CHECKING:
     from dayfold.fold.doctor import Finding
     from dayfold.fold.plan import RollupPlan
+    from dayfold.fold.rebuild import RebuildResult
     from dayfold.fold.track import TableStanding, Tracking
+    from dayfold.fold.verify import VerifyResult
     from dayfold.query.answer import Answer
+    from dayfold.query.sources import Sources
     from dayfold.query.status import Status
 
 
@@ -119,17 +124,90 @@ class Dayfold:
         Raises:
             DefinitionError: before anything is written.
         """
-        bound = self._bound_for_writing(rollups)
-        limits = self.settings.fold
-        folder = Folder(
-            self.databases,
-            self.ledger,
-            self.clock,
-            bound,
-            chunk_rows=limits.chunk_rows,
-            wait_s=limits.wait_s if wait_s is None else wait_s,
-        )
+        folder = self._folder(self._bound_for_writing(rollups), wait_s)
         return folder.fold(allow_empty=allow_empty, progress=progress)
+
+    def rebuild(
+        self,
+        rollup: str,
+        *,
+        from_: dt.date | str,
+        to: dt.date | str,
+        where: Sequence[str] = (),
+        dry_run: bool = False,
+        allow_empty: bool = False,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> RebuildResult:
+        """Fold days that exist again: built aside, and switched in one transaction.
+
+        Args:
+            rollup: Its class or table name.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day, included.
+            where: Only these keys: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL.
+            dry_run: Say how many cells would change, and the largest moves, and change nothing.
+            allow_empty: Publish even where a source has nothing on any of the days.
+            wait_s: Seconds to wait for another run of the rollup. Default: ``[fold] wait_s``.
+            progress: Called after each portion with rollup, days done and days in all.
+
+        Raises:
+            UsageError, UnknownName, BadDate: for words that do not fit; Sealed: for a sealed day; SuddenlyEmpty, SourceFailed.
+        """
+        from dayfold.fold.rebuild import Rebuilder
+
+        definition = self.catalog[rollup]
+        days = Days(as_day(from_, self.today), as_day(to, self.today))
+        keys = key_filters(definition, where)
+        folder = self._folder(self._bound_for_writing([definition.name]), wait_s)
+        bound = next(one for one in folder.bound.rollups if one.name == definition.name)
+        return Rebuilder(folder, bound, days, keys).run(dry_run=dry_run, allow_empty=allow_empty, progress=progress)
+
+    def verify(
+        self,
+        rollups: str | Iterable[str] | None = None,
+        *,
+        from_: dt.date | str | None = None,
+        to: dt.date | str | None = None,
+        sample: int | None = None,
+        heal: bool = False,
+        budget_s: float | None = None,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[VerifyResult]:
+        """Compare stored cells with their sources, exactly, by other SQL than the fold's.
+
+        Args:
+            rollups: One name or several; all by default.
+            from_: First day; ``to``: last day, included. Default: the least recently verified days.
+            sample: So many days at random instead.
+            heal: Fold the cells that differ, and compare them again.
+            budget_s: Seconds after which no further days are begun. Default: ``[verify] budget_s``, and no limit
+                where days are given.
+            wait_s: Seconds to wait for another run of a rollup. Default: ``[fold] wait_s``.
+            progress: Called after some days with rollup, days done and days in all.
+
+        Returns:
+            One result for each rollup; `VerifyResult.is_proved` says whether all is well.
+
+        Raises:
+            UsageError, BadDate: for words that do not fit together.
+        """
+        from dayfold.fold.verify import Verifier, choice
+
+        chosen = choice(from_, to, sample, budget_s, default_budget_s=self.settings.verify.budget_s, today=self.today)
+        bound = self._bound_for_writing([rollups] if isinstance(rollups, str) else rollups)
+        limits = self.settings.fold
+        wait = limits.wait_s if wait_s is None else wait_s
+        verifier = Verifier(
+            self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait
+        )
+        return verifier.verify(chosen, heal=heal, progress=progress)
+
+    def _folder(self, bound: Bound, wait_s: float | None = None) -> Folder:
+        limits = self.settings.fold
+        wait = limits.wait_s if wait_s is None else wait_s
+        return Folder(self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait)
 
     def _bound_for_writing(self, rollups: Iterable[str] | None) -> Bound:
         """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""
@@ -160,6 +238,7 @@ class Dayfold:
         sort: str | None = None,
         limit: int | None = None,
         allow_missing: bool = False,
+        live: bool = False,
     ) -> Answer:
         """Metrics over a range of days, both ends included.
 
@@ -176,19 +255,34 @@ class Dayfold:
             sort: A metric, key or ``day``; ``-name`` for the greatest first.
             limit: At most so many rows.
             allow_missing: Add up the covered days of a bucket where others are missing.
+            live: Compute stale, open and unfolded days from the sources, within ``[query] live_s``. Writes nothing.
 
         Raises:
             QueryRefused: when there is no truthful answer; UnknownName, BadDate.
         """
         from dayfold.query.request import Request
-        from dayfold.query.run import answer
+        from dayfold.query.run import answer, live_answer
 
         request = Request.parse(
             self.catalog[rollup], metrics, from_=from_, to=to, by=by, where=where, grain=grain, tz=tz, compare=compare,
             sort=sort, limit=limit, allow_missing=allow_missing, today=self.today,
         )  # fmt: skip
         self.catalog.check()
+        if live:
+            return live_answer(self.ledger, request, self._live_sources(request.rollup.name), self.settings.query.live_s)
         return answer(self.ledger, request)
+
+    def _live_sources(self, name: str) -> Sources:
+        """The sources of one rollup as they stand now."""
+        from dayfold.fold.told import told
+        from dayfold.query.sources import Sources
+
+        bound = self.bind([name])
+        rollup = next(one for one in bound.rollups if one.name == name)
+        now = told(self.databases, self.ledger, bound, rollup)
+        return Sources(
+            self.databases, rollup, now.failed, frozenset(now.untracked), frozenset(now.renewed), now.logs
+        )
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -85,6 +85,13 @@ def parse_day(text: str, today: dt.date) -> dt.date:
     raise BadDate(f"{text!r} is not a date.", hint="Expected YYYY-MM-DD, today, yesterday (UTC), or -7d.")
 
 
+def as_day(day: dt.date | str, today: dt.date) -> dt.date:
+    """A day as callers give it: a date, or words for `parse_day`. Raises BadDate, also for a moment."""
+    if isinstance(day, dt.datetime):
+        raise BadDate("A range is made of days; got a moment.", hint="Pass its date: moment.date().")
+    return day if isinstance(day, dt.date) else parse_day(day, today)
+
+
 def without(whole: Days, holes: Iterable[Days]) -> list[Days]:
     """What is left of a range when others are taken out of it.
 

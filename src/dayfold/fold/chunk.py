@@ -177,7 +177,8 @@ class Chunk:
             names = [name for scan, name in staged if scan.label == source]
             if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
                 continue
-            if not self._holds(session, source, [days]) or self._has_facts(source, all_days):
+            stored = Publication(self.rollup.shape, self.rollup.shape.table, [], [days], self.databases.store.dialect)
+            if not session.rows(stored.holding(source)) or self._has_facts(source, all_days):
                 continue
             tables = self.tracked.get(source, ())
             if marks.tell_of_loss(self.ledger, session, self.rollup.name, self.version, tables, days):
@@ -189,16 +190,6 @@ class Chunk:
                 hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
                 "its rights and the table.",
             )
-
-    def _holds(self, session: Session, source: str, ranges: Sequence[Days]) -> bool:
-        """Whether stored rows of these days hold anything that this source gave."""
-        shape = self.rollup.shape
-        values = Values()
-        mine = [one for one in shape.values if one.source == source]
-        held = either(sql("_c <> 0" if one.zero else "not _c is null", _c=column(one.name)) for one in mine)
-        within = Publication(shape, shape.table, [], ranges, self.databases.store.dialect).in_scope(values)
-        query = exp.select(alias(exp.Literal.number(1), "one")).from_(shape.table).where(within).where(held).limit(1)
-        return bool(session.rows(Statement(query, values)))
 
     def _has_facts(self, source: str, all_days: Sequence[Days]) -> bool:
         """Whether a source has any fact at all on the days of this run."""

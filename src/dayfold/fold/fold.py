@@ -167,7 +167,10 @@ class Folder:
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
-                result.run_id = runs.start(self.ledger, session, job, rollup.name, target.number, lease.holder, span)
+                started = runs.start(self.ledger, session, job, rollup.name, target.number, lease.holder, span)
+                result.run_id = started.run_id
+                if reshape.REBUILD in started.interrupted:
+                    reshape.drop_aside(self.ledger, session, rollup.shape)
             task = chunks.Chunk(
                 self.databases,
                 self.ledger,
@@ -434,6 +437,14 @@ class Folder:
             return None
         day = found[0][0] if found else None
         return day if isinstance(day, dt.date) else None
+
+    def portions_of(self, rollup: BoundRollup, ranges: list[Days]) -> list[Days]:
+        """Days cut into transactions by the number of facts. Raises SourceFailed where a source cannot be read."""
+        failed = failing(rollup, self.bound)
+        found = [] if failed else self._portions(rollup, Work(ranges, 0, today_of(self.clock), {}), failed)
+        for source, error in failed.items():
+            raise SourceFailed(f"{source}: {error.message}", source=source, hint=error.hint)
+        return found
 
     def _portions(self, rollup: BoundRollup, work: Work, failed: dict[str, DayfoldError]) -> list[Days]:
         """The work cut into transactions by the number of facts; one where there are few."""

@@ -25,6 +25,9 @@ from dayfold.plan.shape import SETS_SUFFIX, Shape, quoted
 from dayfold.plan.sql import alias, column
 
 _BUILD_PREFIX = "dayfold_build__"
+_ASIDE_PREFIX = "dayfold_rebuild__"
+#: The job of runs that build days aside.
+REBUILD = "rebuild"
 _ALWAYS = Days(dt.date.min, dt.date.max)
 
 
@@ -48,6 +51,16 @@ def drop_build(ledger: Ledger, session: Session, shape: Shape) -> None:
     schema = quoted(ledger.store.schema)
     for one in (shape, shape.named(shape.name + SETS_SUFFIX)):
         session.execute(f"DROP TABLE IF EXISTS {schema}.{quoted(_build_name(one))}")
+
+
+def aside_name(shape: Shape) -> str:
+    """The table that a rebuild of several portions is kept in until it is published."""
+    return fitted(_ASIDE_PREFIX + shape.name)
+
+
+def drop_aside(ledger: Ledger, session: Session, shape: Shape) -> None:
+    """Nothing of an earlier rebuild is left."""
+    session.execute(f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(aside_name(shape))}")
 
 
 def check_free(ledger: Ledger, session: Session, rollup: BoundRollup, version: versions.Version | None = None) -> None:

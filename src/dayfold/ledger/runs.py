@@ -29,15 +29,26 @@ class RunRecord:
     error: str | None
 
 
-def start(ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None) -> int:
-    """A new run's number. Runs of the rollup that never ended are noted as interrupted: its lease is ours."""
-    session.execute(
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A new run's number, and the jobs of the runs that had never ended."""
+
+    run_id: int
+    interrupted: tuple[str, ...]
+
+
+def start(
+    ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None
+) -> Started:
+    """Begin a run. Runs of the rollup that never ended are noted as interrupted: its lease is ours."""
+    interrupted = session.rows(
         ledger.sql(
-            "update dayfold__runs set status = 'interrupted' where rollup = :rollup and status = 'running'",
+            "update dayfold__runs set status = 'interrupted' where rollup = :rollup and status = 'running' returning job",
             rollup=rollup,
         )
     )
-    return begin(ledger, session, job, rollup, version, holder, span)
+    run_id = begin(ledger, session, job, rollup, version, holder, span)
+    return Started(run_id, tuple(sorted({name for (name,) in interrupted})))
 
 
 def begin(ledger: Ledger, session: Session, job: str, rollup: str, version: int, holder: str, span: Days | None) -> int:

@@ -99,6 +99,14 @@ class Publication:
         )
         return Statement(select, values)
 
+    def holding(self, source: str) -> Statement:
+        """One row where the scope holds anything that a source gave."""
+        values = Values()
+        mine = [one for one in self.shape.values if one.source == source]
+        held = either(sql("_c <> 0" if one.zero else "not _c is null", _c=column(one.name)) for one in mine)
+        select = exp.select(alias(exp.Literal.number(1), "one")).from_(self.shape.table)
+        return Statement(select.where(both([self.in_scope(values), held])).limit(1), values)
+
     def changes(self) -> Statement:
         """The change set: what differs, how, and where its stored row is."""
         values = Values()

@@ -11,7 +11,7 @@ import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dayfold.days import GRAINS, STORED_GRAINS, Days, parse_day
+from dayfold.days import GRAINS, STORED_GRAINS, Days, as_day
 from dayfold.define.metric import Distinct, Gauge
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.errors import BadDate, QueryRefused, UnknownName, UsageError
@@ -69,7 +69,7 @@ class Request:
         Raises:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
         """
-        first, last = (_day(day, today) for day in (from_, to))
+        first, last = (as_day(day, today) for day in (from_, to))
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
         keys = tuple(key_column(rollup, name, "--by") for name in dict.fromkeys(by))
         request = cls(
@@ -171,12 +171,6 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"{what} is one of {listing(known)}, got '{value}'{suggestion(value, known)}.")
     return value
-
-
-def _day(day: dt.date | str, today: dt.date) -> dt.date:
-    if isinstance(day, dt.datetime):
-        raise BadDate("A range is made of days; got a moment.", hint="Pass its date: moment.date().")
-    return day if isinstance(day, dt.date) else parse_day(day, today)
 
 
 def _needed(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,97 @@
+"""``dayfold rebuild``: fold days that exist again. A door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dayfold.cli.fold import progress_shown
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, plural, show_table, write_json
+
+if TYPE_CHECKING:
+    from dayfold.fold.rebuild import Move, RebuildResult
+
+
+def run(
+    rollup: Annotated[str, typer.Argument(metavar="ROLLUP", help="The rollup, by class or table name.")],
+    from_: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="First day: YYYY-MM-DD, today, yesterday or -7d (UTC).")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    app: AppOption = DEFAULT_APP,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="K=V",
+            help="Only these keys: k=v, k!=v, or k= for NULL. The same key twice: any of the values.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many cells would change, and the largest moves; change nothing.")
+    ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Publish even where a source has nothing on any of the days.")
+    ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            min=0,
+            metavar="SECONDS",
+            help="How long to wait for another run of the rollup.",
+            show_default="60",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Fold days that exist again: built aside, and switched in one transaction. Sealed days are refused."""
+    with open_app(app) as dayfold, progress_shown() as progress:
+        result = dayfold.rebuild(
+            rollup, from_=from_, to=to, where=where or (), dry_run=dry_run, allow_empty=allow_empty, wait_s=wait,
+            progress=progress,
+        )  # fmt: skip
+    if json:
+        write_json(as_object(result))
+    else:
+        show(result)
+
+
+def as_object(result: RebuildResult) -> dict[str, object]:
+    """A result for JSON."""
+    found: dict[str, object] = {
+        "rollup": result.rollup, "dry_run": result.dry_run, "run_id": result.run_id, "days": result.days,
+        "cells": result.cells, "rows_inserted": result.rows_inserted, "rows_updated": result.rows_updated,
+        "rows_deleted": result.rows_deleted, "seconds": result.seconds,
+    }  # fmt: skip
+    if result.dry_run:
+        found["moves"] = [_move(one) for one in result.moves]
+    return found
+
+
+def _move(one: Move) -> dict[str, object]:
+    return {"key": one.key, "day": one.day, "metric": one.metric, "stored": one.stored, "rebuilt": one.rebuilt}
+
+
+def show(result: RebuildResult) -> None:
+    """A result for a person."""
+    written = f"+{result.rows_inserted:,} ~{result.rows_updated:,} -{result.rows_deleted:,} rows"
+    does = "would change" if result.dry_run else "changed"
+    print(
+        f"{result.rollup}: {plural(result.days, 'day')}, {plural(result.cells, 'cell')} {does}, {written}, {result.seconds:.2f} s"
+    )
+    if result.moves:
+        keys = list(result.moves[0].key)
+        show_table(
+            ("day", *keys, "metric", "stored", "rebuilt"),
+            [
+                (str(one.day), *(_text(value) for value in one.key.values()), one.metric, _text(one.stored), _text(one.rebuilt))
+                for one in result.moves
+            ],
+            (*[False] * (len(keys) + 2), True, True),
+        )  # fmt: skip
+
+
+def _text(value: object) -> str:
+    return "–" if value is None else str(value)

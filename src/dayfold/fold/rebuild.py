@@ -1,0 +1,371 @@
+"""Rebuild: days that exist are folded again, built aside and switched in one transaction. Fold floor.
+
+Invariant: readers see all of the old rows or all of the new ones; a run that ends early changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlglot import exp
+
+from dayfold.clock import today as today_of
+from dayfold.days import Days, union
+from dayfold.define.fingerprint import digest
+from dayfold.engines.base import Changed, Session
+from dayfold.engines.scans import ScanFailed, Scans, Wanted
+from dayfold.errors import DayfoldError, LeaseLost, Sealed, SourceFailed, SuddenlyEmpty, UsageError
+from dayfold.fold import reshape
+from dayfold.fold.chunk import Publisher
+from dayfold.fold.fold import Folder, Progress
+from dayfold.ledger import coverage, leases, receipts, runs, versions
+from dayfold.plan.bind import BoundRollup, Scan, identity
+from dayfold.plan.keys import KeyFilter
+from dayfold.plan.publish import CHANGES, INSERTED, UPDATED, Publication, change_counts
+from dayfold.plan.scan import Scope
+from dayfold.plan.sql import Statement, alias, column, sql, table
+
+#: How many moves a dry run shows.
+MOVES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One value that a rebuild would change; values are texts, None where there is no row."""
+
+    key: dict[str, Any]
+    day: dt.date
+    metric: str
+    stored: str | None
+    rebuilt: str | None
+
+
+@dataclass(slots=True)
+class RebuildResult:
+    """What a rebuild did, or would do.
+
+    Attributes:
+        days: The days of the range that had been folded before; others are for the fold.
+        cells: Cells that differed: their rows were (would be) inserted, updated or deleted.
+        moves: Of a dry run, the largest changes of single values, the greatest first.
+    """
+
+    rollup: str
+    dry_run: bool
+    days: int = 0
+    cells: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    moves: list[Move] = field(default_factory=list)
+    run_id: int | None = None
+    seconds: float = 0.0
+
+    def add(self, changed: Changed) -> None:
+        """Count what changed."""
+        self.rows_inserted += changed.inserted
+        self.rows_updated += changed.updated
+        self.rows_deleted += changed.deleted
+        self.cells = self.rows_inserted + self.rows_updated + self.rows_deleted
+
+
+class _Undo(Exception):
+    """Ends a transaction that only looked."""
+
+
+class Rebuilder:
+    """Rebuilds a range of one rollup under its lease."""
+
+    def __init__(self, folder: Folder, rollup: BoundRollup, days: Days, keys: tuple[KeyFilter, ...]) -> None:
+        self.folder = folder
+        self.ledger = folder.ledger
+        self.store = folder.store
+        self.rollup = rollup
+        self.asked = days
+        self.keys = keys
+
+    def run(self, *, dry_run: bool, allow_empty: bool, progress: Progress | None) -> RebuildResult:
+        """Rebuild, or say what it would change.
+
+        Raises:
+            UsageError: when the rollup was never folded on these days, or its definition was edited since.
+            Sealed: when one of the days is sealed.
+            SuddenlyEmpty: when a source has no fact on any of the days, where rows are stored.
+            SourceFailed: when a source cannot be read; nothing was changed.
+        """
+        result = RebuildResult(self.rollup.name, dry_run)
+        began = time.perf_counter()
+        with leases.lease(self.ledger, self.rollup.name, wait_s=self.folder.wait_s) as lease:
+            number, ranges = self._checked()
+            result.days = sum(map(len, ranges))
+            portions = self.folder.portions_of(self.rollup, ranges)
+            try:
+                if dry_run:
+                    self._look(portions, ranges, result, allow_empty, progress)
+                else:
+                    self._do(lease, number, portions, ranges, result, allow_empty, progress)
+            except ScanFailed as failure:
+                source = failure.scan.label
+                raise SourceFailed(
+                    f"{source}: {failure.error.message} Nothing was changed.", source=source, hint=failure.error.hint
+                ) from None
+        result.seconds = round(time.perf_counter() - began, 4)
+        return result
+
+    def _checked(self) -> tuple[int, list[Days]]:
+        """The version that is rebuilt and its days, which may be."""
+        name, today = self.rollup.name, today_of(self.folder.clock)
+        with self.store.transaction(read_only=True) as session:
+            known = versions.versions(self.ledger, session).get(name)
+            if known is None:
+                raise UsageError(f"{name} was never folded.", hint=f"Run: dayfold fold {name}")
+            if known.fingerprint != digest(identity(self.rollup)):
+                raise UsageError(
+                    f"The definition of {name} was edited since it was folded.",
+                    hint=f"Run: dayfold fold {name}, which folds its whole history anew.",
+                )
+            states = coverage.ranges(self.ledger, session, name, known.number)
+        sealed = [part for part in coverage.sealed_days(states) if _overlap(part, self.asked)]
+        if sealed:
+            raise Sealed(
+                f"{name} is sealed on {', '.join(str(_overlap(part, self.asked)) for part in sealed)}: what its rows were "
+                "folded from may be gone, and nothing computes them again.",
+                hint="Rebuild the days around them.",
+            )
+        folded = union(days for found in states.values() for ranges in found.values() for days in ranges)
+        asked = [part for days in folded if (part := _overlap(days, self.asked))]
+        asked = [part for days in asked if (part := _overlap(days, Days(dt.date.min, today)))]
+        if not asked:
+            raise UsageError(
+                f"{name} was never folded on {self.asked}.", hint=f"A first fold is not a rebuild: dayfold fold {name}"
+            )
+        return known.number, asked
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def _look(
+        self,
+        portions: Sequence[Days],
+        ranges: Sequence[Days],
+        result: RebuildResult,
+        allow_empty: bool,
+        progress: Progress | None,
+    ) -> None:
+        """Compute every portion and compare it with what is stored, writing nothing."""
+        moves: list[tuple[float, Move]] = []
+        full: set[str] = set()
+        done = 0
+        for days in portions:
+            apart = self._apart(days)
+            with suppress(_Undo), self.store.transaction() as session:
+                new = self._computed(session, days, apart, full)
+                main = self._publication(new, [days])
+                session.stage(CHANGES, main.changes())
+                counts = dict(session.rows(change_counts()))
+                inserted, updated = counts.get(INSERTED, 0), counts.get(UPDATED, 0)
+                result.add(Changed(inserted, updated, sum(counts.values()) - inserted - updated))
+                moves += self._moves(session)
+                raise _Undo
+            done += len(days)
+            if progress:
+                progress(self.rollup.name, done, result.days)
+        result.moves = [move for _, move in sorted(moves, key=lambda one: -one[0])[:MOVES]]
+        with self.store.transaction(read_only=True) as session:
+            self._check_emptiness(session, full, ranges, allow_empty)
+
+    def _moves(self, session: Session) -> list[tuple[float, Move]]:
+        """The largest moves of single values in the change set."""
+        shape, dialect = self.rollup.shape, self.store.dialect
+        numbers = [one for one in shape.values if one.type.is_number]
+        keys = [column(one.name, "c") for one in shape.key]
+        parts = []
+        for one in numbers:
+            old, new = column(one.name, "t"), column(one.name, "c")
+            gap = sql(
+                "abs(coalesce(cast(_n as double precision), 0) - coalesce(cast(_o as double precision), 0))",
+                _n=sql("case when op__ <> 'D' then _n end", _n=new), _o=old,
+            )  # fmt: skip
+            texts = [
+                dialect.sql("cast(_x as text)", _x=tree)
+                for tree in (old, sql("case when op__ <> 'D' then _n end", _n=new))
+            ]
+            select = exp.select(
+                *keys, column(shape.slot, "c"), alias(exp.Literal.string(one.name), "metric__"),
+                alias(texts[0], "old__"), alias(texts[1], "new__"), alias(gap, "gap__"),
+            )  # fmt: skip
+            select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
+            place = exp.EQ(this=self._row_place(), expression=column("place__", "c"))
+            parts.append(select.join(exp.alias_(shape.table, "t", table=True), on=place, join_type="left"))
+        if not parts:
+            return []
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = exp.union(whole, part, distinct=False)  # type: ignore[assignment]
+        outer = exp.select("*").from_(exp.Subquery(this=whole, alias=exp.TableAlias(this=exp.to_identifier("m"))))
+        outer = outer.where(sql("gap__ > 0")).order_by(exp.Ordered(this=column("gap__"), desc=True)).limit(MOVES)
+        found = []
+        for row in session.rows(Statement(self._in_days(outer))):
+            key = dict(zip((one.name for one in shape.key), row, strict=False))
+            day, metric, stored, rebuilt, gap_size = row[len(shape.key) :]
+            found.append((float(gap_size), Move(key, day, metric, stored, rebuilt)))
+        return found
+
+    def _in_days(self, outer: exp.Select) -> exp.Select:
+        """The moves with their day instead of a finer bucket."""
+        shape = self.rollup.shape
+        if shape.slot == shape.day_column:
+            return outer
+        day = self.store.dialect.piece("utc_date", _x=column(shape.slot))
+        names = [column(one.name) for one in shape.key]
+        rest = [column(name) for name in ("metric__", "old__", "new__", "gap__")]
+        return exp.select(*names, alias(day, "day__"), *rest).from_(outer.subquery("o"))
+
+    def _row_place(self) -> exp.Expr:
+        return column("rowid" if self.store.dialect.name == "duckdb" else "ctid", "t")
+
+    # -- doing -----------------------------------------------------------------------------------
+
+    def _do(
+        self,
+        lease: leases.Lease,
+        number: int,
+        portions: Sequence[Days],
+        ranges: Sequence[Days],
+        result: RebuildResult,
+        allow_empty: bool,
+        progress: Progress | None,
+    ) -> None:
+        span = Days(ranges[0].first, ranges[-1].last)
+        with self.store.transaction() as session:
+            leases.fence(self.ledger, session, lease)
+            started = runs.start(self.ledger, session, reshape.REBUILD, self.rollup.name, number, lease.holder, span)
+            result.run_id = started.run_id
+            reshape.drop_aside(self.ledger, session, self.rollup.shape)
+        try:
+            self._build_and_switch(lease, number, portions, ranges, result, allow_empty, progress)
+        except (DayfoldError, ScanFailed) as error:
+            self._note_failure(lease, result.run_id, error)
+            raise
+
+    def _note_failure(self, lease: leases.Lease, run_id: int, error: DayfoldError | ScanFailed) -> None:
+        """The run failed; nothing of it is left."""
+        known = error.error if isinstance(error, ScanFailed) else error
+        with suppress(DayfoldError), self.store.transaction() as session:
+            if not isinstance(error, LeaseLost):
+                leases.fence(self.ledger, session, lease)
+                reshape.drop_aside(self.ledger, session, self.rollup.shape)
+            runs.finish(self.ledger, session, run_id, runs.FAILED, str(known))
+
+    def _build_and_switch(
+        self,
+        lease: leases.Lease,
+        number: int,
+        portions: Sequence[Days],
+        ranges: Sequence[Days],
+        result: RebuildResult,
+        allow_empty: bool,
+        progress: Progress | None,
+    ) -> None:
+        """Build all portions but the last aside; compute that one in the transaction that publishes all."""
+        full: set[str] = set()
+        done = 0
+        for days in portions[:-1]:
+            apart = self._apart(days)
+            with self.store.transaction() as session:
+                leases.fence(self.ledger, session, lease)
+                self._put_aside(session, self._computed(session, days, apart, full), first=not done)
+            done += len(days)
+            if progress:
+                progress(self.rollup.name, done, result.days)
+        apart = self._apart(portions[-1])
+        assert result.run_id is not None
+        with self.store.transaction() as session:
+            leases.fence(self.ledger, session, lease)
+            new = self._computed(session, portions[-1], apart, full)
+            if done:
+                self._put_aside(session, new, first=False)
+                new = self._aside
+            self._check_emptiness(session, full, ranges, allow_empty)
+            publisher = Publisher(
+                self.folder.databases, self.ledger, self.rollup, result.run_id, self.folder.uppers(self.rollup)
+            )
+            # Days between the ranges have no row to replace.
+            span = Days(ranges[0].first, ranges[-1].last)
+            result.add(publisher.publish(session, new, span, keys=self.keys))
+            for days in ranges:
+                receipts.record(self.ledger, session, self.rollup.shape, self.rollup.name, number, days, result.run_id)
+            changed = Changed(result.rows_inserted, result.rows_updated, result.rows_deleted)
+            runs.progress(self.ledger, session, result.run_id, result.cells, changed)
+            versions.bump_revision(self.ledger, session, self.rollup.name)
+            reshape.drop_aside(self.ledger, session, self.rollup.shape)
+            runs.finish(self.ledger, session, result.run_id, runs.DONE, None)
+        if progress:
+            progress(self.rollup.name, result.days, result.days)
+
+    @property
+    def _aside(self) -> exp.Table:
+        return table(reshape.aside_name(self.rollup.shape), self.store.schema)
+
+    def _put_aside(self, session: Session, new: exp.Table, *, first: bool) -> None:
+        """Keep computed rows in a table that nobody reads."""
+        rows = exp.select("*").from_(new.copy())
+        if first:
+            text, _ = Statement(rows).render(self.store.dialect.name)
+            session.execute(f"CREATE TABLE {self._aside.sql(identify=True)} AS {text}")
+        else:
+            session.execute(Statement(exp.Insert(this=self._aside, expression=rows)))
+
+    # -- both ------------------------------------------------------------------------------------
+
+    def _publication(self, new: exp.Expr, scope: Sequence[Days]) -> Publication:
+        shape = self.rollup.shape
+        names = [one.name for one in shape.values]
+        return Publication(shape, new, names, scope, self.store.dialect, keys=self.keys)
+
+    def _apart(self, days: Days) -> dict[int, Any]:
+        with self.store.transaction(read_only=True) as session:
+            scans = Scans(self.folder.databases, self.rollup, self.ledger.store_key(session))
+        return scans.read_apart(scans.apart(list(enumerate(self.rollup.scans))), Wanted(days, self.keys))
+
+    def _computed(self, session: Session, days: Days, apart: dict[int, Any], full: set[str]) -> exp.Table:
+        """The rows of some days, computed; sources with a fact among them are added to ``full``."""
+        scans = Scans(self.folder.databases, self.rollup, self.ledger.store_key(session))
+        scope = Scope(days, None, self.keys)
+        staged: list[tuple[Scan, str]] = [
+            (scan, scans.stage(session, n, scan, scope, apart)) for n, scan in enumerate(self.rollup.scans)
+        ]
+        for scan, name in staged:
+            if scan.label not in full and session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))):
+                full.add(scan.label)
+        return scans.combined(session, staged, whole=True)
+
+    def _check_emptiness(self, session: Session, full: set[str], ranges: Sequence[Days], allow_empty: bool) -> None:
+        """Stop where a source has nothing on any of the days, and rows are stored that hold what it gave."""
+        if allow_empty:
+            return
+        shape = self.rollup.shape
+        for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
+            if source in full:
+                continue
+            if session.rows(self._publication(shape.table, ranges).holding(source)):
+                raise SuddenlyEmpty(
+                    f"{source} has nothing for {ranges[0].first} to {ranges[-1].last}, where {self.rollup.name} has rows. "
+                    "Nothing was changed.",
+                    hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
+                    "its rights and the table.",
+                )
+
+
+def _overlap(one: Days, other: Days) -> Days | None:
+    """The days of both, if there are any.
+
+    >>> str(_overlap(Days(dt.date(2026, 1, 1), dt.date(2026, 1, 5)), Days(dt.date(2026, 1, 4), dt.date(2026, 2, 1))))
+    '2026-01-04..2026-01-05'
+    """
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    return Days(first, last) if first <= last else None

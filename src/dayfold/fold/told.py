@@ -1,0 +1,73 @@
+"""What a rollup's sources tell of their changes, found without writing anything: for live answers. Fold floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dayfold.define.source import Table
+from dayfold.engines.databases import Databases
+from dayfold.errors import DayfoldError, SourceFailed
+from dayfold.fold.binding import Bound
+from dayfold.fold.fold import failing
+from dayfold.fold.track import Tracking, logged
+from dayfold.ledger import cursors
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.bind import BoundRollup
+from dayfold.plan.sql import Statement
+
+
+@dataclass(slots=True)
+class Told:
+    """How the sources of one rollup stand.
+
+    Attributes:
+        failed: Those that cannot be read, with the reason.
+        untracked: Those that should report their changes and do not at present.
+        renewed: Those whose triggers are not the ones of the last fold.
+        logs: Those that log their changes in a database of their own, with the query for what is logged.
+    """
+
+    failed: dict[str, DayfoldError] = field(default_factory=dict)
+    untracked: set[str] = field(default_factory=set)
+    renewed: set[str] = field(default_factory=set)
+    logs: dict[str, Statement] = field(default_factory=dict)
+
+
+def told(databases: Databases, ledger: Ledger, bound: Bound, rollup: BoundRollup) -> Told:
+    """How each source of a rollup stands now."""
+    found = Told(failed=dict(failing(rollup, bound)))
+    tracked = [one for one in rollup.definition.sources if one.is_tracked and one.label not in found.failed]
+    if not tracked:
+        return found
+    tracking = Tracking(databases, ledger, bound)
+    number = tracking.numbers()[rollup.name]
+    for source in tracked:
+        try:
+            _look(databases, ledger, tracking, rollup, number, source, found)
+        except DayfoldError as error:
+            if databases.of(source) is databases.store and not isinstance(error, SourceFailed):
+                raise
+            found.failed[source.label] = SourceFailed(error.message, source=source.label, hint=error.hint)
+    return found
+
+
+def _look(
+    databases: Databases,
+    ledger: Ledger,
+    tracking: Tracking,
+    rollup: BoundRollup,
+    number: int,
+    source: Table,
+    found: Told,
+) -> None:
+    standing = tracking.standing(rollup, number, source)
+    if standing.missing:
+        found.untracked.add(source.label)
+        return
+    with ledger.store.transaction(read_only=True) as session:
+        known = cursors.stamp(ledger, session, rollup.name, number, source.label) if ledger.version(session) else None
+    if known != standing.stamp:
+        found.renewed.add(source.label)
+    database = databases.of(source)
+    if database is not databases.store:
+        found.logs[source.label] = logged(database, rollup.name, number)

@@ -1,0 +1,437 @@
+"""Verify: stored cells are what their sources say, or every difference is named, and healed where asked. Fold floor.
+
+Compared under the rollup's lease. A cell that waits to be folded is not drift: changes are discovered before the comparison
+and, where it found differences, once more after it.
+
+Weakness: of a source that reports no changes, a fact that came since the last fold shows as drift until it is folded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from dayfold.clock import Clock
+from dayfold.clock import today as today_of
+from dayfold.days import Days, as_day, union, without
+from dayfold.define.fingerprint import digest
+from dayfold.define.source import Folded
+from dayfold.engines.base import Changed, check_columns
+from dayfold.engines.databases import Databases
+from dayfold.errors import DayfoldError, SourceFailed, UsageError
+from dayfold.fold import drifts
+from dayfold.fold.binding import Bound
+from dayfold.fold.contrast import Contrast, Contraster
+from dayfold.fold.drifts import CHANGED, DEFINITION, Drift
+from dayfold.fold.fold import Folder, Progress, failing, shapes
+from dayfold.fold.plan import edits_of
+from dayfold.ledger import coverage, leases, marks, receipts, runs, verifications, versions
+from dayfold.ledger.ledger import Ledger
+from dayfold.plan.bind import BoundRollup, folded_columns
+from dayfold.plan.bind import identity as words_of
+from dayfold.plan.proof import branches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Days of the first comparison; later ones grow while they are quick and shrink when they are slow.
+_FIRST_DAYS, _MOST_DAYS = 4, 128
+_QUICK_SECONDS, _SLOW_SECONDS = 1.0, 5.0
+#: Drifts that a result holds one by one; the rest are counted.
+MOST_LISTED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which days are verified: a range, some at random, or the least recently verified within a budget of seconds."""
+
+    days: Days | None = None
+    sample: int | None = None
+    budget_s: float | None = None
+
+
+def choice(
+    from_: dt.date | str | None,
+    to: dt.date | str | None,
+    sample: int | None,
+    budget_s: float | None,
+    *,
+    default_budget_s: float,
+    today: dt.date,
+) -> Choice:
+    """What the words of a call choose.
+
+    Raises:
+        UsageError, BadDate: where they do not fit together.
+
+    >>> choice(None, None, None, None, default_budget_s=60, today=dt.date(2026, 1, 9)).budget_s
+    60
+    """
+    if (from_ is None) != (to is None):
+        missing = "to" if to is None else "from"
+        raise UsageError(f"A range has two ends; '{missing}' is missing.", hint="Give both --from and --to, or neither.")
+    if from_ is not None and sample is not None:
+        raise UsageError("A range and a sample were given.", hint="Give --from and --to, or --sample.")
+    if sample is not None and sample < 1:
+        raise UsageError(f"A sample is of at least 1 day, got {sample}.")
+    if budget_s is not None and budget_s < 0:
+        raise UsageError(f"A budget is 0 seconds or more, got {budget_s:g}.")
+    days = None
+    if from_ is not None and to is not None:
+        first, last = (as_day(one, today) for one in (from_, to))
+        days = Days(first, last)
+    if budget_s is None and days is None and sample is None:
+        budget_s = default_budget_s
+    return Choice(days, sample, budget_s)
+
+
+@dataclass(slots=True)
+class VerifyResult:
+    """What verifying one rollup found.
+
+    Attributes:
+        days: How many days were compared, and ``cells`` of them.
+        drifted: How many cells differ, ``healed`` of them no more; ``drifts``: the first of them, metric by metric.
+        left_out: What was not compared: how many, by reason.
+        error: Why it could not be compared, or not healed.
+    """
+
+    rollup: str
+    run_id: int | None = None
+    days: int = 0
+    cells: int = 0
+    drifted: int = 0
+    healed: int = 0
+    drifts: list[Drift] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether everything that was compared is, now, what the sources say."""
+        return self.error is None and self.drifted == self.healed
+
+
+@dataclass(slots=True)
+class _Days:
+    """The days that can be compared, and those that are sealed, in the order in which they are due."""
+
+    due: list[dt.date]
+    sealed: set[dt.date]
+
+
+class Verifier:
+    """Verifies rollups of one store."""
+
+    def __init__(
+        self, databases: Databases, ledger: Ledger, clock: Clock, bound: Bound, *, chunk_rows: int, wait_s: float
+    ) -> None:
+        self.databases = databases
+        self.ledger = ledger
+        self.clock = clock
+        self.bound = bound
+        self.chunk_rows = chunk_rows
+        self.wait_s = wait_s
+
+    def verify(self, choice: Choice, *, heal: bool = False, progress: Progress | None = None) -> list[VerifyResult]:
+        """Verify each rollup; one that cannot be compared does not keep the others from it."""
+        results = []
+        ends_at = None if choice.budget_s is None else time.monotonic() + choice.budget_s
+        for place, rollup in enumerate(self.bound.rollups):
+            result = VerifyResult(rollup.name)
+            results.append(result)
+            began = time.monotonic()
+            # What is left of the time is shared evenly, so that no rollup waits for ever.
+            share = None if ends_at is None else began + (ends_at - began) / (len(self.bound.rollups) - place)
+            try:
+                _One(self, rollup, result, heal).run(choice, share, progress)
+            except DayfoldError as error:
+                result.error = str(error)
+            result.seconds = round(time.monotonic() - began, 4)
+        return results
+
+    def folder(self, rollup: BoundRollup) -> Folder:
+        """Folds this rollup and no other."""
+        bound = replace(self.bound, rollups=[rollup])
+        return Folder(
+            self.databases, self.ledger, self.clock, bound, chunk_rows=self.chunk_rows, wait_s=self.wait_s
+        )
+
+
+class _One:
+    """The verification of one rollup."""
+
+    def __init__(self, verifier: Verifier, rollup: BoundRollup, result: VerifyResult, heal: bool) -> None:
+        self.verifier = verifier
+        self.databases = verifier.databases
+        self.ledger = verifier.ledger
+        self.rollup = rollup
+        self.result = result
+        self.heal = heal
+        self.found: list[pa.Table] = []
+
+    def run(self, choice: Choice, ends_at: float | None, progress: Progress | None) -> None:
+        version = self._version()
+        if version is not None and version.fingerprint != digest(words_of(self.rollup)):
+            version = self._redefined(version)
+        if version is None:
+            return
+        self._check_lowers()
+        with leases.lease(self.ledger, self.rollup.name, wait_s=self.verifier.wait_s) as lease:
+            self._discover(version.number, lease)
+            days = self._days(version.number, choice)
+            self._begin(version.number, lease, days)
+            try:
+                self._compare(version.number, lease, days, ends_at, progress)
+            except DayfoldError as error:
+                self._finish(runs.FAILED, error.message)
+                raise
+            self._list_drifts()
+            drifted = f"{self.result.drifted} cells differ from the source." if self.result.drifted else None
+            self._finish(runs.FAILED if drifted else runs.DONE, drifted)
+        if self.heal and self.found:
+            self._heal(version.number)
+
+    def _version(self) -> versions.Version | None:
+        with self.ledger.store.transaction(read_only=True) as session:
+            version = versions.versions(self.ledger, session).get(self.rollup.name)
+        if version is None:
+            self.result.left_out["never folded"] = 1
+        return version
+
+    def _redefined(self, version: versions.Version) -> versions.Version | None:
+        """The stored rows are of another definition: nothing is compared, unless a fold has healed that."""
+        edits = "; ".join(edits_of(version.definition, words_of(self.rollup))) or "its definition was edited"
+        drift = Drift(self.rollup.name, DEFINITION, note=edits)
+        self.result.drifts.append(drift)
+        self.result.drifted += 1
+        if not self.heal:
+            return None
+        self._fold()
+        now = self._version()
+        if now is None or now.fingerprint != digest(words_of(self.rollup)):
+            return None
+        drift.healed = True
+        self.result.healed += 1
+        return now
+
+    def _check_lowers(self) -> None:
+        """The rollups that it is folded from have the columns that their definitions say."""
+        with self.ledger.store.transaction(read_only=True) as session:
+            known = versions.versions(self.ledger, session)
+            found = self.databases.store.stored_columns(session, [one.name for one in shapes(self.rollup)])
+        for shape in shapes(self.rollup):
+            check_columns(self.databases.store, shape, found.get(shape.name, {}))
+        defined = {one.name: one for one in self.verifier.bound.known}
+        for lower in self.rollup.definition.lowers:
+            name = lower.rollup.__name__
+            if name not in known or known[name].fingerprint != digest(words_of(defined[name])):
+                raise SourceFailed(
+                    f"{name}, which it is folded from, was edited and not folded since.",
+                    source=lower.label,
+                    hint="Fold first: dayfold fold",
+                )
+
+    def _discover(self, version: int, lease: leases.Lease) -> None:
+        failed = failing(self.rollup, self.verifier.bound)
+        self.verifier.folder(self.rollup).discover(self.rollup, version, lease, failed)
+        for source, error in failed.items():
+            raise SourceFailed(f"{source}: {error.message}", source=source, hint=error.hint)
+
+    # -- which days ------------------------------------------------------------------------------
+
+    def _days(self, version: int, choice: Choice) -> _Days:
+        with self.ledger.store.transaction(read_only=True) as session:
+            known = coverage.ranges(self.ledger, session, self.rollup.name, version)
+            pending = marks.pending(self.ledger, session, self.rollup.name, version)
+            places = verifications.order(self.ledger, session, self.rollup.name, version)
+        covered = [days for states in known.values() for ranges in states.values() for days in ranges]
+        asked = [choice.days] if choice.days else union(covered)
+        asked = [part for one in asked for part in without(one, _after(today_of(self.verifier.clock)))]
+        sealed = _shared(asked, coverage.sealed_days(known))
+        settled = asked
+        for source in {scan.label for scan in self.rollup.scans}:
+            settled = _shared(settled, known.get(source, {}).get(coverage.FOLDED, []))
+        whole = [Days(day, day) for day in pending.whole_days]
+        compared = [] if pending.everything else _minus(_minus(settled, sealed), whole)
+        self._leave_out(known, pending, asked, settled, sealed)
+        days = [day for one in (*compared, *sealed) for day in one]
+        if choice.sample is not None:
+            days = random.sample(days, min(choice.sample, len(days)))
+        # Never verified first, of these the newest; then the one that waits longest.
+        days.sort(key=lambda day: (places.get(day, -1), -day.toordinal() if day not in places else 0))
+        return _Days(days, {day for one in sealed for day in one})
+
+    def _leave_out(
+        self,
+        known: dict[str, dict[str, list[Days]]],
+        pending: marks.Marks,
+        asked: Sequence[Days],
+        settled: Sequence[Days],
+        sealed: Sequence[Days],
+    ) -> None:
+        rest = _minus(_minus(asked, settled), sealed)
+        left = self.result.left_out
+        for reason, state in (("open days", coverage.OPEN), ("failed days", coverage.FAILED)):
+            days = _shared(rest, union(one for states in known.values() for one in states.get(state, ())))
+            left[reason] = _length(days)
+            rest = _minus(rest, days)
+        left["days never folded"] = _length(rest)
+        waiting = _minus(settled, sealed)
+        whole = waiting if pending.everything else _shared(waiting, [Days(day, day) for day in pending.whole_days])
+        left["marked days"] = _length(whole)
+        listed = _minus(waiting, whole)
+        left["marks of cells"] = sum(count for day, count in pending.cells.items() if any(day in one for one in listed))
+        self.result.left_out = {reason: count for reason, count in left.items() if count}
+
+    # -- comparing -------------------------------------------------------------------------------
+
+    def _begin(self, version: int, lease: leases.Lease, days: _Days) -> None:
+        span = Days(min(days.due), max(days.due)) if days.due else None
+        with self.ledger.store.transaction() as session:
+            leases.fence(self.ledger, session, lease)
+            self.result.run_id = runs.start(
+                self.ledger, session, "verify", self.rollup.name, version, lease.holder, span
+            ).run_id
+
+    def _finish(self, status: str, error: str | None) -> None:
+        with self.ledger.store.transaction() as session:
+            assert self.result.run_id is not None
+            runs.finish(self.ledger, session, self.result.run_id, status, error)
+
+    def _compare(
+        self, version: int, lease: leases.Lease, days: _Days, ends_at: float | None, progress: Progress | None
+    ) -> None:
+        contraster, size, done = self._contraster(version), _FIRST_DAYS, 0
+        while done < len(days.due) and not (done and ends_at is not None and time.monotonic() >= ends_at):
+            began = time.monotonic()
+            chunk = days.due[done : done + size]
+            self._chunk(contraster, version, lease, chunk, days.sealed)
+            done += len(chunk)
+            took = time.monotonic() - began
+            size = min(size * 2, _MOST_DAYS) if took < _QUICK_SECONDS else size
+            size = max(size // 2, 1) if took > _SLOW_SECONDS else size
+            if progress:
+                progress(self.rollup.name, done, len(days.due))
+        self.result.days = done
+
+    def _contraster(self, version: int) -> Contraster:
+        bound = self.verifier.bound
+        lowers = {one.name: one for one in bound.known}
+        columns = {
+            source: folded_columns(lowers[source.rollup.__name__])
+            if isinstance(source, Folded)
+            else bound.columns[source.label]
+            for source in self.rollup.definition.sources
+        }
+        return Contraster(self.databases, self.ledger, self.rollup, version, branches(self.rollup, columns))
+
+    def _chunk(
+        self, contraster: Contraster, version: int, lease: leases.Lease, chunk: list[dt.date], sealed: set[dt.date]
+    ) -> None:
+        """Compare some days and write down that they were."""
+        plain = union(Days(day, day) for day in chunk if day not in sealed)
+        found, drifted = Contrast(), {}
+        if plain:
+            found, rows = self._drifted(contraster, version, lease, plain)
+            if rows is not None:
+                self.found.append(rows)
+                drifted = drifts.cells_by_day(rows)
+        altered = self._altered(version, [day for day in chunk if day in sealed])
+        drifted |= dict.fromkeys(altered, 1)
+        cells = found.cells
+        with self.ledger.store.transaction() as session:
+            leases.fence(self.ledger, session, lease)
+            record = [(day, cells.get(day, 0), drifted.get(day, 0)) for day in chunk]
+            assert self.result.run_id is not None
+            verifications.record(self.ledger, session, self.rollup.name, version, self.result.run_id, record)
+            runs.progress(self.ledger, session, self.result.run_id, sum(cells.values()), Changed())
+        self.result.cells += sum(cells.values())
+        self.result.drifted += sum(drifted.values())
+
+    def _drifted(
+        self, contraster: Contraster, version: int, lease: leases.Lease, ranges: Sequence[Days]
+    ) -> tuple[Contrast, pa.Table | None]:
+        """A comparison, and its differences that are no pending changes."""
+        found = contraster.contrast(ranges)
+        if found.rows is None:
+            return found, None
+        # What changed between the first discovery and the snapshot is told by now.
+        self._discover(version, lease)
+        with self.ledger.store.transaction() as session:
+            rows = drifts.unmarked(self.ledger, session, self.rollup.name, version, found.rows)
+            if rows is not None:
+                rows = drifts.classed(rows, found.altered)
+                if self.heal:
+                    leases.fence(self.ledger, session, lease)
+                    drifts.mark(self.ledger, session, self.rollup.name, version, rows)
+        return found, rows
+
+    def _altered(self, version: int, days: Sequence[dt.date]) -> set[dt.date]:
+        """Sealed days whose stored rows are not what their receipts say."""
+        with self.ledger.store.transaction(read_only=True) as session:
+            altered = receipts.altered(self.ledger, session, self.rollup.shape, self.rollup.name, version, days)
+        for day in sorted(altered):
+            note = "the day is sealed: it is never computed again, and its rows can only be restored from a backup"
+            self.result.drifts.append(Drift(self.rollup.name, CHANGED, day=day, note=note))
+        return altered
+
+    def _list_drifts(self) -> None:
+        for rows in self.found:
+            room = MOST_LISTED - len(self.result.drifts)
+            self.result.drifts += drifts.listed(self.rollup, rows, room)
+
+    # -- healing ---------------------------------------------------------------------------------
+
+    def _heal(self, version: int) -> None:
+        """Fold the marked cells and compare their days again."""
+        self._fold()
+        ranges = union(Days(day, day) for rows in self.found for day in drifts.cells_by_day(rows))
+        left: dict[dt.date, int] = {}
+        remaining: set[tuple[str, dt.date]] = set()
+        with leases.lease(self.ledger, self.rollup.name, wait_s=self.verifier.wait_s) as lease:
+            self._discover(version, lease)
+            contraster = self._contraster(version)
+            self.heal = False
+            found, rows = self._drifted(contraster, version, lease, ranges)
+            if rows is not None:
+                left, remaining = drifts.cells_by_day(rows), drifts.cells(rows)
+            record = [(day, found.cells.get(day, 0), left.get(day, 0)) for one in ranges for day in one]
+            with self.ledger.store.transaction() as session:
+                leases.fence(self.ledger, session, lease)
+                assert self.result.run_id is not None
+                verifications.record(self.ledger, session, self.rollup.name, version, self.result.run_id, record)
+        before = {cell for one in self.found for cell in drifts.cells(one)}
+        self.result.healed += len(before - remaining)
+        for drift in self.result.drifts:
+            if drift.cell is not None and drift.day is not None:
+                drift.healed = (drift.cell, drift.day) not in remaining
+
+    def _fold(self) -> None:
+        [run] = self.verifier.folder(self.rollup).fold(job="heal")
+        if run.error:
+            self.result.error = f"it could not be healed: {run.error}"
+
+
+def _after(today: dt.date) -> list[Days]:
+    """The days to come."""
+    return [Days(today + dt.timedelta(days=1), dt.date.max)]
+
+
+def _minus(ranges: Sequence[Days], holes: Sequence[Days]) -> list[Days]:
+    return [part for one in ranges for part in without(one, holes)]
+
+
+def _shared(ranges: Sequence[Days], others: Sequence[Days]) -> list[Days]:
+    """The days of both."""
+    return _minus(ranges, _minus(ranges, others))
+
+
+def _length(ranges: Sequence[Days]) -> int:
+    return sum(map(len, ranges))
+
