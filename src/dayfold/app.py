@@ -16,17 +16,21 @@ from dayfold.clock import Clock, SystemClock, today
 from dayfold.days import Days, as_day
 from dayfold.define.catalog import Catalog, catalog, load
 from dayfold.define.rollup import Rollup, RollupDef
+from dayfold.define.source import Table
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
-from dayfold.errors import DefinitionError
+from dayfold.errors import DefinitionError, UnknownName
 from dayfold.fold.binding import Binder, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress
 from dayfold.ledger.ledger import Ledger
+from dayfold.names import listing
 from dayfold.plan.keys import key_filters
 
 if TYPE_CHECKING:
+    from dayfold.fold.adopt import AdoptResult
     from dayfold.fold.doctor import Finding
     from dayfold.fold.plan import RollupPlan
+    from dayfold.fold.prune import Orphan
     from dayfold.fold.rebuild import RebuildResult
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
@@ -199,10 +203,63 @@ class Dayfold:
         bound = self._bound_for_writing([rollups] if isinstance(rollups, str) else rollups)
         limits = self.settings.fold
         wait = limits.wait_s if wait_s is None else wait_s
-        verifier = Verifier(
-            self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait
-        )
+        verifier = Verifier(self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait)
         return verifier.verify(chosen, heal=heal, progress=progress)
+
+    def adopt(
+        self,
+        rollup: str,
+        from_table: str,
+        *,
+        database: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        to: dt.date | str | None = None,
+        dry_run: bool = False,
+        accept_differences: bool = False,
+        wait_s: float | None = None,
+    ) -> AdoptResult:
+        """Take over a daily table whose source rows are gone: its rows become sealed days of a rollup.
+
+        Args:
+            rollup: Its class or table name.
+            from_table: The table, in the store or in ``database``; it is only read.
+            database: A ``[databases.NAME]`` that the table lives in.
+            columns: Names of ours, each with the table's own, where these differ.
+            to: The last day to take over. Default: the day before all sources have rows.
+            dry_run: Compare and count, and change nothing.
+            accept_differences: Take the rows though the table differs from the source where both have a day.
+            wait_s: Seconds to wait for another run of the rollup. Default: ``[fold] wait_s``.
+
+        Raises:
+            UsageError: when a column is missing, a cell is there twice, or the table differs; Sealed; SourceFailed.
+        """
+        from dayfold.fold.adopt import Adopter
+
+        definition = self.catalog[rollup]
+        folder = self._folder(self._bound_for_writing([definition.name]), wait_s)
+        bound = next(one for one in folder.bound.rollups if one.name == definition.name)
+        last = as_day(to, self.today) if to is not None else None
+        legacy = Table(from_table, database=database)
+        if database is not None and not self.databases.known(database):
+            raise UnknownName(
+                f"There is no [databases.{database}].", hint=f"Databases: {listing(self.databases.names)}"
+            )
+        adopter = Adopter(folder, bound, legacy, columns or {}, last)
+        return adopter.run(dry_run=dry_run, accept_differences=accept_differences)
+
+    def orphans(self) -> list[Orphan]:
+        """The rollups that were removed from the definitions, with what depends on each."""
+        from dayfold.fold.prune import orphans
+
+        return orphans(self.catalog, self.ledger)
+
+    def prune(self, rollups: Sequence[str], *, wait_s: float | None = None) -> list[Orphan]:
+        """Drop removed rollups by name. Raises UsageError, UnknownName, and StoreError naming what depends on one."""
+        from dayfold.fold.prune import prune
+
+        self.ledger.ready()
+        wait = self.settings.fold.wait_s if wait_s is None else wait_s
+        return prune(self.catalog, self.ledger, rollups, wait_s=wait)
 
     def _folder(self, bound: Bound, wait_s: float | None = None) -> Folder:
         limits = self.settings.fold
@@ -269,7 +326,9 @@ class Dayfold:
         )  # fmt: skip
         self.catalog.check()
         if live:
-            return live_answer(self.ledger, request, self._live_sources(request.rollup.name), self.settings.query.live_s)
+            return live_answer(
+                self.ledger, request, self._live_sources(request.rollup.name), self.settings.query.live_s
+            )
         return answer(self.ledger, request)
 
     def _live_sources(self, name: str) -> Sources:
@@ -280,9 +339,7 @@ class Dayfold:
         bound = self.bind([name])
         rollup = next(one for one in bound.rollups if one.name == name)
         now = told(self.databases, self.ledger, bound, rollup)
-        return Sources(
-            self.databases, rollup, now.failed, frozenset(now.untracked), frozenset(now.renewed), now.logs
-        )
+        return Sources(self.databases, rollup, now.failed, frozenset(now.untracked), frozenset(now.renewed), now.logs)
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -73,6 +73,26 @@ class FoldSettings(BaseModel):
     wait_s: float = Field(default=60, ge=0, description="Seconds to wait for another run of the same rollup.")
 
 
+class QuerySettings(BaseModel):
+    """``[query]``: what an answer may cost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    live_s: float = Field(default=5, gt=0, description="Seconds that a live answer may take; a longer one is refused.")
+
+
+class VerifySettings(BaseModel):
+    """``[verify]``: how long the rotation takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    budget_s: float = Field(
+        default=60,
+        ge=0,
+        description="Seconds after which `dayfold verify` begins no further days, where neither days nor --budget are given.",
+    )
+
+
 class Settings(BaseSettings):
     """All settings of one application."""
 
@@ -83,6 +103,8 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     databases: dict[str, DatabaseSettings] = Field(default_factory=dict)
     fold: FoldSettings = FoldSettings()
+    query: QuerySettings = QuerySettings()
+    verify: VerifySettings = VerifySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -18,9 +18,12 @@ from dayfold.cli.output import (
     plural,
     write_json,
 )
+from dayfold.errors import UsageError
 
 if TYPE_CHECKING:
+    from dayfold.app import Dayfold
     from dayfold.fold.fold import FoldResult, Progress
+    from dayfold.fold.prune import Orphan
 
 
 def run(
@@ -40,18 +43,51 @@ def run(
             show_default="60",
         ),
     ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Drop the named rollups that were removed from the definitions."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Bring rollups up to date: compute the days that are due and write what differs."""
+    """Bring rollups up to date: compute the days and cells that are due and write what differs."""
     with open_app(app) as dayfold, progress_shown() as progress:
-        results = dayfold.fold(rollups, allow_empty=allow_empty, wait_s=wait, progress=progress)
+        pruned, rollups = _prune(dayfold, rollups, wait) if prune else ([], rollups)
+        results = (
+            []
+            if prune and not rollups
+            else dayfold.fold(rollups, allow_empty=allow_empty, wait_s=wait, progress=progress)
+        )
     if json:
-        write_json({"runs": [as_object(result) for result in results]})
+        found: dict[str, object] = {"runs": [as_object(result) for result in results]}
+        if prune:
+            found["pruned"] = [{"rollup": one.rollup, "table": one.table} for one in pruned]
+        write_json(found)
     else:
+        for one in pruned:
+            print(f"{one.rollup}: its table {one.table} is dropped")
         for result in results:
             show(result)
     if any(result.status != "done" for result in results):
         raise typer.Exit(1)
+
+
+def _prune(dayfold: Dayfold, names: list[str] | None, wait: float | None) -> tuple[list[Orphan], list[str]]:
+    """Drop the named rollups that are in no definition; the names that are left to fold."""
+    removed = {one.rollup: one for one in dayfold.orphans()}
+    if not names:
+        if not removed:
+            raise UsageError("No rollup was removed from the definitions; there is nothing to prune.")
+        lines = [
+            f"{one.rollup}: the table {one.table}, {plural(one.rows, 'row')}"
+            + (f"; {', '.join(one.dependents)} depend on it" if one.dependents else "")
+            for one in removed.values()
+        ]
+        raise UsageError(
+            "Removed rollups are pruned by name, and stay readable until then:\n  " + "\n  ".join(lines),
+            hint=f"Drop one: dayfold fold {next(iter(removed))} --prune",
+        )
+    mine = [name for name in names if name in removed or name not in dayfold.catalog.rollups]
+    return dayfold.prune(mine, wait_s=wait), [name for name in names if name not in mine]
 
 
 def as_object(result: FoldResult) -> dict[str, object]:

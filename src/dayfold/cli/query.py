@@ -63,6 +63,9 @@ def run(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Add up covered days where others are missing.")
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Compute stale, open and unfolded days from the sources now.")
+    ] = False,
     format: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +85,7 @@ def run(
 ) -> None:
     """Metrics over a range of days, first and last included.
 
-    Covered days without a row are zero; days that were not folded are null, with the reason.
+    Covered days without a row are zero; days that were not folded are null, with the reason, unless --live computes them.
     """
     suffix = output.suffix.removeprefix(".") if output else ""
     form = "json" if json else format or (suffix if suffix in FORMATS else "table")
@@ -95,7 +98,7 @@ def run(
     with open_app(app) as dayfold:
         answer = dayfold.query(
             rollup, metrics, from_=from_, to=to, by=keys, where=where or [], grain=grain, tz=tz, compare=compare, sort=sort,
-            limit=limit, allow_missing=allow_missing,
+            limit=limit, allow_missing=allow_missing, live=live,
         )  # fmt: skip
     try:
         write(answer, form, output)

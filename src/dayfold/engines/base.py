@@ -159,6 +159,10 @@ class Store(Protocol):
         """The indexes of a table by name, with their definitions in the engine's spelling."""
         ...
 
+    def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
+        """The views that read one of these tables of ours."""
+        ...
+
     def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
         """Whether an index of a table leads from its key columns to ranges of a moment."""
         ...

@@ -307,6 +307,18 @@ class DuckStore:
         )  # fmt: skip
         return dict(session.rows(query))
 
+    def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
+        """The views whose text names one of the tables: DuckDB keeps no dependencies of views."""
+        query = statement(
+            "select view_name, sql from duckdb_views() where not internal and database_name = :home", "duckdb", home=self._home
+        )  # fmt: skip
+        mine = [(name, text) for name, text in session.rows(query) if not name.startswith("dayfold_")]
+        return [
+            name
+            for name, text in mine
+            if any(re.search(rf"\b{re.escape(one)}\b", text, re.IGNORECASE) for one in names)
+        ]
+
     def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
         """DuckDB finds ranges by the bounds of its blocks, not by an index."""
         return False

@@ -269,6 +269,17 @@ class PostgresStore:
         )
         return dict(session.rows(query))
 
+    def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
+        """The views and materialized views that read one of the tables."""
+        query = statement(
+            "select distinct cast(cast(v.oid as regclass) as text) from pg_depend as d join pg_rewrite as w on w.oid = d.objid "
+            "join pg_class as v on v.oid = w.ev_class join pg_class as t on t.oid = d.refobjid "
+            "join pg_namespace as n on n.oid = t.relnamespace where d.classid = 'pg_rewrite'::regclass and "
+            "v.oid <> t.oid and n.nspname = :schema and t.relname = any(:names) order by 1",
+            schema=self.schema, names=list(names),
+        )  # fmt: skip
+        return [name for (name,) in session.rows(query)]
+
     def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
         """Whether a valid index begins with the key columns, in any order, and goes on with the moment."""
         if source.name is None or not keys:

@@ -143,9 +143,7 @@ class Contraster:
         days = [exp.cast(exp.Literal.string(str(day)), "date") for one in ranges for day in one]
         return exp.In(this=column(DAY), expressions=days)
 
-    def _parts(
-        self, near: Session, far: Mapping[Store, Session], ranges: Sequence[Days], salt: str
-    ) -> list[_Part]:
+    def _parts(self, near: Session, far: Mapping[Store, Session], ranges: Sequence[Days], salt: str) -> list[_Part]:
         """The proved rows of every branch as temporary tables of the store."""
         parts: list[_Part] = []
         for n, branch in enumerate(self.branches):
@@ -195,7 +193,7 @@ class Contraster:
         return [name for name in names if name in known]
 
 
-class _reading:  # noqa: N801  # a context that reads like a word
+class _reading:  # a context that reads like a word
     """Says of which source an error is, inside the block."""
 
     def __init__(self, branches: Sequence[Branch]) -> None:

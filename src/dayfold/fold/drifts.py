@@ -129,4 +129,3 @@ def listed(rollup: BoundRollup, rows: pa.Table, limit: int) -> list[Drift]:
                 )
             )  # fmt: skip
     return found[:limit]
-

@@ -157,7 +157,7 @@ class Folder:
         progress: Progress | None,
         job: str,
     ) -> None:
-        is_new = self._register(rollup)
+        is_new = self.register(rollup)
         with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
             target = self._target(rollup, lease, is_new)
             found = self.discover(rollup, target.number, lease, failed, fresh=is_new)
@@ -320,7 +320,7 @@ class Folder:
             assert result.run_id is not None
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
 
-    def _register(self, rollup: BoundRollup) -> bool:
+    def register(self, rollup: BoundRollup) -> bool:
         """The rollup has its tables and its place in the ledger; whether this call made them."""
         return self.ledger.make_once(lambda: self._is_registered(rollup), lambda: self._make_tables(rollup))
 
@@ -357,6 +357,7 @@ class Folder:
                     reshape.drop_build(self.ledger, session, rollup.shape)
                 self._ensure(session, rollup, rollup, version.number)
                 return Target(rollup, version.number, building=False)
+            reshape.check_unsealed(self.ledger, session, rollup, version)
             built = reshape.build_of(rollup)
             reshape.check_free(self.ledger, session, rollup, version)
             reshape.check_ours(self.ledger, session, rollup, version)
@@ -403,7 +404,7 @@ class Folder:
         if not definition.since:
             # Of a source that tells its changes, only what is marked can be older than what was covered.
             told = {source for source in reporting if source in known}
-            moments = [self._first_day(scan, failed) for scan in rollup.scans if scan.label not in told]
+            moments = [self.first_day(scan, failed) for scan in rollup.scans if scan.label not in told]
         moments += marked.days[:1]
         start = history_start(moments, covered.values(), definition.since, today)
         sealed = coverage.sealed_days(known)
@@ -425,7 +426,8 @@ class Folder:
         }
         return Work(days, sum(map(len, days)), today, facts, marked, cells, reporting, sealed)
 
-    def _first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
+    def first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
+        """The day of a source's first fact; a source that cannot be read is added to ``failed``."""
         if scan.label in failed:
             return None
         database = self.databases.of(scan.source)

@@ -100,6 +100,7 @@ class Rebuilder:
         """
         result = RebuildResult(self.rollup.name, dry_run)
         began = time.perf_counter()
+        self._checked()
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.folder.wait_s) as lease:
             number, ranges = self._checked()
             result.days = sum(map(len, ranges))

@@ -14,7 +14,7 @@ from sqlglot import exp
 from dayfold.days import Days, union
 from dayfold.define.metric import Distinct
 from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
-from dayfold.errors import Conflict, StoreAltered, SuddenlyEmpty
+from dayfold.errors import Conflict, Sealed, StoreAltered, SuddenlyEmpty
 from dayfold.fold import above
 from dayfold.ledger import coverage, leases, receipts, runs, versions
 from dayfold.ledger.ledger import Ledger
@@ -110,6 +110,21 @@ def check_ours(ledger: Ledger, session: Session, rollup: BoundRollup, version: v
         raise StoreAltered(
             f"The table {version.table} has what Dayfold did not make: {listing(strange)}. The edit would drop it.",
             hint="Move it elsewhere and drop it here; then fold again.",
+        )
+
+
+def check_unsealed(ledger: Ledger, session: Session, rollup: BoundRollup, version: versions.Version) -> None:
+    """No day of the published version is sealed, so that an edited definition can be folded over all of them.
+
+    Raises:
+        Sealed: naming the days.
+    """
+    sealed = coverage.sealed_days(coverage.ranges(ledger, session, rollup.name, version.number))
+    if sealed:
+        raise Sealed(
+            f"The definition of {rollup.name} was edited, and its sealed days ({', '.join(map(str, sealed))}) can never be "
+            "computed again. The old version stays.",
+            hint="Take the edit back, and write what is new as a rollup of its own: history does not mix two definitions.",
         )
 
 

@@ -73,7 +73,9 @@ def choice(
     """
     if (from_ is None) != (to is None):
         missing = "to" if to is None else "from"
-        raise UsageError(f"A range has two ends; '{missing}' is missing.", hint="Give both --from and --to, or neither.")
+        raise UsageError(
+            f"A range has two ends; '{missing}' is missing.", hint="Give both --from and --to, or neither."
+        )
     if from_ is not None and sample is not None:
         raise UsageError("A range and a sample were given.", hint="Give --from and --to, or --sample.")
     if sample is not None and sample < 1:
@@ -158,9 +160,7 @@ class Verifier:
     def folder(self, rollup: BoundRollup) -> Folder:
         """Folds this rollup and no other."""
         bound = replace(self.bound, rollups=[rollup])
-        return Folder(
-            self.databases, self.ledger, self.clock, bound, chunk_rows=self.chunk_rows, wait_s=self.wait_s
-        )
+        return Folder(self.databases, self.ledger, self.clock, bound, chunk_rows=self.chunk_rows, wait_s=self.wait_s)
 
 
 class _One:
@@ -295,9 +295,10 @@ class _One:
         span = Days(min(days.due), max(days.due)) if days.due else None
         with self.ledger.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            self.result.run_id = runs.start(
+            # Not `start`: whoever folds next has to learn of runs that never ended.
+            self.result.run_id = runs.begin(
                 self.ledger, session, "verify", self.rollup.name, version, lease.holder, span
-            ).run_id
+            )
 
     def _finish(self, status: str, error: str | None) -> None:
         with self.ledger.store.transaction() as session:
@@ -434,4 +435,3 @@ def _shared(ranges: Sequence[Days], others: Sequence[Days]) -> list[Days]:
 
 def _length(ranges: Sequence[Days]) -> int:
     return sum(map(len, ranges))
-

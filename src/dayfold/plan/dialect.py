@@ -135,9 +135,7 @@ PIECES = {
     ),
     "epoch_micros": Spelling("EPOCH_US(_x)", "CAST(EXTRACT(EPOCH FROM _x) * 1000000 AS bigint)"),
     # A set as text: the same hashes with commas between them.
-    "set_text": Spelling(
-        "TRANSLATE(CAST(_x AS VARCHAR), '[] ', '')", "TRANSLATE(CAST(_x AS text), '{} ', '')"
-    ),
+    "set_text": Spelling("TRANSLATE(CAST(_x AS VARCHAR), '[] ', '')", "TRANSLATE(CAST(_x AS text), '{} ', '')"),
     "floor_to": Spelling(
         "TIME_BUCKET(INTERVAL '15 minutes', _x)",
         "DATE_BIN(INTERVAL '15 minutes', _x, CAST('2000-01-01 00:00:00+00' AS timestamptz))",

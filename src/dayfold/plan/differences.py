@@ -107,8 +107,7 @@ def cells_per_day(rollup: BoundRollup, rows: Sequence[exp.Expr], marked: exp.Exp
     """How many cells each day has on any side, those left out that are marked. ``marked``: pairs of key and day."""
     keys = [(one, column(one.name)) for one in rollup.shape.key]
     sides = [
-        exp.select(alias(encoded(dialect, keys), KEY.name), column(DAY)).from_(derived(side, "side__"))
-        for side in rows
+        exp.select(alias(encoded(dialect, keys), KEY.name), column(DAY)).from_(derived(side, "side__")) for side in rows
     ]
     whole: exp.Expr = sides[0]
     for side in sides[1:]:

@@ -57,7 +57,10 @@ class Timing:
             sql("_x < _b", _x=self.instant, _b=self._start(days.last + ONE_DAY, values)),
         ]
         if self.nearby is not None:
-            wide = [values.bind(days.first - 2 * ONE_DAY, "timestamp"), values.bind(days.last + 3 * ONE_DAY, "timestamp")]
+            wide = [
+                values.bind(days.first - 2 * ONE_DAY, "timestamp"),
+                values.bind(days.last + 3 * ONE_DAY, "timestamp"),
+            ]
             tests += [sql("_x >= _a", _x=self.nearby, _a=wide[0]), sql("_x < _b", _x=self.nearby, _b=wide[1])]
         return tests
 
@@ -196,9 +199,7 @@ def _compiler(source: Table, columns: Mapping[str, Type], dialect: Dialect) -> C
     """The expression language over a source's columns and the names that its definition gives them."""
     own = {name: Typed(column(name), type_) for name, type_ in columns.items()}
     compiler = Compiler(dict(own), dialect, source.label)
-    named = {
-        name: own[text] if text in own else compiler.compile(parse(text)) for name, text in source.columns.items()
-    }
+    named = {name: own[text] if text in own else compiler.compile(parse(text)) for name, text in source.columns.items()}
     return Compiler({**own, **named}, dialect, source.label)
 
 
@@ -259,7 +260,9 @@ def _number(compiler: Compiler, metric: Measured) -> exp.Expr:
     rounds = metric.scale is not None and isinstance(metric, Sum | Gauge)
     if rounds:
         typed = compiler.cast_to(typed, decimal(MAX_DIGITS, metric.scale), metric.expr)
-    return dialect.cast(typed.tree, INT) if typed.type.kind is Kind.INT and isinstance(metric, Min | Max) else typed.tree
+    return (
+        dialect.cast(typed.tree, INT) if typed.type.kind is Kind.INT and isinstance(metric, Min | Max) else typed.tree
+    )
 
 
 def _timing(compiler: Compiler, moment: Moment) -> Timing:

@@ -27,6 +27,7 @@ class Answer:
         error: For each metric that is not, its greatest relative standard error.
         missing: Days that are null, with the reason; ``stale``: days that show an older fold's numbers.
         partial: Buckets that the range, or allowed missing days, cut short.
+        provisional: Days that were computed from the sources for this answer, with the reason.
         compare: The answer for the range it is compared with.
         beside: For each bucket the one it is compared with, both by their first days.
     """
@@ -39,6 +40,7 @@ class Answer:
     stale: list[Gap]
     partial: list[dt.date]
     revision: int
+    provisional: list[Gap] = field(default_factory=list)
     compare: Answer | None = field(default=None)
     beside: dict[dt.date, dt.date] = field(default_factory=dict)
 
@@ -69,6 +71,8 @@ class Answer:
             found["error"] = self.error
         if self.stale:
             found["stale"] = gaps(self.stale)
+        if self.provisional:
+            found["provisional"] = gaps(self.provisional)
         if self.partial:
             found["partial"] = self.partial
         if self.compare is not None:
@@ -91,6 +95,7 @@ class Answer:
             )
         lines += [f"missing: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.missing]
         lines += [f"stale: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.stale]
+        lines += [f"provisional: {gap.days}: {', '.join(gap.metrics)}: {gap.reason}" for gap in self.provisional]
         if self.partial:
             lines.append(f"partial: {', '.join(map(str, self.partial))}")
         lines += [f"estimated: {name}, relative standard error {error:.2%}" for name, error in self.error.items()]

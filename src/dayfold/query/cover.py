@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dayfold.days import ONE_DAY, Bucket, Days, buckets
@@ -39,11 +39,24 @@ class Spine:
 
 
 class Cover:
-    """The coverage of one question."""
+    """The coverage of one question.
 
-    def __init__(self, request: Request, known: Iterable[DayCover], history: Mapping[str, dt.date]) -> None:
+    ``computed``: UTC days of which something was computed for this answer, with the reason; of sources that ``failed``
+    nothing was.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        known: Iterable[DayCover],
+        history: Mapping[str, dt.date],
+        computed: Mapping[dt.date, str] | None = None,
+        failed: Collection[str] = (),
+    ) -> None:
         self.request = request
         self.history = history
+        self.computed = computed or {}
+        self.failed = failed
         self.unequal: list[Gap] = []
         self.by_source: dict[str, dict[dt.date, DayCover]] = {}
         for one in known:
@@ -110,6 +123,15 @@ class Cover:
     def stale(self) -> list[Gap]:
         """Days that show the number of a fold that is not the last word: a later one failed, or the day went on."""
         return _joined(self._gaps(self._stale_reason))
+
+    def provisional(self) -> list[Gap]:
+        """Days whose number was computed for this answer and is not stored, with the reason."""
+        return _joined(self._gaps(self._provisional_reason)) if self.computed else []
+
+    def _provisional_reason(self, source: str, day: dt.date) -> str | None:
+        if source in self.failed:
+            return None
+        return next((self.computed[utc] for utc in self._utc(day) if utc in self.computed), None)
 
     def _missing_reason(self, source: str, day: dt.date) -> str | None:
         if self._knows(source, day):

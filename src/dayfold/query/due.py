@@ -90,7 +90,12 @@ class Decider:
     """Decides what one live answer computes, from the ledger and the sources as their snapshots show them."""
 
     def __init__(
-        self, ledger: Ledger, snapshots: Snapshots, sources: Sources, number: int | None, failed: dict[str, DayfoldError]
+        self,
+        ledger: Ledger,
+        snapshots: Snapshots,
+        sources: Sources,
+        number: int | None,
+        failed: dict[str, DayfoldError],
     ) -> None:
         self.ledger = ledger
         self.snapshots = snapshots
@@ -205,12 +210,12 @@ class Decider:
         marked = marks.listed(self.ledger, self.snapshots.store, self.rollup.name, self.number, span)
         schema = pa.schema([("key", pa.string()), ("day", pa.date32())])
         cells = pa.concat_tables([one.select(["key", "day"]).cast(schema) for one in [marked, *found]])
-        here = pa.array([False] * cells.num_rows)
+        cells = cells.filter(cells["key"].is_valid())
+        here = []
         for days in left:
             low, high = (pa.scalar(day, pa.date32()) for day in (days.first, days.last))
-            within = pc.and_(pc.greater_equal(cells["day"], low), pc.less_equal(cells["day"], high))
-            here = pc.or_(here, within)
-        cells = cells.filter(pc.and_(here, cells["key"].is_valid())).group_by(["key", "day"]).aggregate([])
+            here.append(cells.filter(pc.and_(pc.greater_equal(cells["day"], low), pc.less_equal(cells["day"], high))))
+        cells = pa.concat_tables(here).group_by(["key", "day"]).aggregate([])
         return cells if cells.num_rows else None
 
     # -- why -------------------------------------------------------------------------------------
@@ -219,8 +224,13 @@ class Decider:
         self, days: Sequence[Days], known: Known, changed_days: Sequence[Days], today: dt.date
     ) -> dict[dt.date, str]:
         """Why each day is computed whole: the strongest reason that any source gives."""
-        states = {state: union(days for one in known.values() for days in one.get(state, ())) for state in (FAILED, OPEN)}
-        ever = [union(days for ranges in known.get(source, {}).values() for days in ranges) for source in self.sources.labels]
+        states = {
+            state: union(days for one in known.values() for days in one.get(state, ())) for state in (FAILED, OPEN)
+        }
+        ever = [
+            union(days for ranges in known.get(source, {}).values() for days in ranges)
+            for source in self.sources.labels
+        ]
         found = {}
         for day in (day for part in days for day in part):
             if not all(_holds(ranges, day) for ranges in ever):

@@ -4,28 +4,55 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import replace as changed_copy
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dayfold.define.metric import Computed
+from dayfold.days import Days
+from dayfold.define.fingerprint import digest
+from dayfold.define.metric import Computed, Gauge
 from dayfold.define.rollup import siblings
 from dayfold.define.source import Table
 from dayfold.define.types import Type
 from dayfold.engines.base import Session
-from dayfold.errors import QueryRefused
+from dayfold.engines.scans import ScanFailed
+from dayfold.errors import DayfoldError, QueryRefused, TookTooLong
 from dayfold.ledger import coverage, versions
 from dayfold.ledger.ledger import Ledger
+from dayfold.plan.bind import BoundRollup, identity
+from dayfold.plan.keys import KeyFilter
 from dayfold.query.answer import Answer
 from dayfold.query.compare import comparison
 from dayfold.query.cover import Cover
+from dayfold.query.due import Decider, Due
+from dayfold.query.live import LIVE, left_out, merged
 from dayfold.query.request import Request
 from dayfold.query.series import Series
+from dayfold.query.sources import Snapshots, Sources
 
 #: More rows than a person or a program can want at once.
 MAX_ROWS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows that a question is answered from: a rollup's tables, or temporary ones that hold live rows too.
+
+    Attributes:
+        types: The columns of the table; ``version``: under which its coverage is kept, None where it was never folded.
+        due: What was computed for live rows.
+    """
+
+    table: str
+    schema: str | None
+    types: Mapping[str, Type]
+    version: int | None
+    revision: int
+    due: Due | None = None
 
 
 def answer(ledger: Ledger, request: Request) -> Answer:
@@ -36,31 +63,116 @@ def answer(ledger: Ledger, request: Request) -> Answer:
     """
     ledger.store.open()
     with ledger.store.transaction(read_only=True) as session:
-        version = _version(ledger, session, request)
+        version = folded_version(ledger, session, request)
     types = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
     with ledger.store.transaction(read_only=True) as session:
-        version = _version(ledger, session, request)
-        if not request.compare:
-            return _answer(ledger, session, request, version, types)
-        other = comparison(request.days, request.compare, request.grain, request.today)
-        # Each range shows the keys of both, so that one that came or went stands beside its zero.
-        found = _answer(ledger, session, changed_copy(request, also=other.days), version, types)
-        earlier = changed_copy(request, days=other.days, also=request.days, compare=None, sort=None, limit=None)
-        found.compare = _answer(ledger, session, earlier, version, types)
-        found.beside = other.beside
+        version = folded_version(ledger, session, request)
+        rows = Rows(version.table, ledger.store.schema, types, version.number, version.revision)
+        return answered(ledger, session, request, rows)
+
+
+def live_answer(ledger: Ledger, request: Request, sources: Sources, limit_s: float) -> Answer:
+    """The answer as a fold at this moment would leave it, what was computed for it marked as provisional.
+
+    A source that cannot be read leaves its numbers as they are, with the reason.
+
+    Raises:
+        QueryRefused: when it takes longer than ``limit_s``, or the definition was edited since it was folded.
+    """
+    ledger.store.open()
+    ends_at = time.monotonic() + limit_s
+    failed = dict(sources.failed)
+    while True:
+        try:
+            with Snapshots(sources.databases, ends_at) as snapshots:
+                rows = _live_rows(ledger, snapshots, sources, request, failed)
+                return answered(ledger, snapshots.store, request, rows)
+        except ScanFailed as failure:
+            # An engine's failed statement has ended its transaction, so it starts again without the source.
+            failed[failure.scan.label] = left_out(failure)
+        except TookTooLong:
+            raise QueryRefused(
+                f"The live answer takes longer than {limit_s:g} s: too much of {request.rollup.name} would be computed now.",
+                hint=f"Fold first: dayfold fold {request.rollup.name}. Or ask for a shorter range or fewer keys, or raise "
+                "[query] live_s.",
+            ) from None
+
+
+def _live_rows(
+    ledger: Ledger, snapshots: Snapshots, sources: Sources, request: Request, failed: dict[str, DayfoldError]
+) -> Rows:
+    """What a fold would compute of the asked ranges, merged with the stored rows."""
+    session, rollup = snapshots.store, sources.rollup
+    version = known_version(ledger, session, request.rollup.name)
+    if version is not None:
+        _check_edits(request, version)
+        check_same(rollup, version)
+    ranges = [request.utc_days]
+    if request.compare:
+        ranges.append(comparison(request.days, request.compare, request.grain, request.today).days)
+    carried = (metric for name in request.needed if isinstance(metric := request.rollup.metrics[name], Gauge))
+    if any(metric.carry for metric in carried):
+        # A level is carried from however long ago.
+        ranges = [Days(dt.date.min, max(days.last for days in ranges))]
+    number = version.number if version else None
+    due = Decider(ledger, snapshots, sources, number, failed).decide(ranges, request.today)
+    return merged_rows(ledger, snapshots, sources, due, version, ranges, request.filters)
+
+
+def merged_rows(
+    ledger: Ledger,
+    snapshots: Snapshots,
+    sources: Sources,
+    due: Due,
+    version: versions.Version | None,
+    ranges: Sequence[Days],
+    keys: tuple[KeyFilter, ...],
+) -> Rows:
+    """Rows of some days with what is due computed. Raises ScanFailed."""
+    # Hashes of distinct values are compared within this answer alone where nothing is stored yet.
+    salt = ledger.store_key(snapshots.store) if version else ""
+    merged(snapshots, sources, due, ranges, keys, salt, stored=version is not None)
+    shape = sources.rollup.shape
+    types = {one.name: one.type for one in shape.columns}
+    number, revision = (version.number, version.revision) if version else (None, 0)
+    return Rows(LIVE, None, types, number, revision, due)
+
+
+def answered(ledger: Ledger, session: Session, request: Request, rows: Rows) -> Answer:
+    """The answer from some rows, with that of the compared range where one is asked for."""
+    if not request.compare:
+        return _answer(ledger, session, request, rows)
+    other = comparison(request.days, request.compare, request.grain, request.today)
+    # Each range shows the keys of both, so that one that came or went stands beside its zero.
+    found = _answer(ledger, session, changed_copy(request, also=other.days), rows)
+    earlier = changed_copy(request, days=other.days, also=request.days, compare=None, sort=None, limit=None)
+    found.compare = _answer(ledger, session, earlier, rows)
+    found.beside = other.beside
     return found
 
 
-def _version(ledger: Ledger, session: Session, request: Request) -> versions.Version:
-    """The stored version of the rollup, which must have what is asked for."""
-    rollup = request.rollup
+def known_version(ledger: Ledger, session: Session, rollup: str) -> versions.Version | None:
+    """The stored version of a rollup, or None where it was never folded."""
     number = ledger.version(session)
-    if number is not None:
-        ledger.check(session, number)
-    known = versions.versions(ledger, session) if number is not None else {}
-    if rollup.name not in known:
+    if number is None:
+        return None
+    ledger.check(session, number)
+    return versions.versions(ledger, session).get(rollup)
+
+
+def folded_version(ledger: Ledger, session: Session, request: Request) -> versions.Version:
+    """The stored version of the rollup, which must have what is asked for. Raises QueryRefused."""
+    rollup = request.rollup
+    version = known_version(ledger, session, rollup.name)
+    if version is None:
         raise QueryRefused(f"{rollup.name} was never folded.", hint=f"Run: dayfold fold {rollup.name}")
-    version = known[rollup.name]
+    _check_edits(request, version)
+    return version
+
+
+def _check_edits(request: Request, version: versions.Version) -> None:
+    """Refuse what was edited since it was folded."""
+    rollup = request.rollup
     stored = version.definition["metrics"]
     edited = [
         name
@@ -75,29 +187,46 @@ def _version(ledger: Ledger, session: Session, request: Request) -> versions.Ver
             f"The definition of {rollup.name} was edited since it was folded: {what}.",
             hint=f"Run: dayfold fold {rollup.name}",
         )
-    return version
 
 
-def _answer(
-    ledger: Ledger, session: Session, request: Request, version: versions.Version, types: Mapping[str, Type]
-) -> Answer:
-    known = coverage.coverage(ledger, session, request.rollup.name, version.number, request.utc_days)
-    cover = Cover(request, known, _history(ledger, session, request, version))
+def check_same(rollup: BoundRollup, version: versions.Version) -> None:
+    """Refuse live rows beside stored ones of another definition. Raises QueryRefused."""
+    if version.fingerprint != digest(identity(rollup)):
+        raise QueryRefused(
+            f"The definition of {rollup.name} was edited since it was folded, so that rows computed now do not fit the stored ones.",
+            hint=f"Run: dayfold fold {rollup.name}",
+        )
+
+
+def _answer(ledger: Ledger, session: Session, request: Request, rows: Rows) -> Answer:
+    known: list[coverage.DayCover] = []
+    history: dict[str, dt.date] = {}
+    if rows.version is not None:
+        known = coverage.coverage(ledger, session, request.rollup.name, rows.version, request.utc_days)
+        history = _history(ledger, session, request, rows.version)
+    cover = Cover(request, known, history)
+    if rows.due is not None:
+        labels = [source.label for source in request.rollup.sources]
+        known = rows.due.covered(known, request.utc_days, labels)
+        cover = Cover(request, known, rows.due.history(history, labels), rows.due.reasons, rows.due.failed)
     spine = cover.spine()
-    store = ledger.store
+    dialect = ledger.store.dialect
     if request.by and len(spine.buckets) > 1 and not request.limit:
-        groups = session.rows(Series(request, version.table, types, store.schema, store.dialect, spine).groups())[0][0]
+        groups = session.rows(Series(request, rows.table, rows.types, rows.schema, dialect, spine).groups())[0][0]
         if groups * len(spine.buckets) > MAX_ROWS:
             raise QueryRefused(
                 f"The answer would have {groups * len(spine.buckets):,} rows; at most {MAX_ROWS:,} are given at once.",
                 hint="Ask for a shorter range, a coarser grain, or fewer keys with --where.",
             )
-    series = Series(request, version.table, types, store.schema, store.dialect, spine)
+    series = Series(request, rows.table, rows.types, rows.schema, dialect, spine)
     statement = series.statement()
     table = session.arrow(statement, series.columns)
     exact, error = _exactness(request, table)
     table = _narrowed(table.select(["day", *request.by, *request.metrics]))
-    return Answer(request, table, exact, error, cover.missing(), cover.stale(), spine.partial, version.revision)
+    return Answer(
+        request, table, exact, error, cover.missing(), cover.stale(), spine.partial, rows.revision,
+        provisional=cover.provisional(),
+    )  # fmt: skip
 
 
 def _narrowed(table: pa.Table) -> pa.Table:
@@ -129,10 +258,10 @@ def _exactness(request: Request, table: pa.Table) -> tuple[dict[str, bool], dict
     }
 
 
-def _history(ledger: Ledger, session: Session, request: Request, version: versions.Version) -> dict[str, dt.date]:
+def _history(ledger: Ledger, session: Session, request: Request, version: int) -> dict[str, dt.date]:
     """The first covered day of each source."""
     query = ledger.sql(
         "select source, min(day) from dayfold__coverage where rollup = :rollup and version = :version group by source",
-        rollup=request.rollup.name, version=version.number,
+        rollup=request.rollup.name, version=version,
     )  # fmt: skip
     return dict(session.rows(query))

@@ -29,7 +29,13 @@ class Series:
     """Builds the statement of one request over tables whose column types are known."""
 
     def __init__(
-        self, request: Request, table_name: str, types: Mapping[str, Type], schema: str, dialect: Dialect, spine: Spine
+        self,
+        request: Request,
+        table_name: str,
+        types: Mapping[str, Type],
+        schema: str | None,
+        dialect: Dialect,
+        spine: Spine,
     ) -> None:
         self.request = request
         self.table = table(table_name, schema)

@@ -67,11 +67,11 @@ class Snapshots:
         # PostgreSQL makes no temporary table in a read-only transaction; DuckDB does, and there a transaction that may write
         # would make the store's file.
         writes = database is self.databases.store and database.dialect.name == "postgres"
+        left_s = None if self.ends_at is None else self.ends_at - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            raise TookTooLong("The time is over.")
         session: Session = self._stack.enter_context(database.transaction(read_only=not writes))
-        if self.ends_at is not None:
-            left_s = self.ends_at - time.monotonic()
-            if left_s <= 0:
-                raise TookTooLong("The time is over.")
+        if left_s is not None:
             self._stack.enter_context(session.limit(left_s))
         self._sessions[id(database)] = session
         return session

@@ -1,0 +1,118 @@
+"""``dayfold verify``: compare stored cells with their sources. A door."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dayfold.cli.fold import progress_shown
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, RollupsArgument, number, open_app, plural, write_json
+
+if TYPE_CHECKING:
+    from dayfold.fold.drifts import Drift
+    from dayfold.fold.verify import VerifyResult
+
+#: Drifts that a person is shown of each rollup.
+_SHOWN = 20
+
+
+def run(
+    rollups: RollupsArgument = None,
+    app: AppOption = DEFAULT_APP,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DAY", help="First day: YYYY-MM-DD, today, yesterday or -7d (UTC)."),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, metavar="N", help="Verify so many days at random.")
+    ] = None,
+    heal: Annotated[bool, typer.Option("--heal", help="Fold the cells that differ, and compare them again.")] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            min=0,
+            metavar="SECONDS",
+            help="Begin no further days after so many seconds.",
+            show_default="60, and no limit where days are given",
+        ),
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            min=0,
+            metavar="SECONDS",
+            help="How long to wait for another run of a rollup.",
+            show_default="60",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare stored cells with their sources, the least recently verified days first. Exit status 1 on drift."""
+    with open_app(app) as dayfold, progress_shown() as progress:
+        results = dayfold.verify(
+            rollups, from_=from_, to=to, sample=sample, heal=heal, budget_s=budget, wait_s=wait, progress=progress
+        )
+    if json:
+        write_json({"verifications": [as_object(result) for result in results]})
+    else:
+        for result in results:
+            show(result)
+    if not all(result.is_proved for result in results):
+        raise typer.Exit(1)
+
+
+def as_object(result: VerifyResult) -> dict[str, object]:
+    """A result for JSON, with every drift that it holds."""
+    found: dict[str, object] = {
+        "rollup": result.rollup, "run_id": result.run_id, "days": result.days, "cells": result.cells,
+        "drifted": result.drifted, "healed": result.healed, "left_out": result.left_out, "seconds": result.seconds,
+        "drifts": [_drift(one) for one in result.drifts],
+    }  # fmt: skip
+    if result.error:
+        found["error"] = result.error
+    return found
+
+
+def _drift(one: Drift) -> dict[str, object]:
+    found: dict[str, object] = {
+        "reason": one.reason, "day": one.day, "key": one.key, "metric": one.metric, "stored": one.stored,
+        "actual": one.actual, "healed": one.healed,
+    }  # fmt: skip
+    return found | {name: value for name in ("bucket", "part", "note") if (value := getattr(one, name))}
+
+
+def show(result: VerifyResult) -> None:
+    """A result for a person; what went wrong goes to standard error."""
+    drift = f"{plural(result.drifted, 'cell')} drifted" if result.drifted else "no drift"
+    healed = f", {result.healed:,} healed" if result.healed else ""
+    print(
+        f"{result.rollup}: {plural(result.days, 'day')}, {plural(result.cells, 'cell')} compared, {drift}{healed}, "
+        f"{result.seconds:.2f} s"
+    )
+    if result.left_out:
+        print(f"  left out: {', '.join(f'{count:,} {reason}' for reason, count in result.left_out.items())}")
+    for one in result.drifts[:_SHOWN]:
+        print(f"  {line(one)}")
+    if len(result.drifts) > _SHOWN:
+        print(f"  and {len(result.drifts) - _SHOWN:,} more; --json shows them")
+    if result.error:
+        first, *more = result.error.splitlines()
+        print("\n".join([f"{result.rollup}: {first}", *more]), file=sys.stderr)
+
+
+def line(one: Drift) -> str:
+    """One drift in one line."""
+    place = [one.bucket or (str(one.day) if one.day else "")]
+    place += [f"{name}={'NULL' if value is None else value}" for name, value in one.key.items()]
+    if one.metric is not None:
+        metric = f"{one.metric} ({one.part})" if one.part else one.metric
+        place.append(f"{metric}: stored {number(one.stored)}, actual {number(one.actual)}")
+    words = " ".join(word for word in place if word)
+    healed = "; healed" if one.healed else ""
+    note = f": {one.note}" if one.note else ""
+    return f"{words} [{one.reason}{note}{healed}]".strip()
