@@ -170,9 +170,7 @@ def test_failed_lower_leaves_the_upper_as_it_was(ground: Ground) -> None:
 
 def test_sets_that_are_not_whole_are_not_united(store: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """How many different values they have together is not known, and nothing is made up."""
-    monkeypatch.setitem(
-        dialect.PIECES, "smallest", dialect.Spelling("_x[1:2]", "_x[1:2]")
-    )
+    monkeypatch.setitem(dialect.PIECES, "smallest", dialect.Spelling("_x[1:2]", "_x[1:2]"))
     store.load("visit", DDL, [row(n, n % 9 + 1) for n in range(80)])
     store.define(*rollups(store))
     runs = {run.rollup: run for run in store.opened.fold()}

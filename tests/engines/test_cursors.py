@@ -105,7 +105,11 @@ def test_late_commit_is_picked_up(postgres_pairing: Ground, no_overlap: None) ->
 def test_transaction_open_since_before_the_first_fold_is_picked_up(postgres_pairing: Ground) -> None:
     """Its stamp is from before the backfill, and its commit after."""
     ground = postgres_pairing
-    ground.load("visit", DDL.format(type="timestamptz"), [{"id": 1, "shop": 1, "amount": 5, "made": march(2), "updated_at": march(2)}])
+    ground.load(
+        "visit",
+        DDL.format(type="timestamptz"),
+        [{"id": 1, "shop": 1, "amount": 5, "made": march(2), "updated_at": march(2)}],
+    )
     with psycopg.connect(ground.pairing.source, autocommit=False) as slow:
         slow.execute("INSERT INTO visit VALUES (2, 2, 9, '2026-03-03 12:00+00', now())")
         visit = ground.table("visit", changes="updated_at")
@@ -150,7 +154,9 @@ def test_stamp_column_that_is_not_there(store: Ground) -> None:
     store.load("visit", DDL.format(type="timestamptz"), [])
     visit = Table("visit", changes="update_at")
     store.define(type("Visits", (Rollup,), {"visits": Count(visit, at="made")}))
-    with pytest.raises(DefinitionError, match=r"changes='update_at': visit has no column 'update_at'; the nearest is 'updated_at'"):
+    with pytest.raises(
+        DefinitionError, match=r"changes='update_at': visit has no column 'update_at'; the nearest is 'updated_at'"
+    ):
         store.opened.fold()
 
 

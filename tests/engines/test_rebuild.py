@@ -17,7 +17,13 @@ OLD = dt.timedelta(days=40)
 
 def row(number: int, shop: int | None = None) -> dict[str, Any]:
     made = march(1) - OLD + dt.timedelta(days=number % 20)
-    return {"id": number, "shop": number % 3 if shop is None else shop, "who": f"p{number % 5}", "amount": number, "made": made}
+    return {
+        "id": number,
+        "shop": number % 3 if shop is None else shop,
+        "who": f"p{number % 5}",
+        "amount": number,
+        "made": made,
+    }
 
 
 def filled(ground: Ground, **fold: Any) -> None:
@@ -56,7 +62,9 @@ def truth(ground: Ground) -> Any:
 
 
 def left_over(ground: Ground) -> Any:
-    return ground.stored("SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'dayfold\\_rebuild%' ESCAPE '\\'")
+    return ground.stored(
+        "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'dayfold\\_rebuild%' ESCAPE '\\'"
+    )
 
 
 def test_rebuild_finds_what_the_lookback_cannot(ground: Ground) -> None:

@@ -41,6 +41,10 @@ _MAKE_LOG = (
 )
 
 
+#: What the user who folds may do with the log, whoever made it.
+_GRANT_LOG = (f"GRANT USAGE ON SCHEMA {SCHEMA} TO ", f"GRANT SELECT, DELETE ON {SCHEMA}.marks TO ")
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a source is tracked for one rollup: by triggers that a stamp tells from any others, or not, and why."""
@@ -69,12 +73,17 @@ class TableStanding:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A table's triggers as they are in its database: relation to the trigger events it has, and their marks."""
+    """A table's triggers as they are in its database.
+
+    Attributes:
+        relations: The table and its partitions, each with the events that it has triggers for.
+        fed: The rollups that they feed, each with a digest of what with, and the stamp of its feeding.
+        stamp: Tells these triggers from any others.
+    """
 
     relations: dict[str, set[str]]
-    comments: frozenset[str]
+    fed: dict[str, tuple[str, str]]
     stamp: str
-    kind: str
 
 
 @dataclass(slots=True)
@@ -175,13 +184,12 @@ class Tracking:
                     else f"no trigger for {listing(lacking)}"
                 )
                 return "missing", f"{what} has {how}", ""
-        known: dict[str, str] = {}
-        for comment in found.comments:
-            known |= _rollups(comment)
+        stamps = [found.stamp]
         for rollup, mark in tracked.rollups.items():
-            if known.get(rollup) != mark:
+            if found.fed.get(rollup, ("", ""))[0] != mark:
                 return "older", f"its triggers are older than the definition of {rollup}", ""
-        return "ok", "", found.stamp
+            stamps.append(found.fed[rollup][1])
+        return "ok", "", " ".join(stamps)
 
     def _events(self, database: Store) -> tuple[str, ...]:
         return EVENTS if database.dialect.name == "postgres" else EVENTS[:3]
@@ -199,9 +207,11 @@ class Tracking:
                 relations.setdefault(relation, set())
                 if event is not None:
                     relations[relation].add(event.removeprefix(PREFIX))
-            comments = frozenset(row[2] for row in rows if row[2])
+            fed: dict[str, tuple[str, str]] = {}
+            for comment in {row[2] for row in rows if row[2]}:
+                fed |= _fed(comment)
             oids = sorted(str(row[3]) for row in rows if row[3])
-            self._seen[place] = _Found(relations, comments, ",".join(oids), rows[0][4] if rows else "")
+            self._seen[place] = _Found(relations, fed, ",".join(oids))
         return self._seen[place]
 
     def _found_duckdb(self, database: Store, tracked: Tracked) -> _Found:
@@ -209,8 +219,7 @@ class Tracking:
         names = [name for name, _ in _duckdb_triggers(database, tracked.name)]
         exists = bool(_duckdb_tables(database, tracked.name))
         events: set[str] = set()
-        comments = {}
-        stamps = set()
+        fed = {}
         for rollup, mark in tracked.rollups.items():
             for event in EVENTS[:3]:
                 begin = f"{PREFIX}{event}_{rollup}_{mark}_"
@@ -219,10 +228,8 @@ class Tracking:
                 if older:
                     events.add(event)
                 if now:
-                    stamps.add(now[0].removeprefix(begin))
-                    comments[rollup] = mark
-        relations = {tracked.name: events} if exists else {}
-        return _Found(relations, frozenset([json.dumps(comments)]), ",".join(sorted(stamps)), "r")
+                    fed[rollup] = (mark, now[0].removeprefix(begin))
+        return _Found({tracked.name: events} if exists else {}, fed, "")
 
     def status(self) -> list[TableStanding]:
         """How every table that should be tracked is."""
@@ -280,7 +287,9 @@ class Tracking:
         same = database is self.databases.store
         schema = database.schema if same else SCHEMA
         with database.transaction(read_only=True) as session:
-            [(path,)] = session.rows(statement("select current_schemas(false)::text[]"))
+            [(path, user)] = session.rows(
+                statement("select current_schemas(false)::text[], cast(current_user as text)")
+            )
             relations = session.rows(database.dialect.statement(_RELATIONS, name=reference(tracked.name)))
         if not relations:
             raise UnknownName(f"{database.address} has no table '{tracked.name}'.")
@@ -290,11 +299,20 @@ class Tracking:
                     f"{name} is no table but a {'view' if kind in ('v', 'm') else 'foreign table'}, which has no such triggers.",
                     hint="Write it as Table(sql=…, reads=[…]) over its tables, or leave changes out.",
                 )
-        made = [] if same else list(_MAKE_LOG)
-        made += triggers.postgres_function(tracked, schema, path)
+        made = [] if same else [*_MAKE_LOG, *(text + quoted(user) for text in _GRANT_LOG)]
+        made += triggers.postgres_function(tracked, schema, path, self._stamps(database, tracked))
         for name, _ in relations:
             made += triggers.postgres_triggers(tracked, schema, name)
         return made
+
+    def _stamps(self, database: Store, tracked: Tracked) -> dict[str, str]:
+        """What tells the feeding of each rollup from another: it goes on where it stands, and begins anew elsewhere."""
+        self._seen.clear()
+        fed = self._found(database, tracked).fed if self._state(tracked)[0] != "missing" else {}
+        return {
+            rollup: fed[rollup][1] if rollup in fed and fed[rollup][0] == mark else secrets.token_hex(4)
+            for rollup, mark in tracked.rollups.items()
+        }
 
     def _duckdb_statements(self, database: Store, tracked: Tracked) -> list[str]:
         found = []
@@ -396,12 +414,13 @@ def forget_logged(database: Store, ids: list[int]) -> Statement:
     return statement("delete from _log where id = any(:ids)", _log=_LOG.table, ids=ids)
 
 
-def _rollups(comment: str) -> dict[str, str]:
+def _fed(comment: str) -> dict[str, tuple[str, str]]:
+    """What a trigger function says of itself; nothing where somebody else wrote it."""
     try:
         found = json.loads(comment)
-    except ValueError:
+        return {str(name): (str(mark), str(stamp)) for name, (mark, stamp) in found.items()}
+    except (ValueError, AttributeError, TypeError):
         return {}
-    return {str(name): str(mark) for name, mark in found.items()} if isinstance(found, dict) else {}
 
 
 def _duckdb_triggers(database: Store, owner: str | None = None) -> list[tuple[str, str]]:

@@ -387,8 +387,12 @@ def reference(name: str) -> str:
 _SETTINGS = "SET \"TimeZone\" = 'UTC' SET \"DateStyle\" = 'ISO, YMD' SET extra_float_digits = '1'"
 
 
-def postgres_function(tracked: Tracked, schema: str, search_path: Sequence[str]) -> list[str]:
-    """The statements that make the trigger function of a table, and say what it is fed with.
+def postgres_function(
+    tracked: Tracked, schema: str, search_path: Sequence[str], stamps: Mapping[str, str]
+) -> list[str]:
+    """The statements that make the trigger function of a table, and say what it feeds.
+
+    ``stamps``: for each rollup, what tells this feeding from an earlier one that was interrupted.
 
     A mistake in an expression must not break the application's own statement: every cell is marked instead. Where the
     log itself is gone, the change is lost to it and the statement still succeeds; folds find the log missing.
@@ -413,7 +417,8 @@ def postgres_function(tracked: Tracked, schema: str, search_path: Sequence[str])
     name = f"{quoted(schema)}.{quoted(tracked.function)}"
     body = "\n".join(lines)
     mark = f"$dayfold_{tracked.digest}$"
-    comment = exp.Literal.string(json.dumps(tracked.rollups, sort_keys=True)).sql("postgres")
+    fed = {rollup: [mark, stamps[rollup]] for rollup, mark in tracked.rollups.items()}
+    comment = exp.Literal.string(json.dumps(fed, sort_keys=True)).sql("postgres")
     return [
         f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
         f"SET search_path = {path} {_SETTINGS} AS {mark}\n{body}\n{mark}",
