@@ -450,6 +450,8 @@ class Folder:
 
     def _portions(self, rollup: BoundRollup, work: Work, failed: dict[str, DayfoldError]) -> list[Days]:
         """The work cut into transactions by the number of facts; one where there are few."""
+        if not work.days:
+            return []
         facts: dict[dt.date, int] = dict(work.known_facts)
         unknown = [day for days in work.days for day in days if day not in facts]
         if len(unknown) <= _GUESSED_DAYS and facts:

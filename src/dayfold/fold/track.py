@@ -112,15 +112,16 @@ class Tracking:
 
     def _feeds(self, rollup: BoundRollup, source: Table, number: int) -> list[tuple[tuple[str | None, str], Feed]]:
         columns = self.bound.columns[source.label]
+        mark = digest(identity(rollup))
         found = []
         for scan in rollup.scans:
             if scan.source != source:
                 continue
             if source.name is not None:
-                found.append(((source.database, source.name), Feed(rollup.name, number, scan, columns)))
+                found.append(((source.database, source.name), Feed(rollup.name, number, mark, scan, columns)))
                 continue
             for read in triggers.reads_of(source, scan.dialect):
-                feed = Feed(rollup.name, number, scan, columns, read, self._identity(source, read))
+                feed = Feed(rollup.name, number, mark, scan, columns, read, self._identity(source, read))
                 found.append(((source.database, read.table), feed))
         return found
 

@@ -30,6 +30,8 @@ from dayfold.plan.sql import Statement, alias, both, column, derived, sql, table
 
 NEW_ROWS, OLD_ROWS = "dayfold_new_rows", "dayfold_old_rows"
 EVENTS = ("insert", "update", "delete", "truncate")
+#: Moves when the statements of triggers change, so that those of an earlier program are known to be older.
+FORMAT = 1
 #: What every trigger of ours is called first.
 PREFIX = "dayfold_"
 _UNCOMPARABLE = (Kind.JSON, Kind.OTHER)
@@ -48,17 +50,25 @@ class Feed:
     """What a table's changes mean for one scan of a rollup.
 
     Attributes:
+        fingerprint: That of the rollup's definition.
         columns: The described columns of the scan's source.
-        link: For a query: columns of the table, each with the query's column of the same value.
+        read: For a query: how the table leads to its rows.
         identity: The table's primary key, for a query; empty where it has none.
     """
 
     rollup: str
     version: int
+    fingerprint: str
     scan: Scan
     columns: Mapping[str, Type]
     read: Read | None = None
     identity: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[object]:
+        """What decides its triggers: equal words give equal statements."""
+        link = sorted(self.read.on.items()) if self.read is not None else None
+        return [FORMAT, self.version, self.fingerprint, self.scan.moment.raw_kind, link, list(self.identity)]
 
     def cells(self, event: str) -> exp.Select | exp.Union:
         """The cells that one kind of statement changed: ``key`` and ``day``."""
@@ -312,15 +322,11 @@ class Tracked:
 
     @property
     def rollups(self) -> dict[str, str]:
-        """The rollups that are fed, each with its version and a digest of what it is fed with."""
-        found: dict[str, list[str]] = {}
+        """The rollups that are fed, each with a digest of what it is fed with."""
+        found: dict[str, list[object]] = {}
         for feed in self.feeds:
-            texts = [_text(feed.cells(event), self.dialect) for event in EVENTS[:3]]
-            found.setdefault(f"{feed.rollup}", []).append(json.dumps([feed.version, *texts]))
-        return {
-            rollup: hashlib.sha256("\n".join([*words, str(self.log.table)]).encode()).hexdigest()[:16]
-            for rollup, words in found.items()
-        }
+            found.setdefault(feed.rollup, [self.log.sequence]).append(feed.words)
+        return {rollup: hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16] for rollup, words in found.items()}
 
     @property
     def digest(self) -> str:
