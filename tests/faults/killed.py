@@ -1,4 +1,4 @@
-"""Runs one fold in a process that kills itself with SIGKILL at a named point: ``python -m tests.faults.killed``.
+"""Runs one job in a process that kills itself with SIGKILL at a named point: ``python -m tests.faults.killed``.
 
 The points are set from outside, around functions of the product; the product knows nothing of them.
 """
@@ -15,9 +15,11 @@ from typing import Any
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
-from dayfold.engines import base
-from dayfold.fold import chunk, reshape
-from dayfold.ledger import coverage, leases, runs, versions
+from dayfold.engines import base, scans
+from dayfold.fold import chunk, discover, prune, reshape
+from dayfold.fold.rebuild import Rebuilder
+from dayfold.fold.track import Tracking
+from dayfold.ledger import coverage, cursors, leases, marks, receipts, runs, verifications, versions
 from tests.faults.shops import NOW, config, definitions
 from tests.sql import is_duckdb
 
@@ -26,7 +28,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "registered": (versions, "register"),
     "leased": (leases, "_acquire"),
     "started": (runs, "start"),
-    "computed": (chunk, "compute"),
+    "computed": (scans, "compute"),
     "replaced": (chunk, "replace"),
     "indexed": (base, "match_indexes"),
     "covered": (coverage, "record_folded"),
@@ -36,6 +38,30 @@ POINTS: dict[str, tuple[Any, str]] = {
     "build published": (reshape, "replace"),
     "build dropped": (reshape, "drop_build"),
     "build ended": (versions, "end_build"),
+    "failure recorded": (coverage, "record_failed"),
+    "coverage forgotten": (coverage, "forget"),
+    "build abandoned": (versions, "abandon_build"),
+    "revision moved": (versions, "bump_revision"),
+    "fence passed": (versions, "pass_fence"),
+    "made": (base, "ensure"),
+    "stamp kept": (cursors, "keep_stamp"),
+    "cursor moved": (cursors, "move"),
+    "marked": (marks, "mark"),
+    "taken over": (marks, "take_over"),
+    "forgotten beside the source": (discover, "forget_beside"),
+    "older marks forgotten": (marks, "forget_of"),
+    "marks beyond dropped": (marks, "drop_beyond"),
+    "marks deleted": (marks, "delete_read"),
+    "receipts recorded": (receipts, "record"),
+    "days closed": (coverage, "close_days"),
+    "put aside": (Rebuilder, "_put_aside"),
+    "aside dropped": (reshape, "drop_aside"),
+    "sealed": (coverage, "seal"),
+    "tables dropped": (prune, "_drop"),
+    "removed": (versions, "remove"),
+    "triggers installed": (Tracking, "install"),
+    "triggers removed": (Tracking, "remove"),
+    "verified": (verifications, "record"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"
@@ -80,8 +106,44 @@ def store_class(url: str) -> type[Any]:
     return PostgresStore
 
 
-def main(store: str, version: str, point: str, nth: int) -> None:
-    """Fold; at the n-th time that the point is passed this process is no more."""
+def fold(app: Dayfold) -> list[str]:
+    return [run.error for run in app.fold() if run.error]
+
+
+def rebuild(app: Dayfold) -> list[str]:
+    app.rebuild("Shops", from_="2026-03-01", to="2026-03-20")
+    return []
+
+
+def adopt(app: Dayfold) -> list[str]:
+    app.adopt("Others", "legacy")
+    return []
+
+
+def remove(app: Dayfold) -> list[str]:
+    app.prune(["Shops"])
+    return []
+
+
+def track(app: Dayfold) -> list[str]:
+    app.track_install()
+    return []
+
+
+def untrack(app: Dayfold) -> list[str]:
+    app.track_remove()
+    return []
+
+
+def heal(app: Dayfold) -> list[str]:
+    return [one.error for one in app.verify(heal=True) if one.error]
+
+
+JOBS = {one.__name__: one for one in (fold, rebuild, adopt, remove, track, untrack, heal)}
+
+
+def main(store: str, version: str, point: str, nth: int, job: str = "fold", source: str | None = None) -> None:
+    """Do the job; at the n-th time that the point is passed this process is no more."""
     passed = 0
 
     def act(name: str) -> None:
@@ -92,8 +154,8 @@ def main(store: str, version: str, point: str, nth: int) -> None:
 
     around_points(act)
     around_commits(store_class(store), act)
-    with Dayfold(definitions(version), config(store), clock=FixedClock(NOW)) as app:
-        errors = [run.error for run in app.fold() if run.error]
+    with Dayfold(definitions(version, apart=source is not None), config(store, source), clock=FixedClock(NOW)) as app:
+        errors = JOBS[job](app)
     sys.exit("; ".join(errors) or 0)
 
 

@@ -9,14 +9,26 @@ from dayfold import Count, Distinct, Rollup, Sum, Table
 from tests.sql import Session, run_sql
 
 NOW = dt.datetime(2026, 3, 20, 12, tzinfo=dt.UTC)
-DDL = "shop bigint, who text, amount bigint, made timestamptz"
+DDL = "shop bigint, who text, amount bigint, made timestamptz, stamped_at timestamptz"
 #: Four facts a day and source, so that a backfill of twenty days takes five chunks.
 CHUNK_ROWS = 32
 STORE_KEY = "0123456789abcdef0123456789abcdef"
 
 
-def definitions(version: str) -> list[type[Any]]:
-    """The rollup as it was first written, or ``edited``: another filter, a metric more, one less."""
+#: How the sources tell what changed, by version of the definitions.
+CHANGES = {"tracked": "trigger", "stamped": "stamped_at"}
+
+
+def definitions(version: str, *, apart: bool = False) -> list[type[Any]]:
+    """The rollup as it was first written, or ``edited``: another filter, a metric more, one less.
+
+    ``tracked`` and ``stamped`` sources tell what changed, and a rollup of the whole platform is folded from the shops;
+    ``removed``: only that of another table is left.
+    """
+    if version == "removed":
+        return [type("Others", (Rollup,), {"n": Count(Table("payment"), at="made")})]
+    if version in CHANGES:
+        return _told(CHANGES[version], "app" if apart else None)
     request, payment = Table("request"), Table("payment")
     asked_where = "amount > 2" if version == "edited" else None
     metrics: dict[str, Any] = {
@@ -30,8 +42,21 @@ def definitions(version: str) -> list[type[Any]]:
     return [type("Shops", (Rollup,), {"key": "shop", "lookback": 3, **metrics})]
 
 
-def config(store: str) -> dict[str, Any]:
-    return {"store": {"url": store}, "fold": {"chunk_rows": CHUNK_ROWS, "wait_s": 30}}
+def _told(changes: str, database: str | None) -> list[type[Any]]:
+    request, payment = (Table(name, changes=changes, database=database) for name in ("request", "payment"))
+    metrics = {
+        "asked": Count(request, at="made"),
+        "people": Distinct(request, "who", at="made"),
+        "paid": Sum(payment, "amount", at="made"),
+    }
+    lower = type("Shops", (Rollup,), {"key": "shop", **metrics})
+    upper = {"asked": Sum(lower, "asked", at="day"), "people": Distinct(lower, "people", at="day")}
+    return [lower, type("Platform", (Rollup,), upper)]
+
+
+def config(store: str, source: str | None = None) -> dict[str, Any]:
+    databases = {"app": {"url": source}} if source else {}
+    return {"store": {"url": store}, "databases": databases, "fold": {"chunk_rows": CHUNK_ROWS, "wait_s": 30}}
 
 
 def fill(url: str) -> None:
@@ -46,6 +71,7 @@ def fill(url: str) -> None:
                     "who": f"p{n % 7}",
                     "amount": n % 5,
                     "made": start + dt.timedelta(hours=6 * n),
+                    "stamped_at": start,
                 }
                 for n in range(78)
             ]
@@ -59,20 +85,58 @@ def change(url: str) -> None:
     run_sql(url, "DELETE FROM request WHERE made >= TIMESTAMPTZ '2026-03-18 00:00:00+00' AND shop = 2")
     with Session(url) as session:
         late = NOW - dt.timedelta(days=2)
-        session.insert("request", [{"shop": 7, "who": "new", "amount": 9, "made": late}])
+        session.insert("request", [{"shop": 7, "who": "new", "amount": 9, "made": late, "stamped_at": late}])
+
+
+def change_far_back(url: str) -> None:
+    """The same long before the lookback: a move between keys and days, a cell that goes, a late row; all stamped."""
+    run_sql(
+        url,
+        "UPDATE request SET amount = 99, who = 'x', stamped_at = now() WHERE made < TIMESTAMPTZ '2026-03-03 00:00:00+00'",
+    )
+    run_sql(
+        url,
+        "UPDATE request SET shop = 2, stamped_at = now() WHERE shop = 1 AND made >= TIMESTAMPTZ '2026-03-05 00:00:00+00' AND "
+        "made < TIMESTAMPTZ '2026-03-06 00:00:00+00'",
+    )
+    run_sql(
+        url,
+        "UPDATE payment SET amount = 5, stamped_at = now() WHERE made < TIMESTAMPTZ '2026-03-04 00:00:00+00' AND shop = 2",
+    )
+    with Session(url) as session:
+        late = NOW - dt.timedelta(days=12)
+        session.insert(
+            "request", [{"shop": 7, "who": "new", "amount": 9, "made": late, "stamped_at": dt.datetime.now(dt.UTC)}]
+        )
+
+
+def legacy(url: str) -> None:
+    """A table of earlier days that somebody kept before."""
+    with Session(url) as session:
+        session.run("CREATE TABLE legacy (day date, n bigint)")
+        session.insert("legacy", [{"day": dt.date(2026, 2, 1 + n), "n": n} for n in range(20)])
 
 
 def contents(url: str) -> dict[str, Any]:
-    """All that readers can see: rows without their stamps, sets, coverage."""
+    """All that readers can see: rows without their stamps, sets, coverage; receipts, and what is still marked."""
     found: dict[str, Any] = {}
     with Session(url) as session:
-        for table in ("shops", "shops__sets"):
+        for table in ("shops", "shops__sets", "platform", "platform__sets", "others"):
             names = [name for (name,) in session.run(COLUMNS, [table])]
+            if not names and not table.startswith("shops"):
+                continue
             columns = ", ".join(sorted(set(names) - {"created_at", "updated_at", "run_id"}))
-            found[table] = session.run(f"SELECT {columns} FROM {table} ORDER BY day, shop NULLS LAST")
+            if names:
+                order = "day, shop NULLS LAST" if "shop" in names else "day"
+                found[table] = session.run(f"SELECT {columns} FROM {table} ORDER BY {order}")
         found["coverage"] = session.run(
             "SELECT source, day, state, facts, reason FROM dayfold_coverage ORDER BY source, day"
         )
+        found["receipts"] = session.run(
+            "SELECT r.rollup, r.day, r.stored, r.digest, r.origin FROM dayfold__receipts AS r JOIN dayfold__rollups AS v "
+            "ON v.rollup = r.rollup AND v.version = r.version ORDER BY 1, 2"
+        )
+        found["marks"] = session.run("SELECT rollup, key, day FROM dayfold__marks ORDER BY 1, 2, 3")
         found["leftovers"] = session.run(LEFTOVERS)
     return found
 
@@ -81,5 +145,5 @@ COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name =
 LEFTOVERS = (
     "SELECT table_name FROM information_schema.tables "
     "WHERE table_name LIKE 'dayfold_%' AND table_name NOT LIKE 'dayfold\\_\\_%' ESCAPE '\\' "
-    "AND table_name NOT IN ('dayfold_runs', 'dayfold_coverage')"
+    "AND table_name NOT IN ('dayfold_runs', 'dayfold_coverage', 'dayfold_stale', 'dayfold_verifications')"
 )

@@ -103,15 +103,15 @@ def test_a_holder_that_was_paused_past_its_lease_publishes_nothing_more(
     paused, go_on = threading.Event(), threading.Event()
     slow = threading.get_ident
     holder: list[int] = []
-    real = chunk.Chunk._read_foreign
+    real = chunk.Chunk._read_apart
 
-    def read(self: chunk.Chunk, days: Any) -> Any:
+    def read(self: chunk.Chunk, portion: Any) -> Any:
         if slow() in holder and self.indexed:
             paused.set()
             assert go_on.wait(60)
-        return real(self, days)
+        return real(self, portion)
 
-    monkeypatch.setattr(chunk.Chunk, "_read_foreign", read)
+    monkeypatch.setattr(chunk.Chunk, "_read_apart", read)
     monkeypatch.setattr(leases, "_renew", lambda *_: None)
     monkeypatch.setattr(leases, "lease", functools.partial(leases.lease, lease_s=0.05))
 

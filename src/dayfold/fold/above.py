@@ -83,15 +83,24 @@ class Marker:
 
     def _cells(self, scan: Scan, publication: Publication, values: Values, *, all_new: bool) -> exp.Select:
         """The cells of an upper scan that the publication's rows stand for."""
-        select = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy())
-        shape = publication.shape
-        if all_new:
-            return select.where(publication.in_scope(values))
-        same = both(
-            scan.dialect.piece("equal", _x=column(one.name), _y=column(one.name, "x")) for one in shape.identity
+        return changed(
+            scan.dialect,
+            scan.keys,
+            scan.moment.day,
+            scan.relation.copy(),
+            [_rows_of(scan, publication, values, all_new)],
         )
-        listed = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(CHANGES), "x", table=True))
-        return select.where(exp.Exists(this=listed.where(_outer(same))))
+
+
+def _rows_of(scan: Scan, publication: Publication, values: Values, all_new: bool) -> exp.Expr:
+    """True for rows of the lower rollup that a publication writes or removes."""
+    if all_new:
+        return publication.in_scope(values)
+    same = both(
+        scan.dialect.piece("equal", _x=column(one.name), _y=column(one.name, "x")) for one in publication.shape.identity
+    )
+    listed = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(CHANGES), "x", table=True))
+    return exp.Exists(this=listed.where(_outer(same)))
 
 
 def _outer(tree: exp.Expr) -> exp.Expr:

@@ -7,7 +7,7 @@ days are compared first, and only the rows of days whose totals differ travel.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.differences import (
     cells_per_day,
-    compared_columns,
     difference_columns,
     differences,
     proved_rows,
@@ -87,9 +86,9 @@ class Contraster:
     def _database(self, branch: Branch) -> Store:
         return self.databases.of(branch.source)
 
-    def _stage(self, near: Session, name: str, build: object) -> None:
+    def _stage(self, near: Session, name: str, build: Callable[[Values], exp.Select]) -> None:
         values = Values()
-        near.stage(name, Statement(build(values), values))  # type: ignore[operator]
+        near.stage(name, Statement(build(values), values))
         near.analyze(name)
 
     # -- totals ----------------------------------------------------------------------------------
@@ -124,7 +123,7 @@ class Contraster:
             within = exp.select("*").from_(table(_STORED)).where(self._among(wanted))
             proved = exp.select("*").from_(table(_PROVED))
             select = differences(rollup, within, proved, self._counts, home.dialect)
-            rows = near.arrow(Statement(select), difference_columns(rollup))
+            rows = near.arrow(Statement(select), difference_columns(rollup, self._columns))
             if rows.num_rows:
                 found.rows = rows
                 days = set(rows[DAY].unique().to_pylist())
@@ -176,21 +175,22 @@ class Contraster:
 
     def _proved(self, parts: Sequence[_Part], database: Store) -> exp.Select:
         rows = merged(self.rollup, parts, database.dialect)
-        zeros = [one.name for branch in self.branches for one in branch.columns if one.zero]
-        return proved_rows(self.rollup, rows, zeros, database.dialect)
+        return proved_rows(self.rollup, rows, self._columns, database.dialect)
+
+    @property
+    def _columns(self) -> dict[str, Column]:
+        return {one.name: one for branch in self.branches for one in branch.columns}
 
     @property
     def _counts(self) -> list[str]:
         """The columns that count facts or values."""
         counting = {"count", "avg", "distinct", "united"}
-        names = [
+        return [
             measure.columns[1 if measure.kind == "avg" else 0].name
             for branch in self.branches
             for measure in branch.measures
             if measure.kind in counting
         ]
-        known = {one.name for one in compared_columns(self.rollup)}
-        return [name for name in names if name in known]
 
 
 class _reading:  # a context that reads like a word

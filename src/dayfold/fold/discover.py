@@ -123,15 +123,14 @@ class Discoverer:
         """Move this rollup's marks from the log beside the source into the ledger."""
         database = self.databases.of(source)
         with database.transaction(read_only=True) as session:
-            read = session.arrow(track.logged(database, self.rollup.name, self.version), marks.COLUMNS_WITH_REASON)
+            read = session.arrow(track.logged(self.rollup.name, self.version), marks.COLUMNS_WITH_REASON)
         if not read.num_rows:
             return
         with self.ledger.store.transaction() as session:
             leases.fence(self.ledger, session, self.lease)
             session.load(_FOUND, marks.COLUMNS_WITH_REASON, read)
             marks.take_over(self.ledger, session, self.rollup.name, self.version, _FOUND)
-        with database.transaction() as session:
-            session.execute(track.forget_logged(database, read["id"].to_pylist()))
+        forget_beside(database, read["id"].to_pylist())
 
     # -- cursors ---------------------------------------------------------------------------------
 
@@ -215,6 +214,12 @@ class Discoverer:
         return Moment(now, tuple(sorted(row[0] for row in waiting)), oldest, OVERLAP)
 
 
+def forget_beside(database: Store, ids: list[int]) -> None:
+    """Marks that are in the ledger now are deleted beside their source: exactly those that were read."""
+    with database.transaction() as session:
+        session.execute(track.forget_logged(ids))
+
+
 #: Every transaction that is open in this database and may write, with its beginning where we may know it.
 _OPEN = """
 select distinct l.virtualtransaction, to_char(a.xact_start, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
@@ -228,8 +233,8 @@ and coalesce(a.backend_type, 'client backend') not in ('autovacuum worker', 'aut
 def _changed_since(scan: Scan, position: str, values: Values) -> exp.Select:
     """The cells of rows stamped since a position; also of those that a filter leaves out now, and did not before."""
     assert scan.cursor is not None
-    cells = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy())
-    return cells.where(scan.cursor.since(position, values))
+    since = scan.cursor.since(position, values)
+    return changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy(), [since])
 
 
 def _settled(moment: Moment) -> str | None:

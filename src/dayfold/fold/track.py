@@ -400,7 +400,7 @@ class _rights:  # reads as a phrase in the with statement
             error.args = (error.message,)
 
 
-def logged(database: Store, rollup: str, version: int) -> Statement:
+def logged(rollup: str, version: int) -> Statement:
     """The marks that were logged beside a source for one version of a rollup."""
     values = Values()
     tree = sql(
@@ -410,7 +410,7 @@ def logged(database: Store, rollup: str, version: int) -> Statement:
     return Statement(tree, values)
 
 
-def forget_logged(database: Store, ids: list[int]) -> Statement:
+def forget_logged(ids: list[int]) -> Statement:
     """Deletes logged marks by their ids."""
     return statement("delete from _log where id = any(:ids)", _log=_LOG.table, ids=ids)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -337,7 +337,8 @@ class _One:
     ) -> None:
         """Compare some days and write down that they were."""
         plain = union(Days(day, day) for day in chunk if day not in sealed)
-        found, drifted = Contrast(), {}
+        found = Contrast()
+        drifted: dict[dt.date, int] = {}
         if plain:
             found, rows = self._drifted(contraster, version, lease, plain)
             if rows is not None:
@@ -345,15 +346,25 @@ class _One:
                 drifted = drifts.cells_by_day(rows)
         altered = self._altered(version, [day for day in chunk if day in sealed])
         drifted |= dict.fromkeys(altered, 1)
-        cells = found.cells
+        self._record(version, lease, chunk, found.cells, drifted)
+        self.result.cells += sum(found.cells.values())
+        self.result.drifted += sum(drifted.values())
+
+    def _record(
+        self,
+        version: int,
+        lease: leases.Lease,
+        days: Sequence[dt.date],
+        cells: Mapping[dt.date, int],
+        drifted: Mapping[dt.date, int],
+    ) -> None:
+        run_id = self.result.run_id
+        assert run_id is not None
+        record = [(day, cells.get(day, 0), drifted.get(day, 0)) for day in days]
         with self.ledger.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            record = [(day, cells.get(day, 0), drifted.get(day, 0)) for day in chunk]
-            assert self.result.run_id is not None
-            verifications.record(self.ledger, session, self.rollup.name, version, self.result.run_id, record)
-            runs.progress(self.ledger, session, self.result.run_id, sum(cells.values()), Changed())
-        self.result.cells += sum(cells.values())
-        self.result.drifted += sum(drifted.values())
+            verifications.record(self.ledger, session, self.rollup.name, version, run_id, record)
+            runs.progress(self.ledger, session, run_id, sum(cells.values()), Changed())
 
     def _drifted(
         self, contraster: Contraster, version: int, lease: leases.Lease, ranges: Sequence[Days]
@@ -392,21 +403,19 @@ class _One:
     def _heal(self, version: int) -> None:
         """Fold the marked cells and compare their days again."""
         self._fold()
-        ranges = union(Days(day, day) for rows in self.found for day in drifts.cells_by_day(rows))
-        left: dict[dt.date, int] = {}
+        days = sorted({day for rows in self.found for day in drifts.cells_by_day(rows)})
         remaining: set[tuple[str, dt.date]] = set()
+        # What is found now was folded just before: it is not marked another time.
+        self.heal = False
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.verifier.wait_s) as lease:
             self._discover(version, lease)
             contraster = self._contraster(version)
-            self.heal = False
-            found, rows = self._drifted(contraster, version, lease, ranges)
-            if rows is not None:
-                left, remaining = drifts.cells_by_day(rows), drifts.cells(rows)
-            record = [(day, found.cells.get(day, 0), left.get(day, 0)) for one in ranges for day in one]
-            with self.ledger.store.transaction() as session:
-                leases.fence(self.ledger, session, lease)
-                assert self.result.run_id is not None
-                verifications.record(self.ledger, session, self.rollup.name, version, self.result.run_id, record)
+            for first in range(0, len(days), _MOST_DAYS):
+                chunk = days[first : first + _MOST_DAYS]
+                found, rows = self._drifted(contraster, version, lease, union(Days(day, day) for day in chunk))
+                if rows is not None:
+                    remaining |= drifts.cells(rows)
+                self._record(version, lease, chunk, found.cells, drifts.cells_by_day(rows) if rows is not None else {})
         before = {cell for one in self.found for cell in drifts.cells(one)}
         self.result.healed += len(before - remaining)
         for drift in self.result.drifts:

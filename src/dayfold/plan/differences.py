@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
@@ -27,12 +27,12 @@ def compared_columns(rollup: BoundRollup) -> list[Column]:
     return [*rollup.shape.values, *(Column(set_column(one.name), one.type) for one in sets)]
 
 
-def proved_rows(rollup: BoundRollup, merged: exp.Expr, zeros: Sequence[str], dialect: Dialect) -> exp.Select:
-    """Proved rows as they should be stored; ``zeros``: the columns whose absence is zero."""
+def proved_rows(rollup: BoundRollup, merged: exp.Expr, columns: Mapping[str, Column], dialect: Dialect) -> exp.Select:
+    """Proved rows as they should be stored. ``columns``: what the branches say of their types and of absence."""
     items: list[exp.Expr] = [column(one.name) for one in identity(rollup)]
-    for one in compared_columns(rollup):
+    for one in (columns[stored.name] for stored in compared_columns(rollup)):
         tree: exp.Expr = column(one.name)
-        if one.name in zeros:
+        if one.zero:
             tree = sql("case when _x is null then 0 else _x end", _x=tree)
         items.append(alias(dialect.cast(tree, one.type), one.name))
     return exp.select(*items, alias(exp.true(), THERE)).from_(derived(merged, "proved__"))
@@ -119,14 +119,14 @@ def cells_per_day(rollup: BoundRollup, rows: Sequence[exp.Expr], marked: exp.Exp
     return select.where(exp.Not(this=exp.Exists(this=pending))).group_by(column(DAY, "c"))
 
 
-def difference_columns(rollup: BoundRollup) -> list[Column]:
+def difference_columns(rollup: BoundRollup, columns: Mapping[str, Column]) -> list[Column]:
     """The columns of `differences`, in order: ``s_…`` is stored, ``a_…`` actual, ``d_…`` whether a set differs."""
     found = [KEY, *rollup.shape.key, Column(DAY, DATE), Column("bucket__", TEXT), CLASS]
     for one in compared_columns(rollup):
         if one.type.kind is Kind.HASHES:
             found += [Column(f"d_{one.name}", BOOL), Column(f"s_{one.name}", INT), Column(f"a_{one.name}", INT)]
         else:
-            found += [Column(f"s_{one.name}", one.type), Column(f"a_{one.name}", one.type)]
+            found += [Column(f"s_{one.name}", one.type), Column(f"a_{one.name}", columns[one.name].type)]
     return [*found, Column("stored__", BOOL), Column("actual__", BOOL)]
 
 
@@ -181,9 +181,11 @@ def _class(has: exp.Expr, should: exp.Expr, counts: Sequence[str]) -> exp.Expr:
     pairs = [(column(name, "s"), column(name, "a")) for name in counts]
     grown = either(sql("_a > _s", _s=s, _a=a) for s, a in pairs)
     shrunk = either(sql("_a < _s", _s=s, _a=a) for s, a in pairs)
+    words = {name: exp.Literal.string(text) for name, text in (("_more", MORE), ("_fewer", FEWER), ("_other", OTHER))}
+    parts: dict[str, exp.Expr] = {"_has": has, "_should": should, "_grown": grown, "_shrunk": shrunk, **words}
     return sql(
         "case when not _has and _should then _more when _has and not _should then _fewer "
         "when (_grown) and not (_shrunk) then _more when (_shrunk) and not (_grown) then _fewer else _other end",
-        _has=has, _should=should, _grown=grown, _shrunk=shrunk,
-        **{f"_{word}": exp.Literal.string(text) for word, text in (("more", MORE), ("fewer", FEWER), ("other", OTHER))},
-    )  # fmt: skip
+        "postgres",
+        **parts,
+    )

@@ -138,7 +138,7 @@ class Branch:
         contributes = either(sql("not _v is null", _v=column(f"v{n}__", "f")) for n in range(len(self.measures)))
         placed = exp.select(*kept, column("us__", "f"), alias(column("day", "d"), DAY), alias(slot, SLOT))
         placed = placed.from_(derived(self._facts(ranges, values), "f")).join(
-            listed_days(ranges, values), on=sql("_s = _d", _s=day_start, _d=column("start", "d"))
+            listed_days(ranges, self.dialect, values), on=sql("_s = _d", _s=day_start, _d=column("start", "d"))
         )
         return placed.where(contributes)
 
@@ -161,7 +161,7 @@ class Branch:
                 last = sql("case when _u = _l then _v end", _u=column("us__"), _l=column(f"latest{n}__"), _v=value)
                 return [sql("max(_x)", _x=last)]
             case "distinct" | "united":
-                hashed = value
+                hashed: exp.Expr = value
                 if measure.kind == "distinct":
                     hashed = self.dialect.piece("hash", _salt=salt, _x=value)
                 there = sql("not _v is null", _v=value)
@@ -223,7 +223,7 @@ def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str
     dialect = compiler.dialect
     if isinstance(metric, Count):
         value: exp.Expr = exp.Literal.number(1)
-        stored = (Column(name, INT, zero=True),)
+        stored: tuple[Column, ...] = (Column(name, INT, zero=True),)
     elif united:
         value = column(f"{metric.expr_text}__hashes")
         stored = (Column(name, INT, zero=True), Column(set_column(name), HASHES))
@@ -234,6 +234,7 @@ def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str
     else:
         value = _number(compiler, metric)
         names = [f"{name}__sum", f"{name}__count"] if isinstance(metric, Avg) else [name]
+        types = {**types, names[0]: decimal(MAX_DIGITS, metric.scale)} if metric.scale is not None else types
         stored = tuple(Column(one, types[one], zero=isinstance(metric, Sum)) for one in names)
     if metric.where is not None:
         value = sql("case when _w then _v end", _w=compiler.condition(metric.where), _v=value)
@@ -294,18 +295,20 @@ def _instant(dialect: Dialect, raw: exp.Expr, zone: exp.Expr) -> exp.Expr:
     )
 
 
-def listed_days(ranges: Sequence[Days], values: Values) -> exp.Expr:
+def listed_days(ranges: Sequence[Days], dialect: Dialect, values: Values) -> exp.Expr:
     """The days one by one, each with its first microsecond: ``start`` and ``day`` of ``d``."""
-    rows = [
-        exp.Tuple(expressions=[values.bind(_micros(day), "bigint"), values.bind(day, "date")])
-        for days in ranges
-        for day in days
-    ]
-    names = exp.TableAlias(
-        this=exp.to_identifier("d", quoted=True),
-        columns=[exp.to_identifier(name, quoted=True) for name in ("start", "day")],
-    )
-    return exp.Values(expressions=rows, alias=names)
+    listed: exp.Expr | None = None
+    for days in ranges:
+        first, last = (values.bind(day, "date") for day in (days.first, days.last))
+        one = sql(
+            "select cast(s.d as date) as day from generate_series(_a::timestamp, _b::timestamp, interval '1 day') as s(d)",
+            _a=first,
+            _b=last,
+        )
+        listed = one if listed is None else exp.union(listed, one, distinct=False, copy=False)
+    assert listed is not None, "there is a day to list"
+    start = dialect.piece("epoch_micros", _x=column("day", "l"))
+    return exp.select(column("day", "l"), alias(start, "start")).from_(derived(listed, "l")).subquery("d")
 
 
 def set_column(metric: str) -> str:

@@ -78,8 +78,8 @@ class Feed:
 
     def _of_rows(self, rows: exp.Expr) -> exp.Select:
         scan = self.scan
-        cells = changed(scan.dialect, scan.keys, scan.moment.day, rows)
-        return cells if scan.common_filter is None else cells.where(scan.common_filter)
+        common = [] if scan.common_filter is None else [scan.common_filter]
+        return changed(scan.dialect, scan.keys, scan.moment.day, rows, common)
 
     def _rows(self, event: str) -> exp.Expr:
         """The rows that a statement added, and those that it took away; a row that it left as it was is neither."""
@@ -125,11 +125,11 @@ class Feed:
 
     def _led(self, read: Read, event: str, relation: exp.Expr) -> exp.Select:
         scan = self.scan
-        cells = changed(scan.dialect, scan.keys, scan.moment.day, relation.copy())
-        if scan.common_filter is not None:
-            cells = cells.where(scan.common_filter)
         theirs = [column(name) for name in read.on.values()]
-        return cells.where(among(scan.dialect, theirs, self._links(read, event)))
+        conditions = [among(scan.dialect, theirs, self._links(read, event))]
+        if scan.common_filter is not None:
+            conditions.append(scan.common_filter)
+        return changed(scan.dialect, scan.keys, scan.moment.day, relation.copy(), conditions)
 
     def _links(self, read: Read, event: str) -> exp.Expr:
         """The values by which the changed rows lead to rows of the query."""

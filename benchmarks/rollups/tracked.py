@@ -1,0 +1,16 @@
+"""The benchmark's rollup over the table that has triggers; `plain_event` has none."""
+
+from dayfold import Count, Max, Rollup, Sum, Table
+
+event = Table("tracked_event", changes="trigger")
+
+
+class EventDaily(Rollup):
+    """What one account did on one day."""
+
+    key = "account"
+
+    events = Count(event, at="occurred_at")
+    purchases = Count(event, at="occurred_at", where="kind = 'purchase'")
+    revenue = Sum(event, "amount", at="occurred_at")
+    biggest = Max(event, "amount", at="occurred_at")
