@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
     from dayfold.query.answer import Answer
+    from dayfold.query.explanation import Explanation
     from dayfold.query.sources import Sources
     from dayfold.query.status import Status
 
@@ -183,7 +184,8 @@ class Dayfold:
 
         Args:
             rollups: One name or several; all by default.
-            from_: First day; ``to``: last day, included. Default: the least recently verified days.
+            from_: First day. Default: the least recently verified days.
+            to: Last day, included.
             sample: So many days at random instead.
             heal: Fold the cells that differ, and compare them again.
             budget_s: Seconds after which no further days are begun. Default: ``[verify] budget_s``, and no limit
@@ -330,6 +332,38 @@ class Dayfold:
                 self.ledger, request, self._live_sources(request.rollup.name), self.settings.query.live_s
             )
         return answer(self.ledger, request)
+
+    def explain(
+        self,
+        rollup: str,
+        metric: str,
+        *,
+        day: dt.date | str,
+        where: Sequence[str] = (),
+        limit: int = 20,
+        offset: int = 0,
+    ) -> Explanation:
+        """Where one number comes from: its SQL, the source rows behind it, the run that wrote it, and why. Writes nothing.
+
+        Args:
+            rollup: Its class or table name.
+            metric: The metric's name.
+            day: A date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            where: One word for each key column: ``"k=v"``, or ``"k="`` for NULL.
+            limit: At most so many source rows, after the first ``offset``.
+            offset: How many source rows come before the first one.
+
+        Raises:
+            UsageError: where the key is not named wholly; QueryRefused: where the rollup was never folded; UnknownName, BadDate.
+        """
+        from dayfold.query.explain import cell_filters, explain
+        from dayfold.query.request import Request
+
+        definition = self.catalog[rollup]
+        cell_filters(definition, where)
+        request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today)
+        self.catalog.check()
+        return explain(self.ledger, self._live_sources(definition.name), request, limit=limit, offset=offset)
 
     def _live_sources(self, name: str) -> Sources:
         """The sources of one rollup as they stand now."""

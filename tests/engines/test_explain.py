@@ -92,7 +92,9 @@ def test_the_sql_that_is_shown_computes_the_number(folded: Ground, metric: str) 
     [(stored,)] = folded.stored(
         f"SELECT {'mean__sum' if metric == 'mean' else metric} FROM sales WHERE shop = 'a' AND day = DATE '2026-03-09'"
     )
-    [result] = run_sql(folded.pairing.source, part.sql, part.parameters)
+    # A file that the store reads beside its own is named there by its database.
+    text = part.sql.replace('"app"."main".', "")
+    [result] = run_sql(folded.pairing.source, text, part.parameters)
     assert result[2] == stored
 
 
@@ -305,9 +307,9 @@ def test_words_that_name_no_cell_are_refused(store: Ground) -> None:
             '  Write key=value, key= for NULL, or key="" for the empty text.'
         )
     key = ["shop=a", "state=paid"]
-    with pytest.raises(UnknownName, match="the nearest is 'total'|did you mean|total"):
+    with pytest.raises(UnknownName, match="no metric 'totl'"):
         app.explain("Sales", "totl", day=day, where=key)
-    with pytest.raises(QueryRefused, match=r"Sales was never folded."):
+    with pytest.raises(QueryRefused, match="Sales was never folded"):
         app.explain("Sales", "total", day=day, where=key)
     with pytest.raises(UsageError, match="limit is from 1"):
         app.explain("Sales", "total", day=day, where=key, limit=0)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from dayfold import Avg, Count, Distinct, Gauge, Max, Min, Rollup, Sum, Table
+from dayfold.days import Days
+from dayfold.fold import verify
 from dayfold.plan import bind, dialect, moments, scan
 from dayfold.plan.publish import Publication
 from dayfold.plan.shape import Column
@@ -234,8 +236,9 @@ def test_a_source_that_cannot_be_computed_is_an_error_without_its_values(store: 
     assert "nan" not in result.error.lower()
 
 
-def test_each_call_goes_on_where_the_last_one_ended(store: Ground) -> None:
+def test_each_call_goes_on_where_the_last_one_ended(store: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """The least recently verified days come first, and never verified ones before them."""
+    monkeypatch.setattr(verify, "_FIRST_DAYS", 4)
     fold_sales(store)
     newest = (
         "SELECT day FROM dayfold_verifications WHERE verified_at = (SELECT max(verified_at) FROM dayfold_verifications)"
@@ -393,7 +396,12 @@ def _first_filter_for_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def _range_too_short(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(moments, "_next", lambda day: day)
+    whole = moments.BoundMoment.within
+
+    def within(self: Any, days: Days, values: Any) -> Any:
+        return whole(self, Days(min(days.first + dt.timedelta(days=1), days.last), days.last), values)
+
+    patch.setattr(moments.BoundMoment, "within", within)
 
 
 def _facts_a_day_late(patch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Days of the first comparison; later ones grow while they are quick and shrink when they are slow.
-_FIRST_DAYS, _MOST_DAYS = 4, 128
-_QUICK_SECONDS, _SLOW_SECONDS = 1.0, 5.0
+_FIRST_DAYS, _MOST_DAYS = 8, 128
+_QUICK_SECONDS, _SLOW_SECONDS = 3.0, 10.0
 #: Drifts that a result holds one by one; the rest are counted.
 MOST_LISTED = 10_000
 

@@ -27,7 +27,7 @@ def compared_columns(rollup: BoundRollup) -> list[Column]:
     return [*rollup.shape.values, *(Column(set_column(one.name), one.type) for one in sets)]
 
 
-def proved_rows(rollup: BoundRollup, merged: exp.Expr, columns: Mapping[str, Column], dialect: Dialect) -> exp.Select:
+def proved_rows(rollup: BoundRollup, merged: exp.Select, columns: Mapping[str, Column], dialect: Dialect) -> exp.Select:
     """Proved rows as they should be stored. ``columns``: what the branches say of their types and of absence."""
     items: list[exp.Expr] = [column(one.name) for one in identity(rollup)]
     for one in (columns[stored.name] for stored in compared_columns(rollup)):
@@ -35,7 +35,7 @@ def proved_rows(rollup: BoundRollup, merged: exp.Expr, columns: Mapping[str, Col
         if one.zero:
             tree = sql("case when _x is null then 0 else _x end", _x=tree)
         items.append(alias(dialect.cast(tree, one.type), one.name))
-    return exp.select(*items, alias(exp.true(), THERE)).from_(derived(merged, "proved__"))
+    return exp.select(*items, alias(exp.true(), THERE)).from_(merged.subquery("proved__", copy=False), copy=False)
 
 
 def stored_rows(rollup: BoundRollup, ranges: Sequence[Days], values: Values, dialect: Dialect) -> exp.Select:
@@ -173,7 +173,7 @@ def differences(
         items += [alias(side, f"{letter}_{one.name}") for letter, side in zip("sa", sides, strict=True)]
     items += [alias(has.copy(), "stored__"), alias(should.copy(), "actual__")]
     select = exp.select(*items).from_(derived(stored, "s")).join(derived(proved, "a"), on=same, join_type="full")
-    return select.where(either([sql("_h <> _s", _h=has, _s=should), *differ]))
+    return select.where(either([sql("_h <> _s", _h=has, _s=should), *differ]), copy=False)
 
 
 def _class(has: exp.Expr, should: exp.Expr, counts: Sequence[str]) -> exp.Expr:

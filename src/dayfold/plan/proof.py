@@ -24,7 +24,7 @@ from dayfold.plan.bind import BoundRollup
 from dayfold.plan.dialect import ISO_WITH_ZONE, Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import Column
-from dayfold.plan.sql import Values, alias, both, column, derived, either, sql
+from dayfold.plan.sql import Values, alias, both, column, either, sql
 
 #: The day a row belongs to, and the start of its bucket.
 DAY, SLOT = "day__", "slot__"
@@ -106,7 +106,7 @@ class Branch:
         names = [column(one.name) for one, _ in self.keys]
         if gauges:
             latest = [alias(self._latest(n, names), f"latest{n}__") for n in gauges]
-            placed = exp.select("*", *latest).from_(derived(placed, "placed__"))
+            placed = exp.select("*", *latest).from_(_nested(placed, "placed__"), copy=False)
         salted = values.bind(salt, "text")
         found = [
             alias(self.dialect.cast(tree, one.type), one.name)
@@ -114,7 +114,8 @@ class Branch:
             for one, tree in zip(measure.columns, self._aggregates(measure, n, salted), strict=True)
         ]
         identity = [*names, column(DAY), column(SLOT)]
-        return exp.select(*identity, *found).from_(derived(placed, "facts__")).group_by(*(i.copy() for i in identity))
+        rows = exp.select(*identity, *found).from_(_nested(placed, "facts__"), copy=False)
+        return rows.group_by(*(one.copy() for one in identity), copy=False)
 
     def _facts(self, ranges: Sequence[Days], values: Values) -> exp.Select:
         """Each fact of these days with its key, its microsecond and what it contributes."""
@@ -123,7 +124,8 @@ class Branch:
         micros = sql("case when _a then _m end", _a=among, _m=self.timing.micros)
         items = [alias(tree.copy(), one.name) for one, tree in self.keys]
         items += [alias(one.value.copy(), f"v{n}__") for n, one in enumerate(self.measures)]
-        return exp.select(*items, alias(micros, "us__")).from_(self.relation.copy()).where(among)
+        facts = exp.select(*items, alias(micros, "us__")).from_(self.relation.copy(), copy=False)
+        return facts.where(among, copy=False)
 
     def _placed(self, ranges: Sequence[Days], values: Values) -> exp.Select:
         """The facts that contribute to anything, each on its day of the list and in its bucket."""
@@ -137,10 +139,10 @@ class Branch:
         kept += [column(f"v{n}__", "f") for n in range(len(self.measures))]
         contributes = either(sql("not _v is null", _v=column(f"v{n}__", "f")) for n in range(len(self.measures)))
         placed = exp.select(*kept, column("us__", "f"), alias(column("day", "d"), DAY), alias(slot, SLOT))
-        placed = placed.from_(derived(self._facts(ranges, values), "f")).join(
-            listed_days(ranges, self.dialect, values), on=sql("_s = _d", _s=day_start, _d=column("start", "d"))
-        )
-        return placed.where(contributes)
+        placed = placed.from_(_nested(self._facts(ranges, values), "f"), copy=False)
+        listed = listed_days(ranges, self.dialect, values)
+        placed = placed.join(listed, on=sql("_s = _d", _s=day_start, _d=column("start", "d")), copy=False)
+        return placed.where(contributes, copy=False)
 
     def _floored(self, length: int, anchor: exp.Expr) -> exp.Expr:
         """The start of the stretch of time that holds a fact, in microseconds."""
@@ -308,7 +310,16 @@ def listed_days(ranges: Sequence[Days], dialect: Dialect, values: Values) -> exp
         listed = one if listed is None else exp.union(listed, one, distinct=False, copy=False)
     assert listed is not None, "there is a day to list"
     start = dialect.piece("epoch_micros", _x=column("day", "l"))
-    return exp.select(column("day", "l"), alias(start, "start")).from_(derived(listed, "l")).subquery("d")
+    return (
+        exp.select(column("day", "l"), alias(start, "start"))
+        .from_(_nested(listed, "l"), copy=False)
+        .subquery("d", copy=False)
+    )
+
+
+def _nested(query: exp.Expr, name: str) -> exp.Subquery:
+    """A query as something to select from, itself and no copy: copying large trees would be most of the cost."""
+    return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
 
 
 def set_column(metric: str) -> str:
@@ -337,12 +348,13 @@ def merged(rollup: BoundRollup, parts: Sequence[tuple[exp.Expr, Sequence[Column]
             column(one.name) if one.name in has else alias(dialect.cast(exp.Null(), one.type), one.name)
             for one in wanted
         ]
-        selects.append(exp.select(*(name.copy() for name in names), *items).from_(relation.copy()))
+        selects.append(exp.select(*(name.copy() for name in names), *items).from_(relation, copy=False))
     whole = selects[0]
     for one in selects[1:]:
-        whole = exp.union(whole, one, distinct=False)
+        whole = exp.union(whole, one, distinct=False, copy=False)
     if len(selects) == 1:
         assert isinstance(whole, exp.Select)
         return whole
     greatest = [alias(sql("max(_x)", _x=column(one.name)), one.name) for one in wanted]
-    return exp.select(*names, *greatest).from_(derived(whole, "parts__")).group_by(*(name.copy() for name in names))
+    rows = exp.select(*names, *greatest).from_(_nested(whole, "parts__"), copy=False)
+    return rows.group_by(*(name.copy() for name in names), copy=False)

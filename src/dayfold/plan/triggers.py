@@ -88,16 +88,16 @@ class Feed:
         if event == "delete":
             return table(OLD_ROWS)
         names = self._used()
-        sides = [exp.select(*(column(name) for name in names)).from_(table(name)) for name in (OLD_ROWS, NEW_ROWS)]
+        columns = [column(name) for name in names]
+        sides = [
+            exp.select(*columns, alias(exp.Literal.number(weight), "side__")).from_(table(one))
+            for one, weight in ((OLD_ROWS, 1), (NEW_ROWS, -1))
+        ]
+        both_sides = derived(exp.union(*sides, distinct=False), "sides")
         if any(self.columns[name].kind in _UNCOMPARABLE for name in names):
-            return derived(exp.union(*sides, distinct=False), "r")
-        old, new = sides
-        # Parsed, so that the order of the two operations is that of the text on every engine.
-        rows = sql(
-            "select * from _a union all select * from _b",
-            _a=derived(exp.except_(old, new, distinct=False), "gone"),
-            _b=derived(exp.except_(new.copy(), old.copy(), distinct=False), "come"),
-        )
+            return both_sides
+        # One pass over both sides: a row that is there before and after adds up to nothing.
+        rows = exp.select(*columns).from_(both_sides).group_by(*columns).having(sql("sum(side__) <> 0"))
         return derived(rows, "r")
 
     def _used(self) -> list[str]:
