@@ -199,7 +199,8 @@ class Dayfold:
         Raises:
             UsageError, BadDate: for words that do not fit together.
         """
-        from dayfold.fold.verify import Verifier, choice
+        from dayfold.fold.chosen import choice
+        from dayfold.fold.verify import Verifier
 
         chosen = choice(from_, to, sample, budget_s, default_budget_s=self.settings.verify.budget_s, today=self.today)
         bound = self._bound_for_writing([rollups] if isinstance(rollups, str) else rollups)

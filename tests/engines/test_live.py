@@ -280,6 +280,25 @@ def test_a_source_that_cannot_be_read_leaves_its_numbers(ground: Ground) -> None
     same(live, told(ground, [{"by": ["shop"]}, {"grain": "total"}]))
 
 
+def test_days_whose_fold_failed_are_computed_once_the_source_can_be_read(ground: Ground) -> None:
+    """A source that came back answers for the days that it failed on, also those it never covered."""
+    ground.load("sale", DDL, ROWS)
+    ground.define(sales(ground, lookback=0))
+    ground.fold()
+    ground.clock.instant += dt.timedelta(days=1)
+    ground.source("ALTER TABLE sale RENAME TO away")
+    [run] = ground.opened.fold()
+    assert run.status != "done"
+    ground.source("ALTER TABLE away RENAME TO sale")
+    ground.insert("sale", [row(8, "a", 12), row(9, "a", 13)])
+    answer = ground.answer("Sales", "total", first=11, last=13, live=True)
+    assert [one["total"] for one in answer.rows] == [1, 1, 1]
+    assert [(str(gap.days), gap.reason) for gap in answer.provisional] == [
+        ("2026-03-12..2026-03-13", "its last fold failed")
+    ]
+    assert (answer.missing, answer.stale) == ([], [])
+
+
 def test_a_value_that_cannot_be_computed_with_leaves_the_source_out(ground: Ground) -> None:
     """A failed statement ends a transaction; the answer comes from another one, with the stored numbers."""
     ground.load("sale", "shop text, amount text, made timestamptz", [{"shop": "a", "amount": "4", "made": march(9)}])

@@ -55,8 +55,12 @@ def undisturbed(engine: str, new_store: Callable[[], str], *steps: Step) -> dict
 def comparable(url: str) -> dict[str, object]:
     """Everything visible; sets by their sizes, because each store hashes with a key of its own."""
     found = shops.contents(url)
-    sets = [tuple(len(cell) if isinstance(cell, list) else cell for cell in row) for row in found["shops__sets"]]
-    return {**found, "shops__sets": sets}
+    sets = {
+        table: [tuple(len(cell) if isinstance(cell, list) else cell for cell in row) for row in rows]
+        for table, rows in found.items()
+        if table.endswith("__sets")
+    }
+    return {**found, **sets}
 
 
 def edited(url: str) -> object:

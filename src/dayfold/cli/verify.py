@@ -95,7 +95,7 @@ def show(result: VerifyResult) -> None:
         f"{result.seconds:.2f} s"
     )
     if result.left_out:
-        print(f"  left out: {', '.join(f'{count:,} {reason}' for reason, count in result.left_out.items())}")
+        print(f"  left out: {', '.join(f'{reason} {count:,}' for reason, count in result.left_out.items())}")
     for one in result.drifts[:_SHOWN]:
         print(f"  {line(one)}")
     if len(result.drifts) > _SHOWN:

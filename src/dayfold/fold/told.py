@@ -68,6 +68,5 @@ def _look(
         known = cursors.stamp(ledger, session, rollup.name, number, source.label) if ledger.version(session) else None
     if known != standing.stamp:
         found.renewed.add(source.label)
-    database = databases.of(source)
-    if database is not databases.store:
-        found.logs[source.label] = logged(database, rollup.name, number)
+    if databases.of(source) is not databases.store:
+        found.logs[source.label] = logged(rollup.name, number)

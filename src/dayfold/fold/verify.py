@@ -9,7 +9,6 @@ Weakness: of a source that reports no changes, a fact that came since the last f
 from __future__ import annotations
 
 import datetime as dt
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,19 +16,20 @@ from typing import TYPE_CHECKING
 
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
-from dayfold.days import Days, as_day, union, without
+from dayfold.days import Days, union
 from dayfold.define.fingerprint import digest
 from dayfold.define.source import Folded
 from dayfold.engines.base import Changed, check_columns
 from dayfold.engines.databases import Databases
-from dayfold.errors import DayfoldError, SourceFailed, UsageError
+from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold import drifts
 from dayfold.fold.binding import Bound
+from dayfold.fold.chosen import Choice, DueDays, due_days
 from dayfold.fold.contrast import Contrast, Contraster
 from dayfold.fold.drifts import CHANGED, DEFINITION, Drift
 from dayfold.fold.fold import Folder, Progress, failing, shapes
 from dayfold.fold.plan import edits_of
-from dayfold.ledger import coverage, leases, marks, receipts, runs, verifications, versions
+from dayfold.ledger import leases, receipts, runs, verifications, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, folded_columns
 from dayfold.plan.bind import identity as words_of
@@ -43,52 +43,6 @@ _FIRST_DAYS, _MOST_DAYS = 8, 128
 _QUICK_SECONDS, _SLOW_SECONDS = 3.0, 10.0
 #: Drifts that a result holds one by one; the rest are counted.
 MOST_LISTED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which days are verified: a range, some at random, or the least recently verified within a budget of seconds."""
-
-    days: Days | None = None
-    sample: int | None = None
-    budget_s: float | None = None
-
-
-def choice(
-    from_: dt.date | str | None,
-    to: dt.date | str | None,
-    sample: int | None,
-    budget_s: float | None,
-    *,
-    default_budget_s: float,
-    today: dt.date,
-) -> Choice:
-    """What the words of a call choose.
-
-    Raises:
-        UsageError, BadDate: where they do not fit together.
-
-    >>> choice(None, None, None, None, default_budget_s=60, today=dt.date(2026, 1, 9)).budget_s
-    60
-    """
-    if (from_ is None) != (to is None):
-        missing = "to" if to is None else "from"
-        raise UsageError(
-            f"A range has two ends; '{missing}' is missing.", hint="Give both --from and --to, or neither."
-        )
-    if from_ is not None and sample is not None:
-        raise UsageError("A range and a sample were given.", hint="Give --from and --to, or --sample.")
-    if sample is not None and sample < 1:
-        raise UsageError(f"A sample is of at least 1 day, got {sample}.")
-    if budget_s is not None and budget_s < 0:
-        raise UsageError(f"A budget is 0 seconds or more, got {budget_s:g}.")
-    days = None
-    if from_ is not None and to is not None:
-        first, last = (as_day(one, today) for one in (from_, to))
-        days = Days(first, last)
-    if budget_s is None and days is None and sample is None:
-        budget_s = default_budget_s
-    return Choice(days, sample, budget_s)
 
 
 @dataclass(slots=True)
@@ -117,14 +71,6 @@ class VerifyResult:
     def is_proved(self) -> bool:
         """Whether everything that was compared is, now, what the sources say."""
         return self.error is None and self.drifted == self.healed
-
-
-@dataclass(slots=True)
-class _Days:
-    """The days that can be compared, and those that are sealed, in the order in which they are due."""
-
-    due: list[dt.date]
-    sealed: set[dt.date]
 
 
 class Verifier:
@@ -184,7 +130,7 @@ class _One:
         self._check_lowers()
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.verifier.wait_s) as lease:
             self._discover(version.number, lease)
-            days = self._days(version.number, choice)
+            days = self._due(version.number, choice)
             self._begin(version.number, lease, days)
             try:
                 self._compare(version.number, lease, days, ends_at, progress)
@@ -243,55 +189,16 @@ class _One:
         for source, error in failed.items():
             raise SourceFailed(f"{source}: {error.message}", source=source, hint=error.hint)
 
-    # -- which days ------------------------------------------------------------------------------
-
-    def _days(self, version: int, choice: Choice) -> _Days:
+    def _due(self, version: int, choice: Choice) -> DueDays:
+        today = today_of(self.verifier.clock)
         with self.ledger.store.transaction(read_only=True) as session:
-            known = coverage.ranges(self.ledger, session, self.rollup.name, version)
-            pending = marks.pending(self.ledger, session, self.rollup.name, version)
-            places = verifications.order(self.ledger, session, self.rollup.name, version)
-        covered = [days for states in known.values() for ranges in states.values() for days in ranges]
-        asked = [choice.days] if choice.days else union(covered)
-        asked = [part for one in asked for part in without(one, _after(today_of(self.verifier.clock)))]
-        sealed = _shared(asked, coverage.sealed_days(known))
-        settled = asked
-        for source in {scan.label for scan in self.rollup.scans}:
-            settled = _shared(settled, known.get(source, {}).get(coverage.FOLDED, []))
-        whole = [Days(day, day) for day in pending.whole_days]
-        compared = [] if pending.everything else _minus(_minus(settled, sealed), whole)
-        self._leave_out(known, pending, asked, settled, sealed)
-        days = [day for one in (*compared, *sealed) for day in one]
-        if choice.sample is not None:
-            days = random.sample(days, min(choice.sample, len(days)))
-        # Never verified first, of these the newest; then the one that waits longest.
-        days.sort(key=lambda day: (places.get(day, -1), -day.toordinal() if day not in places else 0))
-        return _Days(days, {day for one in sealed for day in one})
-
-    def _leave_out(
-        self,
-        known: dict[str, dict[str, list[Days]]],
-        pending: marks.Marks,
-        asked: Sequence[Days],
-        settled: Sequence[Days],
-        sealed: Sequence[Days],
-    ) -> None:
-        rest = _minus(_minus(asked, settled), sealed)
-        left = self.result.left_out
-        for reason, state in (("open days", coverage.OPEN), ("failed days", coverage.FAILED)):
-            days = _shared(rest, union(one for states in known.values() for one in states.get(state, ())))
-            left[reason] = _length(days)
-            rest = _minus(rest, days)
-        left["days never folded"] = _length(rest)
-        waiting = _minus(settled, sealed)
-        whole = waiting if pending.everything else _shared(waiting, [Days(day, day) for day in pending.whole_days])
-        left["marked days"] = _length(whole)
-        listed = _minus(waiting, whole)
-        left["marks of cells"] = sum(count for day, count in pending.cells.items() if any(day in one for one in listed))
-        self.result.left_out = {reason: count for reason, count in left.items() if count}
+            days = due_days(self.ledger, session, self.rollup, version, choice, today)
+        self.result.left_out = days.left_out
+        return days
 
     # -- comparing -------------------------------------------------------------------------------
 
-    def _begin(self, version: int, lease: leases.Lease, days: _Days) -> None:
+    def _begin(self, version: int, lease: leases.Lease, days: DueDays) -> None:
         span = Days(min(days.due), max(days.due)) if days.due else None
         with self.ledger.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
@@ -306,7 +213,7 @@ class _One:
             runs.finish(self.ledger, session, self.result.run_id, status, error)
 
     def _compare(
-        self, version: int, lease: leases.Lease, days: _Days, ends_at: float | None, progress: Progress | None
+        self, version: int, lease: leases.Lease, days: DueDays, ends_at: float | None, progress: Progress | None
     ) -> None:
         contraster, size, done = self._contraster(version), _FIRST_DAYS, 0
         while done < len(days.due) and not (done and ends_at is not None and time.monotonic() >= ends_at):
@@ -357,14 +264,18 @@ class _One:
         days: Sequence[dt.date],
         cells: Mapping[dt.date, int],
         drifted: Mapping[dt.date, int],
+        *,
+        again: bool = False,
     ) -> None:
+        """These days are verified; ``again``: their cells were counted before."""
         run_id = self.result.run_id
         assert run_id is not None
         record = [(day, cells.get(day, 0), drifted.get(day, 0)) for day in days]
         with self.ledger.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
             verifications.record(self.ledger, session, self.rollup.name, version, run_id, record)
-            runs.progress(self.ledger, session, run_id, sum(cells.values()), Changed())
+            if not again:
+                runs.progress(self.ledger, session, run_id, sum(cells.values()), Changed())
 
     def _drifted(
         self, contraster: Contraster, version: int, lease: leases.Lease, ranges: Sequence[Days]
@@ -415,7 +326,8 @@ class _One:
                 found, rows = self._drifted(contraster, version, lease, union(Days(day, day) for day in chunk))
                 if rows is not None:
                     remaining |= drifts.cells(rows)
-                self._record(version, lease, chunk, found.cells, drifts.cells_by_day(rows) if rows is not None else {})
+                left = drifts.cells_by_day(rows) if rows is not None else {}
+                self._record(version, lease, chunk, found.cells, left, again=True)
         before = {cell for one in self.found for cell in drifts.cells(one)}
         self.result.healed += len(before - remaining)
         for drift in self.result.drifts:
@@ -426,21 +338,3 @@ class _One:
         [run] = self.verifier.folder(self.rollup).fold(job="heal")
         if run.error:
             self.result.error = f"it could not be healed: {run.error}"
-
-
-def _after(today: dt.date) -> list[Days]:
-    """The days to come."""
-    return [Days(today + dt.timedelta(days=1), dt.date.max)]
-
-
-def _minus(ranges: Sequence[Days], holes: Sequence[Days]) -> list[Days]:
-    return [part for one in ranges for part in without(one, holes)]
-
-
-def _shared(ranges: Sequence[Days], others: Sequence[Days]) -> list[Days]:
-    """The days of both."""
-    return _minus(ranges, _minus(ranges, others))
-
-
-def _length(ranges: Sequence[Days]) -> int:
-    return sum(map(len, ranges))

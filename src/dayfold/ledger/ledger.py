@@ -43,7 +43,7 @@ class Ledger:
         Most are constant and only have their parameters numbered; SQLGlot builds those that take ``_parts``.
         """
         if not any(name.startswith("_") for name in values):
-            return _Constant(exp.null(), Values(values), _numbered(text, self.store.schema))
+            return _Constant(exp.null(), Values(values), numbered=_numbered(text, self.store.schema))
         one = statement(text, **values)
         for node in one.tree.find_all(exp.Table):
             if node.name in _NAMES and not node.db:

@@ -93,7 +93,13 @@ def _text(dialect: Dialect, one: Column, tree: exp.Expr) -> exp.Expr:
         case Kind.TEXT:
             text = dialect.piece("json_string", _x=tree)
         case Kind.FLOAT:
-            text = dialect.piece("float_text", _x=tree)
+            # Engines write 1 as 1 or 1.0.
+            text = sql(
+                "case when _x = floor(_x) and abs(_x) < 1e15 then _i else _f end",
+                _x=tree,
+                _i=dialect.cast(dialect.cast(tree, INT), TEXT),
+                _f=dialect.piece("float_text", _x=tree),
+            )
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
             text = dialect.piece("iso_micros", _x=tree)
         case Kind.HASHES:

@@ -39,16 +39,24 @@ class Statement:
 
     tree: exp.Expr
     values: Values = field(default_factory=Values)
+    order: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def render(self, dialect: str) -> tuple[str, list[Any]]:
-        """Text with ``$1``, ``$2`` … and the values in that order."""
-        order: dict[str, int] = {}
-        tree = self.tree.copy()
-        for node in list(tree.find_all(exp.Placeholder, bfs=False)):
-            place = order.setdefault(node.name, len(order) + 1)
+        """Text with ``$1``, ``$2`` … and the values in that order.
+
+        The tree is numbered in place, because copying it takes longer than printing it.
+        """
+        tree = self.tree
+        nodes = list(tree.find_all(exp.Placeholder, bfs=False))
+        if len({id(node) for node in nodes}) < len(nodes):
+            # A part that stands in two places is one node with one parent; a copy has two.
+            tree = tree.copy()
+            nodes = list(tree.find_all(exp.Placeholder, bfs=False))
+        for node in nodes:
+            place = self.order.setdefault(node.name, len(self.order) + 1)
             node.replace(exp.Parameter(this=exp.Literal.number(place)))
         text = tree.sql(dialect=dialect, identify=True, copy=False)
-        return text, [self.values.by_name[name] for name in order]
+        return text, [self.values.by_name[name] for name in self.order]
 
 
 @lru_cache(maxsize=512)

@@ -194,8 +194,8 @@ class Decider:
         if known is None or known.position is None or scan.cursor is None:
             return None, known is not None
         values = Values()
-        cells = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy())
-        cells = cells.where(scan.cursor.since(known.position, values))
+        since = scan.cursor.since(known.position, values)
+        cells = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy(), [since])
         with self.snapshots.reading(scan) as session:
             return session.arrow(Statement(cells, values), PAIR), False
 

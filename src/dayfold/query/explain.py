@@ -1,0 +1,334 @@
+"""Explains one cell of one metric: its value, how it is computed, the facts behind it, who wrote it and why. Query floor.
+
+Everything is read in one snapshot of the store and one of each source's database. Nothing is written.
+
+Source rows may be personal: they are the answer, and never part of an error.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlglot import exp
+
+from dayfold.days import Days
+from dayfold.define.metric import Avg, Gauge
+from dayfold.define.rollup import RollupDef
+from dayfold.define.source import Table
+from dayfold.define.types import TEXT
+from dayfold.engines.base import Session
+from dayfold.engines.scans import ScanFailed
+from dayfold.errors import DayfoldError, UsageError
+from dayfold.ledger import coverage, marks, receipts, versions
+from dayfold.ledger.coverage import FAILED, SEALED
+from dayfold.ledger.ledger import Ledger
+from dayfold.names import listing
+from dayfold.plan.bind import stored_columns
+from dayfold.plan.cells import encoded
+from dayfold.plan.keys import KeyFilter, cast_name, key_filters, typed
+from dayfold.plan.sql import Statement, Values, alias, both, column, sql
+from dayfold.query.answer import Answer
+from dayfold.query.due import whole
+from dayfold.query.evidence import Evidence, evidence
+from dayfold.query.explanation import Explanation, RowWritten, Run, SourceState, Verification
+from dayfold.query.live import left_out
+from dayfold.query.request import Request
+from dayfold.query.run import Rows, answered, check_same, folded_version, merged_rows
+from dayfold.query.sources import Snapshots, Sources
+
+#: More source rows than are looked through at once.
+MAX_ROWS = 10_000
+
+
+def cell_filters(rollup: RollupDef, where: Sequence[str]) -> tuple[KeyFilter, ...]:
+    """The words that name one key, each key column once.
+
+    Raises:
+        UsageError: naming the key columns that are not named, or named by more than one value.
+    """
+    filters = key_filters(rollup, where)
+    several = [one.key for one in filters if one.exclude or len(one.values) != 1]
+    if several:
+        raise UsageError(
+            f"A cell has one value of {listing(dict.fromkeys(several))}, and --where names another number of them.",
+            hint='Write key=value, key= for NULL, or key="" for the empty text.',
+        )
+    named = {one.key for one in filters}
+    missing = [key for key in rollup.key if key not in named]
+    if missing:
+        words = " ".join(f"--where {key}=…" for key in missing)
+        raise UsageError(
+            f"A cell of {rollup.name} is named by its whole key; {listing(missing)} is missing.",
+            hint=f"Add: {words} ({missing[0]}= for NULL)",
+        )
+    return tuple(sorted(filters, key=lambda one: rollup.key.index(one.key)))
+
+
+def explain(ledger: Ledger, sources: Sources, request: Request, *, limit: int, offset: int) -> Explanation:
+    """What is known of one cell. ``request`` asks for one metric of one day and one key.
+
+    Raises:
+        QueryRefused: when the rollup was never folded, or the metric was edited since.
+        UsageError: for a page that is none.
+    """
+    if not 1 <= limit <= MAX_ROWS or offset < 0:
+        raise UsageError(f"limit is from 1 to {MAX_ROWS:,} rows and offset from 0 on, got {limit} and {offset}.")
+    ledger.store.open()
+    with ledger.store.transaction(read_only=True) as session:
+        version = folded_version(ledger, session, request)
+    types = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
+    failed = dict(sources.failed)
+    while True:
+        try:
+            with Snapshots(sources.databases) as snapshots:
+                version = folded_version(ledger, snapshots.store, request)
+                rows = Rows(version.table, ledger.store.schema, types, version.number, version.revision)
+                return _Explainer(ledger, sources, snapshots, request, version, rows, failed).explain(limit, offset)
+        except ScanFailed as failure:
+            # An engine's failed statement has ended its transaction, so it starts again without the source.
+            failed[failure.scan.label] = left_out(failure)
+
+
+class _Explainer:
+    def __init__(
+        self,
+        ledger: Ledger,
+        sources: Sources,
+        snapshots: Snapshots,
+        request: Request,
+        version: versions.Version,
+        rows: Rows,
+        failed: dict[str, DayfoldError],
+    ) -> None:
+        self.ledger = ledger
+        self.sources = sources
+        self.snapshots = snapshots
+        self.request = request
+        self.version = version
+        self.rows = rows
+        self.failed = failed
+        self.rollup = request.rollup
+        self.day = request.days.first
+        self.metric = request.metrics[0]
+
+    @property
+    def session(self) -> Session:
+        return self.snapshots.store
+
+    def explain(self, limit: int, offset: int) -> Explanation:
+        answer = self._stored()
+        written = self._written()
+        states = self._states(answer)
+        sealed = self._is_sealed()
+        found = Explanation(
+            rollup=self.rollup.name,
+            metric=self.metric,
+            kind=self.rollup.metrics[self.metric].kind,
+            day=self.day,
+            key={one.key: one.values[0] for one in self.request.filters},
+            table=self.version.table,
+            value=answer.rows[0][self.metric],
+            exact=answer.exact[self.metric],
+            parts=self._parts(answer),
+            version=self.version.number,
+            fingerprint=self.version.fingerprint,
+            states=states,
+            sealed=sealed,
+            rows=written,
+            runs=self._runs({one.run_id for one in written}),
+            marks=self._marks(),
+            verification=self._verification(),
+            receipt=self._receipt(),
+            why=[],
+        )
+        self._look_at_sources(found, limit, offset)
+        found.why = self._why(found, answer)
+        return found
+
+    # -- the stored number -----------------------------------------------------------------------
+
+    def _asked(self) -> Request:
+        """The question for the metric and all that it is made of."""
+        names = dict.fromkeys([self.metric, *self.request.needed])
+        return replace(self.request, metrics=tuple(names))
+
+    def _stored(self) -> Answer:
+        return answered(self.ledger, self.session, self._asked(), self.rows)
+
+    def _parts(self, answer: Answer) -> dict[str, Any]:
+        return {name: answer.rows[0][name] for name in self.request.needed if name != self.metric}
+
+    def _columns(self) -> list[str]:
+        measured = self.rollup.measured
+        return [one for name in self.request.needed if name in measured for one in stored_columns(name, measured[name])]
+
+    def _written(self) -> list[RowWritten]:
+        """The stored rows of the cell: one, or one for each bucket of a finer grain."""
+        dialect, values = self.ledger.store.dialect, Values()
+        names = self._columns()
+        moments = [alias(dialect.piece("iso_micros", _x=column(name)), name) for name in ("created_at", "updated_at")]
+        slot = column(self.rollup.slot)
+        at = dialect.cast(slot, TEXT) if self.rollup.grain == "day" else dialect.piece("iso_moment", _x=slot)
+        select = exp.select(alias(at, "slot__"), *moments, column("run_id"), *(column(name) for name in names))
+        tests = [sql("_d = _v", _d=column(self.rollup.day_column), _v=values.bind(self.day, "date"))]
+        tests += [one.admits(column(one.key), self.rows.types[one.key], values) for one in self.request.filters]
+        table_ = self.sources.rollup.shape.named(self.version.table).table
+        select = select.from_(table_).where(both(tests)).order_by(slot)
+        return [
+            RowWritten(row[0], row[1], row[2], int(row[3]), dict(zip(names, row[4:], strict=True)))
+            for row in self.session.rows(Statement(select, values))
+        ]
+
+    # -- the ledger ------------------------------------------------------------------------------
+
+    def _states(self, answer: Answer) -> list[SourceState]:
+        """How each source of the metric has covered the day."""
+        known = coverage.coverage(self.ledger, self.session, self.rollup.name, self.version.number, self.request.days)
+        by_source = {one.source: one for one in known}
+        reasons: dict[str, str] = {}
+        for gap in answer.missing:
+            for name in gap.metrics:
+                if name in self.rollup.measured:
+                    reasons.setdefault(self.rollup.measured[name].source.label, gap.reason)
+        found = []
+        for source in self.request.sources_of(self.metric):
+            one = by_source.get(source)
+            if one is None:
+                found.append(SourceState(source, None, reasons.get(source, "never folded"), 0))
+            else:
+                found.append(SourceState(source, one.state, one.reason, one.facts))
+        return found
+
+    def _is_sealed(self) -> bool:
+        known = coverage.coverage(self.ledger, self.session, self.rollup.name, self.version.number, self.request.days)
+        return any(one.state == SEALED for one in known)
+
+    def _runs(self, ids: set[int]) -> list[Run]:
+        dialect = self.ledger.store.dialect
+        query = self.ledger.sql(
+            "select id, job, status, _started, _finished, first_day, last_day, error from dayfold__runs where id = any(:ids) "
+            "order by id",
+            ids=sorted(ids),
+            _started=dialect.piece("iso_moment", _x=column("started_at")),
+            _finished=dialect.piece("iso_moment", _x=column("finished_at")),
+        )
+        return [Run(*row) for row in self.session.rows(query)] if ids else []
+
+    def _marks(self) -> list[marks.MarkRecord]:
+        dialect, values = self.ledger.store.dialect, Values()
+        parts = []
+        words = {one.key: one.values[0] for one in self.request.filters}
+        for key in self.sources.rollup.shape.key:
+            text = words[key.name]
+            bound = exp.Null() if text is None else values.bind(typed(key.name, text, key.type), cast_name(key.type))
+            parts.append((key, dialect.cast(bound, key.type)))
+        query = Statement(exp.select(alias(encoded(dialect, parts), "key")), values)
+        key_text = self.session.rows(query)[0][0]
+        name, number = self.rollup.name, self.version.number
+        return list(marks.of_cell(self.ledger, self.session, name, number, key_text, self.day))
+
+    def _verification(self) -> Verification | None:
+        query = self.ledger.sql(
+            "select _at, run_id, cells, drifted from dayfold__verifications where rollup = :rollup and version = :version "
+            "and day = :day::date",
+            rollup=self.rollup.name, version=self.version.number, day=self.day,
+            _at=self.ledger.store.dialect.piece("iso_moment", _x=column("verified_at")),
+        )  # fmt: skip
+        found = self.session.rows(query)
+        return Verification(*found[0]) if found else None
+
+    def _receipt(self) -> receipts.Receipt | None:
+        days = self.request.days
+        known = receipts.receipts(self.ledger, self.session, self.rollup.name, self.version.number, days)
+        return known.get(self.day)
+
+    # -- the sources -----------------------------------------------------------------------------
+
+    def _look_at_sources(self, found: Explanation, limit: int, offset: int) -> None:
+        """The SQL of each part and, where the day is not sealed, the facts behind it and the value that they make now."""
+        measured = self.rollup.measured
+        for name in self.request.needed:
+            if name in measured:
+                read = None if found.sealed else (limit, offset)
+                found.evidence.append(self._evidence(name, read))
+        if found.sealed:
+            found.unknown = "the day is sealed, so that its sources are not consulted"
+            return
+        lost = [one for one in self.request.sources_of(self.metric) if one in self.failed]
+        if lost:
+            found.unknown = f"{listing(lost)} cannot be read: {self.failed[lost[0]].message}"
+            return
+        if self.day > self.request.today:
+            found.unknown = "the day is in the future"
+            return
+        self._compute(found)
+
+    def _evidence(self, name: str, page: tuple[int, int] | None) -> Evidence:
+        return evidence(
+            self.sources,
+            self.snapshots,
+            name,
+            self.request.filters,
+            self.day,
+            self.failed,
+            page,
+            self.ledger.store.schema,
+        )
+
+    def _compute(self, found: Explanation) -> None:
+        """The value that the sources make now, computed as a live answer's is."""
+        rollup = self.sources.rollup
+        try:
+            check_same(rollup, self.version)
+        except DayfoldError as error:
+            found.unknown = error.message
+            return
+        due = whole(Days(self.day, self.day), "", self.request.today, self.failed)
+        carried = isinstance(metric := self.rollup.metrics[self.metric], Gauge) and metric.carry
+        held = [Days(dt.date.min, self.day) if carried else self.request.days]
+        rows = merged_rows(self.ledger, self.snapshots, self.sources, due, self.version, held, self.request.filters)
+        present = answered(self.ledger, self.session, self._asked(), rows)
+        if any(source in self.failed for source in self.request.sources_of(self.metric)):
+            return
+        found.present = present.rows[0][self.metric]
+        found.present_parts = self._parts(present)
+        found.computed = True
+
+    # -- why -------------------------------------------------------------------------------------
+
+    def _why(self, found: Explanation, answer: Answer) -> list[str]:
+        """What the number is, in sentences."""
+        lines = []
+        failing = [one for one in found.states if one.state == FAILED]
+        if answer.missing and found.value is None:
+            lines += [f"There is no number: {gap.reason}." for gap in answer.missing if self.metric in gap.metrics]
+        elif not found.rows:
+            lines.append(self._no_row(found))
+        elif found.value is None:
+            lines.append("The row is there, and no fact of this metric is in it.")
+        lines += [f"The last fold of {one.source} failed: {one.reason}" for one in failing]
+        if found.sealed and found.receipt:
+            lines.append(
+                f"The day is sealed: it is never computed again. What it holds came from {found.receipt.origin}."
+            )
+        elif found.sealed:
+            lines.append("The day is sealed: it is never computed again.")
+        if found.marks:
+            lines.append("The cell is stale: what it is made of was changed, and the next fold computes it anew.")
+        elif found.computed and found.value is not None and found.present != found.value:
+            lines.append("The source gives another number now, and nothing has reported a change.")
+        return lines
+
+    def _no_row(self, found: Explanation) -> str:
+        metric = self.rollup.metrics[self.metric]
+        if isinstance(metric, Gauge) and metric.carry and found.value is not None:
+            return "The cell has no row: the level is carried from an earlier day."
+        if found.value is None:
+            what = "mean" if isinstance(metric, Avg) else metric.kind
+            return (
+                f"The day is covered and the cell has no row: no fact counts for it, and the {what} of nothing is null."
+            )
+        return f"The day is covered and the cell has no row: no fact counts for it, which is {found.value}."

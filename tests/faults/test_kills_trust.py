@@ -1,0 +1,305 @@
+"""kill -9 in what keeps rollups true: marks, cursors, rebuilds, seals, prunes, triggers; and that no step is left out."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import dayfold
+from tests.conftest import SOAK
+from tests.faults import killed, shops, test_kills
+from tests.faults.conftest import do, fold, kill
+from tests.faults.test_kills import comparable, undisturbed
+from tests.sql import run_sql
+
+Store = Callable[[], str]
+TRACKED = [
+    ("stamp kept", 1), ("fence passed", 1), ("replaced", 2), ("marked", 2), ("receipts recorded", 1), ("marks deleted", 1),
+    ("committed", 4), ("days closed", 1), ("revision moved", 2),
+]  # fmt: skip
+STAMPED = [("marked", 1), ("cursor moved", 1), ("cursor moved", 2), ("marks deleted", 1), ("committed", 3)]
+APART = [("taken over", 1), ("forgotten beside the source", 1), ("marks deleted", 1), ("committed", 3)]
+REBUILD = [
+    ("started", 1),
+    ("put aside", 1),
+    ("put aside", 3),
+    ("committed", 4),
+    ("replaced", 1),
+    ("aside dropped", 2),
+    ("finished", 1),
+]
+ADOPT = [("made", 1), ("replaced", 1), ("sealed", 1), ("receipts recorded", 1), ("finished", 1)]
+REMOVE = [("leased", 1), ("tables dropped", 1), ("removed", 1), ("committed", 2)]
+EDIT_AGAIN = [("build abandoned", 1)]
+HEAL = [("verified", 1), ("marked", 1), ("replaced", 1), ("marks deleted", 1)]
+FAILING = [("failure recorded", 1), ("coverage forgotten", 1)]
+
+
+def spread(points: list[tuple[str, int]]) -> pytest.MarkDecorator:
+    """Each point on one engine, by turns; in the soak on both."""
+    engines = ("duckdb", "postgres")
+    cases = [
+        pytest.param(engine, *point, id=f"{engine}-{point[0]}-{point[1]}")
+        for n, point in enumerate(points)
+        for engine in (engines if SOAK else engines[n % 2 : n % 2 + 1])
+    ]
+    return pytest.mark.parametrize(("engine", "point", "nth"), cases, indirect=["engine"])
+
+
+def tracked(url: str) -> object:
+    return do(url, "tracked", "track")
+
+
+def tracked_fold(url: str) -> object:
+    return do(url, "tracked", "fold")
+
+
+def stamped_fold(url: str) -> object:
+    return do(url, "stamped", "fold")
+
+
+def rebuilt(url: str) -> object:
+    return do(url, "first", "rebuild")
+
+
+def adopted(url: str) -> object:
+    return do(url, "removed", "adopt")
+
+
+def removed(url: str) -> object:
+    return do(url, "removed", "remove")
+
+
+def others_fold(url: str) -> object:
+    return do(url, "removed", "fold")
+
+
+def killed_fold(version: str, point: str, nth: int) -> Callable[[str], None]:
+    return lambda url: kill(url, version, point, nth)
+
+
+@spread(TRACKED)
+def test_a_killed_fold_of_marked_cells_loses_no_mark(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """Triggers told what changed long ago; the next fold has it, below and above."""
+    url = new_store()
+    tracked(url)
+    if point in ("stamp kept", "fence passed"):
+        shops.change_far_back(url)
+        kill(url, "tracked", point, nth)
+    else:
+        tracked_fold(url)
+        shops.change_far_back(url)
+        kill(url, "tracked", point, nth)
+    tracked_fold(url)
+    right = undisturbed(engine, new_store, tracked, tracked_fold, shops.change_far_back, tracked_fold)
+    assert without_counts(comparable(url)) == without_counts(right)
+
+
+@spread(STAMPED)
+def test_a_killed_fold_behind_a_cursor_loses_no_change(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """Marks and the cursor's position are one transaction."""
+    url = new_store()
+    stamped_fold(url)
+    shops.change_far_back(url)
+    kill(url, "stamped", point, nth)
+    stamped_fold(url)
+    right = undisturbed(engine, new_store, stamped_fold, shops.change_far_back, stamped_fold)
+    assert without_counts(comparable(url)) == without_counts(right)
+
+
+@pytest.mark.parametrize(("point", "nth"), APART, ids=str)
+def test_a_kill_between_two_databases_loses_no_mark(
+    new_postgres: Store, new_duckdb: Callable[[str], str], point: str, nth: int
+) -> None:
+    """Marks are deleted beside the source only after the ledger has them."""
+    found = []
+    for name, disturbed in (("calm", False), ("disturbed", True)):
+        source, store = new_postgres(), new_duckdb(name)
+        shops.fill(source)
+        do(store, "tracked", "track", source)
+        do(store, "tracked", "fold", source)
+        shops.change_far_back(source)
+        if disturbed:
+            kill(store, "tracked", point, nth, "fold", source)
+        do(store, "tracked", "fold", source)
+        assert run_sql(source, "SELECT count(*) FROM dayfold_track.marks") == [(0,)]
+        found.append(comparable(store))
+    assert found[0] == found[1]
+
+
+@spread(REBUILD)
+def test_a_killed_rebuild_shows_the_old_rows_or_the_new(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """Never some of each; the next run of any kind leaves nothing of it."""
+    url = new_store()
+    fold(url)
+    shops.change_far_back(url)
+    before = comparable(url)
+    kill(url, "first", point, nth, "rebuild")
+    right = undisturbed(engine, new_store, fold, shops.change_far_back, rebuilt)
+    assert before["shops"] != right["shops"]
+    assert comparable(url)["shops"] in (before["shops"], right["shops"])
+    fold(url)
+    assert comparable(url)["leftovers"] == []
+    rebuilt(url)
+    assert comparable(url) == right
+
+
+@spread(ADOPT)
+def test_a_killed_adoption_seals_all_or_nothing(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """Rows, seals and receipts are one transaction."""
+    url = new_store()
+    shops.legacy(url)
+    kill(url, "removed", point, nth, "adopt")
+    states = run_sql(url, "SELECT count(*) FROM dayfold_coverage WHERE state = 'sealed'")
+    if states == [(0,)]:
+        adopted(url)
+    others_fold(url)
+    right = undisturbed(engine, new_store, shops.legacy, adopted, others_fold)
+    assert comparable(url) == right
+
+
+@spread(REMOVE)
+def test_a_killed_prune_leaves_all_or_nothing(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """The tables and what the ledger knows of them go together."""
+    url = new_store()
+    fold(url)
+    kill(url, "removed", point, nth, "remove")
+    tables = run_sql(url, "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'shops%'")
+    known = run_sql(url, "SELECT rollup FROM dayfold__rollups")
+    assert (len(tables), known) in ((2, [("Shops",)]), (0, []))
+    if known:
+        removed(url)
+    assert run_sql(url, "SELECT count(*) FROM dayfold__coverage") == [(0,)]
+
+
+@spread(EDIT_AGAIN)
+def test_a_kill_while_an_edit_is_taken_back(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """The first definition again, with nothing of the other."""
+    url = new_store()
+    fold(url)
+    kill(url, "edited", "counted", 2)
+    kill(url, "first", point, nth)
+    fold(url)
+    assert comparable(url) == undisturbed(engine, new_store, fold)
+
+
+@spread(HEAL)
+def test_a_killed_heal_is_completed_by_the_next_run(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """What was marked is folded by the next fold; what was not is found again."""
+    url = new_store()
+    fold(url)
+    right = comparable(url)
+    run_sql(url, "UPDATE shops SET asked = asked + 5 WHERE day = DATE '2026-03-04'")
+    kill(url, "first", point, nth, "heal")
+    do(url, "first", "heal")
+    fold(url)
+    assert comparable(url)["shops"] == right["shops"]
+    assert comparable(url)["marks"] == []
+
+
+@spread(FAILING)
+def test_a_kill_while_a_failure_or_a_lost_table_is_noted(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """A source that is away, and a table that somebody dropped: the next run makes both good."""
+    url = new_store()
+    fold(url)
+    right = comparable(url)
+    if point == "coverage forgotten":
+        run_sql(url, "DROP TABLE shops__sets")
+        kill(url, "first", point, nth)
+    else:
+        run_sql(url, "ALTER TABLE payment RENAME TO elsewhere")
+        kill(url, "first", point, nth)
+        run_sql(url, "ALTER TABLE elsewhere RENAME TO payment")
+    fold(url)
+    assert comparable(url) == right
+
+
+@pytest.mark.parametrize("point", ["triggers installed", "triggers removed", "committed"])
+def test_a_kill_around_the_triggers_leaves_them_whole(engine: str, new_store: Store, point: str) -> None:
+    """Installed or not, and what changed meanwhile is found."""
+    url = new_store()
+    tracked(url)
+    tracked_fold(url)
+    kill(url, "tracked", point, 1, "untrack" if point != "triggers installed" else "track")
+    shops.change_far_back(url)
+    tracked(url)
+    tracked_fold(url)
+    right = undisturbed(engine, new_store, tracked, tracked_fold, shops.change_far_back, tracked_fold)
+    assert without_counts(comparable(url)) == without_counts(right)
+
+
+def without_counts(found: dict[str, object]) -> dict[str, object]:
+    """Coverage without its numbers of facts, which are those of the last fold of whole days."""
+    covered = [(source, day, state) for source, day, state, *_ in found["coverage"]]  # type: ignore[attr-defined]
+    return {**found, "coverage": covered}
+
+
+# -- the list of the steps -------------------------------------------------------------------------
+
+#: Functions that write and need no point of their own, each with the reason.
+NO_POINT = {
+    ("engines/base.py", "try_making"): "leaves nothing behind, it undoes itself",
+    ("fold/fold.py", "_make_tables"): "ends with 'registered'",
+    ("fold/reshape.py", "publish_version"): "ends with 'build ended'",
+    ("fold/track.py", "_remove_from"): "is 'triggers removed'",
+    ("ledger/leases.py", "_renew"): "a lease that is not renewed runs out, as after 'leased'",
+    ("ledger/leases.py", "_release"): "a lease that is not given back runs out, as after 'leased'",
+    ("ledger/ledger.py", "migrate"): "one transaction, and 'committed' follows it",
+    ("ledger/ledger.py", "_keep_sources"): "one transaction, and 'committed' follows it",
+    ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
+}
+
+
+def writers() -> set[tuple[str, str]]:
+    """Every function of the fold and the ledger that runs a statement which writes."""
+    root = Path(dayfold.__file__).parent
+    files = [*root.glob("fold/*.py"), *root.glob("ledger/*.py"), root / "engines/base.py"]
+    return {
+        (path.relative_to(root).as_posix(), node.name)
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and any(
+            isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "execute"
+            for call in ast.walk(node)
+        )
+    }
+
+
+def test_every_step_that_writes_has_a_point() -> None:
+    """A new step without one fails here."""
+    pointed = {function for _, function in killed.POINTS.values()}
+    missing = {(file, name) for file, name in writers() if name not in pointed} - NO_POINT.keys()
+    assert missing == set()
+    assert NO_POINT.keys() <= writers()
+
+
+def test_every_point_is_killed_at() -> None:
+    """A point that no test kills at protects nothing."""
+    lists = [
+        test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
+        HEAL, FAILING, OTHERS,
+    ]  # fmt: skip
+    used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
+    assert killed.POINTS.keys() - used == set()
+
+
+OTHERS = [("older marks forgotten", 1), ("marks beyond dropped", 1)]
+
+
+@spread(OTHERS)
+def test_a_kill_while_marks_that_mean_nothing_are_dropped(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """Marks of days to come, and of triggers of another definition."""
+    url = new_store()
+    tracked(url)
+    tracked_fold(url)
+    run_sql(url, "INSERT INTO request VALUES (1, 'x', 1, TIMESTAMPTZ '2026-05-01 12:00:00+00', now())")
+    if point == "older marks forgotten":
+        do(url, "tracked", "untrack")
+    kill(url, "tracked", point, nth)
+    tracked(url)
+    tracked_fold(url)
+    assert comparable(url)["marks"] == []
