@@ -20,7 +20,7 @@ from dayfold.define.source import Table
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DefinitionError, UnknownName
-from dayfold.fold.binding import Binder, Bound
+from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
@@ -76,6 +76,7 @@ class Dayfold:
         self.clock = clock or SystemClock()
         self.databases = _databases(self.settings, base)
         self.ledger = Ledger(self.databases.store, self.clock)
+        self._bindings: Bindings = {}
 
     def __enter__(self) -> Dayfold:
         return self
@@ -105,7 +106,7 @@ class Dayfold:
         wanted = self.rollups(names) if not self.catalog.problems else list(self.catalog.rollups.values())
         if self.catalog.problems and not self.catalog.rollups:
             raise DefinitionError(self.catalog.problems)
-        return Binder(self.databases, self.ledger).bind(self.catalog, wanted)
+        return Binder(self.databases, self.ledger, self._bindings).bind(self.catalog, wanted)
 
     def fold(
         self,

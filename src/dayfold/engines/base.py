@@ -96,6 +96,23 @@ class Watch(Protocol):
         ...
 
 
+class Watches:
+    """Several watches of one publication, each told in turn."""
+
+    def __init__(self, *watches: Watch) -> None:
+        self.watches = watches
+
+    def before(self, publication: Publication) -> None:
+        """Tell each."""
+        for one in self.watches:
+            one.before(publication)
+
+    def after(self, publication: Publication, *, all_new: bool) -> None:
+        """Tell each."""
+        for one in self.watches:
+            one.after(publication, all_new=all_new)
+
+
 class Store(Protocol):
     """A database as Dayfold sees it. DuckDB and PostgreSQL are both sources and stores."""
 

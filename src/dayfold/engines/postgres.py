@@ -317,6 +317,7 @@ class PostgresSession:
         self.connection = connection
         self._ends_at: float | None = None
         self._limit_s = 0.0
+        self._staged: set[str] = set()
 
     def _check_time(self) -> None:
         """Give the next statement the time that is left, where it is limited."""
@@ -361,12 +362,18 @@ class PostgresSession:
     def stage(self, name: str, one: Statement) -> None:
         """A temporary table from a query; its size is statistics enough for the hash joins that follow."""
         text, values = one.render("postgres")
-        self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
+        self._make_room(name)
         self._run(f"CREATE TEMP TABLE {quoted(name)} ON COMMIT DROP AS {text}", values)
+
+    def _make_room(self, name: str) -> None:
+        """A temporary table of that name, which ends with the transaction, is dropped where this one made it."""
+        if name in self._staged:
+            self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
+        self._staged.add(name)
 
     def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """A temporary table from Arrow."""
-        self._run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}", [])
+        self._make_room(name)
         self._run(
             f"CREATE TEMP TABLE {quoted(name)} ({', '.join(declared(POSTGRES, one) for one in columns)}) ON COMMIT "
             "DROP",
@@ -409,6 +416,7 @@ def with_literals(one: Statement) -> str:
             return node
         return _literal(one.values.by_name[node.name])
 
+    one = one.built()
     return one.tree.transform(fill).sql(dialect="postgres", identify=True)
 
 

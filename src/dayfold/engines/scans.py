@@ -23,7 +23,7 @@ from dayfold.plan.dialect import SET_LIMIT
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.scan import BAD, Scope, bare, combine, not_finite, scan_columns
 from dayfold.plan.scan import compute as compute_sql
-from dayfold.plan.sql import Statement, Values, alias, column, either, sql, table
+from dayfold.plan.sql import Statement, Values, alias, column, either, remembered, sql, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,17 +194,28 @@ def stage_cells(store: Store, session: Session, rollup: BoundRollup, pairs: exp.
     """Cells as a temporary table of the store, from a relation of encoded keys and days; None where there are none."""
     key = rollup.shape.key
     day = column("day", "m")
-    source = exp.alias_(pairs.copy(), "m", table=True) if isinstance(pairs, exp.Table) else pairs.copy()
-    session.stage(_CELLS, Statement(decoded(store.dialect, key, source, column("key", "m"), day)))
+    source = exp.alias_(pairs.copy(), "m", table=True) if isinstance(pairs, exp.Table) else pairs
+    session.stage(
+        _CELLS,
+        remembered(
+            ("cells", key, pairs), [], lambda: Statement(decoded(store.dialect, key, source, column("key", "m"), day))
+        ),
+    )
     session.analyze(_CELLS)
-    nulls = either(sql("_k is null", _k=column(f"k{n}__")) for n in range(len(key)))
-    bounds = exp.select(
+    bounds = remembered(("bounds of cells", len(key)), [], lambda: _bounds(len(key)))
+    [(count, first, last, null_count)] = session.rows(bounds)
+    if not count:
+        return None
+    return Cells(table(_CELLS), key, Days(first, last), int(count), null_count > 0)
+
+
+def _bounds(parts: int) -> Statement:
+    """How many cells there are, their first and last day, and how many have a NULL in their key."""
+    nulls = either(sql("_k is null", _k=column(f"k{n}__")) for n in range(parts))
+    items = [
         alias(sql("count(*)"), "cells"),
         alias(sql("min(_d)", _d=column(CELL_DAY)), "first"),
         alias(sql("max(_d)", _d=column(CELL_DAY)), "last"),
         alias(sql("count(*) filter (where _n)", _n=nulls), "nulls"),
-    ).from_(table(_CELLS))
-    [(count, first, last, null_count)] = session.rows(Statement(bounds))
-    if not count:
-        return None
-    return Cells(table(_CELLS), key, Days(first, last), int(count), null_count > 0)
+    ]
+    return Statement(exp.select(*items).from_(table(_CELLS)))

@@ -47,6 +47,11 @@ class Upper:
         ]
 
 
+def nobody(session: Session) -> Sequence[Upper]:
+    """No rollup is folded from this one."""
+    return ()
+
+
 @dataclass(slots=True)
 class Marker:
     """Marks the cells above one publication's rows."""

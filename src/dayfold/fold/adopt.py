@@ -325,7 +325,7 @@ class Adopter:
             started = runs.start(ledger, session, JOB, name, number, lease.holder, days)
             new = self._stage(session, days, read)
             publisher = Publisher(
-                self.folder.databases, ledger, self.rollup, started.run_id, self.folder.uppers(self.rollup)
+                self.folder.databases, ledger, self.rollup, started.run_id, self.folder.uppers(session, self.rollup)
             )
             changed = publisher.publish(session, new, days)
             for source in dict.fromkeys(scan.label for scan in self.rollup.scans):

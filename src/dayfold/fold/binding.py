@@ -34,11 +34,16 @@ class Bound:
     known: list[BoundRollup] = field(default_factory=list)
 
 
+#: Rollups as they were bound before: the definition, the columns of its sources, and what came of them.
+Bindings = dict[str, tuple[RollupDef, list[tuple[object, ...]], BoundRollup]]
+
+
 class Binder:
     """Describes every source once and binds the rollups over them."""
 
-    def __init__(self, databases: Databases, ledger: Ledger) -> None:
+    def __init__(self, databases: Databases, ledger: Ledger, earlier: Bindings | None = None) -> None:
         self.databases = databases
+        self.earlier = earlier if earlier is not None else {}
         self.ledger = ledger
         self.problems: list[Problem] = []
         self.failed: dict[str, DayfoldError] = {}
@@ -62,10 +67,15 @@ class Binder:
             for lower in rollup.lowers:
                 if (known := bound.get(lower.rollup.__name__)) is not None:
                     self.described[lower] = DescribedSource(folded_columns(known), self.databases.store.dialect)
-            one, problems = bind(rollup, self.described, self.databases.store.schema)
-            self.problems += problems
+            one = self._bound_before(rollup)
+            if one is None:
+                one, problems = bind(rollup, self.described, self.databases.store.schema)
+                self.problems += problems
+                if one is not None:
+                    one = self._placed(one, bound)
+                    self.earlier[rollup.name] = (rollup, self._columns(rollup), one)
             if one is not None:
-                bound[rollup.name] = self._placed(one, bound)
+                bound[rollup.name] = one
         if catalog.problems or self.problems:
             raise DefinitionError(sorted(dict.fromkeys([*catalog.problems, *self.problems]), key=by_place))
         columns = {
@@ -76,6 +86,15 @@ class Binder:
         names = {one.name for one in asked}
         everyone = list(bound.values())
         return Bound([one for one in everyone if one.name in names], self.failed, columns, everyone)
+
+    def _bound_before(self, rollup: RollupDef) -> BoundRollup | None:
+        """The rollup as it was bound before, where its sources have the columns that they had then."""
+        definition, columns, known = self.earlier.get(rollup.name, (None, None, None))
+        return known if definition is rollup and columns == self._columns(rollup) else None
+
+    def _columns(self, rollup: RollupDef) -> list[tuple[object, ...]]:
+        found = [self.described.get(source) for source in rollup.sources]
+        return [tuple(one.columns.items()) if one else () for one in found]
 
     def _check_target(self, rollup: RollupDef) -> None:
         """A rollup's table is not one of the tables it is folded from."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Changed, Session, replace
+from dayfold.engines.base import Changed, Session, Watch, Watches, replace
 from dayfold.engines.databases import Databases
 from dayfold.engines.scans import ScanFailed, Scans, Wanted, stage_cells
 from dayfold.errors import DayfoldError, SourceFailed, SuddenlyEmpty
@@ -48,7 +48,7 @@ class Chunk:
 
     Attributes:
         lost: Sources that cannot be read at all in this run; left out of every chunk.
-        uppers: The rollups folded from this one, whose cells a publication marks.
+        uppers: Finds the rollups folded from this one, whose cells a publication marks.
         tracked: For sources whose triggers tell their changes, the tables that these stand on.
         failed: Those, and the sources with a value in the present chunk that cannot be computed with.
         met: Every source that failed in some chunk, with the first reason.
@@ -63,7 +63,7 @@ class Chunk:
     today: dt.date
     lost: dict[str, DayfoldError]
     allow_empty: bool
-    uppers: Sequence[above.Upper] = ()
+    uppers: Callable[[Session], Sequence[above.Upper]] = above.nobody
     tracked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     building: bool = False
     indexed: bool = False
@@ -164,7 +164,7 @@ class Chunk:
             elif cells is None:
                 scans = [one for scan, one in staged if scan.label == source]
                 coverage.record_folded(ledger, session, name, version, source, days, scans, self.run_id, self.today)
-        if staged and not self.building:
+        if staged and not self.building and (cells is None or self.failed):
             receipts.record(ledger, session, self.rollup.shape, name, version, days, self.run_id, cells)
 
     def _check_emptiness(
@@ -212,15 +212,24 @@ class Chunk:
                         return True
         return False
 
+    def _correction(self, session: Session) -> receipts.Correction | None:
+        """What corrects the receipts of single cells; not where columns are left as they are, nor where nobody reads them."""
+        if self.building or self.failed:
+            return None
+        return receipts.Correction(self.ledger, session, self.rollup.name, self.version, self.run_id)
+
     def _replace(
         self, session: Session, scans: Scans, staged: list[tuple[Scan, str]], days: Days, cells: Cells | None
     ) -> tuple[Changed, int]:
         new = scans.combined(session, staged, whole=not self.failed)
         frozen = frozenset(one.name for one in self.rollup.shape.values if one.source in self.failed)
         publisher = Publisher(
-            self.databases, self.ledger, self.rollup, self.run_id, () if self.building else self.uppers
+            self.databases, self.ledger, self.rollup, self.run_id, () if self.building else self.uppers(session)
         )
-        changed = publisher.publish(session, new, days, cells, frozen=frozen, indexed=self.indexed)
+        correction = self._correction(session) if cells else None
+        changed = publisher.publish(
+            session, new, days, cells, frozen=frozen, indexed=self.indexed, correction=correction
+        )
         count = cells.count if cells else _cells(session, self.rollup.shape, new) + changed.deleted
         return changed, count
 
@@ -245,14 +254,19 @@ class Publisher:
         *,
         frozen: frozenset[str] = frozenset(),
         indexed: bool = False,
+        correction: Watch | None = None,
     ) -> Changed:
-        """Publish staged rows, their key, ``slot__``, values and sets, over all of a scope."""
+        """Publish staged rows, their key, ``slot__``, values and sets, over all of a scope.
+
+        ``correction`` watches the rollup's own rows as they change.
+        """
         rollup, store = self.rollup, self.databases.store
         dialect, now = store.dialect, self.ledger.clock.now()
         names = [one.name for one in rollup.shape.values]
         main = Publication(rollup.shape, new, names, [days], dialect, frozen, None, cells, keys)
         marker = above.Marker(self.ledger, session, rollup, self.uppers)
-        changed = replace(store, session, main, now, self.run_id, indexed=indexed, watch=marker)
+        watch: Watch = marker if correction is None else Watches(correction, marker)
+        changed = replace(store, session, main, now, self.run_id, indexed=indexed, watch=watch)
         if rollup.sets_shape:
             names = [set_name(one.name) for one in rollup.sets_shape.values]
             present = either(sql("not _s is null", _s=column(name)) for name in names)

@@ -19,7 +19,7 @@ from dayfold.engines.base import Session, Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold import track
-from dayfold.ledger import cursors, leases, marks
+from dayfold.ledger import coverage, cursors, leases, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import changed
@@ -74,10 +74,10 @@ class Discoverer:
         self.version = version
         self.lease = lease
 
-    def discover(self, failed: dict[str, DayfoldError], tracking: track.Tracking, *, covered: bool) -> Discovery:
+    def discover(self, failed: dict[str, DayfoldError], tracking: track.Tracking, *, fresh: bool) -> Discovery:
         """Mark what changed in the sources that can tell; sources that fail here are added to ``failed``.
 
-        ``covered``: some of the rollup's days were folded before.
+        ``fresh``: none of the rollup's days was folded before.
         """
         found = Discovery()
         for source in self.rollup.definition.sources:
@@ -85,7 +85,7 @@ class Discoverer:
                 continue
             try:
                 if source.is_tracked:
-                    self._triggers(source, tracking, found, covered=covered)
+                    self._triggers(source, tracking, found, fresh=fresh)
                 elif source.cursor is not None:
                     self._cursor(source)
             except DayfoldError as error:
@@ -96,7 +96,7 @@ class Discoverer:
 
     # -- triggers --------------------------------------------------------------------------------
 
-    def _triggers(self, source: Table, tracking: track.Tracking, found: Discovery, *, covered: bool) -> None:
+    def _triggers(self, source: Table, tracking: track.Tracking, found: Discovery, *, fresh: bool) -> None:
         """Marks that triggers wrote in another database come here; those of the store are here already."""
         standing = tracking.standing(self.rollup, self.version, source)
         ledger, name, version = self.ledger, self.rollup.name, self.version
@@ -113,7 +113,7 @@ class Discoverer:
             with ledger.store.transaction() as session:
                 leases.fence(ledger, session, self.lease)
                 cursors.keep_stamp(ledger, session, name, version, source.label, standing.stamp)
-                if standing.stamp is not None and covered:
+                if standing.stamp is not None and not fresh and coverage.ranges(ledger, session, name, version):
                     # Nobody told what changed before these triggers were there.
                     marks.mark(ledger, session, name, version, None, "tracking began")
         if standing.stamp is not None and self.databases.of(source) is not self.databases.store:

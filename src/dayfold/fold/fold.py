@@ -84,7 +84,7 @@ class Work:
         days: Ranges to fold whole.
         cells: How many marks other days have, by day.
         everything: The marks that mean every cell, which are done with at the end.
-        reporting: The sources that tell their changes, so that their open days need not be folded again to be closed.
+        closing: Sources that told their changes while days were open that are over now: these are closed as they are.
     """
 
     days: list[Days]
@@ -93,8 +93,7 @@ class Work:
     known_facts: dict[dt.date, int]
     marked: marks.Marks = field(default_factory=lambda: marks.Marks(False, (), {}))
     cells: dict[dt.date, int] = field(default_factory=dict)
-    reporting: list[str] = field(default_factory=list)
-    sealed: list[Days] = field(default_factory=list)
+    closing: list[str] = field(default_factory=list)
 
 
 class Folder:
@@ -181,7 +180,7 @@ class Folder:
                 work.today,
                 failed,
                 allow_empty,
-                uppers=self.uppers(rollup),
+                uppers=lambda session: self.uppers(session, rollup),
                 tracked=found.tracked,
                 building=target.building,
             )
@@ -246,12 +245,8 @@ class Folder:
         """Mark what changed in the sources that tell it."""
         if not any(one.is_tracked or one.cursor for one in rollup.definition.sources):
             return Discovery()
-        covered = False
-        if not fresh:
-            with self.store.transaction(read_only=True) as session:
-                covered = bool(coverage.ranges(self.ledger, session, rollup.name, version))
         finder = Discoverer(self.databases, self.ledger, rollup, version, lease)
-        return finder.discover(failed, self.tracking, covered=covered)
+        return finder.discover(failed, self.tracking, fresh=fresh)
 
     def _everything(self, rollup: BoundRollup, version: int, work: Work) -> pa.Table | None:
         """The marks that mean every cell, as they are before anything is computed."""
@@ -270,27 +265,28 @@ class Folder:
         failed: Mapping[str, DayfoldError],
     ) -> None:
         """Days that ended are closed, and marks that are done with, or on no day of the rollup's, are gone."""
-        closing = [source for source in work.reporting if source not in failed]
-        beyond = any(day > work.today for day in work.marked.days) or rollup.definition.since
+        closing = [source for source in work.closing if source not in failed]
+        since = rollup.definition.since
+        beyond = any(day > work.today or (since and day < since) for day in work.marked.days)
         if not (closing or beyond or everything is not None):
             return
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
             coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
             if beyond:
-                since = rollup.definition.since
                 marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
             if everything is not None and not failed:
                 marks.read(self.ledger, session, rollup.name, version, None, everything)
                 marks.delete_read(self.ledger, session)
 
-    def uppers(self, rollup: BoundRollup) -> list[above.Upper]:
-        """The rollups folded from one, as the ledger and the definitions know them."""
-        with self.store.transaction(read_only=True) as session:
-            known = versions.versions(self.ledger, session)
+    def uppers(self, session: Session, rollup: BoundRollup) -> list[above.Upper]:
+        """The rollups folded from one, as the ledger and the definitions know them.
+
+        Looked up in the transaction that publishes: one that registers later is fenced off until that has ended.
+        """
         found = []
         defined = {one.name: one for one in self.bound.known}
-        for name, one in known.items():
+        for name, one in versions.versions(self.ledger, session).items():
             if name == rollup.name or rollup.shape.name not in versions.folded_from(one):
                 continue
             bound = defined.get(name)
@@ -424,7 +420,12 @@ class Folder:
             for day, count in marked.cells.items()
             if start <= day <= today and not any(day in one for one in days)
         }
-        return Work(days, sum(map(len, days)), today, facts, marked, cells, reporting, sealed)
+        closing = [
+            source
+            for source in reporting
+            if any(one.first < today for one in known.get(source, {}).get(coverage.OPEN, ()))
+        ]
+        return Work(days, sum(map(len, days)), today, facts, marked, cells, closing)
 
     def first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
         """The day of a source's first fact; a source that cannot be read is added to ``failed``."""

@@ -293,7 +293,7 @@ class Rebuilder:
                 new = self._aside
             self._check_emptiness(session, full, ranges, allow_empty)
             publisher = Publisher(
-                self.folder.databases, self.ledger, self.rollup, result.run_id, self.folder.uppers(self.rollup)
+                self.folder.databases, self.ledger, self.rollup, result.run_id, self.folder.uppers(session, self.rollup)
             )
             # Days between the ranges have no row to replace.
             span = Days(ranges[0].first, ranges[-1].last)

@@ -6,7 +6,7 @@ The table keeps its name and identity for life, so grants, policies and views on
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace as changed_copy
 
 from sqlglot import exp
@@ -140,7 +140,7 @@ def publish_version(
     lease: leases.Lease,
     run_id: int,
     allow_empty: bool,
-    uppers: Sequence[above.Upper],
+    uppers: Callable[[Session], Sequence[above.Upper]],
 ) -> Changed:
     """The built rows become the rollup's, by difference; readers see the old version or the new one.
 
@@ -163,7 +163,7 @@ def publish_version(
             pairs.append((rollup.sets_shape, built.sets_shape, False))
         rekeyed = _rekeyed(version, rollup)
         # What stood for which cell before is not known of rows whose columns were others.
-        known = [above.Upper(one.name, one.versions, None) for one in uppers]
+        known = [above.Upper(one.name, one.versions, None) for one in uppers(session)]
         marker = above.Marker(ledger, session, rollup, known)
         for live, aside, counted in pairs:
             written = _publish_table(ledger, session, live, aside, run_id, marker, rekeyed=rekeyed)

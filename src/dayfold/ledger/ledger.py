@@ -36,6 +36,8 @@ class Ledger:
         self.store = store
         self.clock = clock
         self._key: str | None = None
+        self._compared = False
+        self._remembered: dict[str, str] = {}
 
     def sql(self, text: str, **values: Any) -> Statement:
         """A statement of ours in the spelling that the engines share, its tables in the store's schema.
@@ -70,9 +72,12 @@ class Ledger:
             StoreNewer, StoreNotMigrated, StoreAltered: with what differs and what to do.
         """
         with self.store.transaction(read_only=True) as session:
+            if self._compared and self._stored_version(session) == VERSION:
+                return
             found = self.store.stored_columns(session, [*TABLES, *VIEWS])
             if "dayfold__store" in found:
                 self._compare(self._stored_version(session), found)
+                self._compared = True
                 return
         self.make_once(self.exists, self.migrate)
 
@@ -160,7 +165,10 @@ class Ledger:
     def remember_sources(self, sources: Mapping[str, Mapping[str, Type]]) -> None:
         """Keep the sources' columns, for the day one cannot be asked. Writes only what is new."""
         texts = {source: _dumped(columns) for source, columns in sources.items()}
+        if self._remembered.items() >= texts.items():
+            return
         self.make_once(lambda: self._known_sources().items() >= texts.items(), lambda: self._keep_sources(texts))
+        self._remembered |= texts
 
     def _known_sources(self) -> dict[str, str]:
         with self.store.transaction(read_only=True) as session:

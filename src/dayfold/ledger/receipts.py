@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlglot import exp
 
@@ -18,10 +19,12 @@ from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.cells import CELL_DAY, Cells
 from dayfold.plan.dialect import Dialect
+from dayfold.plan.publish import CHANGES, Publication
 from dayfold.plan.shape import Shape
-from dayfold.plan.sql import Statement, Values, alias, both, column, derived, sql
+from dayfold.plan.sql import Statement, Values, alias, both, column, derived, remembered, sql, table
 
 BY_FOLD = "fold"
+_CORRECTION = "dayfold_correction__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,16 @@ def record(
     lasting: bool = False,
 ) -> None:
     """Each of these days, or of the days of these cells, has a receipt for what its table holds now."""
+    bound = [days.first, days.last, *([] if cells else [days.first, days.last])]
+    bound += [rollup, version, run_id, ledger.clock.now(), origin]  # type: ignore[list-item]  # values of any kind
+    key = ("receipts", ledger.store.schema, shape, lasting, cells.source if cells else None)
+    session.execute(remembered(key, bound, lambda: _recording(ledger, shape, bound, cells, lasting)))
+
+
+def _recording(ledger: Ledger, shape: Shape, bound: list[Any], cells: Cells | None, lasting: bool) -> Statement:
     values = Values()
+    days = Days(bound[0], bound[1])
+    rollup, version, run_id, now, origin = bound[-5:]
     held = digests(ledger.store.dialect, shape, days, values, lasting=lasting, cells=cells)
     if cells is None:
         every = sql(
@@ -96,11 +108,80 @@ def record(
         "on conflict (rollup, version, day) do update set stored = excluded.stored, digest = excluded.digest, "
         "run_id = excluded.run_id, recorded_at = excluded.recorded_at, origin = excluded.origin",
         _rollup=values.bind(rollup, "text"), _version=values.bind(version, "bigint"), _run=values.bind(run_id, "bigint"),
-        _now=values.bind(ledger.clock.now(), "timestamptz"), _origin=values.bind(origin, "text"),
+        _now=values.bind(now, "timestamptz"), _origin=values.bind(origin, "text"),
         _days=derived(every, "d"), _held=derived(held, "h"),
     )  # fmt: skip
     query.values.by_name.update(values.by_name)
-    session.execute(query)
+    return query
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Corrects the receipts of the days of some cells by the rows that change: reading whole days would cost more.
+
+    Watches the publication of the rollup's own rows. A day without a receipt stays without one.
+    """
+
+    ledger: Ledger
+    session: Session
+    rollup: str
+    version: int
+    run_id: int
+
+    def before(self, publication: Publication) -> None:
+        """What the receipts of the changed rows' days are to be corrected by."""
+        build = remembered(
+            ("correction", publication.shape, publication.dialect),
+            [],
+            lambda: _correction(publication.shape, publication.dialect),
+        )
+        self.session.stage(_CORRECTION, build)
+
+    def after(self, publication: Publication, *, all_new: bool) -> None:
+        """The receipts are corrected."""
+        dialect = publication.dialect
+        values = [self.run_id, self.ledger.clock.now(), self.rollup, self.version]
+        key = ("corrected", self.ledger.store.schema, dialect)
+        self.session.execute(remembered(key, values, lambda: _corrected(self.ledger, dialect, values)))
+
+
+def _correction(shape: Shape, dialect: Dialect) -> Statement:
+    """For each day of the change set: by how much its digest and its number of rows move."""
+
+    def hashed(side: str) -> exp.Expr:
+        names = [dialect.cast(column(one.name, side), one.type) for one in (*shape.identity, *shape.values)]
+        return dialect.piece("row_hash", _x=names)
+
+    moved = sql(
+        "sum(cast(case when op__ <> 'D' then _new else 0 end as numeric(38, 0))) - "
+        "sum(cast(case when op__ <> 'I' then _old else 0 end as numeric(38, 0)))",
+        _new=hashed("c"), _old=hashed("t"),
+    )  # fmt: skip
+    rows = sql("count(*) filter (where op__ = 'I') - count(*) filter (where op__ = 'D')")
+    slot = column(shape.slot, "c")
+    day = slot if shape.slot == shape.day_column else dialect.piece("utc_date", _x=slot)
+    select = exp.select(alias(day, "day"), alias(moved, "moved"), alias(rows, "held"))
+    select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
+    place = exp.EQ(this=column("rowid" if dialect.name == "duckdb" else "ctid", "t"), expression=column("place__", "c"))
+    select = select.join(exp.alias_(shape.table, "t", table=True), on=place, join_type="left")
+    return Statement(select.group_by(exp.Literal.number(1)))
+
+
+def _corrected(ledger: Ledger, dialect: Dialect, bound: list[Any]) -> Statement:
+    values = Values()
+    run_id, now, rollup, version = bound
+    old = dialect.piece("digest_total", _x=column("digest", "r"))
+    kind = dialect.piece("hash_kind")
+    query = ledger.sql(
+        "update dayfold__receipts as r set digest = case when r.digest = '' then _kind || ' ' || cast(x.moved as text) "
+        "when left(r.digest, length(_kind)) = _kind then _kind || ' ' || cast(_old + x.moved as text) else r.digest end, "
+        "stored = r.stored + x.held, run_id = _run, recorded_at = _now "
+        "from _correction as x where r.rollup = _rollup and r.version = _version and r.day = x.day",
+        _kind=kind, _old=old, _run=values.bind(run_id, "bigint"), _now=values.bind(now, "timestamptz"),
+        _rollup=values.bind(rollup, "text"), _version=values.bind(version, "bigint"), _correction=table(_CORRECTION),
+    )  # fmt: skip
+    query.values.by_name.update(values.by_name)
+    return query
 
 
 def receipts(ledger: Ledger, session: Session, rollup: str, version: int, days: Days) -> dict[dt.date, Receipt]:
@@ -133,15 +214,16 @@ def altered(
             for day, rows, digest in held
             if day in known and known[day].digest.startswith("md5") == lasting
         }
-    return {
-        day
-        for day in wanted
-        if day in known
-        and _comparable(known[day].digest, found.get(day, (0, ""))[1])
-        and (known[day].rows, known[day].digest) != found.get(day, (0, ""))
-    }
+    return {day for day in wanted if day in known and _differs(known[day], *found.get(day, (0, "")))}
+
+
+def _differs(known: Receipt, rows: int, digest: str) -> bool:
+    """Whether a day holds other rows than its receipt says; digests of two kinds say nothing of each other."""
+    if known.rows != rows:
+        return True
+    return rows > 0 and _comparable(known.digest, digest) and known.digest != digest
 
 
 def _comparable(one: str, other: str) -> bool:
-    """Whether two digests are of one kind; that of no row is of every kind."""
-    return not one or not other or one.rpartition(" ")[0] == other.rpartition(" ")[0]
+    """Whether two digests are of one kind."""
+    return one.rpartition(" ")[0] == other.rpartition(" ")[0]

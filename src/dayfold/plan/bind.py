@@ -76,6 +76,8 @@ class Scan:
     detectors: list[exp.Expr] = field(default_factory=list)
     presence: list[exp.Expr] = field(default_factory=list)
     cursor: BoundMoment | None = None
+    #: Tells this scan from any other of the process, also from one that was bound anew.
+    token: object = field(default_factory=object, init=False)
 
     @property
     def label(self) -> str:

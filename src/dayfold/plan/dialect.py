@@ -155,6 +155,9 @@ PIECES = {
     "json_string": Spelling("CAST(TO_JSON(_x) AS VARCHAR)", "CAST(TO_JSON(_x) AS text)"),
     "json_item": Spelling("JSON_EXTRACT_STRING(_x, _path)", "CAST(_x AS json) ->> _step"),
     "json_items": Spelling("UNNEST(CAST(CAST(_x AS JSON) AS JSON[]))", "JSON_ARRAY_ELEMENTS(CAST(_x AS json))"),
+    "digest_total": Spelling(
+        "CAST(REGEXP_EXTRACT(_x, '-?[0-9]+$') AS HUGEINT)", "CAST(SUBSTRING(_x FROM '-?[0-9]+$') AS numeric)"
+    ),
     "row_hash": Spelling("HASH(_x)", "HASH_RECORD_EXTENDED(ROW(_x), 0)"),
     "hash_kind": Spelling("'duckdb ' || VERSION()", "'postgres ' || CURRENT_SETTING('server_version_num')"),
     "wide_sum_text": Spelling("CAST(SUM(CAST(_x AS HUGEINT)) AS VARCHAR)", "CAST(SUM(CAST(_x AS numeric)) AS text)"),

@@ -9,8 +9,9 @@ Invariant: after its statements ran, the rows of the scope equal the new rows, a
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlglot import exp
 
@@ -19,7 +20,7 @@ from dayfold.plan.cells import Cells, cell_day
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.shape import Column, Shape
-from dayfold.plan.sql import Statement, Values, alias, both, column, either, sql, table
+from dayfold.plan.sql import Statement, Values, alias, both, column, either, remembered, sql, statement, table
 
 CHANGES = "dayfold_changes__"
 INSERTED, UPDATED, DELETED = "I", "U", "D"
@@ -107,8 +108,32 @@ class Publication:
         select = exp.select(alias(exp.Literal.number(1), "one")).from_(self.shape.table)
         return Statement(select.where(both([self.in_scope(values), held])).limit(1), values)
 
+    @property
+    def _key(self) -> tuple[Hashable, ...] | None:
+        """What decides the texts of its statements; None where filters make each of its own kind."""
+        if self.keys:
+            return None
+        cells = None
+        if self.cells is not None:
+            cells = (self.cells.source, self.cells.key, self.cells.has_null)
+        staged = self.staged if isinstance(self.staged, exp.Table) else None
+        if staged is None:
+            return None
+        return (self.shape, staged, tuple(self.names), len(self.scope), self.frozen, self.present, cells)
+
+    @property
+    def _bounds(self) -> list[dt.date]:
+        return [day for days in self.scope for day in (days.first, days.last)]
+
+    def _remembered(self, what: str, values: list[Any], build: Callable[[], Statement]) -> Statement:
+        key = self._key
+        return build() if key is None else remembered((what, *key), values, build)
+
     def changes(self) -> Statement:
         """The change set: what differs, how, and where its stored row is."""
+        return self._remembered("changes", self._bounds, self._changes)
+
+    def _changes(self) -> Statement:
         values = Values()
         old, new = "t", "n"
         stored = self.stored(values, old)
@@ -169,6 +194,11 @@ class Publication:
 
     def insert(self, now: dt.datetime, run_id: int, from_changes: bool) -> Statement:
         """New rows: those of the change set, or all staged ones where nothing was stored."""
+        stamps = [now, run_id] if self.shape.stamped else []
+        what = f"insert {from_changes}"
+        return self._remembered(what, stamps, lambda: self._insert(now, run_id, from_changes))
+
+    def _insert(self, now: dt.datetime, run_id: int, from_changes: bool) -> Statement:
         values = Values()
         shape = self.shape
         items: list[exp.Expr] = [column(one.name) for one in shape.key]
@@ -196,6 +226,10 @@ class Publication:
 
     def update(self, now: dt.datetime, run_id: int) -> Statement:
         """Changed rows, their stamps moved."""
+        stamps = [now, run_id] if self.shape.stamped else []
+        return self._remembered("update", stamps, lambda: self._update(now, run_id))
+
+    def _update(self, now: dt.datetime, run_id: int) -> Statement:
         values = Values()
         assignments = [exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one, _ in self.active]
         if self.shape.stamped:
@@ -211,6 +245,9 @@ class Publication:
 
     def delete(self) -> Statement:
         """Vanished rows."""
+        return self._remembered("delete", [], self._delete)
+
+    def _delete(self) -> Statement:
         tree = exp.Delete(
             this=exp.alias_(self.shape.table, "t", table=True),
             using=[exp.alias_(table(CHANGES), "c", table=True)],
@@ -230,4 +267,4 @@ class Publication:
 
 def change_counts() -> Statement:
     """How many rows of the change set are inserted, updated and deleted."""
-    return Statement(sql("select op__, count(*) as rows from _t group by op__", _t=table(CHANGES)))
+    return statement(f'select op__, count(*) as rows from "{CHANGES}" group by op__')

@@ -13,7 +13,7 @@ from dayfold.plan.cells import Cells, cell_day
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.shape import Column, Shape
-from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, sql
+from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, remembered, sql
 
 #: How many facts a row was folded from, and how many of its metrics met a number that is not finite.
 FACTS, BAD = Column("facts__", INT, zero=True), Column("bad__", INT, zero=True)
@@ -51,7 +51,23 @@ def compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: Va
 
     ``salt`` is the store's key for the hashes of distinct values. ``values`` holds those that the scope has bound.
     """
-    values = values if values is not None else Values()
+    cells = scope.cells
+    if values is not None or cells is None or scope.keys:
+        return _compute(rollup, scan, scope, salt, values if values is not None else Values())
+    bound = Values()
+    scan.moment.within(scope.days, bound)
+    if _is_salted(scan):
+        bound.bind(salt)
+    key = ("scan", scan.token, cells.source, cells.key, cells.has_null, cells.by_range)
+    return remembered(key, list(bound.by_name.values()), lambda: _compute(rollup, scan, scope, salt, Values()))
+
+
+def _is_salted(scan: Scan) -> bool:
+    """Whether values are hashed."""
+    return any(not one.united for one in scan.sets)
+
+
+def _compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: Values) -> Statement:
     keys = [alias(tree, name.name) for name, tree in scan.keys]
     slot = alias(scan.moment.bucket(grain_minutes(rollup.definition)), "slot__")
     conditions = [scan.moment.within(scope.days, values)]
@@ -62,7 +78,7 @@ def compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: Va
     bad: exp.Expr = exp.Literal.number(0)
     for detector in dict.fromkeys(scan.detectors):
         bad = exp.Add(this=bad, expression=sql("case when _d then 1 else 0 end", _d=detector))
-    salted = values.bind(salt, "text") if any(not one.united for one in scan.sets) else exp.null()
+    salted = values.bind(salt, "text") if _is_salted(scan) else exp.null()
     items = [
         *keys,
         slot,

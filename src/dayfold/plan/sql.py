@@ -8,7 +8,7 @@ printed by SQLGlot. Every identifier is printed quoted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -58,6 +58,47 @@ class Statement:
         text = tree.sql(dialect=dialect, identify=True, copy=False)
         return text, [self.values.by_name[name] for name in self.order]
 
+    def built(self) -> Statement:
+        """The statement with its tree."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered(Statement):
+    """A statement whose text is known from an earlier one of the same build: building and printing trees takes longest."""
+
+    key: Hashable = None
+    build: Callable[[], Statement] | None = None
+
+    def render(self, dialect: str) -> tuple[str, list[Any]]:
+        """The text, built once in a process for equal keys, and this statement's values."""
+        known = _texts.get((self.key, dialect))
+        if known is None:
+            assert self.build is not None
+            made = self.build()
+            text, _ = made.render(dialect)
+            known = _texts[self.key, dialect] = (text, tuple(made.order))
+            if len(_texts) > _MOST_TEXTS:
+                _texts.pop(next(iter(_texts)))
+        text, names = known
+        return text, [self.values.by_name[name] for name in names]
+
+    def built(self) -> Statement:
+        """The same with its tree."""
+        assert self.build is not None
+        return Statement(self.build().tree, self.values)
+
+
+#: Rendered texts by what they were built from.
+_texts: dict[tuple[Hashable, str], tuple[str, tuple[str, ...]]] = {}
+_MOST_TEXTS = 2_000
+
+
+def remembered(key: Hashable, values: Sequence[Any], build: Callable[[], Statement]) -> Statement:
+    """A statement that is built only where no equal one was: ``values`` are those that ``build`` binds, in its order."""
+    named = Values({f"v{n}": value for n, value in enumerate(values)})
+    return Remembered(exp.null(), named, key=key, build=build)
+
 
 @lru_cache(maxsize=512)
 def _template(text: str, dialect: str) -> exp.Expr:
@@ -95,6 +136,9 @@ def statement(text: str, dialect: str = "postgres", values: Values | None = None
     ('SELECT CAST($1 AS DATE)', ['2026-01-01'])
     """
     bound = values if values is not None else Values()
+    if not any(name.startswith("_") for name in parts):
+        bound.by_name.update(parts)
+        return Remembered(exp.null(), bound, key=(text, dialect), build=lambda: Statement(sql(text, dialect), bound))
     trees = {name: part for name, part in parts.items() if name.startswith("_")}
     tree = sql(text, dialect, **trees)
     bound.by_name.update({name: part for name, part in parts.items() if not name.startswith("_")})
