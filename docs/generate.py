@@ -40,7 +40,9 @@ def commands() -> str:
     """The whole reference of the command line."""
     group: Any = typer.main.get_command(app)
     parts = [HEAD]
-    parts += [_command(name, one) for name, one in group.commands.items()]
+    for name, one in group.commands.items():
+        inner = getattr(one, "commands", None)
+        parts += [_command(f"{name} {word}", each) for word, each in inner.items()] if inner else [_command(name, one)]
     return "\n".join(parts)
 
 

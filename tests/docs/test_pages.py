@@ -59,7 +59,7 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     check(page, list(Player(tmp_path, {}).play(page)))
 
 
-@pytest.mark.parametrize("name", ["late-data", "time-zones", "compare", "edit-a-definition"])
+@pytest.mark.parametrize("name", ["late-data", "time-zones", "compare", "edit-a-definition", "live", "explain"])
 def test_how_to_runs_on_the_shop_of_the_tutorial(name: str, tmp_path: Path) -> None:
     """The how-to pages begin with the tutorial's shop and `dayfold init`."""
     player = Player(tmp_path, {"APP_DATABASE_URL": "duckdb:///shop.duckdb", **NOW})

@@ -15,14 +15,15 @@ from pydantic import BaseModel
 
 import dayfold
 from dayfold import errors
-from dayfold.cli import fold
+from dayfold.cli import adopt, fold, rebuild, verify
 from dayfold.days import GRAINS, STORED_GRAINS
 from dayfold.define import rollup, source
 from dayfold.define.metric import OVER_KEYS, Metric
 from dayfold.fold import doctor
 from dayfold.fold.plan import RollupPlan
+from dayfold.fold.track import TableStanding
 from dayfold.ledger import coverage, runs
-from dayfold.ledger.migrations import MIGRATIONS, TABLES
+from dayfold.ledger.migrations import MIGRATIONS, TABLES, VIEWS
 from dayfold.names import RESERVED
 from dayfold.query.answer import Answer, gaps
 from dayfold.query.status import RollupStatus, Status
@@ -157,8 +158,8 @@ def test_words_of_definitions_are_documented() -> None:
     text = (REFERENCE / "definitions.md").read_text(encoding="utf-8")
     assert sorted(word for word in words if word not in text) == []
     assert (
-        f"| `lookback` | days before today that every fold computes again, 0 to 3660 | `{rollup.DEFAULT_LOOKBACK_DAYS}` |"
-        in text
+        f"| `lookback` | days before today that every fold computes again, 0 to 3660 | `{rollup.DEFAULT_LOOKBACK_DAYS}`; "
+        "none where every source tells its changes |" in text
     )
 
 
@@ -180,7 +181,7 @@ def views() -> dict[str, list[str]]:
 
 def test_every_view_of_the_ledger_is_documented() -> None:
     """Each view with each of its columns, the states of a day and of a run, and the names of internal tables."""
-    assert set(views()) == {"dayfold_runs", "dayfold_coverage"}
+    assert set(views()) == set(VIEWS)
     words = {*views(), *(column for columns in views().values() for column in columns), *TABLES}
     words |= {coverage.OPEN, coverage.FOLDED, coverage.FAILED, coverage.SEALED}
     words |= {runs.RUNNING, runs.DONE, runs.PARTIAL, runs.FAILED, runs.INTERRUPTED}
@@ -188,10 +189,17 @@ def test_every_view_of_the_ledger_is_documented() -> None:
     assert words - named("ledger.md") - set(headings) == set()
 
 
+#: What commands make JSON of.
+FORMS = (
+    fold.as_object, rebuild.as_object, rebuild._move, adopt.as_object, verify.as_object, verify._drift,
+)  # fmt: skip
+
+
 def test_every_field_of_json_is_documented() -> None:
     """The fields of each command's document stand in the reference."""
-    words = {one.name for kind in (RollupStatus, Status, runs.RunRecord, doctor.Finding) for one in fields(kind)}
-    forms = [inspect.getsource(one) for one in (Answer.as_object, gaps, RollupPlan.as_object, fold.as_object)]
+    kinds = (RollupStatus, Status, runs.RunRecord, doctor.Finding, TableStanding)
+    words = {one.name for kind in kinds for one in fields(kind)}
+    forms = [inspect.getsource(one) for one in (Answer.as_object, gaps, RollupPlan.as_object, *FORMS)]
     forms += re.findall(r"write_json\((\{.*?\})\)", "".join(path.read_text() for path in (SOURCE / "cli").glob("*.py")))
     words |= {
         word for form in forms for pair in re.findall(r'"(\w+)":|found\["(\w+)"\]', form) for word in pair if word

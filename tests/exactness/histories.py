@@ -56,6 +56,11 @@ class History:
         ]
         self._statement(f"DELETE FROM {TABLE} WHERE id <> 0 AND {moment} >= $1 AND {moment} < $2", [begin, end])
 
+    def truncate(self) -> None:
+        """Every row goes at once."""
+        self.rows = []
+        self._statement(f"TRUNCATE {TABLE}", [])
+
     def _statement(self, sql: str, parameters: list[Any]) -> None:
         self.pending.append(lambda session: session.run(sql, parameters))
 

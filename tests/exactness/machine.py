@@ -202,14 +202,14 @@ class Machine(RuleBasedStateMachine):
 ONE_DAY = dt.timedelta(days=1)
 
 
-def machine_for(pairing: Pairing) -> type[Machine]:
+def machine_for(pairing: Pairing, kind: type[Machine] = Machine) -> type[Machine]:
     """A machine class of its own, so that pairings do not share their counts."""
-    return type("HistoriesOn", (Machine,), {"lengths": [], "pairing": pairing})
+    return type("HistoriesOn", (kind,), {"lengths": [], "pairing": pairing})
 
 
-def run_histories(pairing: Pairing, count: int) -> None:
+def run_histories(pairing: Pairing, count: int, kind: type[Machine] = Machine) -> None:
     """Run at least ``count`` histories of at least thirty steps."""
-    machine = machine_for(pairing)
+    machine = machine_for(pairing, kind)
     # A failing history is shown as it was drawn: making it shorter takes minutes, and waits for the soak.
     phases = tuple(Phase) if SOAK else (Phase.explicit, Phase.reuse, Phase.generate)
     wanted = settings(max_examples=count, stateful_step_count=STEPS + 1, phases=phases)

@@ -67,6 +67,52 @@ def definitions(database: str | None, lookback_days: int = WHOLE_HISTORY_DAYS) -
     return [ShopDaily, PlatformDaily, TenantQuarterHours]
 
 
+def told_definitions(database: str | None, edited: bool) -> list[type[Any]]:
+    """The same over a table whose triggers tell what changed, and one folded from the quarter hours.
+
+    ``edited``: the platform has another key and another filter.
+    """
+    from dayfold import Count, Distinct, Max, Rollup, Sum, Table
+
+    fact = Table(TABLE, database=database, changes="trigger")
+
+    class ShopDaily(Rollup):
+        """A key of two columns, two moments; NULLs in both."""
+
+        key = ("tenant", "shop")
+
+        made = Count(fact, at="made_at")
+        revenue = Sum(fact, "amount", at="paid_at", where="state = 'paid'")
+        buyers = Distinct(fact, "buyer", at="made_at")
+
+    class TenantQuarterHours(Rollup):
+        """Buckets of 15 minutes."""
+
+        key = "tenant"
+        grain = "15min"
+
+        made = Count(fact, at="made_at")
+        buyers = Distinct(fact, "buyer", at="made_at")
+        peak = Max(fact, "huge", at="made_at")
+
+    class Above(Rollup):
+        """The whole platform, from the quarter hours of its tenants."""
+
+        made = Sum(TenantQuarterHours, "made", at="day")
+        buyers = Distinct(TenantQuarterHours, "buyers", at="day")
+        peak = Max(TenantQuarterHours, "peak", at="day")
+
+    class PlatformDaily(Rollup):
+        """A date for a moment."""
+
+        key = "tenant" if edited else ()
+
+        falling_due = Count(fact, at="due")
+        owed = Sum(fact, "amount", at="due", where="state = 'paid'" if edited else "state <> 'paid'")
+
+    return [Above, ShopDaily, PlatformDaily, TenantQuarterHours]
+
+
 def column(name: str) -> Callable[[Row], Any]:
     return lambda row: row[name]
 
@@ -146,3 +192,20 @@ CLASSES = {
     "platform_daily": "PlatformDaily",
     "tenant_quarter_hours": "TenantQuarterHours",
 }
+
+
+def told_specs(edited: bool) -> dict[str, Spec]:
+    """What the oracle expects of `told_definitions`."""
+    quarters = {name: TENANT_QUARTER_HOURS.metrics[name] for name in ("made", "buyers", "peak")}
+    where = _is_paid if edited else _is_known_unpaid
+    return {
+        "shop_daily": Spec(
+            ("tenant", "shop"), {name: SHOP_DAILY.metrics[name] for name in ("made", "revenue", "buyers")}
+        ),
+        "tenant_quarter_hours": Spec(("tenant",), quarters, grain=dt.timedelta(minutes=15)),
+        "above": Spec((), quarters),
+        "platform_daily": Spec(
+            ("tenant",) if edited else (),
+            {"falling_due": _count("due"), "owed": _fact("sum", "amount", "due", where=where)},
+        ),
+    }

@@ -15,6 +15,7 @@ from dayfold.fold.binding import Binder
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
+from dayfold.plan.scan import bare
 from dayfold.plan.shape import quoted
 from dayfold.plan.sql import statement
 
@@ -55,6 +56,7 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock)
                 )
                 for problem in error.problems
             ),
+            *_missing_moments(catalog, error),
         ]
     except DayfoldError as error:
         return [*findings, Finding(PROBLEM, "definitions", error.message, error.hint)]
@@ -62,6 +64,26 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock)
     for source, failure in bound.failed.items():
         findings.append(Finding(PROBLEM, source, failure.message, failure.hint))
     return [*findings, *_indexes(databases, bound.rollups)]
+
+
+def _missing_moments(catalog: Catalog, error: DefinitionError) -> list[Finding]:
+    """The statements that add the moments which tables do not keep."""
+    found = {}
+    for rollup in catalog.rollups.values():
+        for name, metric in rollup.measured.items():
+            moment = metric.moment
+            if moment is None or metric.source.name is None:
+                continue
+            said = f"has no column '{moment.column}'"
+            if any(one.subject == f"{rollup.name}.{name}" and said in one.message for one in error.problems):
+                target = ".".join(quoted(part) for part in metric.source.name.split("."))
+                found[metric.source.label, moment.column] = Finding(
+                    WARNING,
+                    metric.source.label,
+                    f"it does not keep {moment.column}; from the day that it does, {name} is exact",
+                    f"ALTER TABLE {target} ADD COLUMN {quoted(moment.column)} timestamptz;",
+                )
+    return list(found.values())
 
 
 def _connection(name: str, database: Store, clock: Clock) -> Finding:
@@ -127,7 +149,29 @@ def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
             found = _index(databases.of(scan.source), scan)
             if found is not None:
                 findings[(scan.label, scan.moment.raw.name)] = found
+            if scan.source.reports_changes and scan.keys:
+                keys = tuple(tree.name for _, key in scan.keys if isinstance(tree := bare(key), exp.Column))
+                if len(keys) == len(scan.keys):
+                    place = (scan.label, f"{keys} {scan.moment.raw.name}")
+                    findings[place] = _cell_index(databases.of(scan.source), scan, keys)
     return list(findings.values())
+
+
+def _cell_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:
+    """Whether an index leads to the facts of one cell, so that a late row costs a look-up."""
+    assert scan.source.name is not None
+    assert isinstance(scan.moment.raw, exp.Column)
+    moment = scan.moment.raw.name
+    with database.transaction(read_only=True) as session:
+        if database.leads(session, scan.source, keys, moment):
+            return Finding(OK, scan.label, f"an index leads from {listing(keys)} to {moment}")
+    target = ".".join(quoted(part) for part in scan.source.name.split("."))
+    return Finding(
+        WARNING,
+        scan.label,
+        f"no index leads from {listing(keys)} to {moment}, so every marked cell is looked for among the facts of its day",
+        f"CREATE INDEX CONCURRENTLY ON {target} ({', '.join(quoted(name) for name in (*keys, moment))});",
+    )
 
 
 def _index(database: Store, scan: Scan) -> Finding | None:

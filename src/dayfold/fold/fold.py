@@ -379,15 +379,18 @@ class Folder:
         untracked: Collection[str] = (),
         *,
         fresh: bool = False,
+        without_ledger: bool = False,
     ) -> Work:
         """The days and cells to fold now. Sources that fail here are added to ``failed``.
 
-        ``untracked``: sources that should tell their changes and do not. ``fresh``: no day is covered yet.
+        ``untracked``: sources that should tell their changes and do not. ``fresh``: no day is covered yet, and
+        ``without_ledger``: nothing is there at all.
         """
         today = today_of(self.clock)
         known: dict[str, dict[str, list[Days]]] = {}
         marked = marks.Marks(False, (), {})
-        if not fresh:
+        reports = any(one.reports_changes for one in rollup.definition.sources)
+        if not without_ledger and (reports or not fresh):
             with self.store.transaction(read_only=True) as session:
                 known = coverage.ranges(self.ledger, session, rollup.name, version)
                 marked = marks.pending(self.ledger, session, rollup.name, version)
@@ -522,8 +525,9 @@ def _unfolded(rollup: BoundRollup, results: Mapping[str, FoldResult]) -> dict[st
 def _warnings(rollup: BoundRollup, found: Discovery) -> list[str]:
     """What has to be said of sources that do not tell their changes as their definition says."""
     days = rollup.definition.lookback_days(found.untracked) or 0
+    titles = {one.label: one.title for one in rollup.definition.sources}
     return [
-        f"{source} is folded by a lookback of {days} days, because {reason}. Install its triggers: dayfold track install"
+        f"{titles[source]} is folded by a lookback of {days} days, because {reason}. Install its triggers: dayfold track install"
         for source, reason in found.untracked.items()
     ]
 

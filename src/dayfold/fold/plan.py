@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dayfold.clock import Clock
-from dayfold.days import Days
+from dayfold.days import Days, union
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
-from dayfold.errors import DayfoldError
 from dayfold.fold.binding import Bound
-from dayfold.fold.fold import Folder, failing
-from dayfold.ledger import versions
+from dayfold.fold.fold import Folder
+from dayfold.fold.told import told
+from dayfold.ledger import coverage, runs, versions
 from dayfold.ledger.ledger import Ledger
+from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.scan import facts_per_day
 
@@ -26,8 +27,12 @@ class RollupPlan:
     Attributes:
         action: ``create`` (first fold), ``new version`` (its definition was edited) or ``refresh``.
         edits: What was edited, one sentence each.
-        days: The days to compute; ``facts``: how many facts the sources have on them.
+        days: The days to compute whole; ``marked``: single cells of other days that are known to have changed.
+        facts: How many facts the sources have on the days.
+        rows: About how many rows will be computed, and ``seconds``: about how long that takes, by earlier runs; None
+            where there is none to go by.
         failing: Sources that cannot be read now, with the reason.
+        warnings: What has to be known before the fold: triggers to install, sealed days, rollups that come first.
     """
 
     rollup: str
@@ -36,19 +41,24 @@ class RollupPlan:
     edits: list[str]
     days: list[Days]
     facts: int
+    marked: int = 0
+    rows: int | None = None
+    seconds: float | None = None
     failing: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def as_object(self) -> dict[str, Any]:
         """The plan for JSON."""
         return {
             "rollup": self.rollup, "table": self.table, "action": self.action, "edits": self.edits,
             "days": sum(map(len, self.days)), "ranges": [{"from": days.first, "to": days.last} for days in self.days],
-            "facts": self.facts, "failing": self.failing,
+            "marked": self.marked, "facts": self.facts, "rows": self.rows, "seconds": self.seconds,
+            "failing": self.failing, "warnings": self.warnings,
         }  # fmt: skip
 
 
 def plan(databases: Databases, ledger: Ledger, clock: Clock, bound: Bound) -> list[RollupPlan]:
-    """The plan of each rollup, in the order of the definitions."""
+    """The plan of each rollup, each after those that it is folded from."""
     known: dict[str, versions.Version] = {}
     with ledger.store.transaction(read_only=True) as session:
         version = ledger.version(session)
@@ -56,33 +66,57 @@ def plan(databases: Databases, ledger: Ledger, clock: Clock, bound: Bound) -> li
             ledger.check(session, version)
             known = versions.versions(ledger, session)
     folder = Folder(databases, ledger, clock, bound, chunk_rows=1, wait_s=0)
-    return [
-        _plan(folder, rollup, known.get(rollup.name), failing(rollup, bound), version is None)
-        for rollup in bound.rollups
-    ]
+    return [_plan(folder, rollup, known, version is None) for rollup in bound.rollups]
 
 
-def _plan(
-    folder: Folder,
-    rollup: BoundRollup,
-    version: versions.Version | None,
-    failed: dict[str, DayfoldError],
-    fresh_store: bool,
-) -> RollupPlan:
-    mark = digest(identity(rollup))
+def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version], fresh_store: bool) -> RollupPlan:
+    version, mark = known.get(rollup.name), digest(identity(rollup))
     if version is None:
         action, number = "create", 1
     elif version.fingerprint == mark:
         action, number = "refresh", version.number
     else:
         action, number = "new version", version.number + 1 if version.building == mark else 0
-    work = folder.decide(rollup, number, failed, fresh=fresh_store)
-    facts = sum(
-        _facts(folder.databases.of(scan.source), scan, work.days) for scan in rollup.scans if scan.label not in failed
+    found = RollupPlan(rollup.name, rollup.shape.name, action, [], [], 0)
+    if first := [one.rollup.__name__ for one in rollup.definition.lowers if one.rollup.__name__ not in known]:
+        found.warnings.append(f"it is folded from {listing(first)}, which is folded first; only then is known how much")
+        return found
+    now = told(folder.databases, folder.ledger, folder.bound, rollup)
+    work = folder.decide(rollup, number, now.failed, set(now.untracked), without_ledger=fresh_store)
+    found.days, found.marked = work.days, sum(work.cells.values())
+    found.facts = sum(
+        _facts(folder.databases.of(scan.source), scan, work.days)
+        for scan in rollup.scans
+        if scan.label not in now.failed
     )
-    edits = edits_of(version.definition, identity(rollup)) if version and action == "new version" else []
-    reasons = {source: error.message for source, error in failed.items()}
-    return RollupPlan(rollup.name, rollup.shape.name, action, edits, work.days, facts, reasons)
+    found.failing = {source: error.message for source, error in now.failed.items()}
+    found.warnings += [
+        f"{source} is folded by lookback: its triggers are missing, or older than the definitions; dayfold track install"
+        for source in sorted(now.untracked)
+    ]
+    if version is not None:
+        _compare(folder, rollup, version, found)
+    return found
+
+
+def _compare(folder: Folder, rollup: BoundRollup, version: versions.Version, found: RollupPlan) -> None:
+    """What the published version says of the work: edits, sealed days, rows and time."""
+    ledger = folder.ledger
+    with ledger.store.transaction(read_only=True) as session:
+        states = coverage.ranges(ledger, session, rollup.name, version.number)
+        sizes = ledger.store.sizes(session, [version.table])
+        pace = runs.pace(ledger, session, rollup.name)
+    if found.action == "new version":
+        found.edits = edits_of(version.definition, identity(rollup))
+        if sealed := coverage.sealed_days(states):
+            found.warnings.append(
+                f"the edit will be refused: {', '.join(map(str, sealed))} are sealed and can never be computed again"
+            )
+    covered = union(days for ranges in states.values() for one in ranges.values() for days in one)
+    if covered:
+        stored = sizes.get(version.table, (0, 0))[0]
+        found.rows = found.marked + round(stored * sum(map(len, found.days)) / sum(map(len, covered)))
+        found.seconds = round(pace * found.rows, 2) if pace is not None else None
 
 
 def _facts(database: Store, scan: Any, ranges: list[Days]) -> int:

@@ -101,6 +101,20 @@ def finish(ledger: Ledger, session: Session, run_id: int, status: str, error: st
     )
 
 
+def pace(ledger: Ledger, session: Session, rollup: str) -> float | None:
+    """Seconds for each computed cell, by the largest fold of a rollup; None where none computed any."""
+    seconds = ledger.store.dialect.sql(
+        "cast(extract(epoch from _x - _y) as double precision)", _x=column("finished_at"), _y=column("started_at")
+    )
+    query = ledger.sql(
+        "select _seconds, cells from dayfold__runs where rollup = :rollup and job = 'fold' and status = 'done' and "
+        "cells > 0 order by cells desc limit 1",
+        rollup=rollup, _seconds=seconds,
+    )  # fmt: skip
+    found = session.rows(query)
+    return float(found[0][0]) / int(found[0][1]) if found else None
+
+
 def latest(ledger: Ledger, session: Session, limit: int) -> list[RunRecord]:
     """The newest runs first."""
     dialect = ledger.store.dialect

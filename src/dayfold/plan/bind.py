@@ -202,7 +202,10 @@ class _Binder:
         place = (metric.source, metric.moment)
         if place not in self.scans:
             keys = self._keys(compiler, metric)
-            moment = bind_moment(metric.moment, compiler)
+            try:
+                moment = bind_moment(metric.moment, compiler)
+            except ExpressionError as error:
+                raise ExpressionError(str(error), _fallback(metric, error)) from None
             if moment.is_date and self.rollup.grain != "day":
                 raise ExpressionError(
                     f"'{metric.moment.column}' is a date, which has no time of day; the grain {self.rollup.grain} needs one.",
@@ -434,6 +437,18 @@ class _Binder:
             Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
         )
         return BoundRollup(rollup, shape, sets_shape, scans)
+
+
+def _fallback(metric: Measured, error: ExpressionError) -> str:
+    """What to write while a table does not keep the moment that is asked for, and what that costs in truth."""
+    if "has no column" not in str(error) or metric.source.name is None or metric.moment is None:
+        return error.hint
+    kind, missing = type(metric).__name__, metric.moment.column
+    return (
+        f'{error.hint}\nIf the table does not keep it: {kind}(…, at="updated_at", where="…") with what its rows look like '
+        f"afterwards. A fact then counts on the day of its last change, and moves with every later one.\n"
+        f"`dayfold doctor` prints the statement that adds {missing}."
+    )
 
 
 def _computed_from(name: str, type_: Type) -> Typed:
