@@ -188,8 +188,8 @@ def project(request: pytest.FixtureRequest, folded: Path) -> tuple[Path, str, di
 
 
 ALTERATIONS = {
-    "newer": ("UPDATE dayfold__store SET version = version + 1", "is of version 2; this program knows versions up to 1."),
-    "older": ("UPDATE dayfold__store SET version = 0", "is of version 0; this program needs version 1."),
+    "newer": ("UPDATE dayfold__store SET version = version + 1", "is of version 3; this program knows versions up to 2."),
+    "older": ("UPDATE dayfold__store SET version = 0", "is of version 0; this program needs version 2."),
     "ledger-table-gone": ("DROP TABLE dayfold__fences", "the table dayfold__fences is missing"),
     "ledger-column-added": ("ALTER TABLE dayfold__sources ADD COLUMN note text", "the table dayfold__sources differs in note"),
     "view-gone": ("DROP VIEW dayfold_runs", "the view dayfold_runs is missing"),
@@ -227,9 +227,9 @@ def test_migrate_does_not_call_an_altered_store_up_to_date(
 
 @pytest.mark.parametrize("words", [("query", "ShopDaily"), ("status",), ("plan",), ("migrate",)])
 def test_newer_store_is_refused_by_every_command(folded: Path, words: tuple[str, ...]) -> None:
-    run_sql(store_url(folded), "UPDATE dayfold__store SET version = 2")
+    run_sql(store_url(folded), "UPDATE dayfold__store SET version = 3")
     assert fails(*words, cwd=folded, status=1) == (
-        "The store duckdb:///dayfold.duckdb is of version 2; this program knows versions up to 1.\n"
+        "The store duckdb:///dayfold.duckdb is of version 3; this program knows versions up to 2.\n"
         "  Install the newer Dayfold that made it."
     )
 

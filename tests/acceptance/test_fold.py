@@ -23,8 +23,12 @@ def test_plan_says_what_fold_then_does(shop: Path) -> None:
         "edits": [],
         "days": 10,
         "ranges": [{"from": "2026-01-01", "to": "2026-01-10"}],
+        "marked": 0,
         "facts": 9,
+        "rows": None,
+        "seconds": None,
         "failing": {},
+        "warnings": [],
     }
     assert [plan["rollup"] for plan in plans] == ["ShopDaily", "ShopClock", "Seats"]
     assert not (shop / "dayfold.duckdb").exists()
@@ -49,6 +53,7 @@ def test_fold_tells_programs_what_it_did(shop: Path) -> None:
             "rows_inserted": rows,
             "rows_updated": 0,
             "rows_deleted": 0,
+            "warnings": [],
         }
         for n, name, cells, rows in [(1, "ShopDaily", 8, 8), (2, "ShopClock", 7, 9), (3, "Seats", 5, 5)]
     ]

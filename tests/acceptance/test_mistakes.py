@@ -47,7 +47,8 @@ def place(text: str, metrics: str = METRICS) -> int:
             ('seats = Gauge(levels, "seats", at="measured_at")', 'total = Sum(ShopDaily, "customers", at="day")'),
             f"DefinitionError [summed-distinct] metrics.py:{place('seats =')} Seats.total\n"
             "  ShopDaily.customers is a Distinct, and Distinct values are never summed: one value may stand in several rows.\n"
-            "  Ask for it over a longer range or fewer keys instead: dayfold query ShopDaily -m customers --grain total",
+            '  Unite them: Distinct(ShopDaily, "customers", at=…). Or ask for it over a longer range or fewer keys: '
+            "dayfold query ShopDaily -m customers --grain total",
             id="summed-distinct-of-a-rollup",
         ),
         pytest.param(
@@ -106,7 +107,11 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
     ("toml", "message"),
     [
         ("[store\nurl = 1", "dayfold.toml is not TOML: Expected ']' at the end of a table declaration (at line 1, column 7)"),
-        ("[stroe]\nurl = 'x'", "dayfold.toml: there is no setting 'stroe'; the nearest is 'store'.\n  Settings: store, databases, fold"),
+        (
+            "[stroe]\nurl = 'x'",
+            "dayfold.toml: there is no setting 'stroe'; the nearest is 'store'.\n"
+            "  Settings: store, databases, fold, query, verify",
+        ),
         (
             "[fold]\nchunk_row = 5",
             "dayfold.toml: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s",
@@ -137,7 +142,7 @@ def test_wrong_variable_is_named(shop: Path) -> None:
     )
     assert fails("fold", cwd=shop, status=2, env={"DAYFOLD_STOER__URL": "duckdb:///other.duckdb"}) == (
         "The variable DAYFOLD_STOER__URL sets nothing; the nearest is 'DAYFOLD_STORE__'.\n"
-        "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__"
+        "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, DAYFOLD_VERIFY__"
     )
     assert sorted(path.name for path in shop.iterdir()) == ["dayfold.toml", "metrics.py", "shop.duckdb"]
 

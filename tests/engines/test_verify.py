@@ -13,11 +13,19 @@ from dayfold import Avg, Count, Distinct, Gauge, Max, Min, Rollup, Sum, Table
 from dayfold.days import Days
 from dayfold.fold import contrast, verify
 from dayfold.plan import bind, dialect, moments, scan
+from dayfold.plan import sql as statements
 from dayfold.plan.publish import Publication
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import sql
 from tests.engines import test_moments
 from tests.engines.ground import Ground, march
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault shows in every statement, also in those that were printed before it was planted."""
+    monkeypatch.setattr(statements, "_texts", {})
+
 
 DDL = "id bigint, shop bigint, amount numeric(12,2), weight double precision, who text, made timestamptz"
 

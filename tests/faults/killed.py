@@ -5,6 +5,7 @@ The points are set from outside, around functions of the product; the product kn
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import signal
@@ -53,6 +54,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "marks beyond dropped": (marks, "drop_beyond"),
     "marks deleted": (marks, "delete_read"),
     "receipts recorded": (receipts, "record"),
+    "receipts corrected": (receipts.Correction, "after"),
     "days closed": (coverage, "close_days"),
     "put aside": (Rebuilder, "_put_aside"),
     "aside dropped": (reshape, "drop_aside"),
@@ -110,6 +112,13 @@ def fold(app: Dayfold) -> list[str]:
     return [run.error for run in app.fold() if run.error]
 
 
+def later(app: Dayfold) -> list[str]:
+    """A fold on the next day."""
+    assert isinstance(app.clock, FixedClock)
+    app.clock.instant += dt.timedelta(days=1)
+    return fold(app)
+
+
 def rebuild(app: Dayfold) -> list[str]:
     app.rebuild("Shops", from_="2026-03-01", to="2026-03-20")
     return []
@@ -139,7 +148,7 @@ def heal(app: Dayfold) -> list[str]:
     return [one.error for one in app.verify(heal=True) if one.error]
 
 
-JOBS = {one.__name__: one for one in (fold, rebuild, adopt, remove, track, untrack, heal)}
+JOBS = {one.__name__: one for one in (fold, later, rebuild, adopt, remove, track, untrack, heal)}
 
 
 def main(store: str, version: str, point: str, nth: int, job: str = "fold", source: str | None = None) -> None:

@@ -17,8 +17,8 @@ from tests.sql import run_sql
 
 Store = Callable[[], str]
 TRACKED = [
-    ("stamp kept", 1), ("fence passed", 1), ("replaced", 2), ("marked", 2), ("receipts recorded", 1), ("marks deleted", 1),
-    ("committed", 4), ("days closed", 1), ("revision moved", 2),
+    ("stamp kept", 1), ("fence passed", 1), ("replaced", 2), ("marked", 2), ("receipts corrected", 1), ("marks deleted", 1),
+    ("committed", 4), ("revision moved", 2),
 ]  # fmt: skip
 STAMPED = [("marked", 1), ("cursor moved", 1), ("cursor moved", 2), ("marks deleted", 1), ("committed", 3)]
 APART = [("taken over", 1), ("forgotten beside the source", 1), ("marks deleted", 1), ("committed", 3)]
@@ -281,10 +281,28 @@ def test_every_point_is_killed_at() -> None:
     """A point that no test kills at protects nothing."""
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
-        HEAL, FAILING, OTHERS,
+        HEAL, FAILING, OTHERS, CLOSING,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()
+
+
+CLOSING = [("days closed", 1)]
+
+
+@spread(CLOSING)
+def test_a_kill_while_a_day_is_closed(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """The day that ended is folded as it was told, and the next one is open."""
+    url = new_store()
+    tracked(url)
+    tracked_fold(url)
+    shops.change_far_back(url)
+    kill(url, "tracked", point, nth, "later")
+    do(url, "tracked", "later")
+    states = run_sql(
+        url, "SELECT state, count(*) FROM dayfold_coverage WHERE day >= DATE '2026-03-20' GROUP BY state ORDER BY 1"
+    )
+    assert states == [("folded", 3), ("open", 3)]
 
 
 OTHERS = [("older marks forgotten", 1), ("marks beyond dropped", 1)]

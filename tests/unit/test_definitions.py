@@ -133,7 +133,7 @@ DefinitionError [duplicate-name] metrics.py:40 Weekly
   the table name 'daily' is taken by metrics.py:36.
 DefinitionError [summed-distinct] metrics.py:43 Weekly.buyers
   Daily.buyers is a Distinct, and Distinct values are never summed: one value may stand in several rows.
-  Ask for it over a longer range or fewer keys instead: dayfold query Daily -m buyers --grain total
+  Unite them: Distinct(Daily, "buyers", at=…). Or ask for it over a longer range or fewer keys: dayfold query Daily -m buyers --grain total
 DefinitionError [bad-name] metrics.py:46 Empty
   table is a name of letters, digits and '_' (at most 63), got '2 bad'.
 DefinitionError [no-metrics] metrics.py:46 Empty
@@ -331,11 +331,15 @@ def bound(**attributes: object) -> tuple[BoundRollup | None, list[Problem]]:
 AT = {"at": "sold_at"}
 SCALE_HINT = "Say how many digits count after the point: {}(…, scale=6), or cast it with ::numeric(18,2)."
 ORDERS_COLUMNS = "Columns: shop_id, sold_at, status, ratio, free, doc, price, ok"
+MISSING_MOMENT = """
+If the table does not keep it: Count(…, at="updated_at", where="…") with what its rows look like afterwards. A fact then counts on the day \
+of its last change, and moves with every later one.
+`dayfold doctor` prints the statement that adds sold_att."""
 ORDERED = "integer, decimal, float, text, date, timestamp, timestamptz"
 #: what it is about: (metric, code, message, hint)
 UNBOUND: dict[str, tuple[Metric, str, str, str]] = {
     "an unknown moment": (Count(ORDERS, at="sold_att"), "unknown-column",
-        "orders has no column 'sold_att'; the nearest is 'sold_at'.", ORDERS_COLUMNS),
+        "orders has no column 'sold_att'; the nearest is 'sold_at'.", ORDERS_COLUMNS + MISSING_MOMENT),
     "an unknown column": (Count(ORDERS, **AT, where="stat = 'x'"), "unknown-column",
         "orders has no column 'stat'; the nearest is 'status'.", ORDERS_COLUMNS),
     "a float without scale": (Sum(ORDERS, "ratio", **AT), "bad-expression",

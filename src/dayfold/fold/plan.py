@@ -116,7 +116,7 @@ def _compare(folder: Folder, rollup: BoundRollup, version: versions.Version, fou
     if covered:
         stored = sizes.get(version.table, (0, 0))[0]
         found.rows = found.marked + round(stored * sum(map(len, found.days)) / sum(map(len, covered)))
-        found.seconds = round(pace * found.rows, 2) if pace is not None else None
+        found.seconds = round(pace * found.rows, 2) if pace else None
 
 
 def _facts(database: Store, scan: Any, ranges: list[Days]) -> int:
