@@ -29,6 +29,7 @@ from dayfold.plan.keys import key_filters
 if TYPE_CHECKING:
     from dayfold.fold.adopt import AdoptResult
     from dayfold.fold.doctor import Finding
+    from dayfold.fold.install import Installer
     from dayfold.fold.plan import RollupPlan
     from dayfold.fold.prune import Orphan
     from dayfold.fold.rebuild import RebuildResult
@@ -395,18 +396,24 @@ class Dayfold:
 
         return Tracking(self.databases, self.ledger, self.bind())
 
+    def installer(self) -> Installer:
+        """What installs and removes these triggers, and prints their statements."""
+        from dayfold.fold.install import Installer
+
+        return Installer(self.tracking())
+
     def track_install(self, tables: Sequence[str] = ()) -> list[str]:
         """Make the triggers of tables, all that ask for them by default; the tables that have them now.
 
         A table in DuckDB then refuses upserts and MERGE.
         """
-        tracking = self.tracking()
+        installer = self.installer()
         self.ledger.ready()
-        return tracking.install(tables)
+        return installer.install(tables)
 
     def track_remove(self, tables: Sequence[str] = ()) -> list[str]:
         """Drop our triggers from tables, from all by default; the tables that had some."""
-        return self.tracking().remove(tables)
+        return self.installer().remove(tables)
 
     def track_status(self) -> list[TableStanding]:
         """How each table that asks for triggers is tracked."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, show_table, size, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, plural, show_table, size, write_json
 
 
 def run(
@@ -14,7 +14,7 @@ def run(
     app: AppOption = DEFAULT_APP,
     json: JsonOption = False,
 ) -> None:
-    """Coverage, rows and bytes of each rollup, and the last runs."""
+    """Coverage, staleness, rows and bytes of each rollup, and the last runs."""
     with open_app(app) as dayfold:
         found = dayfold.status(runs)
     if json:
@@ -33,6 +33,8 @@ def run(
     for one in found.rollups:
         for source in one.failing:
             print(f"{one.rollup}: {source} failed at its last fold")
+        if one.stale:
+            print(f"{one.rollup}: {plural(one.stale, 'change')} told since, to be folded")
     if found.runs:
         print()
         show_table(

@@ -37,7 +37,7 @@ def install(
     """
     with open_app(file) as dayfold:
         if sql:
-            found = dayfold.tracking().statements(tables or ())
+            found = dayfold.installer().statements(tables or ())
             if json:
                 write_json({"tables": [{"table": one.name, "statements": texts} for _, one, texts in found]})
                 return

@@ -220,7 +220,7 @@ class Adopter:
     def _source_begins(self) -> dt.date | None:
         """The first day on which every source has rows, or None where one has none."""
         failed: dict[str, DayfoldError] = {}
-        firsts = [self.folder.first_day(scan, failed) for scan in self.rollup.scans]
+        firsts = [self.folder.decider.first_day(scan, failed) for scan in self.rollup.scans]
         for source, error in failed.items():
             raise SourceFailed(f"{source}: {error.message}", source=source, hint=error.hint)
         return None if None in firsts else max(day for day in firsts if day is not None)
@@ -278,7 +278,7 @@ class Adopter:
 
     def _compare(self, days: Days, result: AdoptResult) -> None:
         """Count the cells in which the table differs from what the source says."""
-        for part in self.folder.portions_of(self.rollup, [days]):
+        for part in self.folder.decider.portions_of(self.rollup, [days]):
             read = self._read(part)
             with self.store.transaction(read_only=True) as session:
                 scans = Scans(self.folder.databases, self.rollup, self.ledger.store_key(session))

@@ -14,7 +14,7 @@ from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, DefinitionError, Problem, SourceFailed
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, nearest, suggestion
-from dayfold.plan import triggers
+from dayfold.plan import reads
 from dayfold.plan.bind import BoundRollup, DescribedSource, bind, folded_columns, folded_relation, relation
 
 
@@ -157,16 +157,16 @@ class Binder:
             )  # fmt: skip
             return
         try:
-            reads = triggers.reads_of(source, database.dialect) if source.sql is not None else []
-        except triggers.Untraceable as error:
+            read = reads.reads_of(source, database.dialect) if source.sql is not None else []
+        except reads.Untraceable as error:
             self._problem(source, rollup, "unknown-link", str(error), error.hint)
             return
-        for read in reads:
-            for name in read.on.values():
+        for one in read:
+            for name in one.on.values():
                 if name not in columns:
                     self._problem(
                         source, rollup, "unknown-column",
-                        f"Read('{read.table}') leads to '{name}', which is no column of the query{suggestion(name, columns)}.",
+                        f"Read('{one.table}') leads to '{name}', which is no column of the query{suggestion(name, columns)}.",
                         f"Columns: {listing(columns)}",
                     )  # fmt: skip
 

@@ -6,36 +6,32 @@ the next run completes.
 
 from __future__ import annotations
 
-import datetime as dt
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dayfold.clock import Clock
-from dayfold.clock import today as today_of
-from dayfold.days import Days, union, without
+from dayfold.days import Days
 from dayfold.define.fingerprint import digest
-from dayfold.engines.base import Changed, Session, ensure
+from dayfold.engines.base import Changed, Session, check_columns, ensure
 from dayfold.engines.databases import Databases
 from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
 from dayfold.fold import above, reshape, track
 from dayfold.fold import chunk as chunks
 from dayfold.fold.binding import Bound
+from dayfold.fold.decide import Decider, Work, failing
 from dayfold.fold.discover import Discoverer, Discovery
 from dayfold.ledger import coverage, leases, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.bind import BoundRollup, Scan, identity
-from dayfold.plan.cells import Covered, cell_portions, due, history_start, portions
-from dayfold.plan.scan import facts_per_day, first_day
+from dayfold.plan.bind import BoundRollup, identity
+from dayfold.plan.cells import cell_portions
 from dayfold.plan.shape import Shape
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: New days that a run may bring without the facts of its source being counted first.
-_GUESSED_DAYS = 3
 #: Marked cells that one transaction computes.
 _CHUNK_CELLS = 50_000
 #: Called after each chunk: rollup, days done, days in all.
@@ -76,26 +72,6 @@ class FoldResult:
         self.rows_deleted += changed.deleted
 
 
-@dataclass(slots=True)
-class Work:
-    """What one fold of one rollup is about to do.
-
-    Attributes:
-        days: Ranges to fold whole.
-        cells: How many marks other days have, by day.
-        everything: The marks that mean every cell, which are done with at the end.
-        closing: Sources that told their changes while days were open that are over now: these are closed as they are.
-    """
-
-    days: list[Days]
-    total_days: int
-    today: dt.date
-    known_facts: dict[dt.date, int]
-    marked: marks.Marks = field(default_factory=lambda: marks.Marks(False, (), {}))
-    cells: dict[dt.date, int] = field(default_factory=dict)
-    closing: list[str] = field(default_factory=list)
-
-
 class Folder:
     """Folds rollups of one store."""
 
@@ -116,6 +92,7 @@ class Folder:
         self.bound = bound
         self.chunk_rows = chunk_rows
         self.wait_s = wait_s
+        self.decider = Decider(databases, ledger, clock, bound, chunk_rows)
         self.tracking = track.Tracking(databases, ledger, bound)
 
     def fold(
@@ -161,7 +138,7 @@ class Folder:
             target = self._target(rollup, lease, is_new)
             found = self.discover(rollup, target.number, lease, failed, fresh=is_new)
             result.warnings += _warnings(rollup, found)
-            work = self.decide(rollup, target.number, failed, set(found.untracked), fresh=is_new)
+            work = self.decider.decide(rollup, target.number, failed, set(found.untracked), fresh=is_new)
             everything = self._everything(rollup, target.number, work)
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
@@ -215,7 +192,7 @@ class Folder:
         marked = work.marked.days
         whole = [
             chunks.Portion(days, has_marks=any(day in days for day in marked))
-            for days in self._portions(rollup, work, failed)
+            for days in self.decider.portions(rollup, work, failed)
         ]
         cells = [chunks.Portion(days, True, True) for days in cell_portions(work.cells, _CHUNK_CELLS)]
         done = 0
@@ -344,6 +321,14 @@ class Folder:
             return Target(rollup, 1, building=False)
         words = identity(rollup)
         mark = digest(words)
+        with self.store.transaction(read_only=True) as session:
+            version = versions.versions(self.ledger, session)[rollup.name]
+            known = self.store.stored_columns(session, [one.name for one in shapes(rollup)])
+        if version.fingerprint == mark and not version.building and len(known) == len(shapes(rollup)):
+            # As on any ordinary day: there is nothing to make, and nothing to write.
+            for shape in shapes(rollup):
+                check_columns(self.store, shape, known[shape.name])
+            return Target(rollup, version.number, building=False)
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
             version = versions.versions(self.ledger, session)[rollup.name]
@@ -371,112 +356,6 @@ class Folder:
         if any(made):
             coverage.forget(self.ledger, session, rollup.name, number)
 
-    def decide(
-        self,
-        rollup: BoundRollup,
-        version: int,
-        failed: dict[str, DayfoldError],
-        untracked: Collection[str] = (),
-        *,
-        fresh: bool = False,
-        without_ledger: bool = False,
-    ) -> Work:
-        """The days and cells to fold now. Sources that fail here are added to ``failed``.
-
-        ``untracked``: sources that should tell their changes and do not. ``fresh``: no day is covered yet, and
-        ``without_ledger``: nothing is there at all.
-        """
-        today = today_of(self.clock)
-        known: dict[str, dict[str, list[Days]]] = {}
-        marked = marks.Marks(False, (), {})
-        reports = any(one.reports_changes for one in rollup.definition.sources)
-        if not without_ledger and (reports or not fresh):
-            with self.store.transaction(read_only=True) as session:
-                known = coverage.ranges(self.ledger, session, rollup.name, version)
-                marked = marks.pending(self.ledger, session, rollup.name, version)
-        definition = rollup.definition
-        reporting = [
-            one.label for one in definition.sources if one.reports_changes and one.label not in {*untracked, *failed}
-        ]
-        covered = covered_days(known, rollup, reporting)
-        moments = []
-        if not definition.since:
-            # Of a source that tells its changes, only what is marked can be older than what was covered.
-            told = {source for source in reporting if source in known}
-            moments = [self.first_day(scan, failed) for scan in rollup.scans if scan.label not in told]
-        moments += marked.days[:1]
-        start = history_start(moments, covered.values(), definition.since, today)
-        sealed = coverage.sealed_days(known)
-        lookback = definition.lookback_days({*untracked, *failed})
-        days = due(start, today, lookback, covered, sealed)
-        wanted = [Days(day, day) for day in marked.whole_days if start <= day <= today]
-        if marked.everything and start <= today:
-            wanted.append(Days(start, today))
-        if wanted:
-            days = [part for one in union([*days, *wanted]) for part in without(one, sealed)]
-        facts: dict[dt.date, int] = {}
-        if known:
-            with self.store.transaction(read_only=True) as session:
-                facts = coverage.facts_of(self.ledger, session, rollup.name, version, days)
-        cells = {
-            day: count
-            for day, count in marked.cells.items()
-            if start <= day <= today and not any(day in one for one in days)
-        }
-        closing = [
-            source
-            for source in reporting
-            if any(one.first < today for one in known.get(source, {}).get(coverage.OPEN, ()))
-        ]
-        return Work(days, sum(map(len, days)), today, facts, marked, cells, closing)
-
-    def first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
-        """The day of a source's first fact; a source that cannot be read is added to ``failed``."""
-        if scan.label in failed:
-            return None
-        database = self.databases.of(scan.source)
-        try:
-            with database.transaction(read_only=True) as session, session.within(scan.source):
-                found = session.rows(first_day(scan, database.dialect))
-        except DayfoldError as error:
-            failed[scan.label] = as_source_failure(scan, error)
-            return None
-        day = found[0][0] if found else None
-        return day if isinstance(day, dt.date) else None
-
-    def portions_of(self, rollup: BoundRollup, ranges: list[Days]) -> list[Days]:
-        """Days cut into transactions by the number of facts. Raises SourceFailed where a source cannot be read."""
-        failed = failing(rollup, self.bound)
-        found = [] if failed else self._portions(rollup, Work(ranges, 0, today_of(self.clock), {}), failed)
-        for source, error in failed.items():
-            raise SourceFailed(f"{source}: {error.message}", source=source, hint=error.hint)
-        return found
-
-    def _portions(self, rollup: BoundRollup, work: Work, failed: dict[str, DayfoldError]) -> list[Days]:
-        """The work cut into transactions by the number of facts; one where there are few."""
-        if not work.days:
-            return []
-        facts: dict[dt.date, int] = dict(work.known_facts)
-        unknown = [day for days in work.days for day in days if day not in facts]
-        if len(unknown) <= _GUESSED_DAYS and facts:
-            # A daily run: a new day is taken to be as full as the fullest known one, and nothing is counted.
-            return portions(work.days, facts | dict.fromkeys(unknown, max(facts.values())), self.chunk_rows)
-        facts = {}
-        for scan in rollup.scans:
-            if scan.label in failed:
-                continue
-            database = self.databases.of(scan.source)
-            try:
-                with database.transaction(read_only=True) as session, session.within(scan.source):
-                    if chunks.fewer_facts(session, scan, self.chunk_rows):
-                        continue
-                    for days in work.days:
-                        for day, count in session.rows(facts_per_day(scan, days)):
-                            facts[day] = facts.get(day, 0) + count
-            except DayfoldError as error:
-                failed[scan.label] = as_source_failure(scan, error)
-        return portions(work.days, facts, self.chunk_rows)
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -490,25 +369,6 @@ class Target:
 def shapes(rollup: BoundRollup) -> Sequence[Shape]:
     """The rollup's tables."""
     return [rollup.shape, *([rollup.sets_shape] if rollup.sets_shape else [])]
-
-
-def failing(rollup: BoundRollup, bound: Bound) -> dict[str, DayfoldError]:
-    """The sources of a rollup that cannot be read just now, with the reason."""
-    return {scan.label: bound.failed[scan.label] for scan in rollup.scans if scan.label in bound.failed}
-
-
-def covered_days(
-    known: Mapping[str, Mapping[str, Sequence[Days]]], rollup: BoundRollup, reporting: Collection[str] = ()
-) -> dict[str, Covered]:
-    """What each source of a rollup has covered; ``reporting`` ones their open days too."""
-    found = {}
-    for source in {scan.label for scan in rollup.scans}:
-        states = known.get(source, {})
-        good = [coverage.FOLDED, coverage.SEALED, *([coverage.OPEN] if source in reporting else [])]
-        firsts = [days.first for ranges in states.values() for days in ranges]
-        settled = union(days for state in good for days in states.get(state, ()))
-        found[source] = Covered(settled, min(firsts, default=None))
-    return found
 
 
 def _unfolded(rollup: BoundRollup, results: Mapping[str, FoldResult]) -> dict[str, DayfoldError]:
@@ -535,8 +395,3 @@ def _warnings(rollup: BoundRollup, found: Discovery) -> list[str]:
 def _named(source: str, error: DayfoldError) -> str:
     """What went wrong with a source, its name said once."""
     return str(error) if error.message.startswith(source) else f"{source}: {error}"
-
-
-def as_source_failure(scan: Scan, error: DayfoldError) -> SourceFailed:
-    """An error met while reading a source, as the source's own."""
-    return SourceFailed(error.message, source=scan.label, hint=error.hint)

@@ -82,7 +82,7 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
         found.warnings.append(f"it is folded from {listing(first)}, which is folded first; only then is known how much")
         return found
     now = told(folder.databases, folder.ledger, folder.bound, rollup)
-    work = folder.decide(rollup, number, now.failed, set(now.untracked), without_ledger=fresh_store)
+    work = folder.decider.decide(rollup, number, now.failed, set(now.untracked), without_ledger=fresh_store)
     found.days, found.marked = work.days, sum(work.cells.values())
     found.facts = sum(
         _facts(folder.databases.of(scan.source), scan, work.days)

@@ -104,7 +104,7 @@ class Rebuilder:
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.folder.wait_s) as lease:
             number, ranges = self._checked()
             result.days = sum(map(len, ranges))
-            portions = self.folder.portions_of(self.rollup, ranges)
+            portions = self.folder.decider.portions_of(self.rollup, ranges)
             try:
                 if dry_run:
                     self._look(portions, ranges, result, allow_empty, progress)

@@ -8,7 +8,7 @@ from dayfold.define.source import Table
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold.binding import Bound
-from dayfold.fold.fold import failing
+from dayfold.fold.decide import failing
 from dayfold.fold.track import Tracking, logged
 from dayfold.ledger import cursors
 from dayfold.ledger.ledger import Ledger

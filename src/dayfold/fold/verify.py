@@ -26,8 +26,9 @@ from dayfold.fold import drifts
 from dayfold.fold.binding import Bound
 from dayfold.fold.chosen import Choice, DueDays, due_days
 from dayfold.fold.contrast import Contrast, Contraster
+from dayfold.fold.decide import failing
 from dayfold.fold.drifts import CHANGED, DEFINITION, Drift
-from dayfold.fold.fold import Folder, Progress, failing, shapes
+from dayfold.fold.fold import Folder, Progress, shapes
 from dayfold.fold.plan import edits_of
 from dayfold.ledger import leases, receipts, runs, verifications, versions
 from dayfold.ledger.ledger import Ledger

@@ -216,6 +216,11 @@ def drop_beyond(
     )  # fmt: skip
 
 
+def counts(ledger: Ledger, session: Session) -> dict[str, int]:
+    """How many marks each rollup's published version has."""
+    return dict(session.rows(ledger.sql("select rollup, count(*) from dayfold_stale group by rollup")))
+
+
 def of_cell(
     ledger: Ledger, session: Session, rollup: str, version: int, key: str, day: dt.date
 ) -> Sequence[MarkRecord]:

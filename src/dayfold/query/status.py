@@ -9,7 +9,7 @@ from typing import Any
 from dayfold.define.catalog import Catalog
 from dayfold.define.fingerprint import identity
 from dayfold.engines.base import Session
-from dayfold.ledger import coverage, runs, versions
+from dayfold.ledger import coverage, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import SETS_SUFFIX
 
@@ -22,6 +22,7 @@ class RollupStatus:
         state: ``never folded``, ``up to date`` (folded today), ``behind`` (some day up to today is not folded),
             ``failing`` (a source failed at its last fold), ``edited`` or ``removed`` (from the definitions).
         days: Number of covered days by state.
+        stale: Changes that were told and not folded yet; several may be of one cell.
     """
 
     rollup: str
@@ -33,6 +34,7 @@ class RollupStatus:
     rows: int
     size_bytes: int
     failing: list[str]
+    stale: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
         known = versions.versions(ledger, session)
         names = [name for one in known.values() for name in (one.table, one.table + SETS_SUFFIX)]
         sizes = ledger.store.sizes(session, names)
-        found = [_one(catalog, ledger, session, one, sizes, today) for one in known.values()]
+        waiting = marks.counts(ledger, session)
+        found = [
+            _one(catalog, ledger, session, one, sizes, waiting.get(one.rollup, 0), today) for one in known.values()
+        ]
         found += [_never(name, rollup.table) for name, rollup in catalog.rollups.items() if name not in known]
         return Status(ledger.store.address, found, runs.latest(ledger, session, run_limit))
 
@@ -78,6 +83,7 @@ def _one(
     session: Session,
     version: versions.Version,
     sizes: dict[str, tuple[int, int]],
+    stale: int,
     today: dt.date,
 ) -> RollupStatus:
     known = coverage.coverage(ledger, session, version.rollup, version.number)
@@ -94,7 +100,7 @@ def _one(
     size = sum(sizes.get(name, (0, 0))[1] for name in (version.table, version.table + SETS_SUFFIX))
     return RollupStatus(
         version.rollup, version.table, _state(catalog, version, failing, states, today),
-        days[0] if days else None, days[-1] if days else None, counts, rows, size, failing,
+        days[0] if days else None, days[-1] if days else None, counts, rows, size, failing, stale,
     )  # fmt: skip
 
 
