@@ -400,16 +400,17 @@ class Dayfold:
         """What installs and removes these triggers, and prints their statements."""
         from dayfold.fold.install import Installer
 
-        return Installer(self.tracking())
+        tracking = self.tracking()
+        # Triggers name the store that they are for.
+        self.ledger.ready()
+        return Installer(tracking)
 
     def track_install(self, tables: Sequence[str] = ()) -> list[str]:
         """Make the triggers of tables, all that ask for them by default; the tables that have them now.
 
         A table in DuckDB then refuses upserts and MERGE.
         """
-        installer = self.installer()
-        self.ledger.ready()
-        return installer.install(tables)
+        return self.installer().install(tables)
 
     def track_remove(self, tables: Sequence[str] = ()) -> list[str]:
         """Drop our triggers from tables, from all by default; the tables that had some."""

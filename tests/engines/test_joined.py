@@ -172,3 +172,30 @@ def test_link_that_cannot_be_derived_is_a_definition_error(store: Ground) -> Non
         "how 'booking' leads to the rows of the query cannot be derived: it is not one of the tables that it selects from."
     )
     assert 'Read("booking", on={"column of booking": "column of the query"})' in problem.hint
+
+
+def test_rows_that_go_with_a_deleted_row_are_not_lost(postgres_url: str) -> None:
+    """ON DELETE CASCADE: each trigger sees both tables' rows gone, and every cell is looked at again."""
+    from tests.conftest import Pairing
+
+    with Ground(Pairing("postgres-same", postgres_url, postgres_url)) as ground:
+        ground.source("CREATE TABLE request (id bigint PRIMARY KEY, shop_id bigint, clicked_at timestamptz)")
+        ground.source(
+            "CREATE TABLE request_event (request_id bigint REFERENCES request ON DELETE CASCADE, type text, at_ timestamptz)"
+        )
+        ground.insert("request", [{"id": n, "shop_id": n % 3, "clicked_at": None} for n in range(1, 9)])
+        ground.source(
+            "INSERT INTO request_event SELECT id, 'click', TIMESTAMPTZ '2026-03-01 12:00+00' + id * interval '1 day' FROM request"
+        )
+        source = Table(sql=CLICKS, reads=["request", "request_event"], changes="trigger")
+        ground.define(
+            type("Clicked", (Rollup,), {"key": "shop_id", "clicked": Distinct(source, "request_id", at="clicked_at")})
+        )
+        ground.opened.track_install()
+        ground.fold()
+        ground.source("DELETE FROM request WHERE id = 4")
+        changed(ground)
+        assert clicked(ground) == truth(ground)
+        ground.source("DELETE FROM request_event WHERE request_id = 5")
+        assert changed(ground)[0] == 1
+        assert clicked(ground) == truth(ground)

@@ -247,7 +247,7 @@ def test_missing_right_is_named_with_the_statements_for_a_dba(postgres: Ground) 
         assert 'Its user needs TRIGGER on "visit"' in refused.value.hint
         assert "dayfold track install visit --sql" in refused.value.hint
         assert states(postgres) == [("missing", "it has no triggers")]
-        texts = [text for _, _, found in postgres.opened.tracking().statements() for text in found]
+        texts = [text for _, _, found in postgres.opened.installer().statements() for text in found]
         for text in texts:
             postgres.source(text)
         assert states(postgres) == [("ok", "")]
@@ -361,3 +361,62 @@ def test_the_same_table_told_in_two_ways_is_an_error(store: Ground) -> None:
     store.define(plain, tracked)
     with pytest.raises(DefinitionError, match="it tells its changes in another way than the same source in"):
         store.opened.fold()
+
+
+def test_first_row_of_an_empty_table_is_folded_as_a_cell(store: Ground) -> None:
+    """Its day was folded while nothing was there, and the rollup's table has no row and no index yet."""
+    store.load("visit", DDL, [])
+    store.define(rollup(store))
+    store.opened.track_install()
+    store.fold()
+    store.insert("visit", [row(1, 1, 12)])
+    assert cells(store) == {"Visits": 1}
+    assert visits(store) == truth(store)
+    store.source("TRUNCATE visit")
+    store.fold()
+    store.insert("visit", [row(2, 1, 12)])
+    store.fold()
+    assert visits(store) == truth(store)
+
+
+def test_row_older_than_history_that_came_before_the_triggers_is_found(store: Ground) -> None:
+    """History begins where the source does when everything is looked at."""
+    store.load("visit", DDL, [row(n) for n in range(5)])
+    store.define(rollup(store))
+    store.fold()
+    store.source("INSERT INTO visit VALUES (9, 2, 'x', TIMESTAMPTZ '2025-11-03 12:00:00+00')")
+    store.opened.track_install()
+    store.fold()
+    assert visits(store) == truth(store)
+
+
+def test_source_that_begins_to_stamp_its_rows_loses_no_half_day(store: Ground) -> None:
+    """The day that was open at the last fold by lookback is folded whole once more."""
+    store.load("visit", DDL + ", seen timestamptz", [{**row(n, 1, 12), "seen": march(12)} for n in range(5)])
+    store.define(type("Visits", (Rollup,), {"key": "shop", "visits": Count(store.table("visit"), at="made")}))
+    store.fold()
+    store.insert("visit", [{**row(9, 2, 12), "seen": march(12, 13)}])
+    store.clock.instant = march(14)
+    stamped = store.table("visit", changes="seen")
+    store.define(type("Visits", (Rollup,), {"key": "shop", "visits": Count(stamped, at="made")}))
+    store.fold()
+    assert visits(store) == truth(store)
+
+
+def test_two_stores_over_one_source_do_not_take_each_others_marks(new_postgres: Any, new_duckdb: Any) -> None:
+    """The triggers are those of one store; the other is told that they are not its own, and loses nothing."""
+    from tests.conftest import Pairing
+
+    source = new_postgres()
+    with (
+        Ground(Pairing("one", source, new_duckdb("one"))) as one,
+        Ground(Pairing("other", source, new_duckdb("other"))) as other,
+    ):
+        filled(one)
+        other.define(rollup(other))
+        [run] = other.fold()
+        assert "its triggers are older than the definition of Visits" in run.warnings[0]
+        one.insert("visit", [row(99, 1, 4)])
+        other.fold()
+        assert cells(one) == {"Visits": 1}
+        assert visits(one) == truth(one)

@@ -18,8 +18,8 @@ from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.engines import base, scans
 from dayfold.fold import chunk, discover, prune, reshape
+from dayfold.fold.install import Installer
 from dayfold.fold.rebuild import Rebuilder
-from dayfold.fold.track import Tracking
 from dayfold.ledger import coverage, cursors, leases, marks, receipts, runs, verifications, versions
 from tests.faults.shops import NOW, config, definitions
 from tests.sql import is_duckdb
@@ -61,8 +61,8 @@ POINTS: dict[str, tuple[Any, str]] = {
     "sealed": (coverage, "seal"),
     "tables dropped": (prune, "_drop"),
     "removed": (versions, "remove"),
-    "triggers installed": (Tracking, "install"),
-    "triggers removed": (Tracking, "remove"),
+    "triggers installed": (Installer, "install"),
+    "triggers removed": (Installer, "remove"),
     "verified": (verifications, "record"),
 }
 #: After a transaction that writes has committed.

@@ -244,7 +244,7 @@ NO_POINT = {
     ("engines/base.py", "try_making"): "leaves nothing behind, it undoes itself",
     ("fold/fold.py", "_make_tables"): "ends with 'registered'",
     ("fold/reshape.py", "publish_version"): "ends with 'build ended'",
-    ("fold/track.py", "_remove_from"): "is 'triggers removed'",
+    ("fold/install.py", "_remove_from"): "is 'triggers removed'",
     ("ledger/leases.py", "_renew"): "a lease that is not renewed runs out, as after 'leased'",
     ("ledger/leases.py", "_release"): "a lease that is not given back runs out, as after 'leased'",
     ("ledger/ledger.py", "migrate"): "one transaction, and 'committed' follows it",

@@ -287,13 +287,13 @@ def replace(
     An empty table is indexed after its rows are loaded, which costs half as much. One with rows is indexed before they
     change: DuckDB makes no index over rows that its own transaction has changed.
     """
+    of_cells = publication.cells is not None
     if not indexed:
-        if not holds_rows(session, publication.shape):
+        if not of_cells and not holds_rows(session, publication.shape):
             inserted = session.execute(publication.insert(now, run_id, from_changes=False))
             match_indexes(store, session, publication.shape)
             return _all_new(publication, inserted, watch)
         match_indexes(store, session, publication.shape)
-    of_cells = publication.cells is not None
     if not of_cells and not session.rows(publication.any_stored()):
         return _all_new(publication, session.execute(publication.insert(now, run_id, from_changes=False)), watch)
     session.stage(CHANGES, publication.changes())

@@ -60,7 +60,7 @@ class Marker:
     session: Session
     lower: BoundRollup
     uppers: Sequence[Upper]
-    _everything: set[str] = field(default_factory=set)
+    _everything: set[tuple[str, int]] = field(default_factory=set)
 
     def before(self, publication: Publication) -> None:
         """The cells that rows which change, or go, stood for."""
@@ -76,15 +76,14 @@ class Marker:
             scans = upper.scans(self.lower)
             for version in upper.versions:
                 if not scans:
-                    if upper.name not in self._everything:
+                    if (upper.name, version) not in self._everything:
                         marks.mark(self.ledger, self.session, upper.name, version, None, reason)
+                    self._everything.add((upper.name, version))
                     continue
                 for scan in scans:
                     values = Values()
                     cells = self._cells(scan, publication, values, all_new=all_new)
                     marks.mark(self.ledger, self.session, upper.name, version, cells, reason, values)
-            if not scans:
-                self._everything.add(upper.name)
 
     def _cells(self, scan: Scan, publication: Publication, values: Values, *, all_new: bool) -> exp.Select:
         """The cells of an upper scan that the publication's rows stand for."""

@@ -207,23 +207,34 @@ class Adopter:
         if first is None:
             raise UsageError(f"{self.legacy.title} has no row.")
         last = min(last, yesterday)
-        begins = self._source_begins()
+        begins, some = self._source_begins()
         until = last if begins is None else begins - ONE_DAY
         if self.last is not None:
             until = min(self.last, yesterday)
         until = min(until, last)
         sealed = Days(first, until) if first <= until else None
+        if begins is None and some is not None and self.last is None:
+            raise UsageError(
+                f"One of the sources of {self.rollup.name} has no row, and another has rows since {some}: which days are to be "
+                "taken over is not known.",
+                hint="Name the last of them: --to DAY",
+            )
         after = max(first, begins) if begins is not None else None
         compared = Days(after, last) if after is not None and after <= last else None
         return sealed, compared
 
-    def _source_begins(self) -> dt.date | None:
-        """The first day on which every source has rows, or None where one has none."""
+    def _source_begins(self) -> tuple[dt.date | None, dt.date | None]:
+        """The first day on which every source has rows, and on which some source has; None where there is none."""
         failed: dict[str, DayfoldError] = {}
-        firsts = [self.folder.decider.first_day(scan, failed) for scan in self.rollup.scans]
+        firsts: dict[str, list[dt.date]] = {}
+        for scan in self.rollup.scans:
+            day = self.folder.decider.first_day(scan, failed)
+            firsts.setdefault(scan.label, []).extend([day] if day is not None else [])
         for source, error in failed.items():
             raise SourceFailed(f"{source}: {error.message}", source=source, hint=error.hint)
-        return None if None in firsts else max(day for day in firsts if day is not None)
+        begun = [min(days) for days in firsts.values() if days]
+        every = max(begun) if len(begun) == len(firsts) else None
+        return every, min(begun, default=None)
 
     # -- rows ------------------------------------------------------------------------------------
 

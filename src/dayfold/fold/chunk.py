@@ -130,7 +130,7 @@ class Chunk:
         with store.transaction() as session:
             leases.fence(ledger, session, self.lease)
             if portion.has_marks:
-                marks.read(ledger, session, name, version, days, read)
+                marks.read(ledger, session, name, version, days, read, keyed=portion.marked)
             cells = None
             if portion.marked:
                 cells = stage_cells(store, session, self.rollup, marks.unsealed(ledger, name, version))

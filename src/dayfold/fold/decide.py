@@ -87,7 +87,9 @@ class Decider:
         moments = []
         if not definition.since:
             # Of a source that tells its changes, only what is marked can be older than what was covered.
-            told = {source for source in reporting if source in known}
+            told = (
+                set() if marked.everything else {source for source in reporting if _was_folded(known.get(source, {}))}
+            )
             moments = [self.first_day(scan, failed) for scan in rollup.scans if scan.label not in told]
         moments += marked.days[:1]
         start = history_start(moments, covered.values(), definition.since, today)
@@ -161,6 +163,11 @@ class Decider:
             except DayfoldError as error:
                 failed[scan.label] = as_source_failure(scan, error)
         return portions(work.days, facts, self.chunk_rows)
+
+
+def _was_folded(states: Mapping[str, Sequence[Days]]) -> bool:
+    """Whether a source was ever read, so that its history is known to begin where its coverage does."""
+    return any(states.get(state) for state in (coverage.OPEN, coverage.FOLDED, coverage.SEALED))
 
 
 def failing(rollup: BoundRollup, bound: Bound) -> dict[str, DayfoldError]:

@@ -36,6 +36,8 @@ BLIND_OVERLAP = dt.timedelta(minutes=10)
 #: How long a first fold waits for transactions that began before it.
 _PATIENCE_SECONDS = 2.0
 _FOUND = "dayfold_found__"
+#: What the virtual ids of prepared transactions begin with.
+_PREPARED = "-1/"
 _PAIR = (Column("key", TEXT), Column("day", DATE))
 
 
@@ -87,7 +89,7 @@ class Discoverer:
                 if source.is_tracked:
                     self._triggers(source, tracking, found, fresh=fresh)
                 elif source.cursor is not None:
-                    self._cursor(source)
+                    self._cursor(source, fresh=fresh)
             except DayfoldError as error:
                 if self.databases.of(source) is self.databases.store and not isinstance(error, SourceFailed):
                     raise
@@ -104,9 +106,10 @@ class Discoverer:
             found.tracked[source.label] = standing.tables
         else:
             found.untracked[source.label] = standing.missing
-            with ledger.store.transaction() as session:
-                leases.fence(ledger, session, self.lease)
-                marks.forget_of(ledger, session, name, version, standing.tables)
+            if standing.older:
+                with ledger.store.transaction() as session:
+                    leases.fence(ledger, session, self.lease)
+                    marks.forget_of(ledger, session, name, version, standing.older)
         with ledger.store.transaction(read_only=True) as session:
             known = cursors.stamp(ledger, session, name, version, source.label)
         if known != standing.stamp:
@@ -117,13 +120,13 @@ class Discoverer:
                     # Nobody told what changed before these triggers were there.
                     marks.mark(ledger, session, name, version, None, "tracking began")
         if standing.stamp is not None and self.databases.of(source) is not self.databases.store:
-            self._collect(source)
+            self._collect(source, tracking)
 
-    def _collect(self, source: Table) -> None:
+    def _collect(self, source: Table, tracking: track.Tracking) -> None:
         """Move this rollup's marks from the log beside the source into the ledger."""
         database = self.databases.of(source)
         with database.transaction(read_only=True) as session:
-            read = session.arrow(track.logged(self.rollup.name, self.version), marks.COLUMNS_WITH_REASON)
+            read = session.arrow(tracking.logged(self.rollup, self.version), marks.COLUMNS_WITH_REASON)
         if not read.num_rows:
             return
         with self.ledger.store.transaction() as session:
@@ -134,7 +137,7 @@ class Discoverer:
 
     # -- cursors ---------------------------------------------------------------------------------
 
-    def _cursor(self, source: Table) -> None:
+    def _cursor(self, source: Table, *, fresh: bool) -> None:
         """Mark the cells of rows that were stamped since the cursor's position, and move it."""
         ledger, name, version = self.ledger, self.rollup.name, self.version
         database = self.databases.of(source)
@@ -146,8 +149,14 @@ class Discoverer:
                 leases.fence(ledger, session, self.lease)
                 start = cursors.Cursor(_settled(moment), _iso(moment.now), moment.waiting)
                 cursors.move(ledger, session, name, version, source.label, start)
+                if not fresh and coverage.ranges(ledger, session, name, version):
+                    # Folded before, by lookback: nobody read the stamps of what changed since.
+                    marks.mark(ledger, session, name, version, None, "reading by stamps began")
             return
         waiting = cursors.still_open(known.waiting, moment.waiting)
+        if known.waiting and not waiting and any(one.startswith(_PREPARED) for one in moment.waiting):
+            # One that was open may have been prepared meanwhile, and goes by another name until it commits.
+            waiting = tuple(one for one in moment.waiting if one.startswith(_PREPARED))
         moved = cursors.Cursor(known.position, known.reached, waiting)
         if not waiting:
             # Whoever was open when the source was last looked at has ended before this look.

@@ -6,6 +6,7 @@ the next run completes.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -135,7 +136,7 @@ class Folder:
     ) -> None:
         is_new = self.register(rollup)
         with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
-            target = self._target(rollup, lease, is_new)
+            target = self.ledger.retried(lambda: self._target(rollup, lease, is_new))
             found = self.discover(rollup, target.number, lease, failed, fresh=is_new)
             result.warnings += _warnings(rollup, found)
             work = self.decider.decide(rollup, target.number, failed, set(found.untracked), fresh=is_new)
@@ -200,7 +201,7 @@ class Folder:
             if number:
                 # A long history takes no more memory than one portion of it.
                 self._trim(rollup)
-            changed, count = task.fold(portion, work.days)
+            changed, count = self.ledger.retried(functools.partial(task.fold, portion, work.days))
             result.add(changed, count)
             if portion.marked:
                 result.marked += count
@@ -268,13 +269,10 @@ class Folder:
                 continue
             bound = defined.get(name)
             mark = digest(identity(bound)) if bound else None
-            if bound is not None and one.fingerprint == mark:
-                found.append(above.Upper(name, (one.number,), bound))
-            elif bound is not None and one.building == mark:
-                found.append(above.Upper(name, (one.number + 1,), bound))
-                found.append(above.Upper(name, (one.number,), None))
-            else:
-                found.append(above.Upper(name, (one.number,), None))
+            # What is known of it now may be its published version, the one that is being built, or neither.
+            for number, fingerprint in ((one.number, one.fingerprint), (one.number + 1, one.building)):
+                if fingerprint is not None:
+                    found.append(above.Upper(name, (number,), bound if fingerprint == mark else None))
         return found
 
     def _trim(self, rollup: BoundRollup) -> None:

@@ -70,8 +70,7 @@ def prune(catalog: Catalog, ledger: Ledger, names: Sequence[str], *, wait_s: flo
                 hint=f"Removed rollups: {listing(found)}" if found else "Every rollup of the store is defined.",
             )
     done = []
-    # One that is folded from another goes before it.
-    for one in sorted((found[name] for name in names), key=lambda one: len(one.dependents)):
+    for one in _uppers_first([found[name] for name in dict.fromkeys(names)]):
         with leases.lease(ledger, one.rollup, wait_s=wait_s) as lease, ledger.store.transaction() as session:
             leases.fence(ledger, session, lease)
             known = versions.versions(ledger, session)
@@ -84,6 +83,22 @@ def prune(catalog: Catalog, ledger: Ledger, names: Sequence[str], *, wait_s: flo
             versions.remove(ledger, session, one.rollup)
         done.append(one)
     return done
+
+
+def _uppers_first(chosen: Sequence[Orphan]) -> list[Orphan]:
+    """One that is folded from another goes before it."""
+    ordered: list[Orphan] = []
+
+    def place(one: Orphan) -> None:
+        for upper in chosen:
+            if f"the rollup {upper.rollup}" in one.dependents and upper not in ordered:
+                place(upper)
+        if one not in ordered:
+            ordered.append(one)
+
+    for one in chosen:
+        place(one)
+    return ordered
 
 
 def _drop(ledger: Ledger, session: Session, name: str) -> None:

@@ -9,7 +9,7 @@ from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold.binding import Bound
 from dayfold.fold.decide import failing
-from dayfold.fold.track import Tracking, logged
+from dayfold.fold.track import Tracking
 from dayfold.ledger import cursors
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup
@@ -69,4 +69,4 @@ def _look(
     if known != standing.stamp:
         found.renewed.add(source.label)
     if databases.of(source) is not databases.store:
-        found.logs[source.label] = logged(rollup.name, number)
+        found.logs[source.label] = tracking.logged(rollup, number)

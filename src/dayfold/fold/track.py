@@ -6,6 +6,7 @@ or with those of an older definition, is folded by lookback, and that is said.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,11 +34,15 @@ _LOG = Log(table("marks", SCHEMA), f'"{SCHEMA}"."mark_ids"')
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a source is tracked for one rollup: by triggers that a stamp tells from any others, or not, and why."""
+    """How a source is tracked for one rollup: by triggers that a stamp tells from any others, or not, and why.
+
+    ``older``: those of its ``tables`` whose triggers are of another definition.
+    """
 
     stamp: str | None
     missing: str = ""
     tables: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class Tracking:
     ledger: Ledger
     bound: Bound
     _seen: dict[tuple[str, str], Found] = field(default_factory=dict)
+    _mark: str = ""
 
     # -- what there should be --------------------------------------------------------------------
 
@@ -98,16 +104,16 @@ class Tracking:
 
     def _feeds(self, rollup: BoundRollup, source: Table, number: int) -> list[tuple[tuple[str | None, str], Feed]]:
         columns = self.bound.columns[source.label]
-        mark = digest(identity(rollup))
+        known = (rollup.name, number, digest(identity(rollup)), self.store_mark, self._tag(rollup, source))
         found = []
         for scan in rollup.scans:
             if scan.source != source:
                 continue
             if source.name is not None:
-                found.append(((source.database, source.name), Feed(rollup.name, number, mark, scan, columns)))
+                found.append(((source.database, source.name), Feed(*known, scan, columns)))
                 continue
             for read in reads_of(source, scan.dialect):
-                feed = Feed(rollup.name, number, mark, scan, columns, read, self._identity(source, read))
+                feed = Feed(*known, scan, columns, read, self._identity(source, read), self._loses(source, read))
                 found.append(((source.database, read.table), feed))
         return found
 
@@ -123,6 +129,44 @@ class Tracking:
         )
         with database.transaction(read_only=True) as session:
             return tuple(name for (name,) in session.rows(query))
+
+    def _loses(self, source: Table, read: Read) -> bool:
+        """Whether rows of a table that a query reads are deleted, or cut loose, together with those of another."""
+        database = self.databases.of(source)
+        if database.dialect.name != "postgres":
+            return False
+        query = statement(
+            "select count(*) from pg_constraint where contype = 'f' and conrelid = to_regclass(:name) and "
+            "(confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))",
+            name=reference(read.table),
+        )
+        with database.transaction(read_only=True) as session:
+            return bool(session.rows(query)[0][0])
+
+    @property
+    def store_mark(self) -> str:
+        """Tells this store from any other that folds the same tables; empty where it has no ledger yet."""
+        if not self._mark:
+            with self.ledger.store.transaction(read_only=True) as session:
+                if self.ledger.version(session) is not None:
+                    self._mark = hashlib.sha256(self.ledger.store_key(session).encode()).hexdigest()[:8]
+        return self._mark
+
+    def _tag(self, rollup: BoundRollup, source: Table) -> str:
+        """What the log calls a rollup: beside a source, of which store and definition it is as well."""
+        if self.databases.of(source) is self.databases.store:
+            return rollup.name
+        return f"{self.store_mark} {rollup.name} {digest(identity(rollup))}"
+
+    def logged(self, rollup: BoundRollup, version: int) -> Statement:
+        """The marks that were logged beside a source for one version of a rollup."""
+        values = Values()
+        tag = f"{self.store_mark} {rollup.name} {digest(identity(rollup))}"
+        tree = sql(
+            "select id, key, day, marked_at, reason from _log where rollup = _tag and version = _version",
+            _log=_LOG.table, _tag=values.bind(tag, "text"), _version=values.bind(version, "bigint"),
+        )  # fmt: skip
+        return Statement(tree, values)
 
     def _log(self, source: Table) -> Log:
         if self.databases.of(source) is self.databases.store:
@@ -145,7 +189,7 @@ class Tracking:
 
     def standing(self, rollup: BoundRollup, version: int, source: Table) -> Standing:
         """Whether a source's triggers feed this version of a rollup."""
-        stamps, tables = [], []
+        stamps, tables, older = [], [], []
         missing = ""
         for tracked in self.wanted({rollup.name: version}, [rollup]):
             if source.label not in {feed.scan.label for feed in tracked.feeds}:
@@ -154,7 +198,8 @@ class Tracking:
             missing = missing or ("" if state == "ok" else message)
             stamps.append(stamp)
             tables.append(tracked.name)
-        return Standing(None if missing else " ".join(stamps), missing, tuple(tables))
+            older += [tracked.name] if state == "older" else []
+        return Standing(None if missing else " ".join(stamps), missing, tuple(tables), tuple(older))
 
     def look_again(self) -> None:
         """Forget what the databases' triggers were when they were last looked at."""
@@ -244,19 +289,9 @@ class Tracking:
         try:
             with database.transaction(read_only=True) as session:
                 query = f"select count(*) from {SCHEMA}.marks where rollup = any(:rollups)"
-                return int(session.rows(statement(query, rollups=sorted(tracked.rollups)))[0][0])
+                return int(session.rows(statement(query, rollups=sorted({feed.tag for feed in tracked.feeds})))[0][0])
         except DayfoldError:
             return 0
-
-
-def logged(rollup: str, version: int) -> Statement:
-    """The marks that were logged beside a source for one version of a rollup."""
-    values = Values()
-    tree = sql(
-        "select id, key, day, marked_at, reason from _log where rollup = _rollup and version = _version",
-        _log=_LOG.table, _rollup=values.bind(rollup, "text"), _version=values.bind(version, "bigint"),
-    )  # fmt: skip
-    return Statement(tree, values)
 
 
 def forget_logged(ids: list[int]) -> Statement:

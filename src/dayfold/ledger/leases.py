@@ -74,6 +74,7 @@ def fence(ledger: Ledger, session: Session, held: Lease) -> None:
 
     Raises:
         LeaseLost: when another run took the rollup over.
+        Conflict: when the row was written and the token is still ours; the transaction may be tried again.
     """
     lock = (
         "select token from dayfold__fences where rollup = :rollup for no key update"
@@ -84,9 +85,18 @@ def fence(ledger: Ledger, session: Session, held: Lease) -> None:
     try:
         token = session.rows(ledger.sql(lock, rollup=held.rollup))
     except StoreError as error:
+        if isinstance(error, Conflict) and _token(ledger, held.rollup) == held.token:
+            raise
         raise _lost(held) from error
     if not token or token[0][0] != held.token:
         raise _lost(held)
+
+
+def _token(ledger: Ledger, rollup: str) -> int | None:
+    """The token as it is now, past any snapshot."""
+    with ledger.store.transaction(read_only=True) as session:
+        found = session.rows(ledger.sql("select token from dayfold__fences where rollup = :rollup", rollup=rollup))
+    return int(found[0][0]) if found else None
 
 
 def _lost(held: Lease) -> LeaseLost:

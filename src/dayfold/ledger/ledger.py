@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlglot import exp
 
@@ -26,6 +26,7 @@ from dayfold.plan.sql import Statement, Values, identifier, statement, table
 #: How long a run waits for another one that makes the same tables: a transaction of some milliseconds.
 _MAKING_TRIES = 10
 _MAKING_PAUSE_SECONDS = 0.1
+Result = TypeVar("Result")
 _NAMES = (*TABLES, *VIEWS, *SEQUENCES)
 
 
@@ -95,6 +96,15 @@ class Ledger:
         if not is_there():
             raise refused
         return False
+
+    def retried(self, work: Callable[[], Result]) -> Result:
+        """What a transaction gives, tried again where another one was quicker."""
+        for _ in range(_MAKING_TRIES - 1):
+            try:
+                return work()
+            except Conflict:
+                time.sleep(_MAKING_PAUSE_SECONDS)
+        return work()
 
     def check(self, session: Session, version: int) -> None:
         """Refuse a ledger that this program does not know."""

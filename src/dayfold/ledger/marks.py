@@ -84,17 +84,28 @@ def listed(ledger: Ledger, session: Session, rollup: str, version: int, days: Da
 
 
 def read(
-    ledger: Ledger, session: Session, rollup: str, version: int, days: Days | None, known: pa.Table | None = None
+    ledger: Ledger,
+    session: Session,
+    rollup: str,
+    version: int,
+    days: Days | None,
+    known: pa.Table | None = None,
+    *,
+    keyed: bool = False,
 ) -> None:
-    """Stage the marks of a range of days, or those without a day, that this transaction sees; or ``known`` ones."""
+    """Stage the marks of a range of days, or those without a day, that this transaction sees; or ``known`` ones.
+
+    ``keyed``: only those of single cells.
+    """
     if known is not None:
-        session.load(READ, COLUMNS, known)
+        session.load(READ, COLUMNS, known.filter(known["key"].is_valid()) if keyed else known)
     else:
-        session.stage(READ, _listed(ledger, rollup, version, days))
+        session.stage(READ, _listed(ledger, rollup, version, days, keyed=keyed))
 
 
-def _listed(ledger: Ledger, rollup: str, version: int, days: Days | None) -> Statement:
+def _listed(ledger: Ledger, rollup: str, version: int, days: Days | None, *, keyed: bool = False) -> Statement:
     within = "day >= _first and day <= _last" if days else "day is null"
+    within += " and not key is null" if keyed else ""
     values = Values()
     limits: dict[str, exp.Expr] = {}
     if days:

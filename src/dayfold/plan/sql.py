@@ -79,7 +79,7 @@ class Remembered(Statement):
             text, _ = made.render(dialect)
             known = _texts[self.key, dialect] = (text, tuple(made.order))
             if len(_texts) > _MOST_TEXTS:
-                _texts.pop(next(iter(_texts)))
+                _texts.clear()
         text, names = known
         return text, [self.values.by_name[name] for name in names]
 

@@ -44,22 +44,29 @@ class Feed:
         fingerprint: That of the rollup's definition.
         columns: The described columns of the scan's source.
         read: For a query: how the table leads to its rows.
+        store: Tells the store that folds it from any other over the same tables.
+        tag: What the log calls the rollup.
         identity: The table's primary key, for a query; empty where it has none.
+        loses: For a query: whether rows of this table go with those of another that it reads (ON DELETE CASCADE).
     """
 
     rollup: str
     version: int
     fingerprint: str
+    store: str
+    tag: str
     scan: Scan
     columns: Mapping[str, Type]
     read: Read | None = None
     identity: tuple[str, ...] = ()
+    loses: bool = False
 
     @property
     def words(self) -> list[object]:
         """What decides its triggers: equal words give equal statements."""
         link = sorted(self.read.on.items()) if self.read is not None else None
-        return [FORMAT, self.version, self.fingerprint, self.scan.moment.raw_kind, link, list(self.identity)]
+        more = [self.scan.moment.raw_kind, link, list(self.identity), self.loses]
+        return [FORMAT, self.store, self.version, self.fingerprint, *more]
 
     def cells(self, event: str) -> exp.Select | exp.Union:
         """The cells that one kind of statement changed: ``key`` and ``day``."""
@@ -113,6 +120,22 @@ class Feed:
         )
         sides.append(self._led(read, event, before))
         return exp.union(*sides, distinct=True)
+
+    def orphaned(self) -> exp.Expr:
+        """True where deleted rows lead to no row of the query, even as it was before: what they led to went first.
+
+        A cascade deletes rows of several tables, and each trigger sees all of them gone; which cells they were is not known.
+        """
+        assert self.read is not None
+        assert self.scan.source.sql is not None
+        links = self._links(self.read, "delete")
+        before = as_before(self.scan.source.sql, self.read, links, "delete", self.scan.dialect, self.identity)
+        led = exp.select(alias(exp.Literal.number(1), "one")).from_(before)
+        same = both(
+            sql("_a = _b", _a=column(theirs, "s"), _b=column(mine, "o")) for mine, theirs in self.read.on.items()
+        )
+        rows = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(OLD_ROWS), "o", table=True))
+        return exp.Exists(this=rows.where(exp.Not(this=exp.Exists(this=led.where(same)))))
 
     def _led(self, read: Read, event: str, relation: exp.Expr) -> exp.Select:
         scan = self.scan
@@ -231,12 +254,17 @@ class Tracked:
 
     def every(self, reason: str) -> list[str]:
         """Statements that mark every cell of all that is fed."""
-        found = dict.fromkeys((feed.rollup, feed.version) for feed in self.feeds)
-        return [self._insert(rollup, version, None, reason) for rollup, version in found]
+        found = dict.fromkeys((feed.tag, feed.version) for feed in self.feeds)
+        return [self._insert(tag, version, None, reason) for tag, version in found]
 
     def inserts(self, event: str) -> list[str]:
         """A statement for each feed that logs the cells which an event changed."""
-        return [self._insert(feed.rollup, feed.version, feed.cells(event), event) for feed in self.feeds]
+        found = [self._insert(feed.tag, feed.version, feed.cells(event), event) for feed in self.feeds]
+        for feed in self.feeds:
+            if event == "delete" and feed.loses:
+                gone = self._insert(feed.tag, feed.version, None, event)
+                found.append(f"IF {_text(feed.orphaned(), self.dialect)} THEN {gone}; END IF")
+        return found
 
     def _insert(self, rollup: str, version: int, cells: exp.Expr | None, reason: str) -> str:
         why = reason_of(self.name, reason)
@@ -345,7 +373,7 @@ def duckdb_triggers(tracked: Tracked, stamp: str) -> list[str]:
     for event in EVENTS[:3]:
         selects = [
             log_rows(
-                tracked.log, tracked.dialect, one.rollup, one.version, one.cells(event), reason_of(tracked.name, event)
+                tracked.log, tracked.dialect, one.tag, one.version, one.cells(event), reason_of(tracked.name, event)
             )
             for one in tracked.feeds
         ]
