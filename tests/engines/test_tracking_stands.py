@@ -12,6 +12,7 @@ import pytest
 
 from dayfold import Count, Rollup, Sum, Table
 from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageError
+from dayfold.fold import install
 from tests.engines.ground import Ground, march
 
 DDL = "id bigint, shop bigint, amount text, made timestamptz"
@@ -420,3 +421,17 @@ def test_two_stores_over_one_source_do_not_take_each_others_marks(new_postgres: 
         other.fold()
         assert cells(one) == {"Visits": 1}
         assert visits(one) == truth(one)
+
+
+def test_installing_gives_up_where_a_transaction_holds_the_table(
+    postgres: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers would wait behind it; the error says what is in the way."""
+    monkeypatch.setattr(install, "_LOCK_SECONDS", 1)
+    postgres.load("visit", DDL, [row(1)])
+    postgres.define(rollup(postgres))
+    with psycopg.connect(postgres.pairing.source) as writer:
+        writer.execute("INSERT INTO visit VALUES (2, 1, 'x', now())")
+        with pytest.raises(DayfoldError, match="another transaction holds the table"):
+            postgres.opened.track_install()
+    assert states(postgres) == [("missing", "it has no triggers")]

@@ -115,6 +115,8 @@ class ToldMachine(Machine):
     def edit(self) -> None:
         """One rollup gets another key and another filter, or its first ones again."""
         self.count_step()
+        # Triggers are made when no transaction is writing to the table.
+        self._commit_late()
         self.edited = not self.edited
         self._define()
 

@@ -456,6 +456,7 @@ def translated(error: psycopg.Error, address: str) -> DayfoldError:
         "42501": ("permission denied", "`dayfold doctor` says which rights are missing."),
         "53100": ("the disk is full", "Nothing was published; free some space and run it again."),
         "40001": ("another transaction changed the same rows", "Nothing was published; run it again."),
+        "55P03": ("another transaction holds the table", "Nothing was changed; run it again when that has ended."),
         "57P01": ("the server was shut down", "Nothing was published; run it again."),
         "25006": ("the connection is read-only", "The store needs a user who may write."),
     }

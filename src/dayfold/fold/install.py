@@ -29,6 +29,10 @@ _MAKE_LOG = (
 _GRANT_LOG = (f"GRANT USAGE ON SCHEMA {SCHEMA} TO ", f"GRANT SELECT, DELETE ON {SCHEMA}.marks TO ")
 
 
+#: How long installing waits for transactions that have written to a table.
+_LOCK_SECONDS = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Installer:
     """Makes the triggers of an application's tables what its definitions ask for."""
@@ -117,6 +121,9 @@ class Installer:
         done = []
         for database, tracked, texts in self.statements(names):
             with _rights(database, tracked), database.transaction() as session:
+                if database.dialect.name == "postgres":
+                    # Whoever writes to the table waits behind us while we wait.
+                    session.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                 for text in texts:
                     session.execute(text)
             done.append(tracked.name)
