@@ -96,6 +96,7 @@ def test_status_counts_days_rows_and_runs(folded: Path) -> None:
         "days": {"folded": 9, "open": 1},
         "rows": 8,
         "failing": [],
+        "stale": 0,
     }
     assert [(run["id"], run["rollup"], run["status"], run["rows_inserted"]) for run in found["runs"]] == [
         (3, "Seats", "done", 5),

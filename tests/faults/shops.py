@@ -16,7 +16,7 @@ STORE_KEY = "0123456789abcdef0123456789abcdef"
 
 
 #: How the sources tell what changed, by version of the definitions.
-CHANGES = {"tracked": "trigger", "stamped": "stamped_at"}
+CHANGES = {"tracked": "trigger", "tracked and edited": "trigger", "stamped": "stamped_at"}
 
 
 def definitions(version: str, *, apart: bool = False) -> list[type[Any]]:
@@ -28,7 +28,7 @@ def definitions(version: str, *, apart: bool = False) -> list[type[Any]]:
     if version == "removed":
         return [type("Others", (Rollup,), {"n": Count(Table("payment"), at="made")})]
     if version in CHANGES:
-        return _told(CHANGES[version], "app" if apart else None)
+        return _told(CHANGES[version], "app" if apart else None, edited="edited" in version)
     request, payment = Table("request"), Table("payment")
     asked_where = "amount > 2" if version == "edited" else None
     metrics: dict[str, Any] = {
@@ -42,12 +42,12 @@ def definitions(version: str, *, apart: bool = False) -> list[type[Any]]:
     return [type("Shops", (Rollup,), {"key": "shop", "lookback": 3, **metrics})]
 
 
-def _told(changes: str, database: str | None) -> list[type[Any]]:
+def _told(changes: str, database: str | None, *, edited: bool = False) -> list[type[Any]]:
     request, payment = (Table(name, changes=changes, database=database) for name in ("request", "payment"))
     metrics = {
         "asked": Count(request, at="made"),
         "people": Distinct(request, "who", at="made"),
-        "paid": Sum(payment, "amount", at="made"),
+        "paid": Sum(payment, "amount * 2" if edited else "amount", at="made"),
     }
     lower = type("Shops", (Rollup,), {"key": "shop", **metrics})
     upper = {"asked": Sum(lower, "asked", at="day"), "people": Distinct(lower, "people", at="day")}

@@ -315,9 +315,7 @@ def test_a_kill_while_marks_that_mean_nothing_are_dropped(engine: str, new_store
     tracked(url)
     tracked_fold(url)
     run_sql(url, "INSERT INTO request VALUES (1, 'x', 1, TIMESTAMPTZ '2026-05-01 12:00:00+00', now())")
-    if point == "older marks forgotten":
-        do(url, "tracked", "untrack")
-    kill(url, "tracked", point, nth)
+    kill(url, "tracked and edited" if point == "older marks forgotten" else "tracked", point, nth)
     tracked(url)
     tracked_fold(url)
     assert comparable(url)["marks"] == []

@@ -175,7 +175,8 @@ class Rebuilder:
             done += len(days)
             if progress:
                 progress(self.rollup.name, done, result.days)
-        result.moves = [move for _, move in sorted(moves, key=lambda one: -one[0])[:MOVES]]
+        moves.sort(key=lambda one: (-one[0], one[1].day, one[1].metric, str(one[1].key)))
+        result.moves = [move for _, move in moves[:MOVES]]
         with self.store.transaction(read_only=True) as session:
             self._check_emptiness(session, full, ranges, allow_empty)
 
@@ -207,8 +208,9 @@ class Rebuilder:
         whole = parts[0]
         for part in parts[1:]:
             whole = exp.union(whole, part, distinct=False)  # type: ignore[assignment]
+        order = [exp.Ordered(this=column("gap__"), desc=True), column(shape.slot), column("metric__")]
         outer = exp.select("*").from_(exp.Subquery(this=whole, alias=exp.TableAlias(this=exp.to_identifier("m"))))
-        outer = outer.where(sql("gap__ > 0")).order_by(exp.Ordered(this=column("gap__"), desc=True)).limit(MOVES)
+        outer = outer.where(sql("gap__ > 0")).order_by(*order).limit(MOVES)
         found = []
         for row in session.rows(Statement(self._in_days(outer))):
             key = dict(zip((one.name for one in shape.key), row, strict=False))
