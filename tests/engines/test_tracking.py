@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dayfold import Count, Distinct, Rollup, Sum
+from dayfold.ledger import receipts
 from tests.engines.ground import Ground, march
 
 DDL = "id bigint, shop bigint, who text, amount bigint, made timestamptz, note text"
@@ -152,3 +153,24 @@ def test_a_day_that_ends_is_closed_without_being_folded_again(ground: Ground) ->
     assert (run.cells, sum(map(len, run.days))) == (0, 1)
     states = ground.stored("SELECT day, state FROM dayfold_coverage ORDER BY day DESC LIMIT 2")
     assert states == [(dt.date(2026, 3, 13), "open"), (dt.date(2026, 3, 12), "folded")]
+
+
+def test_receipts_are_those_of_the_rows_after_folds_of_cells(store: Ground) -> None:
+    """Corrected by what changed, they say what a look at the whole days says; a row changed past the fold shows."""
+    filled(store)
+    store.insert("visit", [row(100, 2, 3), row(101, 7, 3)])
+    store.source("DELETE FROM visit WHERE shop = 1 AND amount < 30")
+    store.source("UPDATE visit SET amount = amount + 1 WHERE id = 50")
+    assert changed(store)[0] > 3
+    assert altered(store) == set()
+    store.stored("UPDATE visits SET total = total + 1 WHERE shop = 2 AND day = DATE '2026-03-03'")
+    assert altered(store) == {dt.date(2026, 3, 3)}
+
+
+def altered(ground: Ground) -> set[dt.date]:
+    """The days whose rows are not what their receipts say."""
+    app = ground.opened
+    [bound] = app.bind().rollups
+    with app.databases.store.transaction(read_only=True) as session:
+        days = [dt.date(2026, 3, day) for day in range(1, 13)]
+        return receipts.altered(app.ledger, session, bound.shape, "Visits", 1, days)
