@@ -92,6 +92,16 @@ def as_day(day: dt.date | str, today: dt.date) -> dt.date:
     return day if isinstance(day, dt.date) else parse_day(day, today)
 
 
+def overlap(one: Days, other: Days) -> Days | None:
+    """The days that two ranges share, if there are any.
+
+    >>> str(overlap(Days(dt.date(2026, 1, 1), dt.date(2026, 1, 5)), Days(dt.date(2026, 1, 4), dt.date(2026, 2, 1))))
+    '2026-01-04..2026-01-05'
+    """
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    return Days(first, last) if first <= last else None
+
+
 def without(whole: Days, holes: Iterable[Days]) -> list[Days]:
     """What is left of a range when others are taken out of it.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 RESERVED = frozenset({"day", "bucket", "created_at", "updated_at", "run_id", "exact", "missing"})
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
@@ -67,6 +67,24 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """
     found = nearest(name, known)
     return f"; the nearest is '{found}'" if found else ""
+
+
+def way_back(start: str, edges: Callable[[str], Iterable[str]]) -> list[str]:
+    """The path from a name back to itself, or nothing.
+
+    >>> way_back("a", {"a": ["b"], "b": ["c", "a"], "c": []}.__getitem__)
+    ['a', 'b', 'a']
+    """
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        for one in edges(name):
+            if one == start:
+                return [*path, one]
+            if one not in path and (whole := walk(one, [*path, one])):
+                return whole
+        return []
+
+    return walk(start, [start])
 
 
 def listing(names: Iterable[str]) -> str:

@@ -59,7 +59,12 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     check(page, list(Player(tmp_path, {}).play(page)))
 
 
-@pytest.mark.parametrize("name", ["late-data", "time-zones", "compare", "edit-a-definition", "live", "explain"])
+HOW_TOS = [
+    "late-data", "time-zones", "compare", "edit-a-definition", "live", "explain", "verify", "track-changes", "adopt-a-table",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOW_TOS)
 def test_how_to_runs_on_the_shop_of_the_tutorial(name: str, tmp_path: Path) -> None:
     """The how-to pages begin with the tutorial's shop and `dayfold init`."""
     player = Player(tmp_path, {"APP_DATABASE_URL": "duckdb:///shop.duckdb", **NOW})

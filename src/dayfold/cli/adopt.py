@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, plural, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WaitOption, open_app, plural, write_json
 
 if TYPE_CHECKING:
     from dayfold.fold.adopt import AdoptResult
@@ -42,6 +42,7 @@ def run(
             "--accept-differences", help="Take the rows though the table differs from the source where both have a day."
         ),
     ] = False,
+    wait: WaitOption = None,
     json: JsonOption = False,
 ) -> None:
     """Take over an existing daily table whose source rows are gone, as sealed days of a rollup.
@@ -54,7 +55,7 @@ def run(
     with open_app(app) as dayfold:
         result = dayfold.adopt(
             rollup, from_table, database=database, columns=columns, to=to, dry_run=dry_run,
-            accept_differences=accept_differences,
+            accept_differences=accept_differences, wait_s=wait,
         )  # fmt: skip
     if json:
         write_json(as_object(result))

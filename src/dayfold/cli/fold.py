@@ -14,8 +14,10 @@ from dayfold.cli.output import (
     AppOption,
     JsonOption,
     RollupsArgument,
+    WaitOption,
     open_app,
     plural,
+    rows_written,
     write_json,
 )
 from dayfold.errors import UsageError
@@ -33,16 +35,7 @@ def run(
         bool,
         typer.Option("--allow-empty", help="Publish even where a source that had facts now returns none."),
     ] = False,
-    wait: Annotated[
-        float | None,
-        typer.Option(
-            "--wait",
-            min=0,
-            metavar="SECONDS",
-            help="How long to wait for another run of a rollup.",
-            show_default="60",
-        ),
-    ] = None,
+    wait: WaitOption = None,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="Drop the named rollups that were removed from the definitions."),
@@ -105,9 +98,8 @@ def as_object(result: FoldResult) -> dict[str, object]:
 def show(result: FoldResult) -> None:
     """A result for a person; what went wrong goes to standard error."""
     days = sum(map(len, result.days))
-    written = f"+{result.rows_inserted:,} ~{result.rows_updated:,} -{result.rows_deleted:,} rows"
     print(
-        f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {written}, "
+        f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {rows_written(result)}, "
         f"{result.seconds:.2f} s"
     )
     for warning in result.warnings:

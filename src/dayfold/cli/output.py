@@ -8,12 +8,21 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
+
+
+class Written(Protocol):
+    """What says how many rows it wrote."""
+
+    rows_inserted: int
+    rows_updated: int
+    rows_deleted: int
+
 
 AppOption = Annotated[
     Path,
@@ -29,6 +38,16 @@ AppOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 RollupsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="ROLLUP", help="Rollups by name.", show_default="all")
+]
+WaitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--wait", min=0, metavar="SECONDS", help="How long to wait for another run of a rollup.", show_default="60"
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="K=V", help="k=v, k!=v, or k= for NULL. The same key twice: any of the values."),
 ]
 DEFAULT_APP = Path("metrics.py")
 
@@ -134,6 +153,11 @@ def sparkline(values: Sequence[object]) -> str:
     blocks = "▁▂▃▄▅▆▇█"
     span = (high - low) or 1.0
     return "".join(" " if value is None else blocks[round((float(str(value)) - low) / span * 7)] for value in values)
+
+
+def rows_written(result: Written) -> str:
+    """How many rows were inserted, updated and deleted."""
+    return f"+{result.rows_inserted:,} ~{result.rows_updated:,} -{result.rows_deleted:,} rows"
 
 
 def plural(count: int, what: str) -> str:

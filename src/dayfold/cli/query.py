@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, number, open_app, show_table, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WhereOption, number, open_app, show_table, write_json
 from dayfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ def run(
         list[str] | None,
         typer.Option("--by", metavar="KEY", help="A key column to group by; again for more."),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where", metavar="K=V", help="k=v, k!=v, or k= for NULL. The same key twice: any of the values."
-        ),
-    ] = None,
+    where: WhereOption = None,
     grain: Annotated[str, typer.Option("--grain", help="day, week, month, quarter, year, or total.")] = "day",
     tz: Annotated[
         str | None,

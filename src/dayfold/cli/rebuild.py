@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dayfold.cli.fold import progress_shown
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, plural, show_table, write_json
+from dayfold.cli.output import (
+    DEFAULT_APP,
+    AppOption,
+    JsonOption,
+    WaitOption,
+    WhereOption,
+    open_app,
+    plural,
+    rows_written,
+    show_table,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from dayfold.fold.rebuild import Move, RebuildResult
@@ -20,30 +31,14 @@ def run(
     ],
     to: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
     app: AppOption = DEFAULT_APP,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="K=V",
-            help="Only these keys: k=v, k!=v, or k= for NULL. The same key twice: any of the values.",
-        ),
-    ] = None,
+    where: WhereOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many cells would change, and the largest moves; change nothing.")
     ] = False,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Publish even where a source has nothing on any of the days.")
     ] = False,
-    wait: Annotated[
-        float | None,
-        typer.Option(
-            "--wait",
-            min=0,
-            metavar="SECONDS",
-            help="How long to wait for another run of the rollup.",
-            show_default="60",
-        ),
-    ] = None,
+    wait: WaitOption = None,
     json: JsonOption = False,
 ) -> None:
     """Fold days that exist again: built aside, and switched in one transaction. Sealed days are refused."""
@@ -76,11 +71,9 @@ def _move(one: Move) -> dict[str, object]:
 
 def show(result: RebuildResult) -> None:
     """A result for a person."""
-    written = f"+{result.rows_inserted:,} ~{result.rows_updated:,} -{result.rows_deleted:,} rows"
     does = "would change" if result.dry_run else "changed"
-    print(
-        f"{result.rollup}: {plural(result.days, 'day')}, {plural(result.cells, 'cell')} {does}, {written}, {result.seconds:.2f} s"
-    )
+    scope = f"{plural(result.days, 'day')}, {plural(result.cells, 'cell')} {does}"
+    print(f"{result.rollup}: {scope}, {rows_written(result)}, {result.seconds:.2f} s")
     if result.moves:
         keys = list(result.moves[0].key)
         show_table(

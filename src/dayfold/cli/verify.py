@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dayfold.cli.fold import progress_shown
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, RollupsArgument, number, open_app, plural, write_json
+from dayfold.cli.output import (
+    DEFAULT_APP,
+    AppOption,
+    JsonOption,
+    RollupsArgument,
+    WaitOption,
+    number,
+    open_app,
+    plural,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from dayfold.fold.drifts import Drift
@@ -40,16 +50,7 @@ def run(
             show_default="60, and no limit where days are given",
         ),
     ] = None,
-    wait: Annotated[
-        float | None,
-        typer.Option(
-            "--wait",
-            min=0,
-            metavar="SECONDS",
-            help="How long to wait for another run of a rollup.",
-            show_default="60",
-        ),
-    ] = None,
+    wait: WaitOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare stored cells with their sources, the least recently verified days first. Exit status 1 on drift."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
 from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
-from dayfold.names import listing, nearest, suggestion
+from dayfold.names import listing, nearest, suggestion, way_back
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _sources_amiss(rollups: Mapping[str, RollupDef]) -> list[Problem]:
                 lower = tables[source.name]
                 if lower is not rollup:
                     edges[rollup.name].append(lower.name)
-                    if not _path(edges, rollup.name):
+                    if not way_back(rollup.name, lambda one: edges.get(one, ())):
                         found.append(
                             Problem(
                                 "bad-source", str(source.place), rollup.name,
@@ -153,23 +153,9 @@ def _sources_amiss(rollups: Mapping[str, RollupDef]) -> list[Problem]:
                             )
                         )  # fmt: skip
     for name, rollup in rollups.items():
-        if path := _path(edges, name):
+        if path := way_back(name, lambda one: edges.get(one, ())):
             found.append(Problem("cycle", str(rollup.place), name, f"it is folded from itself: {' → '.join(path)}."))
     return found
-
-
-def _path(edges: Mapping[str, Sequence[str]], start: str) -> list[str]:
-    """The way from a rollup back to itself, or nothing."""
-
-    def walk(name: str, path: list[str]) -> list[str]:
-        for lower in edges.get(name, ()):
-            if lower == start:
-                return [*path, lower]
-            if lower not in path and (whole := walk(lower, [*path, lower])):
-                return whole
-        return []
-
-    return walk(start, [start])
 
 
 def load(path: Path) -> Catalog:

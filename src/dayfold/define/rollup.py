@@ -12,7 +12,7 @@ from dayfold.define.expr import columns
 from dayfold.define.metric import Computed, Measured, Metric
 from dayfold.define.source import Folded, Place, Table, caller
 from dayfold.errors import Problem
-from dayfold.names import RESERVED, TABLE_LETTERS, is_plain, listing, snake_case, suggestion
+from dayfold.names import RESERVED, TABLE_LETTERS, is_plain, listing, snake_case, suggestion, way_back
 
 DEFAULT_LOOKBACK_DAYS = 7
 ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index")
@@ -319,21 +319,12 @@ class _Reader:
                     f"Metrics: {listing(others)}",
                     metric,
                 )
-        path = _cycle(found, name)
+        path = way_back(name, lambda one: _parts(found, one))
         if path:
             self._problem("cycle", f"the {metric.kind} is computed from itself: {' → '.join(path)}.", metric=metric)
 
 
-def _cycle(found: RollupDef, start: str) -> list[str]:
-    """The path from a metric back to itself, or nothing."""
-
-    def walk(name: str, path: list[str]) -> list[str]:
-        metric = found.metrics.get(name)
-        for sibling in siblings(metric) if isinstance(metric, Computed) else ():
-            if sibling == start:
-                return [*path, sibling]
-            if sibling not in path and (whole := walk(sibling, [*path, sibling])):
-                return whole
-        return []
-
-    return walk(start, [start])
+def _parts(found: RollupDef, name: str) -> list[str]:
+    """The metrics that a metric is computed from directly."""
+    metric = found.metrics.get(name)
+    return siblings(metric) if isinstance(metric, Computed) else []

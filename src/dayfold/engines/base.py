@@ -9,8 +9,8 @@ Invariant: everything inside one `transaction` is seen by other readers whole, o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -199,12 +199,19 @@ class _Undo(Exception):
     """Ends a transaction that only tried something."""
 
 
+@contextmanager
+def undone(store: Store) -> Iterator[Session]:
+    """A transaction whose writing is undone at its end."""
+    with suppress(_Undo), store.transaction() as session:
+        yield session
+        raise _Undo
+
+
 def try_making(store: Store) -> None:
     """Make a table and undo it. Raises StoreError where the engine refuses."""
-    with suppress(_Undo), store.transaction() as session:
+    with undone(store) as session:
         store.make_schema(session)
         session.execute(f"CREATE TABLE {quoted(store.schema)}.{quoted('dayfold_doctor__')} (a BIGINT)")
-        raise _Undo
 
 
 def ensure(store: Store, session: Session, shape: Shape) -> bool:

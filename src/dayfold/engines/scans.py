@@ -90,12 +90,13 @@ class Scans:
                     for n, scan in mine:
                         current = scan
                         with session.within(scan.source):
-                            found[n] = self._computed(session, scan, wanted)
+                            found[n] = self.computed(session, scan, wanted)
             except (SourceFailed, StoreError, ConnectionFailed) as error:
                 raise ScanFailed(current, error) from error
         return found
 
-    def _computed(self, session: Session, scan: Scan, wanted: Wanted) -> pa.Table:
+    def computed(self, session: Session, scan: Scan, wanted: Wanted) -> pa.Table:
+        """The computed rows of one scan, in a session of its source's database."""
         values = Values()
         columns = scan_columns(self.rollup, scan)
         if wanted.listed is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from dayfold.define.fingerprint import digest
 from dayfold.define.metric import Distinct
 from dayfold.define.source import Table
 from dayfold.define.types import DATE, Type
-from dayfold.engines.base import Changed, Session, ensure
+from dayfold.engines.base import Changed, Session, ensure, undone
 from dayfold.engines.scans import ScanFailed, Scans, Wanted
 from dayfold.errors import DayfoldError, Sealed, SourceFailed, UsageError
 from dayfold.fold.chunk import Publisher
@@ -58,10 +57,6 @@ class AdoptResult:
     differing: dict[dt.date, int] = field(default_factory=dict)
     run_id: int | None = None
     seconds: float = 0.0
-
-
-class _Undo(Exception):
-    """Ends a transaction that only looked."""
 
 
 class Adopter:
@@ -296,11 +291,10 @@ class Adopter:
             numbered = list(enumerate(self.rollup.scans))
             try:
                 apart = scans.read_apart(scans.apart(numbered), Wanted(part))
-                with suppress(_Undo), self.store.transaction() as session:
+                with undone(self.store) as session:
                     staged = [(scan, scans.stage(session, n, scan, Scope(part), apart)) for n, scan in numbered]
                     new = scans.combined(session, staged, whole=True)
                     self._count_differences(session, new, self._stage(session, part, read), result)
-                    raise _Undo
             except ScanFailed as failure:
                 source = failure.scan.label
                 raise SourceFailed(

@@ -6,7 +6,7 @@ Reads coverage, marks and, where a source tells nothing, its first moment; write
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dayfold.clock import Clock
@@ -19,7 +19,7 @@ from dayfold.fold.binding import Bound
 from dayfold.ledger import coverage, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
-from dayfold.plan.cells import Covered, due, history_start, portions
+from dayfold.plan.cells import due, history_start, portions
 from dayfold.plan.scan import facts_per_day, first_day
 
 #: New days that a run may bring without the facts of its source being counted first.
@@ -83,13 +83,14 @@ class Decider:
         reporting = [
             one.label for one in definition.sources if one.reports_changes and one.label not in {*untracked, *failed}
         ]
-        covered = covered_days(known, rollup, reporting)
+        covered = {
+            scan.label: coverage.covered(known.get(scan.label, {}), when_open=scan.label in reporting)
+            for scan in rollup.scans
+        }
         moments = []
         if not definition.since:
             # Of a source that tells its changes, only what is marked can be older than what was covered.
-            told = (
-                set() if marked.everything else {source for source in reporting if _was_folded(known.get(source, {}))}
-            )
+            told = coverage.known_from(known, () if marked.everything else reporting)
             moments = [self.first_day(scan, failed) for scan in rollup.scans if scan.label not in told]
         moments += marked.days[:1]
         start = history_start(moments, covered.values(), definition.since, today)
@@ -165,28 +166,9 @@ class Decider:
         return portions(work.days, facts, self.chunk_rows)
 
 
-def _was_folded(states: Mapping[str, Sequence[Days]]) -> bool:
-    """Whether a source was ever read, so that its history is known to begin where its coverage does."""
-    return any(states.get(state) for state in (coverage.OPEN, coverage.FOLDED, coverage.SEALED))
-
-
 def failing(rollup: BoundRollup, bound: Bound) -> dict[str, DayfoldError]:
     """The sources of a rollup that cannot be read just now, with the reason."""
     return {scan.label: bound.failed[scan.label] for scan in rollup.scans if scan.label in bound.failed}
-
-
-def covered_days(
-    known: Mapping[str, Mapping[str, Sequence[Days]]], rollup: BoundRollup, reporting: Collection[str] = ()
-) -> dict[str, Covered]:
-    """What each source of a rollup has covered; ``reporting`` ones their open days too."""
-    found = {}
-    for source in {scan.label for scan in rollup.scans}:
-        states = known.get(source, {})
-        good = [coverage.FOLDED, coverage.SEALED, *([coverage.OPEN] if source in reporting else [])]
-        firsts = [days.first for ranges in states.values() for days in ranges]
-        settled = union(days for state in good for days in states.get(state, ()))
-        found[source] = Covered(settled, min(firsts, default=None))
-    return found
 
 
 def as_source_failure(scan: Scan, error: DayfoldError) -> SourceFailed:

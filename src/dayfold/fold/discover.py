@@ -22,7 +22,7 @@ from dayfold.fold import track
 from dayfold.ledger import coverage, cursors, leases, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
-from dayfold.plan.cells import changed
+from dayfold.plan.scan import changed_since
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, Values, alias, column, statement, table
 
@@ -185,7 +185,7 @@ class Discoverer:
         for n, scan in enumerate(scans):
             values = Values()
             if apart is None:
-                cells = _changed_since(scan, position, values)
+                cells = changed_since(scan, position, values)
                 with session.within(source):
                     marks.mark(self.ledger, session, self.rollup.name, self.version, cells, reason, values)
             elif apart[n].num_rows:
@@ -196,7 +196,7 @@ class Discoverer:
     def _changed(self, session: Session, scan: Scan, position: str) -> pa.Table:
         values = Values()
         with session.within(scan.source):
-            return session.arrow(Statement(_changed_since(scan, position, values), values), _PAIR)
+            return session.arrow(Statement(changed_since(scan, position, values), values), _PAIR)
 
     def _first_moment(self, database: Store) -> Moment:
         """A moment, if possible one with no transaction open: what one of them will bring must be read later."""
@@ -237,13 +237,6 @@ where l.locktype in ('virtualxid', 'transactionid') and l.granted and l.pid is d
 and (a.datid is null or a.datid = (select oid from pg_database where datname = current_database()))
 and coalesce(a.backend_type, 'client backend') not in ('autovacuum worker', 'autovacuum launcher', 'walsender')
 """
-
-
-def _changed_since(scan: Scan, position: str, values: Values) -> exp.Select:
-    """The cells of rows stamped since a position; also of those that a filter leaves out now, and did not before."""
-    assert scan.cursor is not None
-    since = scan.cursor.since(position, values)
-    return changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy(), [since])
 
 
 def _settled(moment: Moment) -> str | None:

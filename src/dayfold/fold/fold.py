@@ -110,19 +110,17 @@ class Folder:
             except DayfoldError as error:
                 result.status, result.error = runs.FAILED, str(error)
                 if not isinstance(error, Busy | LeaseLost):
-                    self._note_failure(rollup, result)
+                    self._note_failure(rollup, result, job)
             result.seconds = round(time.perf_counter() - began, 4)
         return list(results.values())
 
-    def _note_failure(self, rollup: BoundRollup, result: FoldResult) -> None:
+    def _note_failure(self, rollup: BoundRollup, result: FoldResult, job: str) -> None:
         """The run ended badly; one that came to nothing before it was written down is written down now."""
         with suppress(DayfoldError), self.store.transaction() as session:
             if result.run_id is None:
                 known = versions.versions(self.ledger, session).get(rollup.name)
                 number = known.number if known else 0
-                result.run_id = runs.begin(
-                    self.ledger, session, "fold", rollup.name, number, leases.holder_name(), None
-                )
+                result.run_id = runs.begin(self.ledger, session, job, rollup.name, number, leases.holder_name(), None)
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
 
     def _fold_one(

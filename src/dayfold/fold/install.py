@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dayfold.engines.base import Store
+from dayfold.engines.base import Session, Store
 from dayfold.errors import DayfoldError, UnknownName, UsageError
-from dayfold.fold.track import SCHEMA, TREE, Tracking, duckdb_triggers_of
+from dayfold.fold.track import LOG, SCHEMA, TREE, Tracking, duckdb_triggers_of
 from dayfold.names import listing, suggestion
 from dayfold.plan import triggers
 from dayfold.plan.shape import quoted
@@ -126,9 +126,24 @@ class Installer:
                     session.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                 for text in texts:
                     session.execute(text)
+                if database is not self.tracking.databases.store:
+                    self._drop_outdated(session)
             done.append(tracked.name)
         self.tracking.look_again()
         return done
+
+    def _drop_outdated(self, session: Session) -> None:
+        """What earlier definitions of these rollups logged beside the source is gone: no fold reads it any more."""
+        feeds = [feed for one in self.tracking.wanted(self.tracking.numbers()) for feed in one.feeds]
+        for rollup in sorted({feed.rollup for feed in feeds}):
+            session.execute(
+                statement(
+                    "delete from _log where starts_with(rollup, :begin) and not rollup = any(:tags)",
+                    _log=LOG.table,
+                    begin=f"{self.tracking.store_mark} {rollup} ",
+                    tags=sorted({feed.tag for feed in feeds if feed.rollup == rollup}),
+                )
+            )
 
     def remove(self, names: Sequence[str] = ()) -> list[str]:
         """Drop our triggers from tables, and the schema of ours where nothing uses it any more."""

@@ -15,9 +15,9 @@ from typing import Any
 from sqlglot import exp
 
 from dayfold.clock import today as today_of
-from dayfold.days import Days, union
+from dayfold.days import Days, overlap, union
 from dayfold.define.fingerprint import digest
-from dayfold.engines.base import Changed, Session
+from dayfold.engines.base import Changed, Session, undone
 from dayfold.engines.scans import ScanFailed, Scans, Wanted
 from dayfold.errors import DayfoldError, LeaseLost, Sealed, SourceFailed, SuddenlyEmpty, UsageError
 from dayfold.fold import reshape
@@ -74,8 +74,26 @@ class RebuildResult:
         self.cells = self.rows_inserted + self.rows_updated + self.rows_deleted
 
 
-class _Undo(Exception):
-    """Ends a transaction that only looked."""
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What one run does: which days of which version, in which portions, and what it tells."""
+
+    number: int
+    ranges: Sequence[Days]
+    portions: Sequence[Days]
+    allow_empty: bool
+    progress: Progress | None
+    result: RebuildResult
+
+    @property
+    def span(self) -> Days:
+        """From the first day to the last; days between the ranges have no row."""
+        return Days(self.ranges[0].first, self.ranges[-1].last)
+
+    def tell(self, done: int) -> None:
+        """Say how many days are done."""
+        if self.progress:
+            self.progress(self.result.rollup, done, self.result.days)
 
 
 class Rebuilder:
@@ -105,11 +123,12 @@ class Rebuilder:
             number, ranges = self._checked()
             result.days = sum(map(len, ranges))
             portions = self.folder.decider.portions_of(self.rollup, ranges)
+            task = _Task(number, ranges, portions, allow_empty, progress, result)
             try:
                 if dry_run:
-                    self._look(portions, ranges, result, allow_empty, progress)
+                    self._look(task)
                 else:
-                    self._do(lease, number, portions, ranges, result, allow_empty, progress)
+                    self._do(lease, task)
             except ScanFailed as failure:
                 source = failure.scan.label
                 raise SourceFailed(
@@ -131,16 +150,16 @@ class Rebuilder:
                     hint=f"Run: dayfold fold {name}, which folds its whole history anew.",
                 )
             states = coverage.ranges(self.ledger, session, name, known.number)
-        sealed = [part for part in coverage.sealed_days(states) if _overlap(part, self.asked)]
+        sealed = [part for part in coverage.sealed_days(states) if overlap(part, self.asked)]
         if sealed:
             raise Sealed(
-                f"{name} is sealed on {', '.join(str(_overlap(part, self.asked)) for part in sealed)}: what its rows were "
+                f"{name} is sealed on {', '.join(str(overlap(part, self.asked)) for part in sealed)}: what its rows were "
                 "folded from may be gone, and nothing computes them again.",
                 hint="Rebuild the days around them.",
             )
         folded = union(days for found in states.values() for ranges in found.values() for days in ranges)
-        asked = [part for days in folded if (part := _overlap(days, self.asked))]
-        asked = [part for days in asked if (part := _overlap(days, Days(dt.date.min, today)))]
+        asked = [part for days in folded if (part := overlap(days, self.asked))]
+        asked = [part for days in asked if (part := overlap(days, Days(dt.date.min, today)))]
         if not asked:
             raise UsageError(
                 f"{name} was never folded on {self.asked}.", hint=f"A first fold is not a rebuild: dayfold fold {name}"
@@ -149,36 +168,27 @@ class Rebuilder:
 
     # -- looking ---------------------------------------------------------------------------------
 
-    def _look(
-        self,
-        portions: Sequence[Days],
-        ranges: Sequence[Days],
-        result: RebuildResult,
-        allow_empty: bool,
-        progress: Progress | None,
-    ) -> None:
+    def _look(self, task: _Task) -> None:
         """Compute every portion and compare it with what is stored, writing nothing."""
         moves: list[tuple[float, Move]] = []
         full: set[str] = set()
         done = 0
-        for days in portions:
+        for days in task.portions:
             apart = self._apart(days)
-            with suppress(_Undo), self.store.transaction() as session:
+            with undone(self.store) as session:
                 new = self._computed(session, days, apart, full)
                 main = self._publication(new, [days])
                 session.stage(CHANGES, main.changes())
                 counts = dict(session.rows(change_counts()))
                 inserted, updated = counts.get(INSERTED, 0), counts.get(UPDATED, 0)
-                result.add(Changed(inserted, updated, sum(counts.values()) - inserted - updated))
+                task.result.add(Changed(inserted, updated, sum(counts.values()) - inserted - updated))
                 moves += self._moves(session)
-                raise _Undo
             done += len(days)
-            if progress:
-                progress(self.rollup.name, done, result.days)
+            task.tell(done)
         moves.sort(key=lambda one: (-one[0], one[1].day, one[1].metric, str(one[1].key)))
-        result.moves = [move for _, move in moves[:MOVES]]
+        task.result.moves = [move for _, move in moves[:MOVES]]
         with self.store.transaction(read_only=True) as session:
-            self._check_emptiness(session, full, ranges, allow_empty)
+            self._check_emptiness(session, full, task)
 
     def _moves(self, session: Session) -> list[tuple[float, Move]]:
         """The largest moves of single values in the change set."""
@@ -233,26 +243,17 @@ class Rebuilder:
 
     # -- doing -----------------------------------------------------------------------------------
 
-    def _do(
-        self,
-        lease: leases.Lease,
-        number: int,
-        portions: Sequence[Days],
-        ranges: Sequence[Days],
-        result: RebuildResult,
-        allow_empty: bool,
-        progress: Progress | None,
-    ) -> None:
-        span = Days(ranges[0].first, ranges[-1].last)
+    def _do(self, lease: leases.Lease, task: _Task) -> None:
+        name = self.rollup.name
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            started = runs.start(self.ledger, session, reshape.REBUILD, self.rollup.name, number, lease.holder, span)
-            result.run_id = started.run_id
+            started = runs.start(self.ledger, session, reshape.REBUILD, name, task.number, lease.holder, task.span)
+            task.result.run_id = started.run_id
             reshape.drop_aside(self.ledger, session, self.rollup.shape)
         try:
-            self._build_and_switch(lease, number, portions, ranges, result, allow_empty, progress)
+            self._build_and_switch(lease, started.run_id, task)
         except (DayfoldError, ScanFailed) as error:
-            self._note_failure(lease, result.run_id, error)
+            self._note_failure(lease, started.run_id, error)
             raise
 
     def _note_failure(self, lease: leases.Lease, run_id: int, error: DayfoldError | ScanFailed) -> None:
@@ -264,51 +265,37 @@ class Rebuilder:
                 reshape.drop_aside(self.ledger, session, self.rollup.shape)
             runs.finish(self.ledger, session, run_id, runs.FAILED, str(known))
 
-    def _build_and_switch(
-        self,
-        lease: leases.Lease,
-        number: int,
-        portions: Sequence[Days],
-        ranges: Sequence[Days],
-        result: RebuildResult,
-        allow_empty: bool,
-        progress: Progress | None,
-    ) -> None:
+    def _build_and_switch(self, lease: leases.Lease, run_id: int, task: _Task) -> None:
         """Build all portions but the last aside; compute that one in the transaction that publishes all."""
         full: set[str] = set()
         done = 0
-        for days in portions[:-1]:
+        for days in task.portions[:-1]:
             apart = self._apart(days)
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
                 self._put_aside(session, self._computed(session, days, apart, full), first=not done)
             done += len(days)
-            if progress:
-                progress(self.rollup.name, done, result.days)
-        apart = self._apart(portions[-1])
-        assert result.run_id is not None
+            task.tell(done)
+        apart = self._apart(task.portions[-1])
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            new = self._computed(session, portions[-1], apart, full)
+            new = self._computed(session, task.portions[-1], apart, full)
             if done:
                 self._put_aside(session, new, first=False)
                 new = self._aside
-            self._check_emptiness(session, full, ranges, allow_empty)
+            self._check_emptiness(session, full, task)
             publisher = Publisher(
-                self.folder.databases, self.ledger, self.rollup, result.run_id, self.folder.uppers(session, self.rollup)
+                self.folder.databases, self.ledger, self.rollup, run_id, self.folder.uppers(session, self.rollup)
             )
-            # Days between the ranges have no row to replace.
-            span = Days(ranges[0].first, ranges[-1].last)
-            result.add(publisher.publish(session, new, span, keys=self.keys))
-            for days in ranges:
-                receipts.record(self.ledger, session, self.rollup.shape, self.rollup.name, number, days, result.run_id)
-            changed = Changed(result.rows_inserted, result.rows_updated, result.rows_deleted)
-            runs.progress(self.ledger, session, result.run_id, result.cells, changed)
+            changed = publisher.publish(session, new, task.span, keys=self.keys)
+            task.result.add(changed)
+            for days in task.ranges:
+                receipts.record(self.ledger, session, self.rollup.shape, self.rollup.name, task.number, days, run_id)
+            runs.progress(self.ledger, session, run_id, task.result.cells, changed)
             versions.bump_revision(self.ledger, session, self.rollup.name)
             reshape.drop_aside(self.ledger, session, self.rollup.shape)
-            runs.finish(self.ledger, session, result.run_id, runs.DONE, None)
-        if progress:
-            progress(self.rollup.name, result.days, result.days)
+            runs.finish(self.ledger, session, run_id, runs.DONE, None)
+        task.tell(task.result.days)
 
     @property
     def _aside(self) -> exp.Table:
@@ -347,28 +334,18 @@ class Rebuilder:
                 full.add(scan.label)
         return scans.combined(session, staged, whole=True)
 
-    def _check_emptiness(self, session: Session, full: set[str], ranges: Sequence[Days], allow_empty: bool) -> None:
+    def _check_emptiness(self, session: Session, full: set[str], task: _Task) -> None:
         """Stop where a source has nothing on any of the days, and rows are stored that hold what it gave."""
-        if allow_empty:
+        if task.allow_empty:
             return
         shape = self.rollup.shape
         for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
             if source in full:
                 continue
-            if session.rows(self._publication(shape.table, ranges).holding(source)):
+            if session.rows(self._publication(shape.table, task.ranges).holding(source)):
                 raise SuddenlyEmpty(
-                    f"{source} has nothing for {ranges[0].first} to {ranges[-1].last}, where {self.rollup.name} has rows. "
+                    f"{source} has nothing for {task.span.first} to {task.span.last}, where {self.rollup.name} has rows. "
                     "Nothing was changed.",
                     hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
                     "its rights and the table.",
                 )
-
-
-def _overlap(one: Days, other: Days) -> Days | None:
-    """The days of both, if there are any.
-
-    >>> str(_overlap(Days(dt.date(2026, 1, 1), dt.date(2026, 1, 5)), Days(dt.date(2026, 1, 4), dt.date(2026, 2, 1))))
-    '2026-01-04..2026-01-05'
-    """
-    first, last = max(one.first, other.first), min(one.last, other.last)
-    return Days(first, last) if first <= last else None

@@ -29,7 +29,7 @@ from dayfold.plan.triggers import EVENTS, PREFIX, Feed, Log, Tracked, reference
 
 #: The schema of ours in a database that is not the store.
 SCHEMA = "dayfold_track"
-_LOG = Log(table("marks", SCHEMA), f'"{SCHEMA}"."mark_ids"')
+LOG = Log(table("marks", SCHEMA), f'"{SCHEMA}"."mark_ids"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +156,18 @@ class Tracking:
         """What the log calls a rollup: beside a source, of which store and definition it is as well."""
         if self.databases.of(source) is self.databases.store:
             return rollup.name
+        return self._tag_beside(rollup)
+
+    def _tag_beside(self, rollup: BoundRollup) -> str:
         return f"{self.store_mark} {rollup.name} {digest(identity(rollup))}"
 
     def logged(self, rollup: BoundRollup, version: int) -> Statement:
         """The marks that were logged beside a source for one version of a rollup."""
         values = Values()
-        tag = f"{self.store_mark} {rollup.name} {digest(identity(rollup))}"
+        tag = self._tag_beside(rollup)
         tree = sql(
             "select id, key, day, marked_at, reason from _log where rollup = _tag and version = _version",
-            _log=_LOG.table, _tag=values.bind(tag, "text"), _version=values.bind(version, "bigint"),
+            _log=LOG.table, _tag=values.bind(tag, "text"), _version=values.bind(version, "bigint"),
         )  # fmt: skip
         return Statement(tree, values)
 
@@ -172,7 +175,7 @@ class Tracking:
         if self.databases.of(source) is self.databases.store:
             schema = self.databases.store.schema
             return Log(table("dayfold__marks", schema), marks.sequence(self.ledger))
-        return _LOG
+        return LOG
 
     def numbers(self) -> dict[str, int]:
         """The version that each rollup's next fold keeps its cells under."""
@@ -296,7 +299,7 @@ class Tracking:
 
 def forget_logged(ids: list[int]) -> Statement:
     """Deletes logged marks by their ids."""
-    return statement("delete from _log where id = any(:ids)", _log=_LOG.table, ids=ids)
+    return statement("delete from _log where id = any(:ids)", _log=LOG.table, ids=ids)
 
 
 def _fed(comment: str) -> dict[str, tuple[str, str]]:

@@ -7,7 +7,7 @@ not read the source; ``folded_at`` says whether an earlier one did. Absent: neve
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -15,7 +15,7 @@ from sqlglot import exp
 from dayfold.days import Days, union
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.cells import CELL_DAY, Cells
+from dayfold.plan.cells import CELL_DAY, Cells, Covered
 from dayfold.plan.sql import Values, column, either, sql
 
 OPEN, FOLDED, FAILED, SEALED = "open", "folded", "failed", "sealed"
@@ -99,6 +99,18 @@ def seal(ledger: Ledger, session: Session, rollup: str, version: int, source: st
             now=ledger.clock.now(), run=run_id,
         )
     )  # fmt: skip
+
+
+def covered(states: Mapping[str, Sequence[Days]], *, when_open: bool = False) -> Covered:
+    """What a source has covered for good; ``when_open``: its changes are told, so that its open days are too."""
+    settled = [FOLDED, SEALED, *([OPEN] if when_open else [])]
+    firsts = [days.first for found in states.values() for days in found]
+    return Covered(union(days for state in settled for days in states.get(state, ())), min(firsts, default=None))
+
+
+def known_from(known: Mapping[str, Mapping[str, Sequence[Days]]], sources: Iterable[str]) -> set[str]:
+    """Those of some sources that were read before, so that their history begins where their coverage does."""
+    return {one for one in sources if any(known.get(one, {}).get(state) for state in (OPEN, FOLDED, SEALED))}
 
 
 def sealed_days(known: Mapping[str, Mapping[str, Sequence[Days]]]) -> list[Days]:

@@ -9,7 +9,7 @@ from sqlglot import exp
 from dayfold.days import Days
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ
 from dayfold.plan.bind import BoundRollup, DistinctPart, Scan, grain_minutes
-from dayfold.plan.cells import Cells, cell_day
+from dayfold.plan.cells import Cells, cell_day, changed
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.shape import Column, Shape
@@ -185,6 +185,13 @@ def first_day(scan: Scan, dialect: Dialect) -> Statement:
     if (common := scan.common_filter) is not None:
         select = select.where(common)
     return Statement(select)
+
+
+def changed_since(scan: Scan, position: str, values: Values) -> exp.Select:
+    """The cells of facts stamped since a position; also of those that a filter leaves out now, and did not before."""
+    assert scan.cursor is not None
+    since = scan.cursor.since(position, values)
+    return changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy(), [since])
 
 
 def not_finite(scan: Scan, days: Days) -> Statement:

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dayfold.days import Days, union, without
+from dayfold.days import Days, overlap, union, without
 from dayfold.define.types import DATE, TEXT
 from dayfold.errors import DayfoldError
 from dayfold.ledger import coverage, cursors, marks
-from dayfold.ledger.coverage import FAILED, FOLDED, OPEN, SEALED, DayCover
+from dayfold.ledger.coverage import FAILED, FOLDED, OPEN, DayCover
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import Scan
-from dayfold.plan.cells import Covered, changed, due, history_start
-from dayfold.plan.scan import first_day
+from dayfold.plan.cells import Covered, due, history_start
+from dayfold.plan.scan import changed_since, first_day
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, Values
 from dayfold.query.sources import Snapshots, Sources
@@ -119,16 +119,16 @@ class Decider:
         found, everything = self._found(covered=bool(known))
         everything = everything or marked.everything
         earliest = [*marked.days[:1], *(day for one in found for day in _days(one)[:1])]
-        covered = {source: _covered(known.get(source, {})) for source in self.sources.labels}
-        start = self._start(ranges, today, known, covered, earliest)
+        covered = {source: coverage.covered(known.get(source, {})) for source in self.sources.labels}
+        start = self._start(ranges, today, known, covered, earliest, everything=everything)
         if start > today:
             return Due(start, today, [], failed=dict(self.failed))
         every, sealed = Days(start, today), coverage.sealed_days(known)
         wanted = due(start, today, self._lookback_days(), covered, sealed)
         keyless = [day for one in found for day in _keyless(one)]
         wanted += [Days(day, day) for day in [*marked.whole_days, *keyless]] + ([every] if everything else [])
-        within = [part for one in ranges for part in _common(one, every)]
-        days = [part for one in union(wanted) for span in within for part in _common(one, span)]
+        within = [part for one in ranges if (part := overlap(one, every))]
+        days = [part for one in union(wanted) for span in within if (part := overlap(one, span))]
         days = [part for one in union(days) for part in without(one, sealed)]
         cells = self._cells(found, [part for one in union(within) for part in without(one, [*days, *sealed])])
         changed_days = [every] if everything else [Days(day, day) for day in [*marked.whole_days, *keyless]]
@@ -147,14 +147,18 @@ class Decider:
         known: Known,
         covered: Mapping[str, Covered],
         earliest: Sequence[dt.date],
+        *,
+        everything: bool,
     ) -> dt.date:
         """The first day of history; the sources are asked for their first moments only where the answer may need them."""
         definition = self.rollup.definition
         moments: list[dt.date | None] = list(earliest)
         firsts = [one.first for one in covered.values() if one.first is not None]
-        if definition.since is None and not (firsts and min(firsts) <= min(days.first for days in ranges)):
+        asked_since = min(days.first for days in ranges)
+        if definition.since is None and not (firsts and min(firsts) <= asked_since):
             reporting = {one.label for one in definition.sources if one.reports_changes} - self.sources.untracked
-            moments += [self._first_day(scan) for scan in self._healthy if scan.label not in reporting & known.keys()]
+            told = coverage.known_from(known, () if everything else reporting)
+            moments += [self._first_day(scan) for scan in self._healthy if scan.label not in told]
         return history_start(moments, covered.values(), definition.since, today)
 
     @property
@@ -178,7 +182,7 @@ class Decider:
         asked: set[str] = set()
         for scan in self._healthy:
             if scan.source.cursor is not None:
-                cells, every = self._behind_cursor(scan, self.number)
+                cells, every = self._behind_cursor(scan, self.number, covered=covered)
                 found += [cells] if cells is not None else []
                 everything = everything or every
             elif (log := self.sources.logs.get(scan.label)) is not None and scan.label not in asked:
@@ -188,14 +192,14 @@ class Decider:
         everything = everything or any(one["day"].null_count for one in found)
         return [one.filter(one["day"].is_valid()) for one in found], everything
 
-    def _behind_cursor(self, scan: Scan, number: int) -> tuple[pa.Table | None, bool]:
+    def _behind_cursor(self, scan: Scan, number: int, *, covered: bool) -> tuple[pa.Table | None, bool]:
         """The cells of rows stamped since the last fold, or that they may be any."""
         known = cursors.cursor(self.ledger, self.snapshots.store, self.rollup.name, number, scan.label)
-        if known is None or known.position is None or scan.cursor is None:
-            return None, known is not None
+        if known is None or known.position is None:
+            # What was folded before its stamps were read may have changed anywhere since.
+            return None, covered
         values = Values()
-        since = scan.cursor.since(known.position, values)
-        cells = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy(), [since])
+        cells = changed_since(scan, known.position, values)
         with self.snapshots.reading(scan) as session:
             return session.arrow(Statement(cells, values), PAIR), False
 
@@ -248,19 +252,6 @@ class Decider:
         """A reason, with the rollups whose rows were taken as they were last folded."""
         lowers = ", ".join(one.rollup.__name__ for one in self.rollup.definition.lowers)
         return f"{reason}; computed from {lowers} as last folded" if lowers else reason
-
-
-def _covered(states: Mapping[str, Sequence[Days]]) -> Covered:
-    """What one source has covered for good; an open day is computed anew by every live answer."""
-    firsts = [days.first for ranges in states.values() for days in ranges]
-    settled = union(days for state in (FOLDED, SEALED) for days in states.get(state, ()))
-    return Covered(settled, min(firsts, default=None))
-
-
-def _common(one: Days, other: Days) -> list[Days]:
-    """The days that two ranges share, as none or one range."""
-    first, last = max(one.first, other.first), min(one.last, other.last)
-    return [Days(first, last)] if first <= last else []
 
 
 def _holds(ranges: Sequence[Days], day: dt.date) -> bool:

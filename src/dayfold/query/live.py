@@ -28,7 +28,7 @@ from dayfold.query.due import PAIR, Due
 from dayfold.query.sources import Snapshots, Sources
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 #: What the merged rows are called; their sets beside them.
 LIVE = "dayfold_live"
@@ -121,7 +121,7 @@ class _Merger:
             yield self._part(number + 1, healthy, scope, Wanted(cells.days, self.keys, self.due.cells))
 
     def _part(self, number: int, healthy: list[tuple[int, Scan]], scope: Scope, wanted: Wanted) -> _Computed:
-        scans = _Reader(self.sources.databases, self.sources.rollup, self.salt)
+        scans = Scans(self.sources.databases, self.sources.rollup, self.salt)
         apart = {}
         for n, scan in healthy:
             if self.snapshots.apart(scan):
@@ -229,11 +229,3 @@ class _Merger:
         ]
         rows = exp.select(*items).from_(table(part.name))
         return rows.where(present.copy()) if present is not None else rows
-
-
-class _Reader(Scans):
-    """Scans of other databases in sessions that are open already."""
-
-    def computed(self, session: Session, scan: Scan, wanted: Wanted) -> pa.Table:
-        """A scan's rows."""
-        return self._computed(session, scan, wanted)
