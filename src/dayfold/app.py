@@ -24,6 +24,7 @@ from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
+from dayfold.plan.access import EVERYTHING, Scope
 from dayfold.plan.keys import key_filters
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dayfold.fold.verify import VerifyResult
     from dayfold.query.answer import Answer
     from dayfold.query.explanation import Explanation
+    from dayfold.query.request import Request
     from dayfold.query.sources import Sources
     from dayfold.query.status import Status
 
@@ -301,6 +303,7 @@ class Dayfold:
         limit: int | None = None,
         allow_missing: bool = False,
         live: bool = False,
+        scope: Scope = EVERYTHING,
     ) -> Answer:
         """Metrics over a range of days, both ends included.
 
@@ -318,17 +321,23 @@ class Dayfold:
             limit: At most so many rows.
             allow_missing: Add up the covered days of a bucket where others are missing.
             live: Compute stale, open and unfolded days from the sources, within ``[query] live_s``. Writes nothing.
+            scope: What the asker may see.
 
         Raises:
             QueryRefused: when there is no truthful answer; UnknownName, BadDate.
         """
         from dayfold.query.request import Request
-        from dayfold.query.run import answer, live_answer
 
         request = Request.parse(
-            self.catalog[rollup], metrics, from_=from_, to=to, by=by, where=where, grain=grain, tz=tz, compare=compare,
-            sort=sort, limit=limit, allow_missing=allow_missing, today=self.today,
+            scope.rollup(self.catalog, rollup), metrics, from_=from_, to=to, by=by, where=where, grain=grain, tz=tz,
+            compare=compare, sort=sort, limit=limit, allow_missing=allow_missing, today=self.today, scope=scope,
         )  # fmt: skip
+        return self.answer(request, live=live)
+
+    def answer(self, request: Request, *, live: bool = False) -> Answer:
+        """The answer to a request that was made before. Raises QueryRefused, DefinitionError."""
+        from dayfold.query.run import answer, live_answer
+
         self.catalog.check()
         if live:
             return live_answer(
@@ -345,6 +354,7 @@ class Dayfold:
         where: Sequence[str] = (),
         limit: int = 20,
         offset: int = 0,
+        scope: Scope = EVERYTHING,
     ) -> Explanation:
         """Where one number comes from: its SQL, the source rows behind it, the run that wrote it, and why. Writes nothing.
 
@@ -355,16 +365,18 @@ class Dayfold:
             where: One word for each key column: ``"k=v"``, or ``"k="`` for NULL.
             limit: At most so many source rows, after the first ``offset``.
             offset: How many source rows come before the first one.
+            scope: What the asker may see.
 
         Raises:
-            UsageError: where the key is not named wholly; QueryRefused: where the rollup was never folded; UnknownName, BadDate.
+            UsageError: where the key is not named wholly; QueryRefused: where the rollup was never folded, or the key is not
+                the asker's; UnknownName, BadDate.
         """
         from dayfold.query.explain import cell_filters, explain
         from dayfold.query.request import Request
 
-        definition = self.catalog[rollup]
+        definition = scope.rollup(self.catalog, rollup)
         cell_filters(definition, where)
-        request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today)
+        request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
         self.catalog.check()
         return explain(self.ledger, self._live_sources(definition.name), request, limit=limit, offset=offset)
 

@@ -19,7 +19,11 @@
     │   ├── StoreNotMigrated     1  made by an earlier version of the program
     │   └── StoreAltered         1  changed by hand
     ├── SourceFailed             1  a source could not be read or computed
-    ├── TookTooLong          1  work that was given a limit of time went past it
+    ├── AccessRefused            2
+    │   ├── Unauthenticated      2  no token, or one that is not valid any more
+    │   ├── Forbidden            2  a caller who may not do this
+    │   └── TooMany              2  more tries than are allowed in a while
+    ├── TookTooLong              1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
     ├── Busy                     1  another run holds the rollup
     └── LeaseLost                1  another run took the rollup over
@@ -174,6 +178,35 @@ class SourceFailed(DayfoldError):
     def __init__(self, message: str, *, source: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.source = source
+
+
+class AccessRefused(DayfoldError):
+    """A caller was not let in."""
+
+    code = "access-refused"
+    exit_status = 2
+
+
+class Unauthenticated(AccessRefused):
+    """Nobody knows who asks: there is no token, or it is malformed, expired or revoked."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(AccessRefused):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+
+
+class TooMany(AccessRefused):
+    """More tries than are allowed in a while; ``retry_after_s`` seconds until the next one."""
+
+    code = "too-many"
+
+    def __init__(self, message: str, *, retry_after_s: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class TookTooLong(DayfoldError):

@@ -93,6 +93,20 @@ class VerifySettings(BaseModel):
     )
 
 
+class ServeSettings(BaseModel):
+    """``[serve]``: the HTTP server."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str | None = Field(
+        default=None,
+        description="The address to listen at. Default: 127.0.0.1 until there is a token or a user, then 0.0.0.0.",
+    )
+    port: int = Field(default=8787, ge=0, le=65535, description="The port to listen at; 0 takes a free one.")
+    threads: int = Field(default=8, ge=1, le=256, description="How many questions are computed at once.")
+    cache_mb: int = Field(default=64, ge=0, description="Memory for answers, in MB; 0 keeps none.")
+
+
 class Settings(BaseSettings):
     """All settings of one application."""
 
@@ -105,6 +119,7 @@ class Settings(BaseSettings):
     fold: FoldSettings = FoldSettings()
     query: QuerySettings = QuerySettings()
     verify: VerifySettings = VerifySettings()
+    serve: ServeSettings = ServeSettings()
 
     @classmethod
     def settings_customise_sources(

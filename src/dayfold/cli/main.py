@@ -13,7 +13,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from dayfold.cli import adopt, demo, doctor, explain, fold, init, migrate, plan, query, rebuild, status, track, verify
+from dayfold.cli import (
+    adopt,
+    demo,
+    doctor,
+    explain,
+    fold,
+    init,
+    migrate,
+    plan,
+    query,
+    rebuild,
+    serve,
+    status,
+    track,
+    verify,
+)
 from dayfold.cli.output import write_json
 from dayfold.errors import DayfoldError, DefinitionError
 
@@ -29,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, demo, plan, fold, rebuild, verify, query, explain, status, doctor, migrate, adopt):
+for command in (init, demo, plan, fold, rebuild, verify, query, explain, status, doctor, serve, migrate, adopt):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 app.add_typer(track.app, name="track")
 

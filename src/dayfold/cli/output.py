@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -75,20 +75,10 @@ def write_json(value: object) -> None:
     """One JSON document on standard output; integers and decimals with all their digits."""
     import msgspec
 
-    encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
-    text = msgspec.json.format(encoder.encode(_wide(value)), indent=2)
-    sys.stdout.write(text.decode() + "\n")
+    from dayfold.http.formats import encoded
 
-
-def _wide(value: Any) -> Any:
-    """Integers beyond 64 bits as decimals, which the encoder writes digit by digit."""
-    if isinstance(value, dict):
-        return {name: _wide(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_wide(part) for part in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return Decimal(value)
-    return value
+    sys.stdout.write(msgspec.json.format(encoded(value), indent=2).decode() + "\n")
+    sys.stdout.flush()
 
 
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None) -> None:

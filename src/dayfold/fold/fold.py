@@ -249,6 +249,7 @@ class Folder:
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
             coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
+            versions.bump_revision(self.ledger, session, rollup.name)
             if beyond:
                 marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
             if everything is not None and not failed:

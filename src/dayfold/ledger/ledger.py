@@ -251,4 +251,5 @@ _LOGICAL = {
     "bigint": Type(Kind.INT),
     "timestamptz": Type(Kind.TIMESTAMPTZ),
     "date": Type(Kind.DATE),
+    "boolean": Type(Kind.BOOL),
 }

@@ -76,14 +76,54 @@ MIGRATIONS = (
             "FROM dayfold__verifications AS v JOIN dayfold__rollups AS r ON r.rollup = v.rollup AND r.version = v.version",
         ),
     ),
+    Migration(
+        3,
+        "jobs, access and alerts",
+        (
+            "CREATE TABLE dayfold__jobs (job TEXT PRIMARY KEY, is_enabled BOOLEAN NOT NULL, due_at TIMESTAMPTZ, "
+            "changed_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__job_runs (id BIGINT PRIMARY KEY, job TEXT NOT NULL, cause TEXT NOT NULL, due_at TIMESTAMPTZ, "
+            "attempt BIGINT NOT NULL, request TEXT NOT NULL, asked_by TEXT NOT NULL, status TEXT NOT NULL, holder TEXT, backend TEXT, "
+            "asked_at TIMESTAMPTZ NOT NULL, not_before TIMESTAMPTZ, started_at TIMESTAMPTZ, beats_until TIMESTAMPTZ, "
+            "finished_at TIMESTAMPTZ, stop_asked BOOLEAN NOT NULL, progress TEXT, summary TEXT, error TEXT)",
+            "CREATE TABLE dayfold__tokens (id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL, "
+            "scope TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL, created_by TEXT NOT NULL, expires_at TIMESTAMPTZ, "
+            "revoked_at TIMESTAMPTZ)",
+            "CREATE TABLE dayfold__users (name TEXT PRIMARY KEY, password TEXT, kind TEXT NOT NULL, scope TEXT NOT NULL, "
+            "created_at TIMESTAMPTZ NOT NULL, disabled_at TIMESTAMPTZ)",
+            "CREATE TABLE dayfold__sessions (digest TEXT PRIMARY KEY, username TEXT NOT NULL, kind TEXT NOT NULL, scope TEXT NOT NULL, "
+            "created_at TIMESTAMPTZ NOT NULL, expires_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__tries (subject TEXT NOT NULL, tried_at TIMESTAMPTZ NOT NULL)",
+            "CREATE SEQUENCE dayfold__audit_ids",
+            "CREATE TABLE dayfold__audit (id BIGINT PRIMARY KEY, noted_at TIMESTAMPTZ NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, "
+            "target TEXT, outcome TEXT NOT NULL)",
+            "CREATE SEQUENCE dayfold__alert_ids",
+            "CREATE TABLE dayfold__alerts (id BIGINT PRIMARY KEY, rule TEXT NOT NULL, subject TEXT NOT NULL, "
+            "opened_at TIMESTAMPTZ NOT NULL, closed_at TIMESTAMPTZ, message TEXT NOT NULL)",
+            "CREATE TABLE dayfold__deliveries (id BIGINT PRIMARY KEY, alert_id BIGINT NOT NULL, channel TEXT NOT NULL, body TEXT NOT NULL, "
+            "attempts BIGINT NOT NULL, next_at TIMESTAMPTZ, delivered_at TIMESTAMPTZ, error TEXT)",
+            "CREATE VIEW dayfold_job_runs AS SELECT id, job, cause, due_at, attempt, status, asked_by, asked_at, started_at, "
+            "finished_at, error FROM dayfold__job_runs",
+            "CREATE VIEW dayfold_audit AS SELECT id, noted_at, actor, action, target, outcome FROM dayfold__audit",
+            "CREATE VIEW dayfold_alerts AS SELECT id, rule, subject, opened_at, closed_at, message FROM dayfold__alerts",
+        ),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
 #: The views that are documented and for everyone.
-VIEWS = ("dayfold_runs", "dayfold_coverage", "dayfold_stale", "dayfold_verifications")
+VIEWS = (
+    "dayfold_runs",
+    "dayfold_coverage",
+    "dayfold_stale",
+    "dayfold_verifications",
+    "dayfold_job_runs",
+    "dayfold_audit",
+    "dayfold_alerts",
+)
 
-#: Where numbers of runs and marks come from.
-SEQUENCES = ("dayfold__run_ids", "dayfold__mark_ids")
+#: Where numbers of runs, marks, audit notes and alerts come from.
+SEQUENCES = ("dayfold__run_ids", "dayfold__mark_ids", "dayfold__audit_ids", "dayfold__alert_ids")
 
 #: What the migrations add up to: table, then column and type as PostgreSQL names it.
 TABLES: dict[str, dict[str, str]] = {
@@ -120,5 +160,33 @@ TABLES: dict[str, dict[str, str]] = {
     "dayfold__receipts": {
         "rollup": "text", "version": "bigint", "day": "date", "stored": "bigint", "digest": "text", "run_id": "bigint",
         "recorded_at": "timestamptz", "origin": "text",
+    },
+    "dayfold__jobs": {"job": "text", "is_enabled": "boolean", "due_at": "timestamptz", "changed_at": "timestamptz"},
+    "dayfold__job_runs": {
+        "id": "bigint", "job": "text", "cause": "text", "due_at": "timestamptz", "attempt": "bigint", "request": "text",
+        "asked_by": "text", "status": "text", "holder": "text", "backend": "text", "asked_at": "timestamptz",
+        "not_before": "timestamptz", "started_at": "timestamptz", "beats_until": "timestamptz", "finished_at": "timestamptz",
+        "stop_asked": "boolean", "progress": "text", "summary": "text", "error": "text",
+    },
+    "dayfold__tokens": {
+        "id": "text", "name": "text", "digest": "text", "kind": "text", "scope": "text", "created_at": "timestamptz",
+        "created_by": "text", "expires_at": "timestamptz", "revoked_at": "timestamptz",
+    },
+    "dayfold__users": {
+        "name": "text", "password": "text", "kind": "text", "scope": "text", "created_at": "timestamptz", "disabled_at": "timestamptz",
+    },
+    "dayfold__sessions": {
+        "digest": "text", "username": "text", "kind": "text", "scope": "text", "created_at": "timestamptz", "expires_at": "timestamptz",
+    },
+    "dayfold__tries": {"subject": "text", "tried_at": "timestamptz"},
+    "dayfold__audit": {
+        "id": "bigint", "noted_at": "timestamptz", "actor": "text", "action": "text", "target": "text", "outcome": "text",
+    },
+    "dayfold__alerts": {
+        "id": "bigint", "rule": "text", "subject": "text", "opened_at": "timestamptz", "closed_at": "timestamptz", "message": "text",
+    },
+    "dayfold__deliveries": {
+        "id": "bigint", "alert_id": "bigint", "channel": "text", "body": "text", "attempts": "bigint", "next_at": "timestamptz",
+        "delivered_at": "timestamptz", "error": "text",
     },
 }  # fmt: skip

@@ -44,6 +44,20 @@ class Version:
     building_table: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which rows a rollup has at one moment: equal standings have equal answers."""
+
+    version: int
+    revision: int
+
+
+def standings(ledger: Ledger, session: Session) -> dict[str, Standing]:
+    """How all rollups of the store stand, by name."""
+    query = ledger.sql("select rollup, version, revision from dayfold__rollups")
+    return {rollup: Standing(int(version), int(revision)) for rollup, version, revision in session.rows(query)}
+
+
 def folded_from(version: Version) -> set[str]:
     """The tables of other rollups that a version is folded from."""
     sources = [one["source"] for one in version.definition["metrics"].values()]

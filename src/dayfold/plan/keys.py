@@ -23,11 +23,17 @@ _HINT = 'Write key=value, key!=value, key= for NULL, or key="" for the empty tex
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """Rows of one key column: any of ``values`` (None is NULL), or none of them where ``exclude``."""
+    """Rows of one key column: any of ``values`` (None is NULL), or none of them where ``exclude``.
+
+    Attributes:
+        is_right: What the caller may see, and not what they ask for: no value lets nothing through, and neither does one
+            that is not of the key's type.
+    """
 
     key: str
     values: tuple[str | None, ...]
     exclude: bool
+    is_right: bool = False
 
     def admits(self, tree: exp.Expr, type_: Type, values: Values) -> exp.Expr:
         """True where the key column that a tree gives is one that the filter lets through."""
@@ -35,10 +41,30 @@ class KeyFilter:
             sql("_k is null", _k=tree)
             if value is None
             else sql("_k = _v", _k=tree, _v=values.bind(typed(self.key, value, type_), cast_name(type_)))
-            for value in self.values
+            for value in self._fitting(type_)
         ]
-        any_of = either(tests)
+        any_of = either(tests) if tests else exp.false()
         return sql("coalesce(not (_t), true)", _t=any_of) if self.exclude else any_of
+
+    def lets(self, text: str | None, type_: Type) -> bool:
+        """Whether one value is let through. Raises UsageError where it is not of the key's type."""
+        value = None if text is None else typed(self.key, text, type_)
+        known = [None if one is None else typed(self.key, one, type_) for one in self._fitting(type_)]
+        return (value in known) != self.exclude
+
+    def _fitting(self, type_: Type) -> list[str | None]:
+        """The values to compare with. Raises UsageError for one that is asked for and is not of the key's type."""
+        if not self.is_right:
+            return list(self.values)
+        return [value for value in self.values if value is None or _fits(self.key, value, type_)]
+
+
+def _fits(key: str, text: str, type_: Type) -> bool:
+    try:
+        typed(key, text, type_)
+    except UsageError:
+        return False
+    return True
 
 
 def key_column(rollup: RollupDef, name: str, option: str) -> str:

@@ -62,11 +62,13 @@ class Answer:
             "to": self.days.last,
             "grain": self.request.grain,
             "tz": self.request.tz or "UTC",
-            "revision": self.revision,
             "rows": self.rows,
             "exact": self.exact,
             "missing": gaps(self.missing),
         }
+        if not self.request.is_limited:
+            # It moves with the rows of everybody.
+            found["revision"] = self.revision
         if self.error:
             found["error"] = self.error
         if self.stale:

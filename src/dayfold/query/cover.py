@@ -11,6 +11,11 @@ from dayfold.days import ONE_DAY, Bucket, Days, buckets
 from dayfold.ledger.coverage import FAILED, OPEN, DayCover
 from dayfold.query.request import Request
 
+#: Why days are computed of which only some cells changed.
+CHANGED = "changed since it was folded"
+SOME_CHANGED = "some cells changed since they were folded"
+OF_CELLS = (CHANGED, SOME_CHANGED)
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -131,7 +136,9 @@ class Cover:
     def _provisional_reason(self, source: str, day: dt.date) -> str | None:
         if source in self.failed:
             return None
-        return next((self.computed[utc] for utc in self._utc(day) if utc in self.computed), None)
+        reasons = (self.computed[utc] for utc in self._utc(day) if utc in self.computed)
+        # That some cell of a day changed tells of the cells of others.
+        return next((one for one in reasons if not (self.request.is_limited and one in OF_CELLS)), None)
 
     def _missing_reason(self, source: str, day: dt.date) -> str | None:
         if self._knows(source, day):
@@ -142,7 +149,7 @@ class Cover:
         for utc in self._utc(day):
             one = self.by_source.get(source, {}).get(utc)
             if one is not None and one.ever_folded and one.state == FAILED:
-                return f"failed: {one.reason}"
+                return self._failure(one)
             if one is not None and one.state == OPEN and utc < self.request.today:
                 return "last folded before the day had ended"
         return None
@@ -150,13 +157,17 @@ class Cover:
     def _reason(self, source: str, day: dt.date) -> str:
         one = self.by_source.get(source, {}).get(day)
         if one is not None:
-            return f"failed: {one.reason}"
+            return self._failure(one)
         if day > self.request.today:
             return "in the future"
         start = self.history.get(source)
         if start is not None and day < start:
-            return f"before the history, which starts on {start}"
+            return "before the history" if self.request.is_limited else f"before the history, which starts on {start}"
         return "never folded"
+
+    def _failure(self, one: DayCover) -> str:
+        """Why a source failed; the reason may speak of facts that are not the caller's."""
+        return "failed" if self.request.is_limited else f"failed: {one.reason}"
 
     def _gaps(self, reason_of: Callable[[str, dt.date], str | None]) -> list[Gap]:
         """Runs of asked days with one reason, each with the metrics that it concerns."""

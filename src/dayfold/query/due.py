@@ -21,6 +21,7 @@ from dayfold.plan.cells import Covered, due, history_start
 from dayfold.plan.scan import changed_since, first_day
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, Values
+from dayfold.query.cover import CHANGED, SOME_CHANGED
 from dayfold.query.sources import Snapshots, Sources
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ NEVER = "never folded"
 FAILED_BEFORE = "its last fold failed"
 RUNNING = "the day is not over"
 ENDED = "last folded before the day had ended"
-CHANGED = "changed since it was folded"
 LOOKBACK = "in the lookback, whose changes nobody reports"
-SOME_CHANGED = "some cells changed since they were folded"
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ Source rows may be personal: they are the answer, and never part of an error.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,10 @@ from dayfold.days import Days
 from dayfold.define.metric import Avg, Gauge
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Table
-from dayfold.define.types import TEXT
+from dayfold.define.types import TEXT, Type
 from dayfold.engines.base import Session
 from dayfold.engines.scans import ScanFailed
-from dayfold.errors import DayfoldError, UsageError
+from dayfold.errors import DayfoldError, QueryRefused, UsageError
 from dayfold.ledger import coverage, marks, receipts, versions
 from dayfold.ledger.coverage import FAILED, SEALED
 from dayfold.ledger.ledger import Ledger
@@ -71,7 +71,7 @@ def explain(ledger: Ledger, sources: Sources, request: Request, *, limit: int, o
     """What is known of one cell. ``request`` asks for one metric of one day and one key.
 
     Raises:
-        QueryRefused: when the rollup was never folded, or the metric was edited since.
+        QueryRefused: when the rollup was never folded, the metric was edited since, or the caller may not see the key.
         UsageError: for a page that is none.
     """
     if not 1 <= limit <= MAX_ROWS or offset < 0:
@@ -80,6 +80,7 @@ def explain(ledger: Ledger, sources: Sources, request: Request, *, limit: int, o
     with ledger.store.transaction(read_only=True) as session:
         version = folded_version(ledger, session, request)
     types = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
+    request = _permitted(request, types)
     failed = dict(sources.failed)
     while True:
         try:
@@ -90,6 +91,18 @@ def explain(ledger: Ledger, sources: Sources, request: Request, *, limit: int, o
         except ScanFailed as failure:
             # An engine's failed statement has ended its transaction, so it starts again without the source.
             failed[failure.scan.label] = left_out(failure)
+
+
+def _permitted(request: Request, types: Mapping[str, Type]) -> Request:
+    """The request for its cell alone, which the caller may see. Raises QueryRefused, whether there is such a cell or not."""
+    asked = {one.key: one.values[0] for one in request.filters if not one.is_right}
+    for right in request.filters:
+        if right.is_right and not right.lets(asked[right.key], types[right.key]):
+            raise QueryRefused(
+                f"The value of {right.key} is not among those that you may see.",
+                hint="Ask for a key of your own; who issued the token knows which these are.",
+            )
+    return replace(request, filters=tuple(one for one in request.filters if not one.is_right))
 
 
 class _Explainer:
@@ -197,7 +210,11 @@ class _Explainer:
         for source in self.request.sources_of(self.metric):
             one = by_source.get(source)
             if one is None:
-                found.append(SourceState(source, None, reasons.get(source, "never folded"), 0))
+                facts = None if self.request.is_limited else 0
+                found.append(SourceState(source, None, reasons.get(source, "never folded"), facts))
+            elif self.request.is_limited:
+                # Facts, and reasons that speak of them, are everybody's.
+                found.append(SourceState(source, one.state, one.state if one.reason else None, None))
             else:
                 found.append(SourceState(source, one.state, one.reason, one.facts))
         return found
@@ -215,7 +232,8 @@ class _Explainer:
             _started=dialect.piece("iso_moment", _x=column("started_at")),
             _finished=dialect.piece("iso_moment", _x=column("finished_at")),
         )
-        return [Run(*row) for row in self.session.rows(query)] if ids else []
+        found = [Run(*row) for row in self.session.rows(query)] if ids else []
+        return [replace(one, error=None) for one in found] if self.request.is_limited else found
 
     def _marks(self) -> list[marks.MarkRecord]:
         dialect, values = self.ledger.store.dialect, Values()
@@ -231,6 +249,9 @@ class _Explainer:
         return list(marks.of_cell(self.ledger, self.session, name, number, key_text, self.day))
 
     def _verification(self) -> Verification | None:
+        """The last comparison of the day; it counts everybody's cells."""
+        if self.request.is_limited:
+            return None
         query = self.ledger.sql(
             "select _at, run_id, cells, drifted from dayfold__verifications where rollup = :rollup and version = :version "
             "and day = :day::date",
@@ -241,6 +262,9 @@ class _Explainer:
         return Verification(*found[0]) if found else None
 
     def _receipt(self) -> receipts.Receipt | None:
+        """The receipt of the day, over everybody's rows."""
+        if self.request.is_limited:
+            return None
         days = self.request.days
         known = receipts.receipts(self.ledger, self.session, self.rollup.name, self.version.number, days)
         return known.get(self.day)
@@ -259,7 +283,8 @@ class _Explainer:
             return
         lost = [one for one in self.request.sources_of(self.metric) if one in self.failed]
         if lost:
-            found.unknown = f"{listing(lost)} cannot be read: {self.failed[lost[0]].message}"
+            why = "" if self.request.is_limited else f": {self.failed[lost[0]].message}"
+            found.unknown = f"{listing(lost)} cannot be read{why}"
             return
         if self.day > self.request.today:
             found.unknown = "the day is in the future"

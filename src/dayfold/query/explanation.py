@@ -13,12 +13,15 @@ from dayfold.query.evidence import Evidence
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How a source has covered the day: a state of coverage, or None where it never was, with the reason."""
+    """How a source has covered the day: a state of coverage, or None where it never was, with the reason.
+
+    ``facts``: how many it had on the day for all keys; None where not all may be told of.
+    """
 
     source: str
     state: str | None
     reason: str | None
-    facts: int
+    facts: int | None
 
 
 @dataclass(frozen=True, slots=True)

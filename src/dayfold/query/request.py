@@ -16,6 +16,7 @@ from dayfold.define.metric import Distinct, Gauge
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.errors import BadDate, QueryRefused, UnknownName, UsageError
 from dayfold.names import listing, suggestion
+from dayfold.plan.access import EVERYTHING, Scope
 from dayfold.plan.keys import KeyFilter, key_column, key_filters
 
 COMPARISONS = ("previous", "year")
@@ -29,6 +30,8 @@ class Request:
         metrics: What is answered; ``needed`` also holds what formulas are made of.
         days: In UTC, or in ``tz`` where that is set.
         also: Another range whose keys are answered too.
+        filters: What was asked for and what the caller may see; both have to be met.
+        is_limited: Whether some rows are kept from the caller, so that nothing about all rows may be told.
     """
 
     rollup: RollupDef
@@ -45,6 +48,7 @@ class Request:
     today: dt.date
     needed: tuple[str, ...] = field(default=())
     also: Days | None = None
+    is_limited: bool = False
 
     @classmethod
     def parse(
@@ -63,8 +67,9 @@ class Request:
         limit: int | None = None,
         allow_missing: bool = False,
         today: dt.date,
+        scope: Scope = EVERYTHING,
     ) -> Request:
-        """A request from words.
+        """A request from words, of a rollup that the scope sees.
 
         Raises:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
@@ -73,8 +78,9 @@ class Request:
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
         keys = tuple(key_column(rollup, name, "--by") for name in dict.fromkeys(by))
         request = cls(
-            rollup, wanted, Days(first, last), keys, key_filters(rollup, where), _one_of("grain", grain, GRAINS), tz,
-            _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit, allow_missing, today, _needed(rollup, wanted),
+            rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
+            _one_of("grain", grain, GRAINS), tz, _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit,
+            allow_missing, today, _needed(rollup, wanted), is_limited=scope.is_limited,
         )  # fmt: skip
         request._check()
         return request

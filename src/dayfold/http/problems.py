@@ -1,0 +1,136 @@
+"""Errors as problem details (RFC 9457). HTTP door.
+
+The type of a problem is the stable code of `dayfold.errors`. Nothing unforeseen is told to a caller: its text may hold values.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from dayfold.errors import (
+    Busy,
+    Conflict,
+    ConnectionFailed,
+    DayfoldError,
+    DefinitionError,
+    Forbidden,
+    TookTooLong,
+    TooMany,
+    Unauthenticated,
+    UnknownName,
+    UsageError,
+)
+
+CONTENT_TYPE = "application/problem+json"
+#: The first class that an error is one of says its status.
+_STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
+    (UnknownName, HTTPStatus.NOT_FOUND),
+    (UsageError, HTTPStatus.BAD_REQUEST),
+    (Busy, HTTPStatus.CONFLICT),
+    (Conflict, HTTPStatus.CONFLICT),
+    (TookTooLong, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ConnectionFailed, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+_log = logging.getLogger("dayfold.http")
+
+
+def status_of(error: DayfoldError) -> HTTPStatus:
+    """The status of an error's answer; a fault of ours or of the store's is a 500.
+
+    >>> status_of(UnknownName("There is no rollup 'x'.")).value
+    404
+    """
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem(status: HTTPStatus, code: str, detail: str, hint: str = "", **more: Any) -> Response:
+    """An answer that says what is wrong and what to do."""
+    body = {
+        "type": f"urn:dayfold:{code}",
+        "title": status.phrase,
+        "status": status.value,
+        "code": code,
+        "detail": detail,
+    }
+    if hint:
+        body["hint"] = hint
+    headers = {"Cache-Control": "no-store"}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if "retry_after_s" in more:
+        headers["Retry-After"] = str(more["retry_after_s"])
+    return Response(msgspec.json.encode(body | more), status.value, headers, CONTENT_TYPE)
+
+
+def of_error(error: DayfoldError) -> Response:
+    """The answer to a request that one of our errors ended."""
+    more: dict[str, Any] = {}
+    if isinstance(error, DefinitionError):
+        more["problems"] = [
+            {"code": p.code, "place": p.place, "subject": p.subject, "message": p.message, "hint": p.hint}
+            for p in error.problems
+        ]
+    if isinstance(error, TooMany):
+        more["retry_after_s"] = error.retry_after_s
+    return problem(status_of(error), error.code, error.message, error.hint, **more)
+
+
+def _of_words(error: RequestValidationError) -> Response:
+    """The answer to parameters or a body that do not fit what the route describes; no value is repeated."""
+    found = []
+    for one in error.errors():
+        where = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
+        found.append({"in": str(one["loc"][0]), "name": where, "message": one["msg"]})
+    first = found[0]
+    detail = f"{first['name']} ({first['in']}): {first['message']}."
+    return problem(
+        HTTPStatus.BAD_REQUEST, "usage", detail, "GET /openapi.json describes every parameter.", errors=found
+    )
+
+
+def install(api: FastAPI) -> None:
+    """All errors of an API are answered as problems."""
+
+    @api.exception_handler(DayfoldError)
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, DayfoldError)
+        answer = of_error(error)
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.error(
+                "A request failed: %s", error.message, extra={"action": "request-failed", "path": request.url.path}
+            )
+        return answer
+
+    @api.exception_handler(RequestValidationError)
+    async def words(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return _of_words(error)
+
+    @api.exception_handler(HTTPException)
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        status = HTTPStatus(error.status_code)
+        code = {404: "unknown-path", 405: "method"}.get(status.value, "request")
+        answer = problem(status, code, str(error.detail), "GET /openapi.json lists every path.")
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @api.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        # Its text may hold values of rows; the log has its kind and the place.
+        _log.exception(
+            "A request met an error that nobody foresaw", extra={"action": "request-failed", "path": request.url.path}
+        )
+        detail = f"Dayfold met an error that it did not foresee: {type(error).__name__}."
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "error", detail, "The server's log says where.")

@@ -1,0 +1,61 @@
+"""Runs the HTTP application until it is told to stop. HTTP door."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from dayfold.app import Dayfold
+from dayfold.errors import ConnectionFailed
+from dayfold.http.application import make
+from dayfold.http.service import Service
+
+#: Connections that wait to be taken.
+_BACKLOG = 2048
+#: How long requests may go on after the process was told to stop.
+_GRACE_S = 10
+
+
+def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Answer at an address until SIGINT or SIGTERM; ``announce`` is told the URL once it is listened at.
+
+    Raises:
+        ConnectionFailed: when the address cannot be listened at.
+    """
+    app.ledger.ready()
+    found = Service(app)
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        make(found),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = uvicorn.Server(config)
+    shown = f"[{host}]" if ":" in host else host
+    announce(f"http://{shown}:{listener.getsockname()[1]}")
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+        found.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConnectionFailed(
+            f"{host}:{port} cannot be listened at: {error.strerror}.",
+            hint="Choose another with --port, or [serve] port.",
+        ) from None
+    listener.listen(_BACKLOG)
+    return listener

@@ -1,0 +1,49 @@
+"""What one serving process holds: the application, the threads that work for it, its cache and its doorkeeper. HTTP door."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from fastapi import Request
+
+from dayfold.app import Dayfold
+from dayfold.http.doorkeeper import Doorkeeper
+from dayfold.http.glance import Glance
+
+Result = TypeVar("Result")
+
+
+class Service:
+    """One process's service.
+
+    Args:
+        app: The application; its store's ledger is ready.
+    """
+
+    def __init__(self, app: Dayfold) -> None:
+        self.app = app
+        self.threads = ThreadPoolExecutor(app.settings.serve.threads, thread_name_prefix="dayfold")
+        # A look at the ledger never waits behind questions that take long.
+        self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
+        self.glance = Glance(app.ledger, self._lookers)
+        self.doorkeeper = Doorkeeper(self.glance)
+
+    async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
+        """Something of the synchronous core, done in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, functools.partial(do, *args, **words))
+
+    def close(self) -> None:
+        """Let the threads end what they do."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
+        self._lookers.shutdown(wait=True, cancel_futures=True)
+
+
+def service(request: Request) -> Service:
+    """The service that a request came to; a dependency of routes."""
+    found: Service = request.app.state.service
+    return found

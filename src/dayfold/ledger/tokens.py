@@ -1,0 +1,125 @@
+"""Access tokens: hashed at rest, shown once. Ledger floor.
+
+A token is ``dfk_`` and 43 letters of 256 random bits. Its SHA-256 is kept: bits enough that nothing slower is needed, and
+a stolen table lets nobody in.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+
+from dayfold.engines.base import Session
+from dayfold.errors import UnknownName
+from dayfold.ledger.ledger import Ledger
+from dayfold.names import listing, suggestion
+from dayfold.plan.access import Scope
+from dayfold.plan.sql import column
+
+PREFIX = "dfk_"
+KINDS = ("read", "jobs", "track", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as the ledger has it: all but the secret. Moments are ISO text in UTC."""
+
+    id: str
+    name: str
+    kind: str
+    scope: Scope
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whom a valid token lets in."""
+
+    id: str
+    name: str
+    kind: str
+    scope: Scope
+
+
+def digest(secret: str) -> str:
+    """What is kept of a secret.
+
+    >>> len(digest("dfk_x"))
+    64
+    """
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def create(
+    ledger: Ledger,
+    session: Session,
+    name: str,
+    kind: str,
+    scope: Scope,
+    expires_at: dt.datetime | None,
+    created_by: str,
+) -> tuple[str, str]:
+    """A new token: its id, and the secret that is shown this once."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    token_id = secrets.token_hex(4)
+    session.execute(
+        ledger.sql(
+            "insert into dayfold__tokens (id, name, digest, kind, scope, created_at, created_by, expires_at) values "
+            "(:id, :name, :digest, :kind, :scope, :now::timestamptz, :by, :expires::timestamptz)",
+            id=token_id, name=name, digest=digest(secret), kind=kind, scope=json.dumps(scope.as_object()),
+            now=ledger.clock.now(), by=created_by, expires=expires_at,
+        )
+    )  # fmt: skip
+    return token_id, secret
+
+
+def listed(ledger: Ledger, session: Session) -> list[Token]:
+    """All tokens, the newest first; revoked and expired ones too."""
+    moment = ledger.store.dialect.piece
+    query = ledger.sql(
+        "select id, name, kind, scope, _created, created_by, _expires, _revoked from dayfold__tokens "
+        "order by created_at desc, id",
+        _created=moment("iso_moment", _x=column("created_at")), _expires=moment("iso_moment", _x=column("expires_at")),
+        _revoked=moment("iso_moment", _x=column("revoked_at")),
+    )  # fmt: skip
+    return [
+        Token(token_id, name, kind, Scope.from_object(json.loads(scope)), *rest)
+        for token_id, name, kind, scope, *rest in session.rows(query)
+    ]
+
+
+def bearer(ledger: Ledger, session: Session, secret_digest: str) -> Bearer | None:
+    """Whom a secret lets in now, by its digest; None where it is not known, expired or revoked."""
+    found = session.rows(
+        ledger.sql(
+            "select id, name, kind, scope from dayfold__tokens where digest = :digest and revoked_at is null and "
+            "(expires_at is null or expires_at > :now::timestamptz)",
+            digest=secret_digest, now=ledger.clock.now(),
+        )
+    )  # fmt: skip
+    for token_id, name, kind, scope in found:
+        return Bearer(token_id, name, kind, Scope.from_object(json.loads(scope)))
+    return None
+
+
+def revoke(ledger: Ledger, session: Session, word: str) -> list[Token]:
+    """A token, by its id, or all of a name, let nobody in any more; again is harmless. Raises UnknownName."""
+    known = listed(ledger, session)
+    mine = [one for one in known if word in (one.id, one.name)]
+    if not mine:
+        names = list(dict.fromkeys(one.name for one in known))
+        raise UnknownName(f"There is no token '{word}'{suggestion(word, names)}.", hint=f"Tokens: {listing(names)}")
+    for one in mine:
+        session.execute(
+            ledger.sql(
+                "update dayfold__tokens set revoked_at = :now::timestamptz where id = :id and revoked_at is null",
+                now=ledger.clock.now(), id=one.id,
+            )
+        )  # fmt: skip
+    return mine
