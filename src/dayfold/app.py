@@ -390,6 +390,12 @@ class Dayfold:
         now = told(self.databases, self.ledger, bound, rollup)
         return Sources(self.databases, rollup, now.failed, frozenset(now.untracked), frozenset(now.renewed), now.logs)
 
+    def covered(self, rollup: str) -> dict[str, dict[str, list[dict[str, dt.date]]]]:
+        """The days of each source of a rollup in each state of coverage, as ranges ``from`` and ``to``; empty before its first fold."""
+        from dayfold.query.status import covered
+
+        return covered(self.ledger, self.catalog[rollup].name)
+
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""
         from dayfold.query.status import status

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 from dayfold import Count, Distinct, Rollup, Sum, Table
+from dayfold.ledger.migrations import VIEWS
 from tests.sql import Session, run_sql
 
 NOW = dt.datetime(2026, 3, 20, 12, tzinfo=dt.UTC)
@@ -145,5 +146,5 @@ COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name =
 LEFTOVERS = (
     "SELECT table_name FROM information_schema.tables "
     "WHERE table_name LIKE 'dayfold_%' AND table_name NOT LIKE 'dayfold\\_\\_%' ESCAPE '\\' "
-    "AND table_name NOT IN ('dayfold_runs', 'dayfold_coverage', 'dayfold_stale', 'dayfold_verifications')"
+    f"AND table_name NOT IN ({', '.join(repr(name) for name in VIEWS)})"
 )

@@ -6,15 +6,18 @@ Invariant: a request reaches a route's code only through `admit`, and a route th
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from dayfold import __version__
 from dayfold.errors import Forbidden
-from dayfold.http import problems
+from dayfold.http import metrics, operations, problems, reads
+from dayfold.http.asked import check_parameters
 from dayfold.http.formats import encoded
+from dayfold.http.models import Health, Problem
+from dayfold.http.operations import Counted
 from dayfold.http.rights import Right, needs, right_of
 from dayfold.http.service import Service, service
 
@@ -28,6 +31,7 @@ async def admit(request: Request) -> None:
     if right is None:
         raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
     found: Service = request.app.state.service
+    check_parameters(request)
     request.state.caller = await found.doorkeeper.admit(request, right)
 
 
@@ -38,6 +42,7 @@ def make(found: Service) -> FastAPI:
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     api.state.service = found
+    api.add_middleware(Counted, figures=found.figures)
     problems.install(api)
     for one in routers():
         api.include_router(one)
@@ -46,7 +51,7 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about]
+    return [_about, reads.router, metrics.router]
 
 
 _about = APIRouter(tags=["about"])
@@ -58,18 +63,28 @@ async def openapi(request: Request) -> Response:
     return Response(encoded(request.app.openapi()), media_type="application/json")
 
 
-@_about.get("/healthz", openapi_extra=needs(Right.PUBLIC), summary="Whether the process answers")
-async def healthz() -> dict[str, str]:
+@_about.get("/healthz", openapi_extra=needs(Right.PUBLIC), summary="Whether the process answers", response_model=Health)
+async def healthz() -> Response:
     """The process answers; nothing else is looked at."""
-    return {"status": "up"}
+    return Response(encoded({"status": "up"}), media_type="application/json")
 
 
-@_about.get("/readyz", openapi_extra=needs(Right.PUBLIC), summary="Whether the store answers", responses={503: {}})
+@_about.get(
+    "/readyz", openapi_extra=needs(Right.PUBLIC), summary="Whether the store answers", response_model=Health,
+    responses={503: {"model": Problem, "description": "The store does not answer."}},
+)  # fmt: skip
 async def readyz(found: Annotated[Service, Depends(service)]) -> Response:
-    """The store answers and has a ledger of this program's version; a load balancer sends requests only then."""
+    """The store answers and has a ledger; a load balancer sends requests only then."""
     try:
         await found.glance.look()
     except Exception:
         return problems.problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "The store does not answer.")
-    ready: dict[str, Any] = {"status": "ready"}
-    return Response(encoded(ready), media_type="application/json")
+    return Response(encoded({"status": "ready"}), media_type="application/json")
+
+
+@_about.get(
+    "/metrics", openapi_extra=needs(Right.NEAR), summary="Figures of the service", response_class=PlainTextResponse
+)
+async def figures(found: Annotated[Service, Depends(service)]) -> Response:
+    """Counters and times of this process for Prometheus: from this machine, or with an administrator's token."""
+    return Response(found.figures.text(), media_type=operations.MEDIA_TYPE)

@@ -5,6 +5,8 @@ Invariant: `Doorkeeper.admit` is the only place where a caller is made, and ever
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from fastapi import Request
 
 from dayfold.errors import Forbidden, Unauthenticated
@@ -35,7 +37,7 @@ class Doorkeeper:
         Raises:
             Unauthenticated, Forbidden.
         """
-        if right is Right.PUBLIC:
+        if right is Right.PUBLIC or (right is Right.NEAR and is_near(request)):
             return NOBODY
         found, seen = await self._who(request)
         request.state.seen = seen
@@ -61,3 +63,12 @@ class Doorkeeper:
                 "The token is not known, or it has expired or was revoked.", hint="Ask for a new one."
             )
         return Caller(f"token {bearer.name} ({bearer.id})", _RIGHTS[bearer.kind], bearer.scope), seen
+
+
+def is_near(request: Request) -> bool:
+    """Whether a request came from this machine itself, and not through a proxy that stands on it."""
+    forwarded = {"forwarded", "x-forwarded-for", "x-real-ip"} & set(request.headers)
+    try:
+        return not forwarded and request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

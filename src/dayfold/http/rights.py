@@ -21,7 +21,8 @@ class Right(StrEnum):
     """What a route asks for.
 
     ``PUBLIC``: nothing. ``READ``: numbers, of what the caller's scope sees. ``JOBS``: seeing and steering jobs. ``ADMIN``:
-    everything. ``TRACK``: writing events. ``CRON``: triggering one job, with the secret of outside schedulers.
+    everything. ``TRACK``: writing events. ``CRON``: triggering one job, with the secret of outside schedulers. ``NEAR``: figures of
+    the service, for a program on the same machine or an administrator.
     """
 
     PUBLIC = "public"
@@ -30,6 +31,7 @@ class Right(StrEnum):
     ADMIN = "admin"
     TRACK = "track"
     CRON = "cron"
+    NEAR = "near"
 
 
 @dataclass(frozen=True, slots=True)

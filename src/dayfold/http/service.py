@@ -11,8 +11,10 @@ from typing import TypeVar
 from fastapi import Request
 
 from dayfold.app import Dayfold
+from dayfold.http.cache import Cache
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.glance import Glance
+from dayfold.http.operations import Figures
 
 Result = TypeVar("Result")
 
@@ -31,6 +33,10 @@ class Service:
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
         self.glance = Glance(app.ledger, self._lookers)
         self.doorkeeper = Doorkeeper(self.glance)
+        self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
+        self.figures = Figures(self.cache)
+        #: Moves when the definitions are read again.
+        self.edition = 0
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
         """Something of the synchronous core, done in a thread."""

@@ -39,6 +39,8 @@ class Ledger:
         self._key: str | None = None
         self._compared = False
         self._remembered: dict[str, str] = {}
+        #: The columns of rollups' tables, by version: a table keeps them for as long as its version stands.
+        self.types: dict[tuple[str, int, str], Mapping[str, Type]] = {}
 
     def sql(self, text: str, **values: Any) -> Statement:
         """A statement of ours in the spelling that the engines share, its tables in the store's schema.
@@ -81,6 +83,21 @@ class Ledger:
                 self._compared = True
                 return
         self.make_once(self.exists, self.migrate)
+
+    def is_there(self, session: Session) -> bool:
+        """Whether there is a ledger, which then is of this program's version. Its tables are compared once in a process.
+
+        Raises:
+            StoreNewer, StoreNotMigrated, StoreAltered: with what differs and what to do.
+        """
+        if self._compared and self._stored_version(session) == VERSION:
+            return True
+        version = self.version(session)
+        if version is None:
+            return False
+        self.check(session, version)
+        self._compared = True
+        return True
 
     def make_once(self, is_there: Callable[[], bool], make: Callable[[], object]) -> bool:
         """Make what is not there yet, and say whether this call did: another run's making is as good."""

@@ -7,6 +7,7 @@ version in the transaction that publishes it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,11 @@ class Version:
     building: str | None
     building_table: str | None = None
 
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """What no other version of any rollup has."""
+        return (self.rollup, self.number, self.fingerprint)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -66,24 +72,25 @@ def folded_from(version: Version) -> set[str]:
 
 def versions(ledger: Ledger, session: Session) -> dict[str, Version]:
     """All rollups of the store, by name."""
-    query = ledger.sql(
-        "select rollup, table_name, version, fingerprint, definition, revision, building, "
-        "building_definition from dayfold__rollups order "
-        "by rollup"
+    found = (_version(row) for row in session.rows(ledger.sql(f"{_COLUMNS} order by rollup")))
+    return {one.rollup: one for one in found}
+
+
+def version_of(ledger: Ledger, session: Session, rollup: str) -> Version | None:
+    """One rollup of the store, or None where it was never folded."""
+    found = session.rows(ledger.sql(f"{_COLUMNS} where rollup = :rollup", rollup=rollup))
+    return _version(found[0]) if found else None
+
+
+_COLUMNS = "select rollup, table_name, version, fingerprint, definition, revision, building, building_definition from dayfold__rollups"
+
+
+def _version(row: Sequence[Any]) -> Version:
+    rollup, table, number, fingerprint, definition, revision, building, built = row
+    built_table = json.loads(built)["table"] if built else None
+    return Version(
+        rollup, table, int(number), fingerprint, json.loads(definition), int(revision), building, built_table
     )
-    return {
-        row[0]: Version(
-            row[0],
-            row[1],
-            int(row[2]),
-            row[3],
-            json.loads(row[4]),
-            int(row[5]),
-            row[6],
-            json.loads(row[7])["table"] if row[7] else None,
-        )
-        for row in session.rows(query)
-    }
 
 
 def register(

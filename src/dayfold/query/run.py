@@ -62,13 +62,14 @@ def answer(ledger: Ledger, request: Request) -> Answer:
         QueryRefused: when the rollup was never folded, or a metric's definition was edited since.
     """
     ledger.store.open()
-    with ledger.store.transaction(read_only=True) as session:
-        version = folded_version(ledger, session, request)
-    types = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
-    with ledger.store.transaction(read_only=True) as session:
-        version = folded_version(ledger, session, request)
-        rows = Rows(version.table, ledger.store.schema, types, version.number, version.revision)
-        return answered(ledger, session, request, rows)
+    while True:
+        with ledger.store.transaction(read_only=True) as session:
+            version = folded_version(ledger, session, request)
+            types = ledger.types.get(version.identity)
+            if types is not None:
+                rows = Rows(version.table, ledger.store.schema, types, version.number, version.revision)
+                return answered(ledger, session, request, rows)
+        ledger.types[version.identity] = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
 
 
 def live_answer(ledger: Ledger, request: Request, sources: Sources, limit_s: float) -> Answer:
@@ -153,11 +154,7 @@ def answered(ledger: Ledger, session: Session, request: Request, rows: Rows) -> 
 
 def known_version(ledger: Ledger, session: Session, rollup: str) -> versions.Version | None:
     """The stored version of a rollup, or None where it was never folded."""
-    number = ledger.version(session)
-    if number is None:
-        return None
-    ledger.check(session, number)
-    return versions.versions(ledger, session).get(rollup)
+    return versions.version_of(ledger, session, rollup) if ledger.is_there(session) else None
 
 
 def folded_version(ledger: Ledger, session: Session, request: Request) -> versions.Version:

@@ -12,6 +12,7 @@ from dayfold.engines.base import Session
 from dayfold.ledger import coverage, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import SETS_SUFFIX
+from dayfold.query.run import known_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,20 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
         ]
         found += [_never(name, rollup.table) for name, rollup in catalog.rollups.items() if name not in known]
         return Status(ledger.store.address, found, runs.latest(ledger, session, run_limit))
+
+
+def covered(ledger: Ledger, rollup: str) -> dict[str, dict[str, list[dict[str, dt.date]]]]:
+    """The days of each source of a rollup in each state, as ranges; nothing where it was never folded."""
+    ledger.store.open()
+    with ledger.store.transaction(read_only=True) as session:
+        version = known_version(ledger, session, rollup)
+        known = coverage.ranges(ledger, session, rollup, version.number) if version else {}
+    return {
+        source: {
+            state: [{"from": days.first, "to": days.last} for days in found] for state, found in sorted(states.items())
+        }
+        for source, states in sorted(known.items())
+    }
 
 
 def _never(name: str, table: str) -> RollupStatus:

@@ -1,0 +1,89 @@
+"""``/metrics``: figures of the service itself, for Prometheus. HTTP door."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dayfold.http.cache import Cache
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Figures:
+    """What a service counts of itself."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "dayfold_http_requests",
+            "Requests that were answered.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "dayfold_http_request_seconds",
+            "How long answers took.",
+            ("route",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.registry.register(_CacheFigures(cache))
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' format."""
+        return generate_latest(self.registry)
+
+
+class _CacheFigures(Collector):
+    """What the cache counts."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+
+    def collect(self) -> Iterator[Metric]:
+        """The counters and sizes as they are now."""
+        cache = self.cache
+        for name, text, value in (
+            ("hits", "Answers that were there.", cache.hits),
+            ("misses", "Answers that were computed.", cache.misses),
+            ("joined", "Answers that another request was computing.", cache.joined),
+        ):
+            yield CounterMetricFamily(f"dayfold_cache_{name}", text, value)
+        yield GaugeMetricFamily("dayfold_cache_bytes", "Memory that kept answers take.", cache.size_bytes)
+        yield GaugeMetricFamily("dayfold_cache_answers", "How many answers are kept.", len(cache))
+
+
+class Counted:
+    """Middleware that counts every request by its route, never by its path: a path may hold a value."""
+
+    def __init__(self, app: ASGIApp, figures: Figures) -> None:
+        self.app = app
+        self.figures = figures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self.figures.requests.labels(scope["method"], route, str(status)).inc()
+            self.figures.seconds.labels(route).observe(time.perf_counter() - began)

@@ -1,0 +1,42 @@
+"""Shops with orders, for the HTTP tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dayfold import Count, Distinct, Ratio, Rollup, Sum
+from tests.engines.ground import Ground, march
+
+COLUMNS = "shop_id bigint, channel text, customer text, cents bigint, made_at timestamptz"
+
+
+def order(shop: int | None, day: int, cents: int, channel: str = "web", customer: str = "c") -> dict[str, Any]:
+    """One order."""
+    return {"shop_id": shop, "channel": channel, "customer": customer, "cents": cents, "made_at": march(day)}
+
+
+def rollups(ground: Ground) -> tuple[type[Rollup], ...]:
+    """A rollup of each shop, one of each channel of a shop, and one of the platform."""
+    made = ground.table("orders")
+
+    class ShopDaily(Rollup):
+        """Orders of one shop."""
+
+        key = "shop_id"
+        orders = Count(made, at="made_at")
+        customers = Distinct(made, "customer", at="made_at")
+        cents = Sum(made, "cents", at="made_at")
+        per_order = Ratio("cents", "orders")
+
+    class ChannelDaily(Rollup):
+        """Orders of one channel of a shop."""
+
+        key = ("shop_id", "channel")
+        sales = Count(made, at="made_at")
+
+    class PlatformDaily(Rollup):
+        """Orders of everybody."""
+
+        everything = Count(made, at="made_at")
+
+    return ShopDaily, ChannelDaily, PlatformDaily

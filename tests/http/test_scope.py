@@ -1,0 +1,284 @@
+"""What a limited caller sees: exactly their rows, through every route; and nothing about the rows of others."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dayfold.http.rights import Right, right_of
+from dayfold.plan.access import Scope
+from tests.conftest import Pairing
+from tests.engines.ground import NOW, Ground
+from tests.http.shops import COLUMNS, order, rollups
+from tests.http.site import Site, header, problem, routes
+
+MINE = "42"
+SPAN = {"from_": "2026-03-01", "to": "2026-03-12"}
+Words = dict[str, Any]
+#: Questions to every route that reads: whole ones, sneaky ones and wrong ones.
+QUESTIONS: dict[str, list[tuple[str, Words]]] = {
+    "/v1/rollups": [("/v1/rollups", {})],
+    "/v1/rollups/{name}": [(f"/v1/rollups/{name}", {}) for name in ("ShopDaily", "PlatformDaily", "Nothing")],
+    "/v1/rollups/{name}/query": [
+        ("/v1/rollups/ShopDaily/query", words | SPAN)
+        for words in (
+            {},
+            {"by": "shop_id"},
+            {"by": "shop_id", "format": "csv"},
+            {"by": "shop_id", "format": "parquet"},
+            {"grain": "total", "metrics": "customers"},
+            {"grain": "total", "by": "shop_id", "sort": "-orders", "limit": 3},
+            {"where": "shop_id=43"},
+            {"where": "shop_id!=42"},
+            {"where": ["shop_id=42", "shop_id=43"], "by": "shop_id"},
+            {"where": "shop_id="},
+            {"where": "shop_id=nine"},
+            {"compare": "previous", "by": "shop_id", "grain": "week"},
+            {"compare": "year"},
+            {"live": "1", "by": "shop_id"},
+            {"after": "WyIyMDI2LTAzLTAyIiwgIjQzIl0", "by": "shop_id", "limit": 2},
+            {"grain": "month", "allow_missing": "1"},
+            {"metrics": "nothing"},
+            {"tz": "Asia/Kathmandu"},
+        )
+    ]
+    + [
+        ("/v1/rollups/ChannelDaily/query", {"by": "channel", **SPAN}),
+        ("/v1/rollups/PlatformDaily/query", {**SPAN}),
+        ("/v1/rollups/platform_daily/query", {**SPAN}),
+    ],
+    "/v1/rollups/{name}/latest": [
+        ("/v1/rollups/ShopDaily/latest", {"by": "shop_id"}),
+        ("/v1/rollups/ShopDaily/latest", {"where": "shop_id=43"}),
+        ("/v1/rollups/PlatformDaily/latest", {}),
+    ],
+    "/v1/rollups/{name}/top": [
+        ("/v1/rollups/ShopDaily/top", {"metric": "orders", "by": "shop_id", "n": 5, **SPAN}),
+        ("/v1/rollups/ChannelDaily/top", {"metric": "sales", "by": "channel", **SPAN}),
+        ("/v1/rollups/PlatformDaily/top", {"metric": "everything", "by": "shop_id", **SPAN}),
+    ],
+    "/v1/rollups/{name}/explain": [
+        ("/v1/rollups/ShopDaily/explain", {"metric": metric, "day": "2026-03-03", "where": f"shop_id={shop}"})
+        for metric in ("orders", "customers", "per_order")
+        for shop in ("42", "43", "9999", "")
+    ]
+    + [("/v1/rollups/PlatformDaily/explain", {"metric": "everything", "day": "2026-03-03"})],
+    "/v1/coverage": [("/v1/coverage", {}), ("/v1/coverage", {"rollup": "PlatformDaily"})],
+    "/v1/metrics": [("/v1/metrics", {})],
+    "/v1/metrics/{metric}": [
+        ("/v1/metrics/orders", {"by": "shop_id", **SPAN}),
+        ("/v1/metrics/orders", {"shop_id": "43", **SPAN}),
+        ("/v1/metrics/sales", {"channel": "app", "period": "weekly", **SPAN}),
+        ("/v1/metrics/everything", {**SPAN}),
+        ("/v1/metrics/PlatformDaily.everything", {**SPAN}),
+    ],
+    "/v1/metrics/{metric}/latest": [("/v1/metrics/orders/latest", {}), ("/v1/metrics/everything/latest", {})],
+}
+
+
+def world(ground: Ground, others: int) -> Ground:
+    """Shop 42 as it always is, and others who differ from world to world on the same days."""
+    mine = [order(42, day, 100 * day, customer=f"m{day % 3}") for day in range(2, 12)]
+    draw = random.Random(others)
+    theirs = [
+        order(
+            draw.choice([1, 43, 44, 500 + others, None]),
+            day,
+            draw.randrange(10_000),
+            draw.choice(["web", "app"]),
+            f"o{n}",
+        )
+        for n, day in enumerate([1, *range(2, 12), *(draw.randrange(1, 13) for _ in range(others * 40))])
+    ]
+    ground.load("orders", COLUMNS, [*mine, *theirs])
+    ground.define(*rollups(ground))
+    ground.fold()
+    return ground
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def worlds(
+    request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_postgres: Callable[[], str]
+) -> Iterator[list[Site]]:
+    """Two sites in which shop 42 is the same, and nobody else."""
+    with ExitStack() as stack:
+        sites = []
+        for others in (1, 3):
+            url = new_duckdb(f"world{others}") if request.param == "duckdb" else new_postgres()
+            ground = stack.enter_context(Ground(Pairing(f"{request.param}-same", url, url)))
+            sites.append(stack.enter_context(Site(world(ground, others))))
+        yield sites
+
+
+def told(site: Site, token: str, path: str, words: Words) -> tuple[Any, ...]:
+    """All of an answer that a caller can tell from another one."""
+    answer = site.get(path, header(token), **words)
+    return answer.status_code, answer.headers.get("etag"), answer.headers["content-type"], answer.content
+
+
+def test_every_route_is_scoped_public_or_not_for_readers(duck: Ground) -> None:
+    """A route that says nothing of its right, or that reads and has no question here, fails."""
+    with Site(world(duck, 1)) as site:
+        reading = set()
+        for route in routes(site.api):
+            right = right_of(route)
+            assert right is not None, f"{route.path} does not say what it needs"
+            if right is Right.READ:
+                reading.add(route.path)
+        assert reading == set(QUESTIONS), "every route that reads is asked below"
+
+
+def test_no_answer_tells_of_the_rows_of_others(worlds: list[Site]) -> None:
+    """All that shop 42 is told is the same in two worlds that differ in everybody else."""
+    scope = Scope.of(None, {"shop_id": [MINE]})
+    tokens = [site.token("read", scope) for site in worlds]
+    differing = []
+    for asked in QUESTIONS.values():
+        for path, words in asked:
+            one, other = (told(site, token, path, words) for site, token in zip(worlds, tokens, strict=True))
+            if one != other:
+                differing.append((path, words, one, other))
+    assert differing == []
+
+
+def test_the_worlds_do_differ(worlds: list[Site]) -> None:
+    """Who sees everything is told different numbers, so that the comparison above can fail."""
+    tokens = [site.token() for site in worlds]
+    same = []
+    for path, asked in QUESTIONS.items():
+        told_in = [[told(site, token, *one) for one in asked] for site, token in zip(worlds, tokens, strict=True)]
+        if told_in[0] == told_in[1]:
+            same.append(path)
+    # What there is, and which days are covered, is the same in both.
+    assert same == ["/v1/rollups", "/v1/rollups/{name}", "/v1/coverage", "/v1/metrics"]
+
+
+def test_a_limited_answer_is_the_answer_about_ones_own_rows(worlds: list[Site]) -> None:
+    """The rows are those that an administrator is shown for shop 42, whatever the grouping."""
+    site = worlds[1]
+    limited, admin = header(site.token("read", Scope.of(None, {"shop_id": [MINE]}))), header(site.token())
+    for words in (
+        {},
+        {"by": "shop_id"},
+        {"grain": "total", "metrics": "customers"},
+        {"grain": "week", "compare": "previous"},
+    ):
+        path = "/v1/rollups/ShopDaily/query"
+        mine = site.get(path, limited, **SPAN, **words).json()
+        theirs = site.get(path, admin, **SPAN, **words, where="shop_id=42").json()
+        assert mine["rows"] == theirs["rows"] != []
+        if "compare" in words:
+            assert mine["compare"]["rows"] == theirs["compare"]["rows"]
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_question_of_a_limited_caller(data: st.DataObject, scoped_worlds: list[tuple[Site, str]]) -> None:
+    """Drawn questions: the two worlds answer alike."""
+    shops = st.sampled_from(["42", "43", "1", "501", "", "x"])
+    words: Words = {
+        "by": data.draw(st.sampled_from(["", "shop_id", "channel", "shop_id,channel"])),
+        "grain": data.draw(st.sampled_from(["day", "week", "month", "total"])),
+        "where": data.draw(
+            st.lists(st.builds("{}{}{}".format, st.just("shop_id"), st.sampled_from(["=", "!="]), shops), max_size=3)
+        ),
+        "limit": data.draw(st.none() | st.integers(1, 4)),
+        "compare": data.draw(st.none() | st.sampled_from(["previous", "year"])),
+        "format": data.draw(st.sampled_from(["json", "csv"])),
+        "live": data.draw(st.sampled_from(["0", "1"])),
+        "from": str(dt.date(2026, 3, 1) + dt.timedelta(days=data.draw(st.integers(-3, 6)))),
+        "to": str(dt.date(2026, 3, 8) + dt.timedelta(days=data.draw(st.integers(0, 6)))),
+    }
+    words = {name: value for name, value in words.items() if value}
+    rollup = data.draw(st.sampled_from(["ShopDaily", "ChannelDaily", "PlatformDaily"]))
+    found = [told(site, token, f"/v1/rollups/{rollup}/query", words) for site, token in scoped_worlds]
+    assert found[0] == found[1]
+
+
+@pytest.fixture
+def scoped_worlds(new_duckdb: Callable[..., str]) -> Iterator[list[tuple[Site, str]]]:
+    """Two worlds, each with the token of shop 42."""
+    with ExitStack() as stack:
+        made = []
+        for others in (1, 3):
+            url = new_duckdb(f"drawn{others}")
+            ground = stack.enter_context(Ground(Pairing("duckdb-same", url, url)))
+            site = stack.enter_context(Site(world(ground, others)))
+            made.append((site, site.token("read", Scope.of(None, {"shop_id": [MINE]}))))
+        yield made
+
+
+def test_a_shared_cache_never_crosses_scopes(duck: Ground) -> None:
+    """The same question of two shops, one after the other, has two answers, each of which is kept."""
+    with Site(world(duck, 1)) as site:
+        answers = []
+        for shop in ("42", "43", "42", "43"):
+            headers = site.reader({"shop_id": [shop]}) if len(answers) < 2 else answers[len(answers) - 2][0]
+            answer = site.get("/v1/rollups/ShopDaily/query", headers, by="shop_id", **SPAN)
+            answers.append((headers, {row["shop_id"] for row in answer.json()["rows"]}))
+        assert [shops for _, shops in answers] == [{42}, {43}, {42}, {43}]
+        assert (site.service.cache.hits, site.service.cache.misses) == (2, 2)
+
+
+def test_an_empty_list_sees_nothing(duck: Ground) -> None:
+    """A token with no value for its column sees no row, and zero where rows are added up."""
+    with Site(world(duck, 1)) as site:
+        nobody = site.reader({"shop_id": []})
+        path = "/v1/rollups/ShopDaily/query"
+        assert site.get(path, nobody, by="shop_id", **SPAN).json()["rows"] == []
+        [row] = site.get(path, nobody, grain="total", metrics="orders,customers", **SPAN).json()["rows"]
+        assert (row["orders"], row["customers"]) == (0, 0)
+
+
+def test_a_rollup_that_is_not_ones_own_is_not_there(duck: Ground) -> None:
+    """A rollup without the column, or not on the token's list, is refused in the words for one that does not exist."""
+    with Site(world(duck, 1)) as site:
+        limited = site.reader({"shop_id": [MINE]})
+        for name in ("PlatformDaily", "PlatformDayly"):
+            answer = site.get(f"/v1/rollups/{name}", limited)
+            assert problem(answer) == (
+                404, "unknown-name", f"There is no rollup '{name}'.", "Rollups: ShopDaily, ChannelDaily",
+            )  # fmt: skip
+        listed = site.reader(rollups=["ShopDaily"])
+        assert [one["name"] for one in site.get("/v1/rollups", listed).json()["rollups"]] == ["ShopDaily"]
+        answer = site.get("/v1/metrics/sales", listed, **SPAN)
+        assert problem(answer)[:3] == (404, "unknown-name", "There is no metric 'sales'.")
+
+
+def test_another_key_cannot_be_explained(duck: Ground) -> None:
+    """The refusal is the same whether the cell exists or not."""
+    with Site(world(duck, 1)) as site:
+        limited = site.reader({"shop_id": [MINE]})
+        for shop in ("43", "9999", ""):
+            answer = site.get(
+                "/v1/rollups/ShopDaily/explain", limited, metric="orders", day="2026-03-03", where=f"shop_id={shop}"
+            )
+            assert problem(answer) == (
+                400, "query-refused", "The value of shop_id is not among those that you may see.",
+                "Ask for a key of your own; who issued the token knows which these are.",
+            )  # fmt: skip
+        mine = site.get(
+            "/v1/rollups/ShopDaily/explain", limited, metric="orders", day="2026-03-03", where="shop_id=042"
+        )
+        told_of = mine.json()
+        assert (told_of["value"], told_of["verification"], told_of["receipt"]) == (1, None, None)
+        assert [one["facts"] for one in told_of["coverage"]] == [None]
+
+
+def test_a_value_that_is_not_of_the_keys_type_opens_nothing(duck: Ground) -> None:
+    """A token made for a text that no shop can have sees nothing, without an error."""
+    with Site(world(duck, 1)) as site:
+        odd = site.reader({"shop_id": ["forty-two"]})
+        assert site.get("/v1/rollups/ShopDaily/query", odd, by="shop_id", **SPAN).json()["rows"] == []
+
+
+def test_worlds_stand_in_the_present() -> None:
+    """The days that are asked have begun."""
+    assert dt.date(2026, 3, 12) == NOW.date()
