@@ -175,7 +175,7 @@ def test_variables_win_over_the_file(shop: Path) -> None:
         ),
         (
             ("ShopDaily", "--where", "contry=FR"),
-            "ShopDaily has no key column 'contry' for --where; the nearest is 'country'.\n  Key columns: shop_id, country",
+            "ShopDaily has no key column 'contry' to filter by; the nearest is 'country'.\n  Key columns: shop_id, country",
         ),
         (
             ("ShopDaily", "--where", "country"),
@@ -184,7 +184,7 @@ def test_variables_win_over_the_file(shop: Path) -> None:
         (("ShopDaily", "--where", "shop_id=one"), "The filter's value for 'shop_id' is not integer, which that key column holds."),
         (
             ("ShopDaily", "--by", "contry"),
-            "ShopDaily has no key column 'contry' for --by; the nearest is 'country'.\n  Key columns: shop_id, country",
+            "ShopDaily has no key column 'contry' to group by; the nearest is 'country'.\n  Key columns: shop_id, country",
         ),
         (("ShopDaily", "--grain", "weeks"), "grain is one of day, week, month, quarter, year, total, got 'weeks'; the nearest is 'week'."),
         (("ShopDaily", "--compare", "month"), "compare is one of previous, year, got 'month'."),

@@ -91,9 +91,10 @@ REFUSED: list[tuple[dict[str, Any], type[DayfoldError], str]] = [
     ({"metrics": ["sum(buyers)"]}, QueryRefused,
      "'sum(buyers)': Distinct values are never added up, because one value may stand in several rows.\n"
      "  Ask for buyers itself: over a longer range (--grain total) or fewer keys it is the size of the united sets."),
-    ({"by": ["shop"]}, UnknownName, "Sales has no key column 'shop' for --by; the nearest is 'shop_id'.\n  Key columns: shop_id, country"),
+    ({"by": ["shop"]}, UnknownName,
+     "Sales has no key column 'shop' to group by; the nearest is 'shop_id'.\n  Key columns: shop_id, country"),
     ({"where": ["shop=1"]}, UnknownName,
-     "Sales has no key column 'shop' for --where; the nearest is 'shop_id'.\n  Key columns: shop_id, country"),
+     "Sales has no key column 'shop' to filter by; the nearest is 'shop_id'.\n  Key columns: shop_id, country"),
     ({"where": ["shop_id"]}, UsageError,
      "'shop_id' is not a filter.\n  Write key=value, key!=value, key= for NULL, or key=\"\" for the empty text."),
     ({"grain": "weeks"}, UsageError, "grain is one of day, week, month, quarter, year, total, got 'weeks'; the nearest is 'week'."),

@@ -42,6 +42,8 @@ _STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
     (TookTooLong, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ConnectionFailed, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+#: What the framework refuses by itself.
+_FRAMEWORK = {404: ("unknown-path", "There is no path like this."), 405: ("method", "This path has no such method.")}
 _log = logging.getLogger("dayfold.http")
 
 
@@ -121,8 +123,8 @@ def install(api: FastAPI) -> None:
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         status = HTTPStatus(error.status_code)
-        code = {404: "unknown-path", 405: "method"}.get(status.value, "request")
-        answer = problem(status, code, str(error.detail), "GET /openapi.json lists every path.")
+        code, detail = _FRAMEWORK.get(status.value, ("request", str(error.detail)))
+        answer = problem(status, code, detail, "GET /openapi.json lists every path.")
         answer.headers.update(error.headers or {})
         return answer
 

@@ -20,6 +20,8 @@ from dayfold.plan.access import EVERYTHING, Scope
 from dayfold.plan.keys import KeyFilter, key_column, key_filters
 
 COMPARISONS = ("previous", "year")
+#: More than a hundred years: each is a bucket that is looked at.
+MAX_DAYS = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Request:
         """
         first, last = (as_day(day, today) for day in (from_, to))
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
-        keys = tuple(key_column(rollup, name, "--by") for name in dict.fromkeys(by))
+        keys = tuple(key_column(rollup, name, "group by") for name in dict.fromkeys(by))
         request = cls(
             rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
             _one_of("grain", grain, GRAINS), tz, _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit,
@@ -86,6 +88,11 @@ class Request:
         return request
 
     def _check(self) -> None:
+        if len(self.days) > MAX_DAYS:
+            raise QueryRefused(
+                f"The range has {len(self.days):,} days; at most {MAX_DAYS:,} are asked at once.",
+                hint="Ask for a shorter range.",
+            )
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is a number of rows from 1 on, got {self.limit}.")
         if self.sort is not None:
