@@ -314,7 +314,7 @@ class Dayfold:
             to: Last day, included.
             by: Key columns to group by.
             where: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. The same key twice: any of the values.
-            grain: ``day``, ``week``, ``month``, ``quarter``, ``year`` or ``total``.
+            grain: ``day``, ``week``, ``month``, ``quarter``, ``year`` or ``total``; ``hour`` of a rollup that keeps them.
             tz: A zone whose days are asked, of a rollup of a finer grain than a day.
             compare: ``previous`` or ``year``.
             sort: A metric, key or ``day``; ``-name`` for the greatest first.
@@ -330,7 +330,8 @@ class Dayfold:
 
         request = Request.parse(
             scope.rollup(self.catalog, rollup), metrics, from_=from_, to=to, by=by, where=where, grain=grain, tz=tz,
-            compare=compare, sort=sort, limit=limit, allow_missing=allow_missing, today=self.today, scope=scope,
+            compare=compare, sort=sort, limit=limit, allow_missing=allow_missing, today=self.today, now=self.clock.now(),
+            scope=scope,
         )  # fmt: skip
         return self.answer(request, live=live)
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from dayfold.errors import BadDate
 
 ONE_DAY = dt.timedelta(days=1)
-GRAINS = ("day", "week", "month", "quarter", "year", "total")
+ONE_HOUR = dt.timedelta(hours=1)
+#: The buckets of an answer, the finest first. Hours are of rollups that keep them.
+GRAINS = ("hour", "day", "week", "month", "quarter", "year", "total")
 #: Stored grains and their length in minutes.
 STORED_GRAINS = {"day": 1440, "hour": 60, "15min": 15}
 
@@ -52,10 +54,19 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Some days of an asked range that are answered as one; ``partial`` where the range cuts it short."""
+    """Some days of an asked range that are answered as one; ``partial`` where the range cuts it short.
+
+    ``hour``: the start of the one hour of its day that it is.
+    """
 
     days: Days
     partial: bool
+    hour: dt.datetime | None = None
+
+    @property
+    def label(self) -> dt.date:
+        """What the bucket is called in an answer: the start of its hour, else its first day."""
+        return self.days.first if self.hour is None else self.hour
 
 
 def parse_day(text: str, today: dt.date) -> dt.date:
@@ -188,8 +199,29 @@ def bucket_end(start: dt.date, grain: str) -> dt.date:
         return dt.date.max
 
 
+def start_of(day: dt.date, zone: dt.tzinfo = dt.UTC) -> dt.datetime:
+    """The instant, in UTC, at which a day of a zone begins.
+
+    >>> import zoneinfo
+    >>> str(start_of(dt.date(2026, 3, 10), zoneinfo.ZoneInfo("Asia/Kathmandu")))
+    '2026-03-09 18:15:00+00:00'
+    """
+    return dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
+
+
+def hours(day: dt.date, zone: dt.tzinfo = dt.UTC) -> list[dt.datetime]:
+    """The instants, in UTC, at which the hours of a zone's day begin: 23 or 25 of them where its clocks change.
+
+    >>> import zoneinfo
+    >>> len(hours(dt.date(2026, 3, 29), zoneinfo.ZoneInfo("Europe/London")))
+    23
+    """
+    start, end = start_of(day, zone), start_of(day + ONE_DAY, zone)
+    return [start + n * ONE_HOUR for n in range(-((start - end) // ONE_HOUR))]
+
+
 def buckets(asked: Days, grain: str) -> list[Bucket]:
-    """The buckets of a range, in order, clipped to it.
+    """The buckets of a range, in order, clipped to it; for hours, the days that have them.
 
     >>> [str(b.days) for b in buckets(Days(dt.date(2026, 1, 30), dt.date(2026, 2, 2)), "month")]
     ['2026-01-30..2026-01-31', '2026-02-01..2026-02-02']

@@ -186,7 +186,8 @@ def test_variables_win_over_the_file(shop: Path) -> None:
             ("ShopDaily", "--by", "contry"),
             "ShopDaily has no key column 'contry' to group by; the nearest is 'country'.\n  Key columns: shop_id, country",
         ),
-        (("ShopDaily", "--grain", "weeks"), "grain is one of day, week, month, quarter, year, total, got 'weeks'; the nearest is 'week'."),
+        (("ShopDaily", "--grain", "weeks"),
+         "grain is one of hour, day, week, month, quarter, year, total, got 'weeks'; the nearest is 'week'."),
         (("ShopDaily", "--compare", "month"), "compare is one of previous, year, got 'month'."),
         (
             ("ShopDaily", "--tz", "Europe/Lundon"),

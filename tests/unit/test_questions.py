@@ -97,7 +97,7 @@ REFUSED: list[tuple[dict[str, Any], type[DayfoldError], str]] = [
      "Sales has no key column 'shop' to filter by; the nearest is 'shop_id'.\n  Key columns: shop_id, country"),
     ({"where": ["shop_id"]}, UsageError,
      "'shop_id' is not a filter.\n  Write key=value, key!=value, key= for NULL, or key=\"\" for the empty text."),
-    ({"grain": "weeks"}, UsageError, "grain is one of day, week, month, quarter, year, total, got 'weeks'; the nearest is 'week'."),
+    ({"grain": "weeks"}, UsageError, "grain is one of hour, day, week, month, quarter, year, total, got 'weeks'; the nearest is 'week'."),
     ({"compare": "last"}, UsageError, "compare is one of previous, year, got 'last'."),
     ({"limit": 0}, UsageError, "limit is a number of rows from 1 on, got 0."),
     ({"sort": "-net"}, UnknownName, "The answer has no 'net' to sort by.\n  Sort by: day, orders"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,7 +38,7 @@ def run(
         typer.Option("--by", metavar="KEY", help="A key column to group by; again for more."),
     ] = None,
     where: WhereOption = None,
-    grain: Annotated[str, typer.Option("--grain", help="day, week, month, quarter, year, or total.")] = "day",
+    grain: Annotated[str, typer.Option("--grain", help="hour, day, week, month, quarter, year, or total.")] = "day",
     tz: Annotated[
         str | None,
         typer.Option(
@@ -119,9 +120,20 @@ def write(answer: Answer, form: str, output: Path | None = None) -> None:
     if form == "table":
         _show(answer)
     else:
-        _write_bytes(answer.flat(), form, output)
+        _write_bytes(_with_offsets(answer.flat()) if form == "csv" else answer.flat(), form, output)
     for line in answer.remarks():
         print(line, file=sys.stderr)
+
+
+def _with_offsets(table: pa.Table) -> pa.Table:
+    """Hours as text: Arrow's CSV writes every moment in UTC."""
+    import pyarrow as pa
+
+    for place, one in enumerate(table.schema):
+        if pa.types.is_timestamp(one.type):
+            moments = table.column(place).to_pylist()
+            table = table.set_column(place, one.name, [[at.isoformat() if at else None for at in moments]])
+    return table
 
 
 def _write_bytes(table: pa.Table, form: str, output: Path | None) -> None:
@@ -153,7 +165,7 @@ def _show(answer: Answer) -> None:
         )
     rows: list[dict[str, Any]] = table.to_pylist()
     names = table.column_names
-    keys = {"day", "compared_day", *answer.request.by}
+    keys = {"day", "hour", "compared_day", "compared_hour", *answer.request.by}
     cells = [[_cell(row[name], name in keys) for name in names] for row in rows]
     show_table(names, cells, [name not in keys for name in names])
 
@@ -161,4 +173,6 @@ def _show(answer: Answer) -> None:
 def _cell(value: object, is_key: bool) -> str:
     if not is_key or value is None:
         return number(value)
+    if isinstance(value, dt.datetime):
+        return value.isoformat(timespec="minutes")
     return str(value) or '""'

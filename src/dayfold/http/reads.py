@@ -108,9 +108,10 @@ def rendered(
     answer: Answer, form: Format, limit: int | None, after: str | None, more: dict[str, Any] | None = None
 ) -> Kept | Large:
     """An answer in one of the forms: at most ``limit`` rows after a place, and what else has to be said."""
-    rows, next_place = page(answer.table, ["day", *answer.request.by], limit, after)
+    identity = [*answer.request.bucket_columns, *answer.request.by]
+    rows, next_place = page(answer.table, identity, limit, after)
     if form is not Format.JSON:
-        rows, _ = page(answer.flat(), ["day", *answer.request.by], limit, after)
+        rows, _ = page(answer.flat(), identity, limit, after)
     said = {**replace(answer, table=rows).as_object(), **(more or {})}
     del said["rows"]
     if next_place is not None:
@@ -128,7 +129,7 @@ def question(found: Service, scope: Scope, rollup: str, asked: QueryWords) -> Qu
     return Question.parse(
         scope.rollup(found.app.catalog, rollup), asked.metrics, from_=days.first, to=days.last, by=asked.by, where=asked.where,
         grain=asked.grain, tz=asked.tz, compare=asked.compare, sort=asked.sort, limit=limit, allow_missing=asked.allow_missing,
-        today=found.app.today, scope=scope,
+        today=found.app.today, now=found.app.clock.now(), scope=scope,
     )  # fmt: skip
 
 
@@ -148,6 +149,7 @@ def _words_of(one: Question) -> tuple[Any, ...]:
     """All that decides an answer beside the rollup's rows."""
     return (
         one.metrics, one.days, one.by, one.filters, one.grain, one.tz, one.compare, one.sort, one.limit, one.allow_missing,
+        one.present,
     )  # fmt: skip
 
 

@@ -22,14 +22,14 @@ class Answer:
     """The rows of a question, and what has to be said with them.
 
     Attributes:
-        table: The rows as Arrow: ``day`` (first day of the bucket), the keys, the metrics.
+        table: The rows as Arrow: ``day`` (first day of the bucket), for hours ``hour`` (its start), the keys, the metrics.
         exact: For each metric, whether every number is exact.
         error: For each metric that is not, its greatest relative standard error.
         missing: Days that are null, with the reason; ``stale``: days that show an older fold's numbers.
         partial: Buckets that the range, or allowed missing days, cut short.
         provisional: Days that were computed from the sources for this answer, with the reason.
         compare: The answer for the range it is compared with.
-        beside: For each bucket the one it is compared with, both by their first days.
+        beside: For each bucket the one it is compared with, both by their first days, or the starts of their hours in UTC.
     """
 
     request: Request
@@ -78,12 +78,20 @@ class Answer:
         if self.partial:
             found["partial"] = self.partial
         if self.compare is not None:
-            pairs = [{"day": day, "compared_day": earlier} for day, earlier in self.beside.items()]
+            name = self.request.bucket_columns[-1]
+            pairs = [
+                {name: self._shown(bucket), f"compared_{name}": self._shown(earlier)}
+                for bucket, earlier in self.beside.items()
+            ]
             found["compare"] = {"kind": self.request.compare, "beside": pairs, **self.compare.as_object()}
         return found
 
+    def _shown(self, bucket: dt.date) -> dt.date:
+        """A bucket as the rows show it: an hour with the offset of the asked zone."""
+        return bucket.astimezone(self.request.zone) if isinstance(bucket, dt.datetime) else bucket
+
     def flat(self) -> pa.Table:
-        """The rows as one table; a compared range adds ``compared_day`` and each metric's ``…_compared``."""
+        """The rows as one table; a compared range adds ``compared_day`` (or ``_hour``) and each metric's ``…_compared``."""
         if self.compare is None:
             return self.table
         return beside(self.table, self.compare.table, self.request, self.beside)

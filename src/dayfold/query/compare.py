@@ -6,10 +6,11 @@ An unfinished week, month, quarter or year is compared with the same elapsed day
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dayfold.days import ONE_DAY, Days, bucket_end, bucket_start, buckets, shift
+from dayfold.days import ONE_DAY, Days, bucket_end, bucket_start, buckets, hours, shift
 from dayfold.errors import BadDate, QueryRefused
 from dayfold.query.request import Request
 
@@ -50,7 +51,31 @@ def comparison(days: Days, kind: str, grain: str, today: dt.date) -> Comparison:
             by_day = dict(zip(elapsed, earlier, strict=False))
     except (OverflowError, BadDate):
         raise QueryRefused(f"There is no range before {days} in the calendar.") from None
-    return Comparison(earlier, by_day if grain == "day" else {days.first: earlier.first})
+    return Comparison(earlier, by_day if grain in ("hour", "day") else {days.first: earlier.first})
+
+
+def hours_beside(days: Mapping[dt.date, dt.date], zone: dt.tzinfo) -> dict[dt.date, dt.date]:
+    """For the hours of some days those of the days beside them: the same time on the clock, where both days have it.
+
+    Both as instants in UTC: times of a zone that are shown twice are not told apart as keys.
+
+    >>> pairs = hours_beside({dt.date(2026, 1, 2): dt.date(2026, 1, 1)}, dt.UTC)
+    >>> str(pairs[dt.datetime(2026, 1, 2, 5, tzinfo=dt.UTC)])
+    '2026-01-01 05:00:00+00:00'
+    """
+    pairs: dict[dt.date, dt.date] = {}
+    for day, earlier in days.items():
+        known = {_clock(hour, zone): hour for hour in hours(earlier, zone)}
+        for hour in hours(day, zone):
+            if (other := known.get(_clock(hour, zone))) is not None:
+                pairs[hour] = other
+    return pairs
+
+
+def _clock(hour: dt.datetime, zone: dt.tzinfo) -> tuple[dt.time, int]:
+    """What a clock shows at an hour; the second number tells the two hours apart that a change of clocks shows twice."""
+    local = hour.astimezone(zone)
+    return local.time().replace(fold=0), local.fold
 
 
 def _by_bucket(elapsed: Days, kind: str, grain: str) -> Comparison:
@@ -93,14 +118,20 @@ def _range_before(elapsed: Days, days: Days, today: dt.date) -> Days:
 def beside(rows: pa.Table, earlier: pa.Table, request: Request, pairs: dict[dt.date, dt.date]) -> pa.Table:
     """Rows with those of the compared range, matched by bucket and keys.
 
-    Adds ``compared_day`` and, for each metric, ``<metric>_compared``; null where a bucket has none beside it.
+    Adds ``compared_day`` (for hours ``compared_hour`` too) and, for each metric, ``<metric>_compared``; null where a bucket
+    has none beside it.
     """
-    known = {(row["day"], *(row[key] for key in request.by)): row for row in earlier.to_pylist()}
+    import pyarrow as pa
+
+    def bucket(row: dict[str, Any]) -> dt.date:
+        return row["hour"].astimezone(dt.UTC) if request.grain == "hour" else row["day"]  # type: ignore[no-any-return]
+
+    known = {(bucket(row), *(row[key] for key in request.by)): row for row in earlier.to_pylist()}
     matched = [
-        known.get((pairs.get(row["day"]), *(row[key] for key in request.by)), {})
-        for row in rows.select(["day", *request.by]).to_pylist()
+        known.get((pairs.get(bucket(row)), *(row[key] for key in request.by)), {})
+        for row in rows.select([*request.bucket_columns, *request.by]).to_pylist()
     ]
-    for name in ("day", *request.metrics):
-        label = "compared_day" if name == "day" else f"{name}_compared"
-        rows = rows.append_column(label, [[row.get(name) for row in matched]])
+    for name in (*request.bucket_columns, *request.metrics):
+        label = f"compared_{name}" if name in request.bucket_columns else f"{name}_compared"
+        rows = rows.append_column(label, pa.array([row.get(name) for row in matched], earlier.schema.field(name).type))
     return rows

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import zoneinfo
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from dayfold.days import ONE_DAY, Bucket, Days, buckets
+from dayfold.days import ONE_DAY, ONE_HOUR, Bucket, Days, buckets, hours, start_of
 from dayfold.ledger.coverage import FAILED, OPEN, DayCover
 from dayfold.query.request import Request
 
@@ -15,6 +14,9 @@ from dayfold.query.request import Request
 CHANGED = "changed since it was folded"
 SOME_CHANGED = "some cells changed since they were folded"
 OF_CELLS = (CHANGED, SOME_CHANGED)
+FUTURE = "in the future"
+#: Why the day that runs is named among those with a null, where hours are asked.
+LATER = "its later hours are in the future"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Spine:
-    """The buckets of an answer, and for each source whether a bucket is covered and which day is its last covered.
+    """The buckets of an answer, and for each source whether a bucket is covered and which day (or hour) is its last covered.
 
     ``apart``: for computed metrics of several sources, whether these are covered on different days of a bucket, so that
     what is made of them would be made of different days.
@@ -75,7 +77,7 @@ class Cover:
     def spine(self) -> Spine:
         """The buckets of the question with their coverage."""
         request = self.request
-        found = buckets(request.days, request.grain)
+        found = self._buckets()
         sources = sorted({source for name in request.metrics for source in request.sources_of(name)})
         covered: dict[str, list[bool]] = {source: [] for source in sources}
         last_day: dict[str, list[dt.date | None]] = {source: [] for source in sources}
@@ -86,6 +88,12 @@ class Cover:
         for bucket in found:
             held: dict[str, list[dt.date]] = {}
             for source in sources:
+                if bucket.hour is not None:
+                    is_known = self._knows_hour(source, bucket.hour)
+                    covered[source].append(is_known)
+                    last_day[source].append(bucket.hour if is_known else None)
+                    held[source] = [bucket.hour] if is_known else []
+                    continue
                 days = held[source] = [day for day in bucket.days if self._knows(source, day)]
                 whole = len(days) == len(bucket.days)
                 if request.tz is not None and not whole:
@@ -102,6 +110,22 @@ class Cover:
                     self.unequal.append(Gap(bucket.days, "its sources are covered on different days", (name,)))
         return Spine(found, covered, last_day, sorted(partial), partly, apart)
 
+    def _buckets(self) -> list[Bucket]:
+        request = self.request
+        found = buckets(request.days, request.grain)
+        if request.grain != "hour":
+            return found
+        return [Bucket(one.days, False, hour) for one in found for hour in hours(one.days.first, request.zone)]
+
+    def _knows_hour(self, source: str, hour: dt.datetime) -> bool:
+        """Whether an hour is known: it has begun, and the UTC days that it touches are known."""
+        last = hour + ONE_HOUR - dt.timedelta(microseconds=1)
+        return self._has_begun(hour) and all(self.has(source, day) for day in {hour.date(), last.date()})
+
+    def _has_begun(self, hour: dt.datetime) -> bool:
+        present = self.request.present
+        return hour.date() <= self.request.today if present is None else hour <= present
+
     def _knows(self, source: str, day: dt.date) -> bool:
         """Whether an asked day is known: all of the UTC days that it touches and that have begun."""
         touched = self._utc(day)
@@ -116,9 +140,8 @@ class Cover:
         """The UTC days that an asked day touches."""
         if self.request.tz is None:
             return (day,)
-        zone = zoneinfo.ZoneInfo(self.request.tz)
-        start = dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)
-        end = dt.datetime.combine(day + ONE_DAY, dt.time(), zone).astimezone(dt.UTC) - dt.timedelta(microseconds=1)
+        zone = self.request.zone
+        start, end = start_of(day, zone), start_of(day + ONE_DAY, zone) - dt.timedelta(microseconds=1)
         return (start.date(),) if start.date() == end.date() else (start.date(), end.date())
 
     def missing(self) -> list[Gap]:
@@ -141,9 +164,21 @@ class Cover:
         return next((one for one in reasons if not (self.request.is_limited and one in OF_CELLS)), None)
 
     def _missing_reason(self, source: str, day: dt.date) -> str | None:
+        if self.request.grain == "hour":
+            return self._missing_hours_reason(source, day)
         if self._knows(source, day):
             return None
         return next(self._reason(source, utc) for utc in self._utc(day) if not self.has(source, utc))
+
+    def _missing_hours_reason(self, source: str, day: dt.date) -> str | None:
+        """Why some hour of a day is null."""
+        whole = hours(day, self.request.zone)
+        absent = [hour for hour in whole if not self._knows_hour(source, hour)]
+        if not absent:
+            return None
+        if any(self._has_begun(hour) for hour in absent):
+            return next(self._reason(source, utc) for utc in self._utc(day) if not self.has(source, utc))
+        return FUTURE if absent == whole else LATER
 
     def _stale_reason(self, source: str, day: dt.date) -> str | None:
         for utc in self._utc(day):
@@ -159,7 +194,7 @@ class Cover:
         if one is not None:
             return self._failure(one)
         if day > self.request.today:
-            return "in the future"
+            return FUTURE
         start = self.history.get(source)
         if start is not None and day < start:
             return "before the history" if self.request.is_limited else f"before the history, which starts on {start}"

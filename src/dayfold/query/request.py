@@ -11,7 +11,7 @@ import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dayfold.days import GRAINS, STORED_GRAINS, Days, as_day
+from dayfold.days import GRAINS, ONE_DAY, STORED_GRAINS, Days, as_day, start_of
 from dayfold.define.metric import Distinct, Gauge
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.errors import BadDate, QueryRefused, UnknownName, UsageError
@@ -22,6 +22,10 @@ from dayfold.plan.keys import KeyFilter, key_column, key_filters
 COMPARISONS = ("previous", "year")
 #: More than a hundred years: each is a bucket that is looked at.
 MAX_DAYS = 40_000
+#: Hours that are answered at once: half a century of them.
+MOST_HOURS = 500_000
+#: Every hour of every present zone begins at one of these minutes, so that the present is known as well by the last of them.
+_QUARTER = dt.timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Request:
         metrics: What is answered; ``needed`` also holds what formulas are made of.
         days: In UTC, or in ``tz`` where that is set.
         also: Another range whose keys are answered too.
+        present: Where hours up to the present are asked, the quarter of an hour that runs: later ones have not begun.
         filters: What was asked for and what the caller may see; both have to be met.
         is_limited: Whether some rows are kept from the caller, so that nothing about all rows may be told.
     """
@@ -51,6 +56,7 @@ class Request:
     needed: tuple[str, ...] = field(default=())
     also: Days | None = None
     is_limited: bool = False
+    present: dt.datetime | None = None
 
     @classmethod
     def parse(
@@ -69,9 +75,12 @@ class Request:
         limit: int | None = None,
         allow_missing: bool = False,
         today: dt.date,
+        now: dt.datetime | None = None,
         scope: Scope = EVERYTHING,
     ) -> Request:
         """A request from words, of a rollup that the scope sees.
+
+        ``now`` tells the hours that have not begun; without it, all hours of ``today`` have.
 
         Raises:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
@@ -83,6 +92,7 @@ class Request:
             rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
             _one_of("grain", grain, GRAINS), tz, _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit,
             allow_missing, today, _needed(rollup, wanted), is_limited=scope.is_limited,
+            present=_quarter(now) if now is not None and grain == "hour" and last >= today - ONE_DAY else None,
         )  # fmt: skip
         request._check()
         return request
@@ -96,7 +106,7 @@ class Request:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is a number of rows from 1 on, got {self.limit}.")
         if self.sort is not None:
-            known = ("day", *self.by, *self.metrics)
+            known = (*self.bucket_columns, *self.by, *self.metrics)
             if self.sort.removeprefix("-") not in known:
                 name = self.sort.removeprefix("-")
                 raise UnknownName(
@@ -105,6 +115,8 @@ class Request:
                 )
         if self.tz is not None:
             self._check_zone(self.tz)
+        if self.grain == "hour":
+            self._check_hours()
         pinned = {one.key for one in self.filters if not one.exclude and len(one.values) == 1}
         apart = [key for key in self.rollup.key if key not in self.by and key not in pinned]
         for name in self.needed:
@@ -140,14 +152,53 @@ class Request:
                     hint='Ask in UTC, or give the rollup a finer grain: grain = "15min" holds the days of every present zone.',
                 )
 
+    def _check_hours(self) -> None:
+        """Refuse hours that the rollup does not keep, or that its days do not have."""
+        rollup = self.rollup
+        if rollup.grain == "day":
+            raise QueryRefused(
+                f'{rollup.name} keeps one number a day (grain = "day"), which says nothing of its hours.',
+                hint='Ask for days, or give the rollup a finer grain: grain = "hour".',
+            )
+        if "hour" in (*self.by, *self.metrics):
+            raise QueryRefused(
+                f"{rollup.name} has a column 'hour' of its own, and an answer by hours calls the hour so.",
+                hint="Leave that column out, or ask for days.",
+            )
+        if len(self.days) * 24 > MOST_HOURS:
+            raise QueryRefused(
+                f"The range has {len(self.days) * 24:,} hours; at most {MOST_HOURS:,} are given at once.",
+                hint="Ask for a shorter range, or for days.",
+            )
+        minute = self.first_minute
+        for day in (*self.days, self.days.last + ONE_DAY):
+            if start_of(day, self.zone).minute != minute:
+                raise QueryRefused(
+                    f"The clocks of {self.tz} change by a part of an hour on {day - ONE_DAY}, which has no whole hours.",
+                    hint="Ask for days, or for a range on one side of it.",
+                )
+
+    @property
+    def zone(self) -> dt.tzinfo:
+        """The zone whose days are asked."""
+        return dt.UTC if self.tz is None else zoneinfo.ZoneInfo(self.tz)
+
+    @property
+    def first_minute(self) -> int:
+        """The minute of a UTC hour at which the asked hours begin."""
+        return start_of(self.days.first, self.zone).minute
+
+    @property
+    def bucket_columns(self) -> tuple[str, ...]:
+        """The columns of an answer that say which bucket a row is of; the last one alone tells it."""
+        return ("day", "hour") if self.grain == "hour" else ("day",)
+
     @property
     def utc_days(self) -> Days:
         """The UTC days that the asked days touch."""
         if self.tz is None:
             return self.days
-        zone = zoneinfo.ZoneInfo(self.tz)
-        start = dt.datetime.combine(self.days.first, dt.time(), zone).astimezone(dt.UTC)
-        end = dt.datetime.combine(self.days.last + dt.timedelta(days=1), dt.time(), zone).astimezone(dt.UTC)
+        start, end = start_of(self.days.first, self.zone), start_of(self.days.last + ONE_DAY, self.zone)
         return Days(start.date(), (end - dt.timedelta(microseconds=1)).date())
 
     @property
@@ -163,6 +214,11 @@ class Request:
             return [measured[name].source.label]
         parts = siblings(metric)  # type: ignore[arg-type]  # what is not measured is computed
         return sorted({source for part in parts for source in self.sources_of(part)})
+
+
+def _quarter(now: dt.datetime) -> dt.datetime:
+    """The quarter of an hour that an instant lies in: questions within it have one answer."""
+    return now - (now - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)) % _QUARTER
 
 
 def _metric(rollup: RollupDef, name: str) -> str:

@@ -26,7 +26,7 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.keys import KeyFilter
 from dayfold.query.answer import Answer
-from dayfold.query.compare import comparison
+from dayfold.query.compare import comparison, hours_beside
 from dayfold.query.cover import Cover
 from dayfold.query.due import Decider, Due
 from dayfold.query.live import LIVE, left_out, merged
@@ -148,7 +148,7 @@ def answered(ledger: Ledger, session: Session, request: Request, rows: Rows) -> 
     found = _answer(ledger, session, changed_copy(request, also=other.days), rows)
     earlier = changed_copy(request, days=other.days, also=request.days, compare=None, sort=None, limit=None)
     found.compare = _answer(ledger, session, earlier, rows)
-    found.beside = other.beside
+    found.beside = hours_beside(other.beside, request.zone) if request.grain == "hour" else other.beside
     return found
 
 
@@ -219,7 +219,11 @@ def _answer(ledger: Ledger, session: Session, request: Request, rows: Rows) -> A
     statement = series.statement()
     table = session.arrow(statement, series.columns)
     exact, error = _exactness(request, table)
-    table = _narrowed(table.select(["day", *request.by, *request.metrics]))
+    table = _narrowed(table.select([*request.bucket_columns, *request.by, *request.metrics]))
+    if request.grain == "hour":
+        # The same instants, written with the offset that the asked zone has at each.
+        zoned = pa.timestamp("us", tz=request.tz or "UTC")
+        table = table.set_column(1, "hour", pc.cast(table.column("hour"), zoned))
     return Answer(
         request, table, exact, error, cover.missing(), cover.stale(), spine.partial, rows.revision,
         provisional=cover.provisional(),

@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from dayfold.days import ONE_DAY, Days
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Max, Measured, Min, Sum
-from dayfold.define.types import BOOL, DATE, FLOAT, MAX_DIGITS, Kind, Type, decimal
+from dayfold.define.types import BOOL, DATE, FLOAT, MAX_DIGITS, TIMESTAMPTZ, Kind, Type, decimal
 from dayfold.plan.dialect import HASH_SPACE, SET_LIMIT, Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import SETS_SUFFIX, Column
@@ -21,7 +21,7 @@ from dayfold.plan.sql import Statement, Values, alias, both, column, derived, ei
 from dayfold.query.cover import Spine
 from dayfold.query.request import Request
 
-LABEL = "bucket__"
+LABEL, DAY = "bucket__", "day__"
 _WHOLE = decimal(MAX_DIGITS, 0)
 
 
@@ -93,16 +93,20 @@ class Series:
         return [exp.Literal.number(n + 1) for n in range(count)]
 
     def _spine(self) -> exp.Expr:
-        """The buckets as rows: first day, and for each source its coverage and last covered day."""
-        items = [alias(self._list([bucket.days.first for bucket in self.spine.buckets], "date"), LABEL)]
+        """The buckets as rows: first day or hour, and for each source its coverage and last covered day or hour."""
+        buckets, kind = self.spine.buckets, "timestamptz" if self._is_hourly else "date"
+        items = [alias(self._list([bucket.label for bucket in buckets], kind), LABEL)]
+        if self._is_hourly:
+            items.append(alias(self._list([bucket.days.first for bucket in buckets], "date"), DAY))
         for n, source in enumerate(self.sources):
             items.append(alias(self._list(self.spine.covered[source], "boolean"), f"ok_{n}__"))
-            items.append(alias(self._list(self.spine.last_day[source], "date"), f"last_{n}__"))
+            items.append(alias(self._list(self.spine.last_day[source], kind), f"last_{n}__"))
         items += [alias(self._list(apart, "boolean"), f"apart_{name}__") for name, apart in self.spine.apart.items()]
         return exp.select(*items)
 
     def _list(self, values: list[dt.date] | list[bool] | list[dt.date | None], type_: str) -> exp.Expr:
-        return self.dialect.piece("exploded", _x=self.values.bind(values, f"{type_}[]"))
+        texts = [None if one is None else str(one) for one in values] if type_ == "timestamptz" else values
+        return self.dialect.piece("exploded", _x=self.values.bind(texts, f"{type_}[]"))
 
     def _rows(self, source: exp.Table) -> exp.Expr:
         """Stored rows of the asked days and keys, each with its bucket."""
@@ -119,6 +123,19 @@ class Series:
             return column(rollup.day_column)
         local = self.dialect.piece("in_zone", _x=column("bucket"), _zone=exp.Literal.string(self.request.tz))
         return self.dialect.cast(local, DATE)
+
+    @property
+    def _is_hourly(self) -> bool:
+        return self.request.grain == "hour"
+
+    def _unit(self) -> exp.Expr:
+        """What buckets are made of: the asked day of a stored row or, where hours are asked, its hour."""
+        if not self._is_hourly:
+            return self._day()
+        minutes = self.dialect.sql(f"interval '{self.request.first_minute} minutes'")
+        # As if the zone's hours began with those of UTC.
+        moved = sql("_b - _m", _b=column("bucket"), _m=minutes)
+        return exp.Paren(this=sql("_h + _m", _h=self.dialect.piece("floor_hour", _x=moved), _m=minutes))
 
     def _in_range(self, day: exp.Expr, days: Days) -> exp.Expr:
         stored = column(self.request.rollup.day_column)
@@ -140,8 +157,8 @@ class Series:
     def _label(self) -> exp.Expr:
         first = self.values.bind(self.request.days.first, "date")
         match self.request.grain:
-            case "day":
-                return self._day()
+            case "hour" | "day":
+                return self._unit()
             case "total":
                 return first
         start = self.dialect.sql(f"cast(date_trunc('{self.request.grain}', _d) as date)", _d=self._day())
@@ -322,25 +339,25 @@ class Series:
             "_a = _b and _day = _last and not _x is null",
             _a=column(LABEL, "r"),
             _b=column(LABEL, "s"),
-            _day=self._day_of("r"),
+            _day=self._unit_of("r"),
             _last=self._last(metric, "s"),
             _x=column(name, "r"),
         )
         return rows.join(exp.alias_(table("spine__"), "s", table=True), on=same)
 
-    def _day_of(self, of: str) -> exp.Expr:
-        day = self._day().copy()
-        for node in [day] if isinstance(day, exp.Column) else list(day.find_all(exp.Column)):
+    def _unit_of(self, of: str) -> exp.Expr:
+        unit = self._unit().copy()
+        for node in [unit] if isinstance(unit, exp.Column) else list(unit.find_all(exp.Column)):
             node.set("table", exp.to_identifier(of, quoted=True))
-        return day
+        return unit
 
     def _carried(self, name: str, metric: Gauge) -> exp.Expr:
         """For each bucket and key the last row up to the bucket's last covered day, however old."""
         rollup = self.request.rollup
         keys = list(rollup.key)
-        day = self._day()
+        unit = self._unit()
         following = exp.Window(
-            this=exp.Anonymous(this="LEAD", expressions=[day.copy()]),
+            this=exp.Anonymous(this="LEAD", expressions=[unit.copy()]),
             partition_by=[column(key) for key in keys] or [exp.Literal.number(1)],
             order=exp.Order(expressions=[exp.Ordered(this=column(rollup.slot))]),
         )
@@ -348,7 +365,7 @@ class Series:
             *(column(key) for key in keys),
             column(rollup.slot),
             column(name),
-            alias(day, "from__"),
+            alias(unit, "from__"),
             alias(following, "until__"),
         )
         spans = spans.from_(self.table).where(both([sql("not _x is null", _x=column(name)), *self._filters()]))
@@ -372,8 +389,12 @@ class Series:
     def _assembled(self) -> exp.Select:
         """One row for each bucket and group, in order."""
         request = self.request
-        select = exp.select(alias(column(LABEL, "s"), "day")).from_(exp.alias_(table("spine__"), "s", table=True))
+        select = exp.select(alias(column(DAY if self._is_hourly else LABEL, "s"), "day"))
         self.columns = [Column("day", DATE)]
+        if self._is_hourly:
+            select = select.select(alias(column(LABEL, "s"), "hour"))
+            self.columns.append(Column("hour", TIMESTAMPTZ))
+        select = select.from_(exp.alias_(table("spine__"), "s", table=True))
         for key in request.by:
             select = select.select(alias(column(key, "g"), key))
             self.columns.append(Column(key, self.types[key]))
@@ -411,6 +432,6 @@ class Series:
             )
         order += [
             exp.Ordered(this=self._bytes(column(name), types[name]), desc=False, nulls_first=True)
-            for name in ("day", *self.request.by)
+            for name in (self.request.bucket_columns[-1], *self.request.by)
         ]
         return order
