@@ -10,7 +10,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session, Store, normal_type
 from dayfold.errors import Conflict, StoreAltered, StoreNewer, StoreNotMigrated
 from dayfold.ledger.migrations import MIGRATIONS, SEQUENCES, TABLES, VERSION, VIEWS
-from dayfold.plan.sql import Statement, Values, identifier, statement, table
+from dayfold.plan.sql import Constant, Statement, Values, identifier, statement, table
 
 #: How long a run waits for another one that makes the same tables: a transaction of some milliseconds.
 _MAKING_TRIES = 10
@@ -48,7 +47,8 @@ class Ledger:
         Most are constant and only have their parameters numbered; SQLGlot builds those that take ``_parts``.
         """
         if not any(name.startswith("_") for name in values):
-            return _Constant(exp.null(), Values(values), numbered=_numbered(text, self.store.schema))
+            numbered, names = _numbered(text, self.store.schema)
+            return Constant(exp.null(), Values(values), text=numbered, names=names)
         one = statement(text, **values)
         for node in one.tree.find_all(exp.Table):
             if node.name in _NAMES and not node.db:
@@ -225,18 +225,6 @@ class Ledger:
 
 def _dumped(columns: Mapping[str, Type]) -> str:
     return json.dumps([[name, type_.kind, type_.precision, type_.scale] for name, type_ in columns.items()])
-
-
-@dataclass(frozen=True, slots=True)
-class _Constant(Statement):
-    """A statement whose text never varies: parsing and printing it would be most of its cost."""
-
-    numbered: tuple[str, tuple[str, ...]] = ("", ())
-
-    def render(self, dialect: str) -> tuple[str, list[Any]]:
-        """The text and the values in the order of their numbers."""
-        text, names = self.numbered
-        return text, [self.values.by_name[name] for name in names]
 
 
 _TABLE = re.compile(rf"\b({'|'.join(sorted(_NAMES, key=len, reverse=True))})\b(?!')")

@@ -21,13 +21,14 @@ Part = exp.Expr | Sequence[exp.Expr]
 
 @dataclass(slots=True)
 class Values:
-    """Values on their way into one statement, each under a name of its own."""
+    """Values on their way into one statement, each under a name of its own, which begins with ``prefix``."""
 
     by_name: dict[str, Any] = field(default_factory=dict)
+    prefix: str = "v"
 
     def bind(self, value: Any, cast: str | None = None) -> exp.Expr:
         """A tree that stands for a value; ``cast`` names its type where an engine cannot infer it."""
-        name = f"v{len(self.by_name)}"
+        name = f"{self.prefix}{len(self.by_name)}"
         self.by_name[name] = value
         placeholder = exp.Placeholder(this=name)
         return exp.cast(placeholder, cast, dialect="postgres") if cast else placeholder
@@ -61,6 +62,18 @@ class Statement:
     def built(self) -> Statement:
         """The statement with its tree."""
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Statement):
+    """A statement whose text is known: parsing and printing it would be most of its cost."""
+
+    text: str = ""
+    names: tuple[str, ...] = ()
+
+    def render(self, dialect: str) -> tuple[str, list[Any]]:
+        """The text and the values in the order of their numbers."""
+        return self.text, [self.values.by_name[name] for name in self.names]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,44 @@ where covered days have no row and null where days are missing.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from sqlglot import exp
 
-from dayfold.days import ONE_DAY, Days
+from dayfold.days import ONE_DAY
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Max, Measured, Min, Sum
+from dayfold.define.rollup import RollupDef
 from dayfold.define.types import BOOL, DATE, FLOAT, MAX_DIGITS, TIMESTAMPTZ, Kind, Type, decimal
 from dayfold.plan.dialect import HASH_SPACE, SET_LIMIT, Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import SETS_SUFFIX, Column
-from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, sql, table
+from dayfold.plan.sql import Constant, Statement, Values, alias, both, column, derived, either, sql, table
 from dayfold.query.cover import Spine
 from dayfold.query.request import Request
 
 LABEL, DAY = "bucket__", "day__"
 _WHOLE = decimal(MAX_DIGITS, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelling:
+    """A text, the names of its values in order, and what it returns; the rollup is held, so that no other takes its place."""
+
+    text: str
+    names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rollup: RollupDef
+
+
+#: Texts by the shapes of their questions.
+_spellings: dict[Hashable, _Spelling] = {}
+_MOST_SPELLINGS = 2_000
+
+
+def _texts(values: Iterable[Any]) -> list[str | None]:
+    return [None if one is None else str(one) for one in values]
 
 
 class Series:
@@ -43,15 +64,77 @@ class Series:
         self.types = types
         self.dialect = dialect
         self.spine = spine
-        self.values = Values()
         self.sources = list(spine.covered)
         self.parts: list[exp.Expr] = []
         self.joins: list[tuple[str, exp.Expr]] = []
         self.results: dict[str, Typed] = {}
         self.columns: list[Column] = []
+        self.values, self.filters = self._bound()
+
+    # -- texts that are known from questions of the same shape ------------------------------------
 
     def statement(self) -> Statement:
         """The whole statement; `columns` then names what it returns."""
+        return self._spelled("answer", self._whole)
+
+    def groups(self) -> Statement:
+        """How many groups the answer has for each bucket."""
+        return self._spelled("groups", lambda: sql("select count(*) from _g as g", _g=derived(self._groups(), "g")))
+
+    def _spelled(self, what: str, build: Callable[[], exp.Expr]) -> Statement:
+        """A statement whose text is built once for questions of one shape: building it takes longer than running it."""
+        request, spine = self.request, self.spine
+        shape = (
+            what, id(request.rollup), self.table.name, self.table.db, tuple(self.types.items()), self.dialect.name, request.metrics,
+            request.by, request.grain, request.tz, request.first_minute if self._is_hourly else 0, request.sort, request.limit,
+            request.also is None, tuple(self.sources), tuple(spine.apart), tuple(map(len, spine.partly.values())),
+            tuple((one.key, one.exclude, None in one.values) for one in request.filters),
+            tuple((name, isinstance(value, list)) for name, value in self.values.by_name.items() if name.startswith("key_")),
+        )  # fmt: skip
+        known = _spellings.get(shape)
+        if known is None:
+            tree = build()
+            made = Statement(tree, self.values)
+            text, _ = made.render(self.dialect.name)
+            if len(_spellings) > _MOST_SPELLINGS:
+                _spellings.clear()
+            known = _spellings[shape] = _Spelling(text, tuple(made.order), tuple(self.columns), request.rollup)
+        self.columns = list(known.columns)
+        return Constant(exp.null(), self.values, text=known.text, names=known.names)
+
+    def _bound(self) -> tuple[Values, list[exp.Expr]]:
+        """Every value of the statement under a name that says its part in it, and the filters, whose values are among them."""
+        request, spine = self.request, self.spine
+        named: dict[str, Any] = {}
+        for what, days in (("asked", request.days), ("also", request.also)):
+            if days is not None:
+                named |= {f"{what}_first": days.first, f"{what}_last": days.last}
+            if days is not None and request.tz is not None:
+                # The stored days within reach of a zone, which an index finds.
+                named |= {f"{what}_utc_first": days.first - ONE_DAY, f"{what}_utc_last": days.last + ONE_DAY}
+        labels: list[Any] = [bucket.label for bucket in spine.buckets]
+        named["labels"] = _texts(labels) if self._is_hourly else labels
+        if self._is_hourly:
+            named["days"] = [bucket.days.first for bucket in spine.buckets]
+        for n, source in enumerate(self.sources):
+            last: list[Any] = spine.last_day[source]
+            named |= {f"ok_{n}": spine.covered[source], f"last_{n}": _texts(last) if self._is_hourly else last}
+            named |= {f"partly_{n}_{m}": day for m, day in enumerate(spine.partly[source])}
+        named |= {f"apart_{name}": apart for name, apart in spine.apart.items()}
+        filters = []
+        for n, one in enumerate(request.filters):
+            values = Values(prefix=f"key_{n}_")
+            filters.append(one.admits(column(one.key), self.types[one.key], values))
+            named |= values.by_name
+        return Values(named), filters
+
+    def _value(self, name: str, cast: str) -> exp.Expr:
+        """The tree of a value that `_bound` names."""
+        return exp.cast(exp.Placeholder(this=name), cast, dialect="postgres")
+
+    # -- the text --------------------------------------------------------------------------------
+
+    def _whole(self) -> exp.Expr:
         request = self.request
         ctes: list[tuple[str, exp.Expr]] = [
             ("spine__", self._spine()),
@@ -71,20 +154,16 @@ class Series:
         tree = self._assembled()
         for name, cte in ctes:
             tree = tree.with_(exp.to_identifier(name), as_=cte, copy=False)
-        return Statement(tree, self.values)
-
-    def groups(self) -> Statement:
-        """How many groups the answer has for each bucket."""
-        return Statement(sql("select count(*) from _g as g", _g=derived(self._groups(), "g")), self.values)
+        return tree
 
     def _groups(self) -> exp.Expr:
         """The groups with a row in the range, in the range it is compared with, or with a level carried into it."""
         request, day = self.request, self._day()
-        tests = [self._in_range(day, days) for days in (request.days, request.also) if days is not None]
+        tests = [self._in_range(day, "asked"), *([self._in_range(day, "also")] if request.also is not None else [])]
         for name in request.needed:
             metric = request.rollup.metrics[name]
             if isinstance(metric, Gauge) and metric.carry:
-                last = self.values.bind(request.days.last, "date")
+                last = self._value("asked_last", "date")
                 tests.append(sql("_d <= _last and not _x is null", _d=day, _last=last, _x=column(name)))
         keys = exp.select(*(column(name) for name in request.by)).from_(self.table)
         return keys.where(both([either(tests), *self._filters()])).distinct()
@@ -94,26 +173,25 @@ class Series:
 
     def _spine(self) -> exp.Expr:
         """The buckets as rows: first day or hour, and for each source its coverage and last covered day or hour."""
-        buckets, kind = self.spine.buckets, "timestamptz" if self._is_hourly else "date"
-        items = [alias(self._list([bucket.label for bucket in buckets], kind), LABEL)]
+        kind = "timestamptz" if self._is_hourly else "date"
+        items = [alias(self._list("labels", kind), LABEL)]
         if self._is_hourly:
-            items.append(alias(self._list([bucket.days.first for bucket in buckets], "date"), DAY))
-        for n, source in enumerate(self.sources):
-            items.append(alias(self._list(self.spine.covered[source], "boolean"), f"ok_{n}__"))
-            items.append(alias(self._list(self.spine.last_day[source], kind), f"last_{n}__"))
-        items += [alias(self._list(apart, "boolean"), f"apart_{name}__") for name, apart in self.spine.apart.items()]
+            items.append(alias(self._list("days", "date"), DAY))
+        for n in range(len(self.sources)):
+            items.append(alias(self._list(f"ok_{n}", "boolean"), f"ok_{n}__"))
+            items.append(alias(self._list(f"last_{n}", kind), f"last_{n}__"))
+        items += [alias(self._list(f"apart_{name}", "boolean"), f"apart_{name}__") for name in self.spine.apart]
         return exp.select(*items)
 
-    def _list(self, values: list[dt.date] | list[bool] | list[dt.date | None], type_: str) -> exp.Expr:
-        texts = [None if one is None else str(one) for one in values] if type_ == "timestamptz" else values
-        return self.dialect.piece("exploded", _x=self.values.bind(texts, f"{type_}[]"))
+    def _list(self, name: str, type_: str) -> exp.Expr:
+        return self.dialect.piece("exploded", _x=self._value(name, f"{type_}[]"))
 
     def _rows(self, source: exp.Table) -> exp.Expr:
         """Stored rows of the asked days and keys, each with its bucket."""
         return (
             exp.select("*", alias(self._label(), LABEL))
             .from_(source)
-            .where(both([self._in_range(self._day(), self.request.days), *self._filters()]))
+            .where(both([self._in_range(self._day(), "asked"), *self._filters()]))
         )
 
     def _day(self) -> exp.Expr:
@@ -137,25 +215,18 @@ class Series:
         moved = sql("_b - _m", _b=column("bucket"), _m=minutes)
         return exp.Paren(this=sql("_h + _m", _h=self.dialect.piece("floor_hour", _x=moved), _m=minutes))
 
-    def _in_range(self, day: exp.Expr, days: Days) -> exp.Expr:
-        stored = column(self.request.rollup.day_column)
-        tests = [
-            sql(
-                "_d >= _a and _d <= _b",
-                _d=day,
-                _a=self.values.bind(days.first, "date"),
-                _b=self.values.bind(days.last, "date"),
-            )
-        ]
+    def _in_range(self, day: exp.Expr, what: str) -> exp.Expr:
+        """True for a day of one of the ranges that `_bound` names."""
+        low, high = self._value(f"{what}_first", "date"), self._value(f"{what}_last", "date")
+        tests = [sql("_d >= _a and _d <= _b", _d=day, _a=low, _b=high)]
         if self.request.tz is not None:
-            # The stored days within reach of a zone, which an index finds.
-            utc = Days(days.first - ONE_DAY, days.last + ONE_DAY)
-            low, high = self.values.bind(utc.first, "date"), self.values.bind(utc.last, "date")
+            stored = column(self.request.rollup.day_column)
+            low, high = self._value(f"{what}_utc_first", "date"), self._value(f"{what}_utc_last", "date")
             tests.append(sql("_d >= _a and _d <= _b", _d=stored, _a=low, _b=high))
         return both(tests)
 
     def _label(self) -> exp.Expr:
-        first = self.values.bind(self.request.days.first, "date")
+        first = self._value("asked_first", "date")
         match self.request.grain:
             case "hour" | "day":
                 return self._unit()
@@ -165,7 +236,7 @@ class Series:
         return sql("greatest(_s, _f)", _s=start, _f=first)
 
     def _filters(self) -> list[exp.Expr]:
-        return [one.admits(column(one.key), self.types[one.key], self.values) for one in self.request.filters]
+        return [one.copy() for one in self.filters]
 
     def _prepare(self, name: str, ctes: list[tuple[str, exp.Expr]]) -> None:
         """Add the parts of a metric and how its value comes from them."""
@@ -202,7 +273,10 @@ class Series:
         days = self.spine.partly[metric.source.label]
         if not days:
             return column(name)
-        within = either(sql("_d = _v", _d=self._day(), _v=self.values.bind(day, "date")) for day in days)
+        n = self.sources.index(metric.source.label)
+        within = either(
+            sql("_d = _v", _d=self._day(), _v=self._value(f"partly_{n}_{m}", "date")) for m in range(len(days))
+        )
         return sql("case when not (_w) then _x end", _w=within, _x=column(name))
 
     def _added(self, name: str, metric: Measured) -> exp.Expr:
