@@ -24,6 +24,11 @@ HOW = """\
   for every account.
 - Triggers: two tables of the same shape with a primary key, one tracked for four metrics; single updates change
   a summed column and commit one by one. Both take turns.
+- `dayfold serve`: one process, asked over loopback by a client that shares the machine's two cores with it; times are
+  the client's. "Computed": another key each time, so that no kept answer helps. The crowd draws from the questions of
+  the dashboards (a year by day, by month and by week, the month beside the one before, the last day); every five
+  seconds a row is inserted and the server folds, which makes all kept answers unreachable. `benchmarks/load` asks the
+  same of any deployment.
 - Memory is the high-water mark of resident memory of the whole process, the engine's page cache included.
 """
 

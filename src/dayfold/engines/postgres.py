@@ -6,6 +6,7 @@ through Python. Session settings are made per transaction, so that a connection 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -409,25 +410,34 @@ class PostgresSession:
 
 
 def with_literals(one: Statement) -> str:
-    """A statement with its values as SQLGlot literals: COPY takes no parameters."""
+    """A statement with its values as SQLGlot prints literals: COPY takes no parameters."""
+    text, values = one.render("postgres")
 
-    def fill(node: exp.Expr) -> exp.Expr:
-        if not isinstance(node, exp.Placeholder):
-            return node
-        return _literal(one.values.by_name[node.name])
+    def fill(found: re.Match[str]) -> str:
+        return _literal(values[int(found[1]) - 1]).sql(dialect="postgres") if found[1] else found[0]
 
-    one = one.built()
-    return one.tree.transform(fill).sql(dialect="postgres", identify=True)
+    return _NUMBERED.sub(fill, text)
+
+
+#: Quoted texts and names, which are left as they are, and the numbers of values.
+_NUMBERED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\d+)""")
 
 
 def _literal(value: Any) -> exp.Expr:
     """A value as a literal of its own type, or as text that the cast around it reads."""
     if isinstance(value, list):
-        parts = ["NULL" if part is None else str(part) for part in value]
-        return exp.Literal.string("{" + ",".join(parts) + "}")
+        return exp.Literal.string("{" + ",".join(map(_element, value)) + "}")
     if value is None or isinstance(value, bool | int):
         return exp.convert(value)
     return exp.Literal.string(str(value))
+
+
+def _element(value: Any) -> str:
+    """A value as an element of an array's text."""
+    if not isinstance(value, str):
+        return "NULL" if value is None else str(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _logical_type(oid: int, precision: int | None, scale: int | None) -> Type:

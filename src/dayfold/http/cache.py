@@ -67,22 +67,26 @@ class Cache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def get(self, key: Hashable, compute: Callable[[], Awaitable[Kept | Large]]) -> Kept | Large:
-        """The answer of a key, computed once however many ask for it at the same time. Raises what computing it raises."""
+    async def get(self, key: Hashable, compute: Callable[[], Awaitable[Kept | Large]]) -> tuple[Kept | Large, str]:
+        """The answer of a key, computed once however many ask for it at the same time, and whether it was there.
+
+        ``hit``: it was; ``joined``: another request was computing it; ``miss``. Raises what computing it raises.
+        """
         found = self._kept.get(key)
         if found is not None:
             self.hits += 1
             self._kept.move_to_end(key)
-            return found
-        task = self._coming.get(key)
+            return found, "hit"
+        task, how = self._coming.get(key), "joined"
         if task is None:
             self.misses += 1
+            how = "miss"
             task = asyncio.create_task(self._compute(key, compute))
             self._coming[key] = task
         else:
             self.joined += 1
         # One who leaves does not take the answer from the others.
-        return await asyncio.shield(task)
+        return await asyncio.shield(task), how
 
     async def _compute(self, key: Hashable, compute: Callable[[], Awaitable[Kept | Large]]) -> Kept | Large:
         try:

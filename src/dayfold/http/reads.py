@@ -94,10 +94,10 @@ async def reply(request: Request, key: tuple[Any, ...] | None, compute: Callable
         return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers={"Cache-Control": "no-store"})
     standing = request.state.seen.standings.get(key[0])
     whole = (found.edition, found.app.today, scope_of(request).mark, standing, *key)
-    kept = await found.cache.get(whole, lambda: found.work(compute))
+    kept, how = await found.cache.get(whole, lambda: found.work(compute))
     if isinstance(kept, Large):
         return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers=_PRIVATE)
-    headers = {**_PRIVATE, "ETag": kept.etag}
+    headers = {**_PRIVATE, "ETag": kept.etag, "Dayfold-Cache": how}
     asked = request.headers.get("if-none-match", "")
     if asked and any(tag.strip().removeprefix("W/") in (kept.etag, "*") for tag in asked.split(",")):
         return Response(status_code=304, headers=headers)

@@ -1,0 +1,179 @@
+"""The HTTP server: a year of one key, an unchanged answer, and a crowd while rows are published every five seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from benchmarks import subjects
+from benchmarks.load.client import Connection, Target
+from benchmarks.load.work import Subject, Timing, crowd, one_by_one, unchanged
+from benchmarks.machine import Failed
+from benchmarks.measures import server as postgres
+from benchmarks.results import Line, missing
+from dayfold import Dayfold
+from dayfold.ledger import tokens
+from dayfold.plan.access import EVERYTHING
+
+KEYS, YEARS = 1_000, 3
+CLIENTS, DASHBOARDS, CROWD_S, PUBLISHED_EVERY_S = 1_000, 20, 30.0, 5.0
+_START_S = 60
+METRICS = """
+from dayfold import Count, Ratio, Rollup, Sum, Table
+
+event = Table("event", database={database!r})
+
+
+class ShopDaily(Rollup):
+    \"\"\"What one shop sold on one day.\"\"\"
+
+    key = "shop_id"
+    orders = Count(event, at="made_at")
+    items = Sum(event, "items", at="made_at")
+    cents = Sum(event, "cents", at="made_at")
+    cents_per_order = Ratio("cents", "orders")
+"""
+FILL = """
+    CREATE TABLE event (shop_id bigint, made_at timestamptz, items bigint, cents bigint);
+    INSERT INTO event SELECT k, (current_date - {days} + d) + interval '10 hours', (k * 7 + d) % 5, (k * 13 + d * 7) % 10000
+    FROM generate_series(1, {keys}) AS a (k), generate_series(1, {days}) AS b (d);
+    CREATE INDEX ON event (made_at)
+"""
+
+
+def served(scale: int) -> Iterator[Line]:
+    """Lines for a store of each engine; the source is PostgreSQL."""
+    keys = KEYS // scale
+    with postgres() as url_of:
+        for engine in ("DuckDB", "PostgreSQL"):
+            work = f"`dayfold serve`, {engine}, {keys:,} keys × {YEARS} years"
+            url = url_of("shops")
+            try:
+                with subjects.folder() as place:
+                    yield from _of_engine(work, place, engine, url, keys)
+            except (Failed, OSError, ValueError, asyncio.IncompleteReadError) as failed:
+                yield missing(work, "Dayfold", str(failed))
+
+
+def _of_engine(work: str, place: Path, engine: str, url: str, keys: int) -> Iterator[Line]:
+    days = 365 * YEARS + 1
+    with psycopg.connect(url, autocommit=True) as connection:
+        for text in FILL.format(days=days - 1, keys=keys).split(";"):
+            connection.execute(text)
+    store = url if engine == "PostgreSQL" else "duckdb:///store.duckdb"
+    database = None if engine == "PostgreSQL" else "app"
+    place.joinpath("metrics.py").write_text(METRICS.format(database=database))
+    databases = "" if database is None else f'[databases.app]\nurl = "{url}"\n'
+    place.joinpath("dayfold.toml").write_text(f'[store]\nurl = "{store}"\n{databases}')
+    with Dayfold(place / "metrics.py") as app:
+        [result] = app.fold()
+        if result.error:
+            raise Failed(result.error)
+        with app.ledger.store.transaction() as session:
+            secret = tokens.create(app.ledger, session, "load", "admin", EVERYTHING, None, "benchmarks")[1]
+    with _serving(place) as at:
+        yield from asyncio.run(_measured(work, Target(at, secret), url, keys))
+
+
+async def _measured(work: str, target: Target, url: str, keys: int) -> list[Line]:
+    today = dt.datetime.now(dt.UTC).date()
+    subject = Subject(
+        "ShopDaily", "orders", "shop_id", [str(key) for key in range(1, min(keys, 300) + 1)],
+        str(today - dt.timedelta(days=364)), str(today), str(today.replace(day=1)),
+    )  # fmt: skip
+    # The first answers fill caches of files and texts.
+    await one_by_one(target, Subject(**{**subject.__dict__, "values": subject.values[-5:]}))
+    found = await one_by_one(target, Subject(**{**subject.__dict__, "values": subject.values[:-5]}))
+    lines = [_line(work, "a year of one key, computed", found, "p95 ≤ 25 ms wanted")]
+    found = await unchanged(target, subject, 50, 20_000)
+    lines.append(
+        _line(work, "the same, unchanged (304), 50 connections", found, f"{found.rate:,.0f} a second; ≥ 2,000 wanted")
+    )
+    ended = asyncio.Event()
+    publisher = asyncio.create_task(_publish(target, url, ended))
+    found, kinds = await crowd(target, subject, CLIENTS, DASHBOARDS, CROWD_S)
+    ended.set()
+    published = await publisher
+    whole = sum(kinds.values())
+    said = (
+        f"{found.rate:,.0f} a second; {kinds.get('hit', 0) / whole:.1%} kept answers, {kinds.get('joined', 0) / whole:.1%} "
+        f"waited for another's; {published} publications; p95 ≤ 500 ms and ≥ 90 % wanted"
+    )
+    lines.append(_line(work, f"{CLIENTS:,} clients at once, {DASHBOARDS} dashboards of 5 questions", found, said))
+    return lines
+
+
+async def _publish(target: Target, url: str, ended: asyncio.Event) -> int:
+    """Insert a row and have it folded, every five seconds; how often rows were published."""
+    connection = Connection(target)
+    await connection.open()
+    published = 0
+    with psycopg.connect(url, autocommit=True) as source:
+        while not ended.is_set():
+            source.execute("INSERT INTO event SELECT 1 + (random() * 10)::int, now() - interval '1 day', 1, 100")
+            answer = await connection.post("/v1/jobs/fold/trigger", b"{}")
+            if answer.status == 202:
+                published += 1
+            try:
+                await asyncio.wait_for(ended.wait(), PUBLISHED_EVERY_S)
+            except TimeoutError:
+                continue
+    connection.close()
+    return published
+
+
+def _line(work: str, what: str, found: Timing, said: str) -> Line:
+    if found.wrong:
+        raise Failed(f"{what}: {len(found.wrong)} wrong answers, the first: {found.wrong[0]}")
+    p50, p95 = 1000 * found.quantile(0.50), 1000 * found.quantile(0.95)
+    return Line(work, what, f"p95 {p95:.1f} ms", f"{p50:.1f} ms", said)
+
+
+@contextmanager
+def _serving(place: Path) -> Iterator[str]:
+    """`dayfold serve` as a process of its own, with compiled bytecode and without a schedule; the value is its URL."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {
+        "DAYFOLD_SCHEDULE__FOLD": "off",
+        "DAYFOLD_SCHEDULE__FINALIZE": "off",
+        "DAYFOLD_SCHEDULE__VERIFY": "off",
+    }
+    command = [str(Path(sys.executable).parent / "dayfold"), "serve", "--port", "0", "--host", "127.0.0.1", "--json"]
+    process = subprocess.Popen(
+        command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield _announced(process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _announced(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    text, give_up = "", time.monotonic() + _START_S
+    while time.monotonic() < give_up:
+        if select.select([process.stdout], [], [], 0.5)[0]:
+            line = process.stdout.readline()
+            if not line:
+                break
+            text += line
+            if found := re.search(r"\{.*\}", text, re.DOTALL):
+                return str(json.loads(found[0])["url"])
+    raise Failed("`dayfold serve` did not start")
