@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from dayfold import Dayfold
 from dayfold.http.application import make
+from dayfold.http.route import Route
 from dayfold.http.service import Service
 from dayfold.ledger import tokens
 from dayfold.plan.access import EVERYTHING, Scope
@@ -65,12 +65,12 @@ def problem(answer: Any) -> tuple[int, str, str, str]:
     return answer.status_code, said["code"], said["detail"], said.get("hint", "")
 
 
-def routes(of: Any) -> Iterator[APIRoute]:
+def routes(of: Any) -> Iterator[Route]:
     """Every route of an application; one that does not pass the check of all is a failed test."""
     for one in of.routes:
         inner = getattr(one, "original_router", None)
         if inner is not None:
             yield from routes(inner)
             continue
-        assert isinstance(one, APIRoute), f"{one!r} does not pass `admit`"
+        assert isinstance(one, Route), f"{one!r} does not pass `admit`"
         yield one

@@ -1,44 +1,32 @@
 """The HTTP application: every route, each behind the one check. HTTP door.
 
-Invariant: a request reaches a route's code only through `admit`, and a route that does not say what it asks for admits nobody.
+Invariant: a request reaches a route's code only through `dayfold.http.route.admit`.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from dayfold import __version__
-from dayfold.errors import Forbidden
 from dayfold.http import metrics, operations, problems, reads
-from dayfold.http.asked import check_parameters
 from dayfold.http.formats import encoded
 from dayfold.http.models import Health, Problem
 from dayfold.http.operations import Counted
-from dayfold.http.rights import Right, needs, right_of
+from dayfold.http.rights import Right, needs
+from dayfold.http.route import Route
 from dayfold.http.service import Service, service
 
 _DESCRIPTION = """Exact daily metrics. Dates are plain `YYYY-MM-DD` and UTC days; a range names its first and its last day, both included.
 Errors are problem details (RFC 9457): `code` is stable, `detail` says what is wrong and `hint` what to do."""
 
 
-async def admit(request: Request) -> None:
-    """Let the caller in, or raise: `request.state.caller` is who they are."""
-    right = right_of(request.scope["route"])
-    if right is None:
-        raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
-    found: Service = request.app.state.service
-    check_parameters(request)
-    request.state.caller = await found.doorkeeper.admit(request, right)
-
-
 def make(found: Service) -> FastAPI:
     """The application over one service."""
     api = FastAPI(
-        title="Dayfold", version=__version__, description=_DESCRIPTION, dependencies=[Depends(admit)], openapi_url=None,
+        title="Dayfold", version=__version__, description=_DESCRIPTION, openapi_url=None,
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     api.state.service = found
@@ -54,7 +42,7 @@ def routers() -> list[APIRouter]:
     return [_about, reads.router, metrics.router]
 
 
-_about = APIRouter(tags=["about"])
+_about = APIRouter(tags=["about"], route_class=Route)
 
 
 @_about.get("/openapi.json", openapi_extra=needs(Right.PUBLIC), include_in_schema=False)
@@ -73,10 +61,10 @@ async def healthz() -> Response:
     "/readyz", openapi_extra=needs(Right.PUBLIC), summary="Whether the store answers", response_model=Health,
     responses={503: {"model": Problem, "description": "The store does not answer."}},
 )  # fmt: skip
-async def readyz(found: Annotated[Service, Depends(service)]) -> Response:
+async def readyz(request: Request) -> Response:
     """The store answers and has a ledger; a load balancer sends requests only then."""
     try:
-        await found.glance.look()
+        await service(request).glance.look()
     except Exception:
         return problems.problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "The store does not answer.")
     return Response(encoded({"status": "ready"}), media_type="application/json")
@@ -85,6 +73,6 @@ async def readyz(found: Annotated[Service, Depends(service)]) -> Response:
 @_about.get(
     "/metrics", openapi_extra=needs(Right.NEAR), summary="Figures of the service", response_class=PlainTextResponse
 )
-async def figures(found: Annotated[Service, Depends(service)]) -> Response:
+async def figures(request: Request) -> Response:
     """Counters and times of this process for Prometheus: from this machine, or with an administrator's token."""
-    return Response(found.figures.text(), media_type=operations.MEDIA_TYPE)
+    return Response(service(request).figures.text(), media_type=operations.MEDIA_TYPE)

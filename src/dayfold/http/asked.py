@@ -1,68 +1,192 @@
-"""The words of a question over HTTP: which parameters there are, and what they come to. HTTP door."""
+"""The words of a question over HTTP: one table says which parameters there are, reads them and describes them. HTTP door.
+
+The framework can do both as well; for a question with fifteen parameters that takes it longer than all else that a kept answer costs.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Request
 from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
-from dayfold.days import bucket_start
+from dayfold.days import GRAINS, bucket_start
 from dayfold.errors import UsageError
+from dayfold.http.formats import MEDIA_TYPES
+from dayfold.http.rights import Right, needs
 from dayfold.names import listing, suggestion
+from dayfold.query.request import COMPARISONS
 
+#: Where a route that reads its own parameters names them.
+PARAMETERS = "x-dayfold-parameters"
 #: A route that takes key columns as parameters, beside those that it names.
 OPEN = "x-dayfold-open-parameters"
 _ROLLING = {"7d": 7, "30d": 30, "90d": 90}
+_LONGEST = 4_000
 
 
-class Format(StrEnum):
-    """The forms of an answer."""
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: what it is for, and what it may be.
 
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
+    Attributes:
+        kind: ``text``; ``texts``, given any number of times; ``names``, separated by commas; ``flag``; ``number``.
+        choices: What a text may be; none: anything of at most 4,000 letters.
+        least, most: The ends of a number, both included.
+    """
+
+    about: str
+    kind: str = "text"
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    least: int = 0
+    most: int = 0
+    required: bool = False
+    example: str | None = None
+
+    def read(self, name: str, given: list[str]) -> Any:
+        """The value of what was given. Raises UsageError, which does not repeat it."""
+        if self.kind == "texts":
+            return given
+        if len(given) > 1:
+            raise UsageError(f"The parameter '{name}' is given twice; it has one value.")
+        text = given[0]
+        if len(text) > _LONGEST:
+            raise UsageError(f"{name} is longer than {_LONGEST:,} letters.")
+        match self.kind:
+            case "names":
+                return words(text)
+            case "flag":
+                if text.lower() not in ("0", "1", "true", "false"):
+                    raise UsageError(f"{name} is 1 or 0.")
+                return text.lower() in ("1", "true")
+            case "number":
+                if not (text.isascii() and text.isdigit()) or not self.least <= int(text) <= self.most:
+                    raise UsageError(f"{name} is a number from {self.least:,} to {self.most:,}.")
+                return int(text)
+        if self.choices and text not in self.choices:
+            raise UsageError(f"{name} is one of {listing(self.choices)}{suggestion(text, self.choices)}.")
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        """The form of its values, for the description of the API."""
+        match self.kind:
+            case "texts":
+                return {"type": "array", "items": {"type": "string"}}
+            case "flag":
+                return {"type": "boolean", "default": False}
+            case "number":
+                found: dict[str, Any] = {"type": "integer", "minimum": self.least, "maximum": self.most}
+            case _:
+                found = {"type": "string", "maxLength": _LONGEST}
+        if self.choices:
+            found["enum"] = list(self.choices)
+        return found if self.default is None or self.kind == "names" else {**found, "default": self.default}
 
 
-class Period(StrEnum):
-    """A short form of a range that ends today: so many days, or the calendar month or year so far."""
-
-    DAYS_7 = "7d"
-    DAYS_30 = "30d"
-    DAYS_90 = "90d"
-    MONTH = "month"
-    YEAR = "year"
-
-
-From = Annotated[
-    str | None,
-    Query(
-        alias="from",
-        description="First day: YYYY-MM-DD, today, yesterday or -7d (UTC). Default: -29d.",
-        examples=["2026-01-01"],
+#: Every parameter of the routes that read.
+KNOWN: Mapping[str, Parameter] = {
+    "metrics": Parameter("Metrics, separated by commas. Default: all.", "names", [], example="orders,revenue"),
+    "metric": Parameter("The metric.", required=True),
+    "from": Parameter("First day: YYYY-MM-DD, today, yesterday or -7d (UTC). Default: -29d.", example="2026-01-01"),
+    "to": Parameter("Last day, included. Default: today.", example="2026-01-31"),
+    "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC).", required=True, example="2026-01-01"),
+    "period": Parameter(
+        "Instead of from and to: so many days that end today, or the calendar month or year so far.",
+        choices=(*_ROLLING, "month", "year"),
     ),
-]
-To = Annotated[str | None, Query(description="Last day, included. Default: today.", examples=["2026-01-31"])]
-Metrics = Annotated[
-    str | None,
-    Query(description="Metrics, separated by commas. Default: all.", examples=["orders,revenue"], max_length=4000),
-]
-By = Annotated[str | None, Query(description="Key columns to group by, separated by commas.", max_length=4000)]
-Where = Annotated[
-    list[str] | None,
-    Query(
-        description='`k=v`, `k!=v`, `k=` for NULL or `k=""` for the empty text. The same key twice: any of the values.'
+    "by": Parameter("Key columns to group by, separated by commas.", "names", []),
+    "where": Parameter(
+        '`k=v`, `k!=v`, `k=` for NULL or `k=""` for the empty text. The same key twice: any of the values.', "texts", []
     ),
-]
-FormatOf = Annotated[Format, Query(alias="format", description="json, csv or parquet.")]
-Sort = Annotated[str | None, Query(description="A metric, key or `day`; `-name` for the greatest first.")]
-Limit = Annotated[
-    int | None, Query(ge=1, le=1_000_000, description="At most so many rows; `next` leads to the others.")
-]
-After = Annotated[str | None, Query(description="The `next` of the page before.", max_length=4000)]
+    "grain": Parameter("The size of the buckets.", default="day", choices=GRAINS),
+    "tz": Parameter("Days of this zone, of a rollup of a finer grain.", example="Europe/London"),
+    "compare": Parameter("Beside an earlier range.", choices=COMPARISONS),
+    "allow_missing": Parameter("1: add up covered days where others are missing.", "flag", False),
+    "live": Parameter("1: compute stale, open and unfolded days from the sources now.", "flag", False),
+    "sort": Parameter("A metric, key or `day`; `-name` for the greatest first."),
+    "limit": Parameter("At most so many rows; `next` leads to the others.", "number", least=1, most=1_000_000),
+    "after": Parameter("The `next` of the page before."),
+    "format": Parameter("The form of the answer.", default="json", choices=tuple(MEDIA_TYPES)),
+    "n": Parameter("How many.", "number", 10, least=1, most=10_000),
+    "rows": Parameter("At most so many source rows.", "number", 20, least=1, most=10_000),
+    "offset": Parameter("How many source rows come before the first one.", "number", 0, least=0, most=1_000_000_000),
+    "rollup": Parameter("One rollup. Default: all."),
+    "resolution": Parameter(
+        "The size of the buckets.", default="daily", choices=("hourly", "daily", "weekly", "monthly")
+    ),
+}
+QUESTION = (
+    "metrics", "from", "to", "period", "by", "where", "grain", "tz", "compare", "allow_missing", "live", "sort", "limit", "after", "format",
+)  # fmt: skip
+
+
+def takes(right: Right, *names: str, renamed: Mapping[str, str] | None = None, is_open: bool = False) -> dict[str, Any]:
+    """What a route passes as ``openapi_extra``: what it asks for, and its parameters by their names in `KNOWN`.
+
+    ``renamed``: for a parameter of another name in this route, its name in `KNOWN`; ``is_open``: key columns are parameters too.
+    """
+    mine = {**{name: name for name in names}, **(renamed or {})}
+    described = [
+        {
+            "name": name,
+            "in": "query",
+            "required": KNOWN[known].required,
+            "description": KNOWN[known].about,
+            "schema": KNOWN[known].schema(),
+            **({"example": KNOWN[known].example} if KNOWN[known].example else {}),
+        }
+        for name, known in mine.items()
+    ]
+    return {**needs(right), PARAMETERS: mine, "parameters": described, **({OPEN: True} if is_open else {})}
+
+
+def read(request: Request) -> dict[str, Any]:
+    """The parameters that a route `takes`, by name, with the defaults of those that are not given.
+
+    Raises:
+        UsageError: naming the parameter, what was expected and the nearest known name.
+    """
+    mine: Mapping[str, str] = request.scope["route"].openapi_extra[PARAMETERS]
+    given = request.query_params
+    found = {}
+    for name, known in mine.items():
+        parameter = KNOWN[known]
+        if name in given:
+            found[name] = parameter.read(name, given.getlist(name))
+        elif parameter.required:
+            raise UsageError(f"The parameter '{name}' is missing: {parameter.about}")
+        else:
+            found[name] = parameter.default
+    return found
+
+
+def check_parameters(request: Request) -> None:
+    """Every parameter of the URL is one that the route has. Raises UsageError with the nearest known one."""
+    extra = request.scope["route"].openapi_extra or {}
+    if extra.get(OPEN) or not request.scope.get("query_string"):
+        return
+    known = extra.get(PARAMETERS) or _parameters(request.scope["route"])
+    for name in request.query_params:
+        if name not in known:
+            raise UsageError(
+                f"There is no parameter '{name}'{suggestion(name, known)}.", hint=f"Parameters: {listing(known)}"
+            )
+
+
+def _parameters(route: APIRoute) -> list[str]:
+    """The parameters that the framework reads for a route."""
+
+    def names(dependant: Dependant) -> Iterable[str]:
+        yield from (one.alias for one in dependant.query_params)
+        for part in dependant.dependencies:
+            yield from names(part)
+
+    return list(names(route.dependant))
 
 
 def words(text: str | None) -> list[str]:
@@ -74,103 +198,49 @@ def words(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The asked days, as words for `dayfold.days.as_day`."""
-
-    first: str | dt.date = field(default="-29d")
-    last: str | dt.date = field(default="today")
-
-
-def asked_range(first: str | None, last: str | None, period: str | None, today: dt.date) -> Range:
+def asked_range(
+    first: str | None, last: str | None, period: str | None, today: dt.date
+) -> tuple[str | dt.date, str | dt.date]:
     """A range from its words. Raises UsageError where a period stands beside a day.
 
     >>> asked_range(None, None, "month", dt.date(2026, 11, 21))
-    Range(first=datetime.date(2026, 11, 1), last=datetime.date(2026, 11, 21))
+    (datetime.date(2026, 11, 1), datetime.date(2026, 11, 21))
     """
     if period is None:
-        return Range(first if first is not None else "-29d", last if last is not None else "today")
+        return (first if first is not None else "-29d", last if last is not None else "today")
     if first is not None or last is not None:
-        raise UsageError("period is a range of its own; it does not stand beside from or to.")
+        raise UsageError("A period is a range of its own; it does not stand beside from or to.")
     if period in _ROLLING:
-        return Range(today - dt.timedelta(days=_ROLLING[period] - 1), today)
-    return Range(bucket_start(today, period), today)
-
-
-def check_parameters(request: Request) -> None:
-    """Every parameter of the URL is one that the route has, and is given once unless it is a list.
-
-    Raises:
-        UsageError: naming the parameter and the nearest known one.
-    """
-    route = request.scope["route"]
-    known = _parameters(route.dependant)
-    if (route.openapi_extra or {}).get(OPEN):
-        return
-    given = request.query_params.multi_items()
-    for name, _ in given:
-        if name not in known:
-            raise UsageError(
-                f"There is no parameter '{name}'{suggestion(name, known)}.", hint=f"Parameters: {listing(known)}"
-            )
-    twice = [name for name, _ in given if not known[name] and len(request.query_params.getlist(name)) > 1]
-    if twice:
-        raise UsageError(f"The parameter '{twice[0]}' is given twice; it has one value.")
-
-
-def _parameters(dependant: Dependant) -> dict[str, bool]:
-    """The parameters of a route's URL, each with whether it is a list."""
-    found = {one.alias: one.field_info.annotation == list[str] | None for one in dependant.query_params}
-    for part in dependant.dependencies:
-        found |= _parameters(part)
-    return found
+        return today - dt.timedelta(days=_ROLLING[period] - 1), today
+    return bucket_start(today, period), today
 
 
 @dataclass(frozen=True, slots=True)
-class QueryWords:
+class Question:
     """All that a question to one rollup may say."""
 
     metrics: list[str]
-    first: str | None
-    last: str | None
-    period: str | None
-    by: list[str]
-    where: list[str]
-    grain: str
-    tz: str | None
-    compare: str | None
-    allow_missing: bool
-    live: bool
-    sort: str | None
-    limit: int | None
-    after: str | None
-    format: Format
+    first: str | None = None
+    last: str | None = None
+    period: str | None = None
+    by: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+    grain: str = "day"
+    tz: str | None = None
+    compare: str | None = None
+    allow_missing: bool = False
+    live: bool = False
+    sort: str | None = None
+    limit: int | None = None
+    after: str | None = None
+    form: str = "json"
 
-
-def query_words(
-    metrics: Metrics = None,
-    from_: From = None,
-    to: To = None,
-    period: Annotated[Period | None, Query(description="Instead of from and to: a range that ends today.")] = None,
-    by: By = None,
-    where: Where = None,
-    grain: Annotated[str, Query(description="day, week, month, quarter, year, or total.")] = "day",
-    tz: Annotated[
-        str | None, Query(description="Days of this zone, of a rollup of a finer grain.", examples=["Europe/London"])
-    ] = None,
-    compare: Annotated[str | None, Query(description="previous or year: beside an earlier range.")] = None,
-    allow_missing: Annotated[bool, Query(description="Add up covered days where others are missing.")] = False,
-    live: Annotated[bool, Query(description="Compute stale, open and unfolded days from the sources now.")] = False,
-    sort: Sort = None,
-    limit: Limit = None,
-    after: After = None,
-    format_: FormatOf = Format.JSON,
-) -> QueryWords:
-    """The words of a question, as a dependency of routes."""
-    return QueryWords(
-        words(metrics), from_, to, period, words(by), where or [], grain, tz, compare, allow_missing, live, sort, limit, after,
-        format_,
-    )  # fmt: skip
-
-
-Asked = Annotated[QueryWords, Depends(query_words)]
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Question:
+        """A question from the parameters that a route has read; those that it does not have are as if not given."""
+        return cls(
+            said.get("metrics", []), said.get("from"), said.get("to"), said.get("period"), tuple(said.get("by", ())),
+            tuple(said.get("where", ())), said.get("grain", "day"), said.get("tz"), said.get("compare"),
+            said.get("allow_missing", False), said.get("live", False), said.get("sort"), said.get("limit"), said.get("after"),
+            said.get("format", "json"),
+        )  # fmt: skip

@@ -1,6 +1,6 @@
 """Who is let in: finds out who asks, and whether they may. HTTP door.
 
-Invariant: `Doorkeeper.admit` is the only place where a caller is made, and every route passes it (`dayfold.http.application.admit`).
+Invariant: `Doorkeeper.admit` is the only place where a caller is made, and every route passes it (`dayfold.http.route.admit`).
 """
 
 from __future__ import annotations

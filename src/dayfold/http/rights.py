@@ -1,6 +1,6 @@
 """What a route asks of its caller, and who a caller is. HTTP door.
 
-Invariant: a route that does not say what it asks for is refused to everybody (`dayfold.http.application.admit`).
+Invariant: a route that does not say what it asks for is refused to everybody (`dayfold.http.route.admit`).
 """
 
 from __future__ import annotations

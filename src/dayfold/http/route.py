@@ -1,0 +1,42 @@
+"""A route: whoever asks passes the one check before anything of the request is read. HTTP door.
+
+Invariant: a route that does not say what it asks for admits nobody; a parameter that it does not have is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from dayfold.errors import Forbidden
+from dayfold.http.asked import check_parameters
+from dayfold.http.rights import right_of
+from dayfold.http.service import Service
+
+
+async def admit(request: Request) -> None:
+    """Let the caller in, or raise: `request.state.caller` is who they are."""
+    right = right_of(request.scope["route"])
+    if right is None:
+        raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
+    found: Service = request.app.state.service
+    request.state.caller = await found.doorkeeper.admit(request, right)
+    check_parameters(request)
+
+
+class Route(APIRoute):
+    """A route behind the check; every router of ours makes its routes of it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler that the framework calls."""
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            await admit(request)
+            return await handle(request)
+
+        return checked
