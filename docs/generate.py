@@ -1,6 +1,6 @@
-"""Writes docs/reference/commands.md from the program: `python docs/generate.py`.
+"""Writes docs/reference/commands.md and routes.md from the program: `python docs/generate.py`.
 
-A test holds the file against `commands()`, so the reference cannot fall behind the command line.
+A test holds the files against `commands()` and `routes()`, so the reference cannot fall behind the program.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from typing import Any
 import typer
 
 from dayfold.cli.main import app
+from dayfold.http.application import described
+from dayfold.http.rights import MARK
 
-TARGET = Path(__file__).resolve().parent / "reference" / "commands.md"
+REFERENCE = Path(__file__).resolve().parent / "reference"
+TARGET = REFERENCE / "commands.md"
+ROUTES = REFERENCE / "routes.md"
 HEAD = """\
 <!-- Written by docs/generate.py; edit the program and run it again. -->
 # Commands
@@ -34,6 +38,54 @@ dayfold [--version] COMMAND …
 Answers go to standard output. Errors, remarks and progress go to standard error. With `--json`, standard output is one
 JSON document; [its shapes](json.md).
 """
+
+
+ROUTES_HEAD = """\
+<!-- Written by docs/generate.py; edit the program and run it again. -->
+# Routes
+
+Every path that `dayfold serve` answers; [what they have in common](http.md). `GET /openapi.json` describes them for programs, with
+the shapes of bodies and answers. The right says [whose token](../how-to/give-access.md) is let in.
+"""
+
+
+def routes() -> str:
+    """The reference of the HTTP API, from its description."""
+    paths = described().openapi()["paths"]
+    parts = [ROUTES_HEAD]
+    subjects: dict[str, list[str]] = {}
+    for path, verbs in sorted(paths.items()):
+        for verb, one in verbs.items():
+            subjects.setdefault(one["tags"][0], []).append(_route(f"{verb.upper()} {path}", one))
+    for subject, texts in sorted(subjects.items()):
+        parts += [f"## {subject[0].upper()}{subject[1:]}", "", *texts]
+    return "\n".join(parts)
+
+
+def _route(title: str, one: dict[str, Any]) -> str:
+    lines = [
+        f"### {title}",
+        "",
+        f"{one['summary']}. {one.get('description', '')}".strip(),
+        "",
+        f"Right: `{one[MARK]}`.",
+        "",
+    ]
+    if one.get("parameters"):
+        lines += ["| parameter | meaning |", "| --- | --- |"]
+        lines += [f"| `{p['name']}` | {_cell(p)} |" for p in one["parameters"]]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(parameter: dict[str, Any]) -> str:
+    schema = parameter["schema"]
+    words = [parameter.get("description") or schema.get("description", "")]
+    if "enum" in schema:
+        words.append(", ".join(f"`{value}`" for value in schema["enum"]) + ".")
+    if schema.get("default") not in (None, False):
+        words.append(f"Default: `{schema['default']}`.")
+    return " ".join(words).replace("|", "\\|")
 
 
 def commands() -> str:
@@ -110,4 +162,5 @@ def _wrapped(words: list[str], width: int = 110) -> list[str]:
 
 if __name__ == "__main__":
     TARGET.write_text(commands(), encoding="utf-8")
+    ROUTES.write_text(routes(), encoding="utf-8")
     print(f"wrote {TARGET.relative_to(Path.cwd())}" if TARGET.is_relative_to(Path.cwd()) else f"wrote {TARGET}")

@@ -46,14 +46,15 @@ def subclasses(kind: type) -> Iterator[type]:
         yield from subclasses(one)
 
 
-def test_commands_page_is_generated() -> None:
-    """The reference of the command line is what the program says of itself, so no command or option is left out."""
+def test_commands_and_routes_pages_are_generated() -> None:
+    """The references are what the program says of itself, so no command, option, path or parameter is left out."""
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
     assert generate.TARGET.read_text(encoding="utf-8") == generate.commands(), "run: python docs/generate.py"
+    assert generate.ROUTES.read_text(encoding="utf-8") == generate.routes(), "run: python docs/generate.py"
 
 
 def test_every_option_has_a_help_text() -> None:
