@@ -13,10 +13,13 @@ from starlette.responses import Response
 
 from dayfold import __version__
 from dayfold.errors import Forbidden
-from dayfold.http import problems
+from dayfold.http import problems, signin, whoami
 from dayfold.http.formats import encoded
-from dayfold.http.rights import Right, needs, right_of
+from dayfold.http.guard import NoSecretsInAddresses
+from dayfold.http.rights import Right, action_of, needs, right_of
 from dayfold.http.service import Service, service
+from dayfold.http.trail import USE, Noting, family
+from dayfold.ledger.audit import OK, REFUSED
 
 _DESCRIPTION = """Exact daily metrics. Dates are plain `YYYY-MM-DD` and UTC days; a range names its first and its last day, both included.
 Errors are problem details (RFC 9457): `code` is stable, `detail` says what is wrong and `hint` what to do."""
@@ -28,7 +31,17 @@ async def admit(request: Request) -> None:
     if right is None:
         raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
     found: Service = request.app.state.service
-    request.state.caller = await found.doorkeeper.admit(request, right)
+    action = action_of(request.scope["route"])
+    try:
+        who = await found.doorkeeper.admit(request, right)
+    except Forbidden:
+        if name := getattr(request.state, "refused", None):
+            found.trail.once(name, action or USE, family(request.url.path), REFUSED)
+        raise
+    if action is None and not who.by_cookie and right is not Right.PUBLIC:
+        found.trail.once(who.name, USE, family(request.url.path), OK)
+    request.state.audit_action = action
+    request.state.caller = who
 
 
 def make(found: Service) -> FastAPI:
@@ -39,6 +52,8 @@ def make(found: Service) -> FastAPI:
     )  # fmt: skip
     api.state.service = found
     problems.install(api)
+    api.add_middleware(Noting, trail=found.trail)
+    api.add_middleware(NoSecretsInAddresses)
     for one in routers():
         api.include_router(one)
     return api
@@ -46,7 +61,7 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about]
+    return [_about, signin.router, whoami.router]
 
 
 _about = APIRouter(tags=["about"])

@@ -1,0 +1,34 @@
+"""Served applications: on both engines, or on DuckDB where the engine does not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.http.doors import Doors
+
+
+@pytest.fixture
+def doors(store_url: str) -> Iterator[Doors]:
+    """A served application, on each engine in turn."""
+    with Doors(store_url) as made:
+        yield made
+
+
+@pytest.fixture
+def make_doors(duckdb_url: str) -> Iterator[Callable[..., Doors]]:
+    """Makes a served application on DuckDB, with settings of ``[auth]``."""
+    with ExitStack() as stack:
+
+        def make(**auth: object) -> Doors:
+            return stack.enter_context(Doors(duckdb_url, auth))
+
+        yield make
+
+
+@pytest.fixture
+def door(make_doors: Callable[..., Doors]) -> Doors:
+    """A served application on DuckDB."""
+    return make_doors()
