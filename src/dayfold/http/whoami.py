@@ -19,7 +19,8 @@ _NO_STORE = {"Cache-Control": "no-store"}
 @router.get("/me", openapi_extra=needs(Right.KNOWN), summary="Who you are")
 async def me(who: Annotated[Caller, Depends(caller)]) -> Response:
     """Your name, rights and scope; in a browser's session also the CSRF token that changes need."""
-    found: dict[str, object] = {"name": who.name, "rights": sorted(who.rights), **who.scope.as_object()}
+    rights = sorted(who.rights - {Right.PUBLIC, Right.KNOWN})
+    found: dict[str, object] = {"name": who.name, "rights": rights, **who.scope.as_object()}
     if who.csrf is not None:
         found["csrf_token"] = who.csrf
     return Response(encoded(found), media_type="application/json", headers=_NO_STORE)
