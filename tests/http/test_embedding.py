@@ -241,7 +241,7 @@ MISTAKES = {
     ),
     "an unknown key column": (
         {"claims": {"rows": {"shp": "shop"}}},
-        "auth.jwt.claims.rows: No rollup has a key column 'shp' for auth.jwt.claims.rows; the nearest is 'shop'.\n"
+        "No rollup has a key column 'shp' for auth.jwt.claims.rows; the nearest is 'shop'.\n"
         "  Key columns: shop, country",
     ),
     "no such file": (

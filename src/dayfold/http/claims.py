@@ -82,7 +82,10 @@ def check_words(catalog: Catalog, setting: str, rollups: Iterable[str] | None, k
     """The rollups and key columns that settings name are there. Raises ConfigError."""
     try:
         named = [catalog[name] for name in rollups or ()]
+    except UnknownName as error:
+        raise ConfigError(f"{setting}: {error.message}", hint=error.hint) from None
+    try:
         for key in keys:
             check_key(catalog, named, key, setting)
     except UnknownName as error:
-        raise ConfigError(f"{setting}: {error.message}", hint=error.hint) from None
+        raise ConfigError(error.message, hint=error.hint) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 
@@ -197,8 +198,19 @@ def _key(settings: JwtSettings, folder: Path) -> Callable[[str], Any]:
 
 def published(url: str, setting: str) -> Callable[[str], Any]:
     """What gives the key of a token from where keys are published, kept for some minutes. Raises ConfigError."""
-    try:
-        client = jwt.PyJWKClient(url, timeout=_KEYS_TIMEOUT_S)
-    except jwt.PyJWKClientError:
-        raise ConfigError(f"{setting}: expected an address that begins with https://.") from None
+    if not is_safe(url):
+        raise ConfigError(f"{setting}: expected an address that begins with https://.")
+    client = jwt.PyJWKClient(url, timeout=_KEYS_TIMEOUT_S)
     return lambda token: client.get_signing_key_from_jwt(token).key
+
+
+def is_safe(url: str) -> bool:
+    """Whether nobody between can change what an address answers: HTTPS, or this machine.
+
+    >>> is_safe("https://login.example.com"), is_safe("http://login.example.com"), is_safe("http://127.0.0.1:8080")
+    (True, False, True)
+    """
+    parts = urlsplit(url)
+    return (parts.scheme == "https" and bool(parts.hostname)) or (
+        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    )

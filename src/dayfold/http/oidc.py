@@ -19,14 +19,14 @@ import secrets
 import threading
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import httpx
 
 from dayfold.app import Dayfold
 from dayfold.errors import ConfigError, ConnectionFailed, Unauthenticated
 from dayfold.http.claims import check_words, scope_of, texts
-from dayfold.http.embed import PUBLIC, decoded, published
+from dayfold.http.embed import PUBLIC, decoded, is_safe, published
 from dayfold.ledger.sessions import Guest
 from dayfold.names import listing
 from dayfold.settings_auth import OidcSettings
@@ -174,17 +174,11 @@ def _described(issuer: str) -> dict[str, Any]:
     needed = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
     if not isinstance(found, dict) or any(not isinstance(found.get(name), str) for name in needed):
         raise _silent(issuer)
-    if found["issuer"].rstrip("/") != issuer or not all(_is_safe(found[name]) for name in needed):
+    if found["issuer"].rstrip("/") != issuer or not all(is_safe(found[name]) for name in needed):
         raise ConnectionFailed(
             f"The provider at {issuer} describes itself as another one.", hint="Look at [auth.oidc] issuer."
         )
     return found
-
-
-def _is_safe(url: str) -> bool:
-    """HTTPS, or this machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
 
 
 def _check(app: Dayfold) -> None:
@@ -194,7 +188,7 @@ def _check(app: Dayfold) -> None:
         if not getattr(settings, name):
             raise ConfigError(f"auth.oidc.{name} is needed.", hint="The provider shows it where Dayfold is registered.")
     for place, url in (("auth.oidc.issuer", settings.issuer), ("auth.public_url", app.settings.auth.public_url)):
-        if not url or not _is_safe(url):
+        if not url or not is_safe(url):
             raise ConfigError(
                 f"{place}: expected an address that begins with https://.",
                 hint=f"Browsers come back to it: register {RETURN} behind it at the provider."
