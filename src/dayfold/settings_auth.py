@@ -5,9 +5,11 @@ What the settings mean, and whether they fit together, is checked where they are
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class ClaimsSettings(BaseModel):
@@ -98,7 +100,6 @@ class AuthSettings(BaseModel):
 
     cron_secret: SecretStr | None = Field(
         default=None,
-        min_length=16,
         description="What outside schedulers send as Bearer to /v1/cron/…; 16 letters or more.",
     )
     secure_cookies: bool = Field(
@@ -116,3 +117,10 @@ class AuthSettings(BaseModel):
     )
     jwt: JwtSettings = JwtSettings()
     oidc: OidcSettings = OidcSettings()
+
+    @field_validator("cron_secret")
+    @classmethod
+    def _can_be_sent(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not re.fullmatch(r"[!-~]{16,}", secret.get_secret_value()):
+            raise PydanticCustomError("cron_secret", "expected 16 or more letters, digits and signs, without spaces")
+        return secret
