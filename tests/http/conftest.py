@@ -7,7 +7,15 @@ from contextlib import ExitStack
 
 import pytest
 
+from dayfold.ledger import passwords
 from tests.http.doors import Doors
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing costs what a test can afford; its parameters stand beside each hash, so nothing else differs."""
+    monkeypatch.setattr(passwords, "_N", 2**4)
+    monkeypatch.setattr(passwords, "_NOBODYS", passwords._NOBODYS.replace("32768", "16"))
 
 
 @pytest.fixture

@@ -34,13 +34,6 @@ USED = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashing costs what a test can afford; its parameters stand beside each hash, so nothing else differs."""
-    monkeypatch.setattr(passwords, "_N", 2**4)
-    monkeypatch.setattr(passwords, "_NOBODYS", passwords._NOBODYS.replace("32768", "16"))
-
-
 def sign_in(browser: Any, name: str = "anna", password: str = PASSWORD, **more: Any) -> Any:
     return browser.post("/sign-in", data={"name": name, "password": password, **more.pop("fields", {})}, **more)
 

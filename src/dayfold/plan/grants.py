@@ -65,7 +65,7 @@ def check_key(catalog: Catalog, named: Sequence[RollupDef], key: str, option: st
 def _row_words(word: str) -> tuple[str, list[str | None]]:
     r"""The key column and the values of one word of ``--rows``.
 
-    >>> _row_words(r"shop_id=42,4\\,3"), _row_words("shop_id="), _row_words("shop_id:none")
+    >>> _row_words(r"shop_id=42,4\,3"), _row_words("shop_id="), _row_words("shop_id:none")
     (('shop_id', ['42', '4,3']), ('shop_id', [None]), ('shop_id', []))
     """
     if closed := re.fullmatch(r"([^=:]+):none", word):
