@@ -6,7 +6,7 @@ Weakness: one `Dayfold` folds on the caller's thread; run long folds apart from 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dayfold.fold.rebuild import RebuildResult
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
+    from dayfold.ledger.accounts import Accounts
     from dayfold.query.answer import Answer
     from dayfold.query.explanation import Explanation
     from dayfold.query.request import Request
@@ -80,6 +81,8 @@ class Dayfold:
         self.databases = _databases(self.settings, base)
         self.ledger = Ledger(self.databases.store, self.clock)
         self._bindings: Bindings = {}
+        self.folder = base
+        self._closers: list[Callable[[], None]] = []
 
     def __enter__(self) -> Dayfold:
         return self
@@ -90,8 +93,14 @@ class Dayfold:
         self.close()
 
     def close(self) -> None:
-        """Close every connection; again is harmless."""
+        """Close every connection; again is harmless. What works in threads ends first."""
+        while self._closers:
+            self._closers.pop()()
         self.databases.close()
+
+    def before_closing(self, end: Callable[[], None]) -> None:
+        """Call something when the application is closed, while its connections are still there."""
+        self._closers.append(end)
 
     @property
     def today(self) -> dt.date:
@@ -438,6 +447,13 @@ class Dayfold:
     def track_status(self) -> list[TableStanding]:
         """How each table that asks for triggers is tracked."""
         return self.tracking().status()
+
+    @property
+    def accounts(self) -> Accounts:
+        """Tokens, users and the audit table, with their verbs."""
+        from dayfold.ledger.accounts import Accounts, local_actor
+
+        return Accounts(self.ledger, self.catalog, local_actor())
 
     def migrate(self) -> list[str]:
         """Bring the store's ledger to this program's version; the names of the migrations applied."""

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from dayfold.errors import ConfigError
 from dayfold.names import listing, suggestion
+from dayfold.settings_auth import AuthSettings
 
 #: What a value should have been, where the validator's own words are about Python.
 _EXPECTED = {
@@ -120,6 +121,7 @@ class Settings(BaseSettings):
     query: QuerySettings = QuerySettings()
     verify: VerifySettings = VerifySettings()
     serve: ServeSettings = ServeSettings()
+    auth: AuthSettings = AuthSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -26,7 +26,9 @@ from dayfold.cli import (
     rebuild,
     serve,
     status,
+    token,
     track,
+    user,
     verify,
 )
 from dayfold.cli.output import write_json
@@ -47,6 +49,8 @@ app = typer.Typer(
 for command in (init, demo, plan, fold, rebuild, verify, query, explain, status, doctor, serve, migrate, adopt):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 app.add_typer(track.app, name="track")
+app.add_typer(token.app, name="token")
+app.add_typer(user.app, name="user")
 
 
 def _version(asked: bool) -> None:

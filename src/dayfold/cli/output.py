@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -59,6 +60,16 @@ def open_app(path: Path) -> Dayfold:
 
     pretended = os.environ.get("DAYFOLD_NOW")
     return Dayfold(path, clock=FixedClock(_moment(pretended)) if pretended else SystemClock())
+
+
+@contextmanager
+def noted(dayfold: Dayfold, action: str | None, target: str) -> Iterator[None]:
+    """What is done in this context stands in the audit table, with how it ended; nothing does where it has no action."""
+    if action is None:
+        yield
+        return
+    with dayfold.accounts.noted(action, target):
+        yield
 
 
 def _moment(text: str) -> dt.datetime:

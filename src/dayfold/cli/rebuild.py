@@ -13,6 +13,7 @@ from dayfold.cli.output import (
     JsonOption,
     WaitOption,
     WhereOption,
+    noted,
     open_app,
     plural,
     rows_written,
@@ -42,7 +43,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Fold days that exist again: built aside, and switched in one transaction. Sealed days are refused."""
-    with open_app(app) as dayfold, progress_shown() as progress:
+    with open_app(app) as dayfold, progress_shown() as progress, noted(dayfold, None if dry_run else "rebuild", rollup):
         result = dayfold.rebuild(
             rollup, from_=from_, to=to, where=where or (), dry_run=dry_run, allow_empty=allow_empty, wait_s=wait,
             progress=progress,

@@ -13,7 +13,13 @@ from dayfold.errors import MissingDriver
 def run(
     app: AppOption = DEFAULT_APP,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen.", show_default="[serve] host")
+        str | None,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="Where to listen.",
+            show_default="[serve] host, else 0.0.0.0; 127.0.0.1 until there is a token or a user",
+        ),
     ] = None,
     port: Annotated[
         int | None,
@@ -23,8 +29,12 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve the HTTP API until stopped."""
+    """Serve the HTTP API until stopped.
+
+    As long as there is no token, user, JWT or OIDC it listens at 127.0.0.1 only, and prints a link that signs in once.
+    """
     try:
+        from dayfold.http.opening import opening
         from dayfold.http.server import serve
     except ImportError as error:
         raise MissingDriver(
@@ -32,12 +42,17 @@ def run(
             hint="Install it: pip install 'dayfold[serve]'",
         ) from None
 
-    def announce(url: str) -> None:
-        if json:
-            write_json({"url": url})
-        else:
-            print(f"Serving at {url}", flush=True)
-
     with open_app(app) as dayfold:
         settings = dayfold.settings.serve
-        serve(dayfold, host or settings.host or "127.0.0.1", settings.port if port is None else port, announce)
+        where = opening(dayfold, host)
+
+        def announce(url: str) -> None:
+            login = url + where.login_path if where.login_path else None
+            if json:
+                write_json({"url": url, "login_url": login} if login else {"url": url})
+            else:
+                print(f"Serving at {url}", flush=True)
+            if login and not json:
+                print(f"Nobody may come in yet. Sign in once, within 15 minutes: {login}", flush=True)
+
+        serve(dayfold, where.host, settings.port if port is None else port, announce)

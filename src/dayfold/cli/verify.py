@@ -14,6 +14,7 @@ from dayfold.cli.output import (
     JsonOption,
     RollupsArgument,
     WaitOption,
+    noted,
     number,
     open_app,
     plural,
@@ -54,7 +55,8 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Compare stored cells with their sources, the least recently verified days first. Exit status 1 on drift."""
-    with open_app(app) as dayfold, progress_shown() as progress:
+    target = ", ".join(rollups) if rollups else "all rollups"
+    with open_app(app) as dayfold, progress_shown() as progress, noted(dayfold, "heal" if heal else None, target):
         results = dayfold.verify(
             rollups, from_=from_, to=to, sample=sample, heal=heal, budget_s=budget, wait_s=wait, progress=progress
         )

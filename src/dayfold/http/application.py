@@ -11,13 +11,15 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from dayfold import __version__
-from dayfold.http import metrics, operations, problems, reads
+from dayfold.http import metrics, operations, problems, reads, signin, whoami
 from dayfold.http.formats import encoded
+from dayfold.http.guard import NoSecretsInAddresses
 from dayfold.http.models import Health, Problem
 from dayfold.http.operations import Counted
 from dayfold.http.rights import Right, needs
 from dayfold.http.route import Route
 from dayfold.http.service import Service, service
+from dayfold.http.trail import Noting
 
 _DESCRIPTION = """Exact daily metrics. Dates are plain `YYYY-MM-DD` and UTC days; a range names its first and its last day, both included.
 Errors are problem details (RFC 9457): `code` is stable, `detail` says what is wrong and `hint` what to do."""
@@ -27,6 +29,8 @@ def make(found: Service) -> FastAPI:
     """The application over one service."""
     api = described()
     api.state.service = found
+    api.add_middleware(Noting, trail=found.trail)
+    api.add_middleware(NoSecretsInAddresses)
     api.add_middleware(Counted, figures=found.figures)
     return api
 
@@ -50,7 +54,7 @@ def described() -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about, reads.router, metrics.router]
+    return [_about, reads.router, metrics.router, signin.router, whoami.router]
 
 
 _about = APIRouter(tags=["about"], route_class=Route)

@@ -5,31 +5,53 @@ Invariant: `Doorkeeper.admit` is the only place where a caller is made, and ever
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
 from fastapi import Request
 
 from dayfold.errors import Forbidden, Unauthenticated
+from dayfold.http import cookies
+from dayfold.http.embed import Embed
 from dayfold.http.glance import Glance, Seen
 from dayfold.http.rights import Caller, Right
-from dayfold.ledger import tokens
-from dayfold.plan.access import EVERYTHING
+from dayfold.ledger import sessions, tokens
+from dayfold.plan.access import EVERYTHING, Scope
+from dayfold.settings_auth import AuthSettings
 
-#: What each kind of token may do.
+#: What each kind of token and user may do.
 _RIGHTS = {
     "read": frozenset({Right.READ}),
     "jobs": frozenset({Right.JOBS}),
     "track": frozenset({Right.TRACK}),
     "admin": frozenset(Right),
 }
+#: What to bring for a right that a caller does not have.
+_BRING = {Right.CRON: "Send the secret of [auth] cron_secret, or the token of an administrator."}
 NOBODY = Caller("nobody", frozenset(), EVERYTHING)
 
 
 class Doorkeeper:
-    """Lets callers in by what they present."""
+    """Lets callers in by what they present.
 
-    def __init__(self, glance: Glance) -> None:
+    Args:
+        glance: Looks at the ledger for all who ask.
+        auth: The settings.
+        embed: Checks JWTs, where they are accepted.
+        work: Does something of the synchronous core in a thread.
+    """
+
+    def __init__(
+        self, glance: Glance, auth: AuthSettings, embed: Embed | None, work: Callable[..., Awaitable[Scope]]
+    ) -> None:
         self.glance = glance
+        self.auth = auth
+        self.embed = embed
+        self.work = work
+        secret = auth.cron_secret
+        self._cron = _digest(secret.get_secret_value()) if secret else None
 
     async def admit(self, request: Request, right: Right) -> Caller:
         """Who asks, allowed to do what a route needs; the look at the ledger stands in ``request.state.seen``.
@@ -39,23 +61,54 @@ class Doorkeeper:
         """
         if right is Right.PUBLIC or (right is Right.NEAR and is_near(request)):
             return NOBODY
-        found, seen = await self._who(request)
+        found, seen = await self._who(request, right)
         request.state.seen = seen
-        if right not in found.rights:
+        if right is not Right.KNOWN and right not in found.rights:
+            request.state.refused = found.name
             raise Forbidden(
                 f"{found.name} may not do this: it takes the right '{right}'.",
-                hint=f"Make a token for it: dayfold token create NAME --kind {right}",
+                hint=_BRING.get(right, f"Make a token for it: dayfold token create NAME --kind {right}"),
             )
+        if found.by_cookie and request.method not in cookies.SAFE:
+            await cookies.check_change(request, self.auth, cookies.read(request, self.auth) or "")
         return found
 
-    async def _who(self, request: Request) -> tuple[Caller, Seen]:
-        words = request.headers.get("authorization", "").split()
+    async def guest(self, request: Request) -> Caller | None:
+        """Whom the browser's session lets in, for pages that are open to everybody; nothing is refused here."""
+        secret = cookies.read(request, self.auth)
+        if secret is None:
+            return None
+        digest = sessions.digest(secret)
+        guest = (await self.glance.look(session=digest)).guests.get(digest)
+        return _signed_in(guest, secret) if guest else None
+
+    async def _who(self, request: Request, right: Right) -> tuple[Caller, Seen]:
+        header = request.headers.get("authorization")
+        if header is None and right is not Right.CRON and (secret := cookies.read(request, self.auth)) is not None:
+            return await self._by_cookie(secret)
+        words = (header or "").split()
         if len(words) != 2 or words[0].lower() != "bearer":
             raise Unauthenticated(
                 "This needs a token.",
                 hint="Send it as a header: Authorization: Bearer …; `dayfold token create` makes one.",
             )
-        digest = tokens.digest(words[1])
+        return await self._by_bearer(words[1])
+
+    async def _by_cookie(self, secret: str) -> tuple[Caller, Seen]:
+        digest = sessions.digest(secret)
+        seen = await self.glance.look(session=digest)
+        guest = seen.guests.get(digest)
+        if guest is None:
+            raise Unauthenticated("The session has ended.", hint="Sign in again: /sign-in")
+        return _signed_in(guest, secret), seen
+
+    async def _by_bearer(self, secret: str) -> tuple[Caller, Seen]:
+        if self._cron is not None and hmac.compare_digest(_digest(secret), self._cron):
+            return Caller("cron", frozenset({Right.CRON}), EVERYTHING), await self.glance.look()
+        if self.embed is not None and secret.count(".") == 2:
+            scope = await self.work(self.embed.scope, secret) if self.embed.asks else self.embed.scope(secret)
+            return Caller("jwt", _RIGHTS["read"], scope), await self.glance.look()
+        digest = tokens.digest(secret)
         seen = await self.glance.look(digest)
         bearer = seen.bearers.get(digest)
         if bearer is None:
@@ -72,3 +125,12 @@ def is_near(request: Request) -> bool:
         return not forwarded and request.client is not None and ip_address(request.client.host).is_loopback
     except ValueError:
         return False
+
+
+def _signed_in(guest: sessions.Guest, secret: str) -> Caller:
+    return Caller(f"user {guest.name}", _RIGHTS[guest.kind], guest.scope, True, cookies.csrf_token(secret))
+
+
+def _digest(secret: str) -> bytes:
+    """Of one length whatever the secret's, so that comparing them tells nothing."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

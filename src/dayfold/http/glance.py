@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from dayfold.ledger import tokens, versions
+from dayfold.ledger import sessions, tokens, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.versions import Standing
+
+#: The digest of a token and that of a session, each where there is one.
+_Asked = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,13 @@ class Seen:
 
     Attributes:
         standings: Each rollup's version and revision, by name.
-        bearers: Whom the asked digests let in; one that is not there lets nobody in.
+        bearers: Whom the asked digests of tokens let in; one that is not there lets nobody in.
+        guests: The same of the digests of browsers' sessions.
     """
 
     standings: dict[str, Standing]
     bearers: dict[str, tokens.Bearer]
+    guests: dict[str, sessions.Guest]
 
 
 class Glance:
@@ -38,13 +43,16 @@ class Glance:
     def __init__(self, ledger: Ledger, threads: Executor) -> None:
         self.ledger = ledger
         self.threads = threads
-        self._waiting: list[tuple[str | None, asyncio.Future[Seen]]] = []
+        self._waiting: list[tuple[_Asked, asyncio.Future[Seen]]] = []
         self._looking = False
 
-    async def look(self, digest: str | None = None) -> Seen:
-        """What the ledger says from this moment on, with whom a digest lets in. Raises what the store raises."""
+    async def look(self, token: str | None = None, *, session: str | None = None) -> Seen:
+        """What the ledger says from this moment on, with whom the digest of a token or of a browser's session lets in.
+
+        Raises what the store raises.
+        """
         mine: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
-        self._waiting.append((digest, mine))
+        self._waiting.append(((token, session), mine))
         if not self._looking:
             self._looking = True
             asyncio.get_running_loop().create_task(self._look_for_all())
@@ -55,9 +63,9 @@ class Glance:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
-                digests = {digest for digest, _ in waiting if digest is not None}
+                asked = {one for one, _ in waiting}
                 try:
-                    seen = await loop.run_in_executor(self.threads, self._read, digests)
+                    seen = await loop.run_in_executor(self.threads, self._read, asked)
                 except Exception as error:
                     _tell(waiting, lambda one, error=error: one.set_exception(error))  # type: ignore[misc]  # bound early
                 else:
@@ -65,16 +73,18 @@ class Glance:
         finally:
             self._looking = False
 
-    def _read(self, digests: Iterable[str]) -> Seen:
+    def _read(self, asked: Iterable[_Asked]) -> Seen:
         with self.ledger.store.transaction(read_only=True) as session:
-            known = {digest: tokens.bearer(self.ledger, session, digest) for digest in digests}
-            found = {digest: one for digest, one in known.items() if one is not None}
-            return Seen(versions.standings(self.ledger, session), found)
+            bearers = {one: tokens.bearer(self.ledger, session, one) for one, _ in asked if one is not None}
+            guests = {one: sessions.guest(self.ledger, session, one) for _, one in asked if one is not None}
+            return Seen(
+                versions.standings(self.ledger, session),
+                {digest: one for digest, one in bearers.items() if one is not None},
+                {digest: one for digest, one in guests.items() if one is not None},
+            )
 
 
-def _tell(
-    waiting: Iterable[tuple[str | None, asyncio.Future[Seen]]], tell: Callable[[asyncio.Future[Seen]], None]
-) -> None:
+def _tell(waiting: Iterable[tuple[_Asked, asyncio.Future[Seen]]], tell: Callable[[asyncio.Future[Seen]], None]) -> None:
     """Tell all who still wait; a client that left cancelled its future."""
     for _, one in waiting:
         if not one.done():

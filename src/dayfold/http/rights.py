@@ -5,7 +5,7 @@ Invariant: a route that does not say what it asks for is refused to everybody (`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, cast
 
@@ -15,17 +15,20 @@ from dayfold.plan.access import Scope
 
 #: Where a route's right stands, also in the OpenAPI document.
 MARK = "x-dayfold-right"
+#: Where stands what the audit table calls a route's action.
+AUDIT = "x-dayfold-audit"
 
 
 class Right(StrEnum):
     """What a route asks for.
 
-    ``PUBLIC``: nothing. ``READ``: numbers, of what the caller's scope sees. ``JOBS``: seeing and steering jobs. ``ADMIN``:
+    ``PUBLIC``: nothing. ``KNOWN``: to be somebody, whoever it is. ``READ``: numbers, of what the caller's scope sees. ``JOBS``: seeing and steering jobs. ``ADMIN``:
     everything. ``TRACK``: writing events. ``CRON``: triggering one job, with the secret of outside schedulers. ``NEAR``: figures of
     the service, for a program on the same machine or an administrator.
     """
 
     PUBLIC = "public"
+    KNOWN = "known"
     READ = "read"
     JOBS = "jobs"
     ADMIN = "admin"
@@ -39,25 +42,44 @@ class Caller:
     """Who asks.
 
     Attributes:
-        name: As the audit table names them: ``token dashboards (3f9a)``, ``user anna``; never a secret.
+        name: As the audit table names them: ``token dashboards (3f9a)``, ``user anna``, ``jwt``, ``cron``; never a secret.
         rights: What they may do; an administrator has them all.
         scope: What they may see.
         by_cookie: Whether a browser sent its cookie by itself, so that a change needs the CSRF token too.
+        csrf: That token, of a caller who came by a cookie.
     """
 
     name: str
     rights: frozenset[Right]
     scope: Scope
     by_cookie: bool = False
+    csrf: str | None = field(default=None, repr=False)
 
 
-def needs(right: Right) -> dict[str, Any]:
+def needs(right: Right, audit: str | None = None) -> dict[str, Any]:
     """What a route passes as ``openapi_extra`` to say what it asks for.
+
+    Args:
+        right: What the caller needs.
+        audit: What the audit table calls it; every request that was let in is noted there then, with its outcome.
 
     >>> needs(Right.READ)
     {'x-dayfold-right': 'read'}
+    >>> needs(Right.JOBS, audit="rebuild")
+    {'x-dayfold-right': 'jobs', 'x-dayfold-audit': 'rebuild'}
     """
-    return {MARK: right.value}
+    return {MARK: right.value} | ({AUDIT: audit} if audit else {})
+
+
+def action_of(route: object) -> str | None:
+    """What the audit table calls a route's action, or None where it is not noted."""
+    extra: dict[str, Any] = getattr(route, "openapi_extra", None) or {}
+    return extra.get(AUDIT)
+
+
+def name_target(request: Request, target: str) -> None:
+    """The audit table says what the request was about; without this it is the path. Never a value of a row."""
+    request.state.audit_target = target
 
 
 def right_of(route: object) -> Right | None:

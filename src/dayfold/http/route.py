@@ -14,8 +14,10 @@ from starlette.responses import Response
 
 from dayfold.errors import Forbidden
 from dayfold.http.asked import check_parameters
-from dayfold.http.rights import right_of
+from dayfold.http.rights import Right, action_of, right_of
 from dayfold.http.service import Service
+from dayfold.http.trail import USE, family
+from dayfold.ledger.audit import OK, REFUSED
 
 
 async def admit(request: Request) -> None:
@@ -24,7 +26,17 @@ async def admit(request: Request) -> None:
     if right is None:
         raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
     found: Service = request.app.state.service
-    request.state.caller = await found.doorkeeper.admit(request, right)
+    action = action_of(request.scope["route"])
+    try:
+        who = await found.doorkeeper.admit(request, right)
+    except Forbidden:
+        if name := getattr(request.state, "refused", None):
+            found.trail.once(name, action or USE, family(request.url.path), REFUSED)
+        raise
+    if action is None and not who.by_cookie and right not in (Right.PUBLIC, Right.NEAR):
+        found.trail.once(who.name, USE, family(request.url.path), OK)
+    request.state.audit_action = action
+    request.state.caller = who
     check_parameters(request)
 
 

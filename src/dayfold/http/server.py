@@ -32,6 +32,7 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None]) -
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=app.settings.auth.trusted_proxies,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
     )

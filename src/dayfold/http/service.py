@@ -13,8 +13,12 @@ from fastapi import Request
 from dayfold.app import Dayfold
 from dayfold.http.cache import Cache
 from dayfold.http.doorkeeper import Doorkeeper
+from dayfold.http.embed import Embed
+from dayfold.http.gate import Gate
 from dayfold.http.glance import Glance
+from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
+from dayfold.http.trail import Trail
 
 Result = TypeVar("Result")
 
@@ -32,11 +36,16 @@ class Service:
         # A look at the ledger never waits behind questions that take long.
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
         self.glance = Glance(app.ledger, self._lookers)
-        self.doorkeeper = Doorkeeper(self.glance)
         self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
         self.figures = Figures(self.cache)
         #: Moves when the definitions are read again.
         self.edition = 0
+        auth = app.settings.auth
+        embed = Embed(auth.jwt, app.catalog, app.folder) if auth.jwt.is_on else None
+        self.doorkeeper = Doorkeeper(self.glance, auth, embed, self.work)
+        self.oidc = Oidc(app) if auth.oidc.is_on else None
+        self.gate = Gate(app)
+        self.trail = Trail(app)
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
         """Something of the synchronous core, done in a thread."""
@@ -45,6 +54,8 @@ class Service:
 
     def close(self) -> None:
         """Let the threads end what they do."""
+        self.gate.close()
+        self.trail.close()
         self.threads.shutdown(wait=True, cancel_futures=True)
         self._lookers.shutdown(wait=True, cancel_futures=True)
 

@@ -89,10 +89,11 @@ MIGRATIONS = (
             "CREATE TABLE dayfold__tokens (id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL, "
             "scope TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL, created_by TEXT NOT NULL, expires_at TIMESTAMPTZ, "
             "revoked_at TIMESTAMPTZ)",
-            "CREATE TABLE dayfold__users (name TEXT PRIMARY KEY, password TEXT, kind TEXT NOT NULL, scope TEXT NOT NULL, "
-            "created_at TIMESTAMPTZ NOT NULL, disabled_at TIMESTAMPTZ)",
-            "CREATE TABLE dayfold__sessions (digest TEXT PRIMARY KEY, username TEXT NOT NULL, kind TEXT NOT NULL, scope TEXT NOT NULL, "
-            "created_at TIMESTAMPTZ NOT NULL, expires_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__users (name TEXT PRIMARY KEY, password TEXT NOT NULL, kind TEXT NOT NULL, scope TEXT NOT NULL, "
+            "created_at TIMESTAMPTZ NOT NULL, changed_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__sessions (digest TEXT PRIMARY KEY, origin TEXT NOT NULL, username TEXT NOT NULL, kind TEXT NOT NULL, "
+            "scope TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL, expires_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__links (digest TEXT PRIMARY KEY, expires_at TIMESTAMPTZ NOT NULL)",
             "CREATE TABLE dayfold__tries (subject TEXT NOT NULL, tried_at TIMESTAMPTZ NOT NULL)",
             "CREATE SEQUENCE dayfold__audit_ids",
             "CREATE TABLE dayfold__audit (id BIGINT PRIMARY KEY, noted_at TIMESTAMPTZ NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, "
@@ -173,11 +174,13 @@ TABLES: dict[str, dict[str, str]] = {
         "created_by": "text", "expires_at": "timestamptz", "revoked_at": "timestamptz",
     },
     "dayfold__users": {
-        "name": "text", "password": "text", "kind": "text", "scope": "text", "created_at": "timestamptz", "disabled_at": "timestamptz",
+        "name": "text", "password": "text", "kind": "text", "scope": "text", "created_at": "timestamptz", "changed_at": "timestamptz",
     },
     "dayfold__sessions": {
-        "digest": "text", "username": "text", "kind": "text", "scope": "text", "created_at": "timestamptz", "expires_at": "timestamptz",
+        "digest": "text", "origin": "text", "username": "text", "kind": "text", "scope": "text", "created_at": "timestamptz",
+        "expires_at": "timestamptz",
     },
+    "dayfold__links": {"digest": "text", "expires_at": "timestamptz"},
     "dayfold__tries": {"subject": "text", "tried_at": "timestamptz"},
     "dayfold__audit": {
         "id": "bigint", "noted_at": "timestamptz", "actor": "text", "action": "text", "target": "text", "outcome": "text",

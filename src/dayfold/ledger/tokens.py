@@ -53,7 +53,7 @@ def digest(secret: str) -> str:
     >>> len(digest("dfk_x"))
     64
     """
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def create(

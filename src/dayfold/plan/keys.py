@@ -89,11 +89,11 @@ def key_filters(rollup: RollupDef, where: Sequence[str]) -> tuple[KeyFilter, ...
         if parts is None:
             raise UsageError(f"'{word}' is not a filter.", hint=_HINT)
         key, sign, value = parts.groups()
-        found.setdefault((key_column(rollup, key, "filter by"), sign == "!="), []).append(_value(value))
+        found.setdefault((key_column(rollup, key, "filter by"), sign == "!="), []).append(filter_value(value))
     return tuple(KeyFilter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
 
 
-def _value(text: str) -> str | None:
+def filter_value(text: str) -> str | None:
     """A filter's value: nothing is NULL, two quotes are the text that is empty."""
     return "" if text == '""' else text or None
 

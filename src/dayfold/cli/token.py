@@ -1,0 +1,126 @@
+"""``dayfold token``: the tokens that programs come in with over HTTP. A door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, show_table, write_json
+
+if TYPE_CHECKING:
+    from dayfold.plan.access import Scope
+
+app = typer.Typer(no_args_is_help=True, help="Tokens that programs come in with over HTTP.")
+RollupOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rollup", metavar="ROLLUP", help="A rollup that is seen; again for more. Only of the kind read.",
+        show_default="all",
+    ),
+]  # fmt: skip
+RowsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rows",
+        metavar="KEY=VALUES",
+        help='The rows that are seen: key=value,value; key= for NULL, key="" for the empty text, key:none for no row. Again for '
+        "more values or keys. Only of the kind read.",
+        show_default="all",
+    ),
+]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="read: numbers; jobs: see and steer jobs; track: write events, and nothing else; admin: everything.",
+        ),
+    ],
+    rollup: RollupOption = None,
+    rows: RowsOption = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires",
+            metavar="DAYS|DAY",
+            help="90d, or the last day that it is good on: YYYY-MM-DD (UTC).",
+            show_default="never",
+        ),
+    ] = None,
+    file: AppOption = DEFAULT_APP,
+    json: JsonOption = False,
+) -> None:
+    """Make a token and show it, this once: only its hash is kept."""
+    with open_app(file) as dayfold:
+        made = dayfold.accounts.create_token(name, kind, rollups=rollup or (), rows=rows or (), expires=expires)
+    if json:
+        write_json({"id": made.id, "name": name, "token": made.secret})
+        return
+    print(made.secret)
+    typer.echo(f"Keep it: it is not shown again. Its id is {made.id}.", err=True)
+
+
+@app.command(name="list")
+def list_(file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
+    """List all tokens, the newest first; never the secrets."""
+    from dayfold.ledger.accounts import state_of
+
+    with open_app(file) as dayfold:
+        found = [(one, state_of(one, dayfold.clock.now())) for one in dayfold.accounts.tokens()]
+    if json:
+        tokens = [
+            {
+                "id": one.id, "name": one.name, "kind": one.kind, "state": state, **one.scope.as_object(),
+                "created_at": one.created_at, "created_by": one.created_by, "expires_at": one.expires_at,
+                "revoked_at": one.revoked_at,
+            }
+            for one, state in found
+        ]  # fmt: skip
+        write_json({"tokens": tokens})
+    elif found:
+        show_table(
+            ("id", "name", "kind", "sees", "created", "expires", "state"),
+            [
+                (one.id, one.name, one.kind, sees(one.scope), one.created_at, one.expires_at or "–", state)
+                for one, state in found
+            ],
+        )
+    else:
+        print("There is no token.")
+
+
+@app.command()
+def revoke(
+    token: Annotated[str, typer.Argument(metavar="ID|NAME", help="The token's id, or the name of one or several.")],
+    file: AppOption = DEFAULT_APP,
+    json: JsonOption = False,
+) -> None:
+    """Let a token in no more, from the next request on. Again is harmless."""
+    with open_app(file) as dayfold:
+        done = dayfold.accounts.revoke_token(token)
+    if json:
+        write_json({"revoked": [one.id for one in done]})
+        return
+    for one in done:
+        print(f"{one.name} ({one.id}): revoked")
+
+
+def sees(scope: Scope) -> str:
+    """A scope in one line.
+
+    >>> from dayfold.plan.access import Scope
+    >>> sees(Scope.of(["Sales"], {"shop_id": ["42", None], "country": []}))
+    'Sales where country is none, shop_id is NULL or 42'
+    """
+    rollups = "everything" if scope.rollups is None else ", ".join(scope.rollups)
+    rows = [
+        f"{key} is {' or '.join('NULL' if one is None else one or chr(34) * 2 for one in values) or 'none'}"
+        for key, values in scope.rows
+    ]
+    return f"{rollups} where {', '.join(rows)}" if rows else rollups

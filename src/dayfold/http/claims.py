@@ -1,0 +1,91 @@
+"""Scopes from the claims of a signed token. HTTP door.
+
+Invariant: a claim that is missing, or not of the form that is expected, refuses its bearer; it never widens what they see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dayfold.define.catalog import Catalog
+from dayfold.errors import ConfigError, Unauthenticated, UnknownName
+from dayfold.plan.access import Scope
+from dayfold.plan.grants import check_key
+
+
+def scope_of(
+    catalog: Catalog,
+    claims: Mapping[str, Any],
+    *,
+    rollups: Iterable[str] | None = None,
+    rows: Mapping[str, Iterable[str]] | None = None,
+    row_claims: Mapping[str, str] | None = None,
+) -> Scope:
+    """What the bearer of some claims sees.
+
+    Args:
+        catalog: The definitions.
+        claims: Of a token whose signature was checked.
+        rollups: Names of rollups; None: all.
+        rows: For each key column the values that are seen.
+        row_claims: For each key column the claim with the values that are seen.
+
+    Raises:
+        Unauthenticated: where a claim is missing, or no text, number or list of these.
+    """
+    names = None if rollups is None else [_class_name(catalog, name) for name in rollups]
+    found: dict[str, Iterable[str]] = dict(rows or {})
+    for key, claim in (row_claims or {}).items():
+        values = texts(claims, claim)
+        found[key] = set(values) & set(found[key]) if key in found else values
+    return Scope.of(names, found)
+
+
+def texts(claims: Mapping[str, Any], claim: str) -> list[str]:
+    """The values of a claim that is one value or a list of them.
+
+    Raises:
+        Unauthenticated: where it is missing, or something else.
+
+    >>> texts({"shop": 42, "shops": ["a", 7, True]}, "shop"), texts({"shops": ["a", 7, True]}, "shops")
+    (['42'], ['a', '7', 'true'])
+    """
+    if claim not in claims:
+        raise Unauthenticated(
+            f"The token lacks the claim '{claim}'.", hint="Sign it with all claims that are asked for."
+        )
+    value = claims[claim]
+    found = [_text(one) for one in (value if isinstance(value, list) else [value])]
+    if None in found:
+        raise Unauthenticated(
+            f"The claim '{claim}' of the token cannot be read.", hint="Expected a text, an integer, or a list of these."
+        )
+    return [one for one in found if one is not None]
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str() | int():
+            return str(value)
+    return None
+
+
+def _class_name(catalog: Catalog, name: str) -> str:
+    """A rollup's class name; a name that is not known stays, and nothing is there for it."""
+    return next((one.name for one in catalog.rollups.values() if name in (one.name, one.table)), name)
+
+
+def check_words(catalog: Catalog, setting: str, rollups: Iterable[str] | None, keys: Iterable[str]) -> None:
+    """The rollups and key columns that settings name are there. Raises ConfigError."""
+    try:
+        named = [catalog[name] for name in rollups or ()]
+    except UnknownName as error:
+        raise ConfigError(f"{setting}: {error.message}", hint=error.hint) from None
+    try:
+        for key in keys:
+            check_key(catalog, named, key, setting)
+    except UnknownName as error:
+        raise ConfigError(error.message, hint=error.hint) from None

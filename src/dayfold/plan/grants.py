@@ -1,0 +1,77 @@
+"""Scopes from the words that a person writes for a token or a user, checked against the definitions. Plan floor, pure.
+
+Invariant: a scope that is given out names rollups and key columns that are there; a misspelt one is refused, not ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from dayfold.define.catalog import Catalog
+from dayfold.define.rollup import RollupDef
+from dayfold.errors import UnknownName, UsageError
+from dayfold.names import listing, suggestion
+from dayfold.plan.access import EVERYTHING, Scope
+from dayfold.plan.keys import filter_value, key_column
+
+HINT = 'Write key=value,value; key= for NULL, key="" for the empty text, key:none for no row at all, and \\, for a comma in a value.'
+
+
+def grant(catalog: Catalog, kind: str, rollups: Sequence[str], rows: Sequence[str]) -> Scope:
+    """What ``--rollup`` and ``--rows`` allow: names of rollups, and of key columns with the values that may be seen.
+
+    Raises:
+        UsageError: for words that are none, and for a scope of a kind that sees no numbers, or all of them.
+        UnknownName: for a rollup or key column that is not there.
+    """
+    if not rollups and not rows:
+        return EVERYTHING
+    if kind != "read":
+        raise UsageError(
+            f"Only the kind 'read' has rollups and rows, got '{kind}'.",
+            hint="Leave out --rollup and --rows, or write --kind read.",
+        )
+    catalog.check()
+    named = [catalog[name] for name in rollups]
+    found: dict[str, list[str | None]] = {}
+    closed = set()
+    for word in rows:
+        key, values = _row_words(word)
+        check_key(catalog, named, key, "--rows")
+        found.setdefault(key, []).extend(values)
+        if not values:
+            closed.add(key)
+    for key in closed:
+        if found[key]:
+            raise UsageError(
+                f"--rows says no row and some rows of '{key}'.", hint=f"Leave out {key}:none or the others."
+            )
+    return Scope.of([one.name for one in named] if named else None, found)
+
+
+def check_key(catalog: Catalog, named: Sequence[RollupDef], key: str, option: str) -> None:
+    """A key column of each of these rollups, or of any where none is named. Raises UnknownName."""
+    for rollup in named:
+        key_column(rollup, key, option)
+    known = list(dict.fromkeys(column for rollup in catalog.rollups.values() for column in rollup.key))
+    if key not in known:
+        raise UnknownName(
+            f"No rollup has a key column '{key}' for {option}{suggestion(key, known)}.",
+            hint=f"Key columns: {listing(known)}",
+        )
+
+
+def _row_words(word: str) -> tuple[str, list[str | None]]:
+    r"""The key column and the values of one word of ``--rows``.
+
+    >>> _row_words(r"shop_id=42,4\,3"), _row_words("shop_id="), _row_words("shop_id:none")
+    (('shop_id', ['42', '4,3']), ('shop_id', [None]), ('shop_id', []))
+    """
+    if closed := re.fullmatch(r"([^=:]+):none", word):
+        return closed[1], []
+    key, sign, values = word.partition("=")
+    if not sign or not key:
+        raise UsageError("A word of --rows is not key=values.", hint=HINT)
+    parts = re.split(r"(?<!\\),", values)
+    return key, [filter_value(part.replace("\\,", ",")) for part in parts]
