@@ -22,7 +22,8 @@ AUDIT = "x-dayfold-audit"
 class Right(StrEnum):
     """What a route asks for.
 
-    ``PUBLIC``: nothing. ``KNOWN``: to be somebody, whoever it is. ``READ``: numbers, of what the caller's scope sees. ``JOBS``: seeing and steering jobs. ``ADMIN``:
+    ``PUBLIC``: nothing. ``KNOWN``: to be somebody, whoever it is. ``READ``: numbers, of what the caller's scope sees.
+    ``JOBS``: seeing and steering jobs. ``ADMIN``:
     everything. ``TRACK``: writing events. ``CRON``: triggering one job, with the secret of outside schedulers. ``NEAR``: figures of
     the service, for a program on the same machine or an administrator.
     """
