@@ -18,6 +18,7 @@ from dayfold.clock import Clock
 from dayfold.clock import today as today_of
 from dayfold.days import Days, union
 from dayfold.define.fingerprint import digest
+from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded
 from dayfold.engines.base import Changed, check_columns
 from dayfold.engines.databases import Databases
@@ -235,6 +236,8 @@ class _One:
         columns = {
             source: folded_columns(lowers[source.rollup.__name__])
             if isinstance(source, Folded)
+            else source.described
+            if isinstance(source, FunctionSource)
             else bound.columns[source.label]
             for source in self.rollup.definition.sources
         }

@@ -76,6 +76,14 @@ MIGRATIONS = (
             "FROM dayfold__verifications AS v JOIN dayfold__rollups AS r ON r.rollup = v.rollup AND r.version = v.version",
         ),
     ),
+    Migration(
+        3,
+        "days fetched from functions",
+        (
+            "CREATE TABLE dayfold__fetches (source TEXT NOT NULL, day DATE NOT NULL, state TEXT NOT NULL, reason TEXT, "
+            "held BIGINT, asked_on DATE NOT NULL, PRIMARY KEY (source, day))",
+        ),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -120,5 +128,8 @@ TABLES: dict[str, dict[str, str]] = {
     "dayfold__receipts": {
         "rollup": "text", "version": "bigint", "day": "date", "stored": "bigint", "digest": "text", "run_id": "bigint",
         "recorded_at": "timestamptz", "origin": "text",
+    },
+    "dayfold__fetches": {
+        "source": "text", "day": "date", "state": "text", "reason": "text", "held": "bigint", "asked_on": "date",
     },
 }  # fmt: skip

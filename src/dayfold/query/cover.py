@@ -143,6 +143,8 @@ class Cover:
             one = self.by_source.get(source, {}).get(utc)
             if one is not None and one.ever_folded and one.state == FAILED:
                 return f"failed: {one.reason}"
+            if one is not None and one.ever_folded and one.state == OPEN and one.reason is not None:
+                return f"not ready: {one.reason}"
             if one is not None and one.state == OPEN and utc < self.request.today:
                 return "last folded before the day had ended"
         return None
@@ -150,7 +152,7 @@ class Cover:
     def _reason(self, source: str, day: dt.date) -> str:
         one = self.by_source.get(source, {}).get(day)
         if one is not None:
-            return f"failed: {one.reason}"
+            return f"{'not ready' if one.state == OPEN else 'failed'}: {one.reason}"
         if day > self.request.today:
             return "in the future"
         start = self.history.get(source)
