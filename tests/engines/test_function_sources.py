@@ -421,7 +421,7 @@ def test_plan_says_how_many_days_it_would_ask_for_and_calls_nothing(ground: Grou
 
 def test_live_answers_read_what_was_fetched_and_call_nothing(ground: Ground, reports: Reports) -> None:
     """Before a fold nothing is known; after it, what is not ready stays null beside what is live of other sources."""
-    ground.load("post", "platform text, made timestamptz", [{"platform": "tiktok", "made": march(11)}])
+    ground.load("post", "platform text, made timestamptz", [{"platform": "tiktok", "made": march(d)} for d in (9, 11)])
     reports.set(10, ("tiktok", 1, 1))
     reports.set(11, error=NotReady(REASON))
     ground.define(daily(function(reports), posts=Count(ground.table("post"), at="made"), lookback=7))
@@ -505,14 +505,14 @@ def test_verify_compares_with_what_was_fetched(ground: Ground, reports: Reports)
 def test_sealed_days_are_never_fetched(ground: Ground, reports: Reports) -> None:
     """What an adopted table says stands."""
     ground.load("legacy", "platform text, day date, spend numeric(12,2), clicks bigint",
-                [{"platform": "tiktok", "day": D(2026, 3, 2), "spend": 8, "clicks": 1}])  # fmt: skip
+                [{"platform": "tiktok", "day": D(2026, 3, n), "spend": 8, "clicks": 1} for n in (2, 4)])  # fmt: skip
     reports.set(2, ("tiktok", 1, 1))
     reports.set(10, ("tiktok", 1, 1))
     app = ground.define(daily(function(reports, since="2026-03-02")))
     app.adopt("AdDaily", "legacy", database=ground.pairing.database, to="2026-03-04")
     ground.fold()
     assert reports.days() == list(range(5, 13))
-    assert spent(ground, 2, 5) == {2: 8.0, 3: 0.0, 4: 0.0, 5: 0.0}
+    assert spent(ground, 2, 5) == {2: 8.0, 3: 0.0, 4: 8.0, 5: 0.0}
     assert ground.stored("SELECT count(*) FROM dayfold__marks") == [(0,)]
 
 

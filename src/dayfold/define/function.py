@@ -182,7 +182,7 @@ def staging_name(name: str, types: Mapping[str, Type]) -> str:
     """The table that holds what a function of these columns returned.
 
     >>> staging_name("ad_spend", {"platform": declared_type("text")})
-    'dayfold__source_ad_spend_5fbb0c'
+    'dayfold__source_ad_spend_df51cc'
     """
     words = json.dumps([name, [[one, str(type_)] for one, type_ in types.items()]])
     mark = hashlib.sha256(words.encode()).hexdigest()[:6]
