@@ -6,10 +6,10 @@ import pytest
 
 from dayfold import Count, Distinct, Rollup
 from dayfold.errors import StoreNotMigrated
-from dayfold.ledger.migrations import MIGRATIONS, TABLES
+from dayfold.ledger.migrations import MIGRATIONS, TABLES, VERSION
 from tests.engines.ground import Ground, march
 
-#: What version 1 made; all else came with version 2.
+#: What version 1 made; all else came later.
 FIRST = tuple(f"dayfold__{name}" for name in ("store", "rollups", "sources", "leases", "fences", "coverage", "runs"))
 
 
@@ -41,10 +41,10 @@ def test_store_of_the_first_version_is_migrated_and_goes_on(store: Ground) -> No
     store.fold()
     before = store.stored("SELECT * FROM visits ORDER BY shop, day")
     as_version_one(store)
-    with pytest.raises(StoreNotMigrated, match="is of version 1; this program needs version 2") as refused:
+    with pytest.raises(StoreNotMigrated, match=f"is of version 1; this program needs version {VERSION}") as refused:
         store.opened.fold()
     assert refused.value.hint == "Run: dayfold migrate"
-    assert store.opened.migrate() == [f"2: {MIGRATIONS[1].name}"]
+    assert store.opened.migrate() == [f"{one.number}: {one.name}" for one in MIGRATIONS[1:]]
     assert store.opened.migrate() == []
     assert store.fold_written() == 0
     assert store.stored("SELECT * FROM visits ORDER BY shop, day") == before
