@@ -208,6 +208,7 @@ def source(
         since: The first day to ask for. Default: the rollup's ``since``, else ``lookback`` days before the first fold.
         lookback: Days before today that every fold asks for again, for corrections.
         wait_days: After how many days one that is not ready counts as failed and is asked for no more. Default: never.
+        unknown: Any other is a mistake, told with all others.
 
     >>> @source(columns={"platform": "text", "spend": "numeric(12,2)"}, since="2026-01-01")
     ... def ad_spend(day):

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -108,11 +108,30 @@ class Fetcher:
                 }
         return {source: reasons for source, reasons in failed.items() if reasons}
 
+    def drop_unread(self) -> None:
+        """What was fetched for a definition that nobody has any more is gone."""
+        with self.store.transaction(read_only=True) as session:
+            known = fetches.sources(self.ledger, session)
+        if known:
+            with self.store.transaction() as session:
+                drop_unread(self.ledger, session)
+
     def _look(self, rollup: BoundRollup, version: int, source: FunctionSource) -> tuple[Standing, list[Days]]:
         with self.store.transaction(read_only=True) as session:
             found = fetches.standing(self.ledger, session, source.staging)
             known = coverage.ranges(self.ledger, session, rollup.name, version)
         return found, coverage.sealed_days(known)
+
+
+def said_unfetched(source: str, days: Mapping[dt.date, str]) -> str:
+    """Which days of a function could not be fetched, and why the first of them.
+
+    >>> said_unfetched("ad_spend", {dt.date(2026, 3, 1): "the function raised TimeoutError"})
+    'ad_spend: 2026-03-01 could not be fetched: the function raised TimeoutError'
+    """
+    first = min(days)
+    more = f" and {len(days) - 1:,} more days" if len(days) > 1 else ""
+    return f"{source}: {first}{more} could not be fetched: {days[first]}"
 
 
 def source_lease(source: FunctionSource) -> str:

@@ -25,7 +25,7 @@ from dayfold.fold import chunk as chunks
 from dayfold.fold.binding import Bound
 from dayfold.fold.decide import Decider, Work, failing
 from dayfold.fold.discover import Discoverer, Discovery
-from dayfold.ledger import coverage, fetches, leases, marks, runs, versions
+from dayfold.ledger import coverage, leases, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.cells import cell_portions
@@ -179,7 +179,7 @@ class Folder:
                     ),
                     0,
                 )
-                self._drop_unread()
+                self.fetcher.drop_unread()
             self._finish(result, failed, target.building, unfetched)
 
     def _chunks(
@@ -281,14 +281,6 @@ class Folder:
         for database in {self.store, *(self.databases.of(scan.source) for scan in rollup.scans)}:
             database.trim()
 
-    def _drop_unread(self) -> None:
-        """What was fetched for a definition that nobody has any more is gone."""
-        with self.store.transaction(read_only=True) as session:
-            sources = fetches.sources(self.ledger, session)
-        if sources:
-            with self.store.transaction() as session:
-                fetch.drop_unread(self.ledger, session)
-
     def _finish(
         self,
         result: FoldResult,
@@ -306,7 +298,7 @@ class Folder:
         if unfetched:
             # What was fetched of other days is published all the same, and so is an edited definition.
             result.status = runs.PARTIAL
-            words = [said_unfetched(source, days) for source, days in sorted(unfetched.items())]
+            words = [fetch.said_unfetched(source, days) for source, days in sorted(unfetched.items())]
             result.error = "; ".join([*([result.error] if result.error else []), *words])
         with self.store.transaction() as session:
             assert result.run_id is not None
@@ -411,17 +403,6 @@ def _warnings(rollup: BoundRollup, found: Discovery) -> list[str]:
         f"{titles[source]} is folded by a lookback of {days} days, because {reason}. Install its triggers: dayfold track install"
         for source, reason in found.untracked.items()
     ]
-
-
-def said_unfetched(source: str, days: Mapping[dt.date, str]) -> str:
-    """Which days of a function could not be fetched, and why the first of them.
-
-    >>> said_unfetched("ad_spend", {dt.date(2026, 3, 1): "the function raised TimeoutError"})
-    'ad_spend: 2026-03-01 could not be fetched: the function raised TimeoutError'
-    """
-    first = min(days)
-    more = f" and {len(days) - 1:,} more days" if len(days) > 1 else ""
-    return f"{source}: {first}{more} could not be fetched: {days[first]}"
 
 
 def _named(source: str, error: DayfoldError) -> str:

@@ -22,7 +22,8 @@ from dayfold.engines.scans import ScanFailed, Scans, Wanted
 from dayfold.errors import DayfoldError, LeaseLost, Sealed, SourceFailed, SuddenlyEmpty, UsageError
 from dayfold.fold import reshape
 from dayfold.fold.chunk import Publisher
-from dayfold.fold.fold import Folder, Progress, said_unfetched
+from dayfold.fold.fetch import said_unfetched
+from dayfold.fold.fold import Folder, Progress
 from dayfold.ledger import coverage, fetches, leases, receipts, runs, versions
 from dayfold.plan.bind import BoundRollup, Scan, identity
 from dayfold.plan.keys import KeyFilter

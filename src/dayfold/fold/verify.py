@@ -55,6 +55,7 @@ class VerifyResult:
         days: How many days were compared, and ``cells`` of them.
         drifted: How many cells differ, ``healed`` of them no more; ``drifts``: the first of them, metric by metric.
         left_out: What was not compared: how many, by reason.
+        notes: What has to be known of the comparison.
         error: Why it could not be compared, or not healed.
     """
 
@@ -67,6 +68,7 @@ class VerifyResult:
     drifts: list[Drift] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
     error: str | None = None
 
     @property
@@ -129,6 +131,10 @@ class _One:
             version = self._redefined(version)
         if version is None:
             return
+        self.result.notes = [
+            f"{one.label} is compared as it was fetched; `dayfold rebuild` asks it anew"
+            for one in self.rollup.functions
+        ]
         self._check_lowers()
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.verifier.wait_s) as lease:
             self._discover(version.number, lease)

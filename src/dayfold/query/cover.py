@@ -141,11 +141,13 @@ class Cover:
     def _stale_reason(self, source: str, day: dt.date) -> str | None:
         for utc in self._utc(day):
             one = self.by_source.get(source, {}).get(utc)
-            if one is not None and one.ever_folded and one.state == FAILED:
+            if one is None or not one.ever_folded:
+                continue
+            if one.state == FAILED:
                 return f"failed: {one.reason}"
-            if one is not None and one.ever_folded and one.state == OPEN and one.reason is not None:
+            if one.state == OPEN and one.reason is not None:
                 return f"not ready: {one.reason}"
-            if one is not None and one.state == OPEN and utc < self.request.today:
+            if one.state == OPEN and utc < self.request.today:
                 return "last folded before the day had ended"
         return None
 
