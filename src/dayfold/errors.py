@@ -23,6 +23,7 @@
     │   ├── Unauthenticated      2  no token, or one that is not valid any more
     │   ├── Forbidden            2  a caller who may not do this
     │   └── TooMany              2  more tries than are allowed in a while
+    ├── NotReady                 1  a function source has a day's facts later
     ├── TookTooLong              1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
     ├── Busy                     1  another run holds the rollup
@@ -207,6 +208,20 @@ class TooMany(AccessRefused):
     def __init__(self, message: str, *, retry_after_s: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class NotReady(DayfoldError):
+    """Raised by a function source: the day's facts are not there yet. Its text is shown as the reason.
+
+    >>> raise NotReady("the report comes after two days")
+    Traceback (most recent call last):
+    dayfold.errors.NotReady: the report comes after two days
+    """
+
+    code = "not-ready"
+
+    def __init__(self, reason: str = "", *, hint: str = "") -> None:
+        super().__init__(str(reason) or "it says that it is not ready", hint=hint)
 
 
 class TookTooLong(DayfoldError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dayfold.define.catalog import Catalog
 from dayfold.engines.base import Session
 from dayfold.errors import StoreError, UnknownName, UsageError
-from dayfold.fold import reshape
+from dayfold.fold import fetch, reshape
 from dayfold.ledger import leases, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, suggestion
@@ -81,6 +81,7 @@ def prune(catalog: Catalog, ledger: Ledger, names: Sequence[str], *, wait_s: flo
                 )
             _drop(ledger, session, one.table)
             versions.remove(ledger, session, one.rollup)
+            fetch.drop_unread(ledger, session)
         done.append(one)
     return done
 
