@@ -145,6 +145,16 @@ def test_first_start_listens_to_this_machine_only_and_signs_in_once(shop: Path) 
         assert httpx.get(login).json()["detail"] == "This link was used before, or is older than 15 minutes."
 
 
+@pytest.mark.parametrize(("trusted", "secure"), [('["127.0.0.1"]', True), ("[]", False)])
+def test_only_trusted_proxies_say_how_a_request_came(shop: Path, trusted: str, secure: bool) -> None:
+    """By HTTPS the cookie is marked so; an address that nobody trusts is not believed."""
+    with served(cwd=shop, env={"DAYFOLD_AUTH__TRUSTED_PROXIES": trusted}) as server:
+        answer = httpx.get(
+            server.words["login_url"], headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.1"}
+        )
+        assert ("; Secure" in answer.headers["set-cookie"]) is secure
+
+
 @pytest.mark.parametrize("how", ["option", "setting"])
 def test_first_start_refuses_to_listen_elsewhere(shop: Path, how: str) -> None:
     """An open address without anybody who may come in is a mistake; the message says what to make."""

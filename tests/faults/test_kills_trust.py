@@ -322,6 +322,23 @@ NO_POINT = {
     ("ledger/ledger.py", "migrate"): "one transaction, and 'committed' follows it",
     ("ledger/ledger.py", "_keep_sources"): "one transaction, and 'committed' follows it",
     ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
+    **dict.fromkeys(
+        (
+            ("ledger/audit.py", "note"),
+            ("ledger/sessions.py", "begin"),
+            ("ledger/sessions.py", "end"),
+            ("ledger/sessions.py", "make_link"),
+            ("ledger/tokens.py", "create"),
+            ("ledger/tokens.py", "revoke"),
+            ("ledger/tries.py", "count"),
+            ("ledger/tries.py", "forgive"),
+            ("ledger/tries.py", "write"),
+            ("ledger/users.py", "_sign_out"),
+            ("ledger/users.py", "add"),
+            ("ledger/users.py", "set_password"),
+        ),
+        "access: one transaction with its note in the audit table, and no row of a rollup",
+    ),
 }
 
 

@@ -264,6 +264,20 @@ def test_session_made_before_the_password_changed_is_none_though_its_row_is_ther
     assert problem(browser.get("/try/read")) == ENDED
 
 
+def test_password_that_changes_while_it_is_checked_opens_nothing(anna: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was right when it was read has to be right when the session begins."""
+    real = passwords.fits
+
+    def slow(password: str, kept: str | None) -> bool:
+        found = real(password, kept)
+        anna.app.accounts.set_password("anna", "another password")
+        return found
+
+    monkeypatch.setattr(passwords, "fits", slow)
+    assert problem(sign_in(anna.browser())) == WRONG
+    assert anna.stored("select digest from dayfold__sessions") == []
+
+
 def test_secret_of_a_session_is_no_token_and_the_other_way_round(only_anna: Doors) -> None:
     """One kind of secret never serves as the other."""
     browser = only_anna.browser()

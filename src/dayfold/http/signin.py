@@ -6,7 +6,7 @@ Invariant: every way in ends in a new session with a new secret, and leads to a 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
@@ -21,6 +21,25 @@ from dayfold.http.service import Service, service
 #: Where people go after they signed in, and where they find what to do next.
 HOME = "/sign-in"
 _PUBLIC = needs(Right.PUBLIC)
+
+
+def _form(**fields: str) -> dict[str, Any]:
+    """How a form is described in the OpenAPI document."""
+    texts = {name: {"type": "string", "description": text} for name, text in fields.items()}
+    content = {"application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": texts}}}
+    return {"requestBody": {"content": content}}
+
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    303: {"description": "Where to go on"},
+    400: {"description": "Words that do not fit"},
+    401: {"description": "Nobody was signed in"},
+    403: {"description": "From a page of another site, or without the CSRF token"},
+}
+_PROVIDER: dict[int | str, dict[str, Any]] = {
+    404: {"description": "There is no provider"},
+    503: {"description": "The provider does not answer"},
+}
 _SEE_OTHER = 303
 ServiceOf = Annotated[Service, Depends(service)]
 router = APIRouter(tags=["sign-in"], route_class=Route)
@@ -37,7 +56,10 @@ def onward(path: str | None) -> str:
     return path if path and re.fullmatch(r"/(?![/\\])[!-\[\]-~]{0,500}", path) else HOME
 
 
-@router.get("/sign-in", openapi_extra=_PUBLIC, summary="The page that people sign in at", response_class=Response)
+@router.get(
+    "/sign-in", openapi_extra=_PUBLIC, summary="The page that people sign in at", response_class=Response,
+    responses=_ANSWERS,
+)  # fmt: skip
 async def page(
     request: Request,
     found: ServiceOf,
@@ -57,7 +79,11 @@ async def page(
     return pages.signed_in(caller.name.removeprefix("user "), caller.csrf or "")
 
 
-@router.post("/sign-in", openapi_extra=_PUBLIC, summary="Sign in with a password", response_class=Response)
+@router.post(
+    "/sign-in", summary="Sign in with a password", response_class=Response,
+    openapi_extra=_PUBLIC | _form(name="The user's", password="The user's", next="The path to go on to"),
+    responses=_ANSWERS | {429: {"description": "Too many tries"}},
+)  # fmt: skip
 async def sign_in(request: Request, found: ServiceOf) -> Response:
     """A form with ``name``, ``password`` and ``next``: 303 with the session's cookie; 401, or 429 after too many tries."""
     cookies.check_origin(request, found.app.settings.auth)
@@ -73,7 +99,10 @@ async def sign_in(request: Request, found: ServiceOf) -> Response:
     return _opened(request, found, secret, path)
 
 
-@router.post("/sign-out", openapi_extra=_PUBLIC, summary="End the session", response_class=Response)
+@router.post(
+    "/sign-out", summary="End the session", response_class=Response,
+    openapi_extra=_PUBLIC | _form(csrf_token="Unless it is sent as X-CSRF-Token"), responses=_ANSWERS,
+)  # fmt: skip
 async def sign_out(request: Request, found: ServiceOf) -> Response:
     """The session lets nobody in any more, and the cookie is taken away. The CSRF token as header or form field."""
     auth = found.app.settings.auth
@@ -86,7 +115,10 @@ async def sign_out(request: Request, found: ServiceOf) -> Response:
     return answer
 
 
-@router.get("/sign-in/oidc", openapi_extra=_PUBLIC, summary="Sign in with the provider", response_class=Response)
+@router.get(
+    "/sign-in/oidc", openapi_extra=_PUBLIC, summary="Sign in with the provider", response_class=Response,
+    responses=_ANSWERS | _PROVIDER,
+)  # fmt: skip
 async def to_provider(
     request: Request,
     found: ServiceOf,
@@ -100,7 +132,10 @@ async def to_provider(
     return answer
 
 
-@router.get("/sign-in/oidc/return", openapi_extra=_PUBLIC, summary="Back from the provider", response_class=Response)
+@router.get(
+    "/sign-in/oidc/return", openapi_extra=_PUBLIC, summary="Back from the provider", response_class=Response,
+    responses=_ANSWERS | _PROVIDER,
+)  # fmt: skip
 async def from_provider(request: Request, found: ServiceOf) -> Response:
     """The provider sends the browser here with a code, and it is signed in."""
     provider, auth = _provider(found), found.app.settings.auth
