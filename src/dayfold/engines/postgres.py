@@ -423,11 +423,19 @@ def with_literals(one: Statement) -> str:
 def _literal(value: Any) -> exp.Expr:
     """A value as a literal of its own type, or as text that the cast around it reads."""
     if isinstance(value, list):
-        parts = ["NULL" if part is None else str(part) for part in value]
+        parts = ["NULL" if part is None else _element(part) for part in value]
         return exp.Literal.string("{" + ",".join(parts) + "}")
     if value is None or isinstance(value, bool | int):
         return exp.convert(value)
     return exp.Literal.string(str(value))
+
+
+def _element(part: Any) -> str:
+    """One part of an array's literal, quoted where its letters could be taken for the array's own."""
+    if isinstance(part, bool | int):
+        return str(part)
+    escaped = str(part).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _logical_type(oid: int, precision: int | None, scale: int | None) -> Type:

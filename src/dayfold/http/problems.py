@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dayfold.errors import (
+    AccessUnknown,
     Busy,
     Conflict,
     ConnectionFailed,
@@ -34,6 +35,7 @@ CONTENT_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
     (Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (Forbidden, HTTPStatus.FORBIDDEN),
+    (AccessUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
     (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (UnknownName, HTTPStatus.NOT_FOUND),
     (UsageError, HTTPStatus.BAD_REQUEST),

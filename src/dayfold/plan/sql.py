@@ -64,6 +64,18 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Written(Statement):
+    """A statement in somebody's own words, with the values of its ``$1``, ``$2`` … in that order."""
+
+    text: str = ""
+    listed: tuple[Any, ...] = ()
+
+    def render(self, dialect: str) -> tuple[str, list[Any]]:
+        """The words as they are."""
+        return self.text, list(self.listed)
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered(Statement):
     """A statement whose text is known from an earlier one of the same build: building and printing trees takes longest."""
 
