@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dayfold.fold.plan import RollupPlan
     from dayfold.fold.prune import Orphan
     from dayfold.fold.rebuild import RebuildResult
+    from dayfold.fold.rls import Policies
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
     from dayfold.query.answer import Answer
@@ -420,7 +421,13 @@ class Dayfold:
         """Connections, permissions, clocks, definitions and indexes, each with what to do."""
         from dayfold.fold.doctor import doctor
 
-        return doctor(self.databases, self.ledger, self.catalog, self.clock)
+        return doctor(self.databases, self.ledger, self.catalog, self.clock, self.policies())
+
+    def policies(self) -> Policies:
+        """The row-level policies of rollups with an owner: `install`, `remove`, `status`, and their statements."""
+        from dayfold.fold.rls import Policies
+
+        return Policies(self.databases.store, self.catalog, self.settings.rls)
 
     def tracking(self) -> Tracking:
         """The triggers that tell what changed in tables with ``changes="trigger"``. Raises DefinitionError."""

@@ -24,6 +24,7 @@ from dayfold.cli import (
     plan,
     query,
     rebuild,
+    rls,
     serve,
     status,
     track,
@@ -47,6 +48,7 @@ app = typer.Typer(
 for command in (init, demo, plan, fold, rebuild, verify, query, explain, status, doctor, serve, migrate, adopt):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 app.add_typer(track.app, name="track")
+app.add_typer(rls.app, name="rls")
 
 
 def _version(asked: bool) -> None:
