@@ -191,6 +191,22 @@ def test_a_version_under_another_table_name_is_protected_too(roles: Roles) -> No
 
 
 @in_postgres
+def test_an_edit_cannot_take_the_owner_from_under_its_policy(roles: Roles) -> None:
+    """PostgreSQL refuses it, naming the policy; the old version stays, protected, and removing the policies lets it go on."""
+    roles.policies.install()
+    usage = roles.ground.table("usage")
+    edited = type("UsageDaily", (Rollup,), {"key": "api_key_id", "uses": Count(usage, at="made")})
+    roles.ground.define(edited)
+    [run] = roles.ground.opened.fold()
+    assert "policy dayfold_owner on table usage_daily depends on column user_id of table usage_daily" in str(run.error)
+    assert roles.read(roles.owners, USES, BEN) == [(BEN, 1)]
+    roles.ground.define(edited)
+    assert roles.policies.remove() == ["usage_daily", "usage_daily__sets"]
+    roles.ground.fold()
+    assert roles.admin("select count(distinct api_key_id) from usage_daily") == [(4,)]
+
+
+@in_postgres
 def test_remove_restores_what_was_there(roles: Roles) -> None:
     """Policies, row-level security and the right to read are gone; other people's policies keep it enabled."""
     roles.policies.install()

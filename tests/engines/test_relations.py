@@ -233,8 +233,9 @@ def test_a_failing_query_closes(shop: Ground, clock: Clock, query: str, caplog: 
 @crossed
 def test_a_parameter_of_another_type_closes(shop: Ground) -> None:
     """Text where the database compares with an integer is an error there, and no access here."""
-    with pytest.raises(AccessUnknown):
-        seen(shop, Scope.of(None, {}, [Grant.of("Brand", {"brand_id": "7 or true"})]))
+    for text in ("7 or true", "7\x00", "", "seven"):
+        with pytest.raises(AccessUnknown):
+            seen(shop, Scope.of(None, {}, [Grant.of("Brand", {"brand_id": text})]))
 
 
 @crossed

@@ -9,7 +9,8 @@ import pytest
 from dayfold import Access, Count, Dayfold, Rollup, Table
 from dayfold.define.access import asked
 from dayfold.define.catalog import catalog
-from dayfold.errors import ConfigError, DefinitionError, UsageError
+from dayfold.errors import AccessUnknown, ConfigError, DefinitionError, Forbidden, UsageError
+from dayfold.http.problems import status_of
 from dayfold.plan.access import EVERYTHING, Grant, Scope
 from dayfold.plan.policies import Rules
 from dayfold.settings import RlsSettings, load
@@ -190,6 +191,12 @@ def test_marks_of_scopes_differ_where_scopes_do() -> None:
     assert GRANTED.narrowed(EVERYTHING) == GRANTED
     assert bare.narrowed(GRANTED) == GRANTED
     assert GRANTED.is_limited
+
+
+def test_a_relation_that_cannot_be_looked_up_is_no_fault_of_the_asker() -> None:
+    """Over HTTP it is 503, to be tried again, and a grant that fits no more is 403."""
+    assert status_of(AccessUnknown("…")).value == 503
+    assert status_of(Forbidden("…")).value == 403
 
 
 @pytest.mark.parametrize("text", [

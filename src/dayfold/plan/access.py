@@ -78,10 +78,7 @@ class Scope:
         True
         """
         names = None if rollups is None else tuple(sorted(set(rollups)))
-        found = {
-            key: tuple(sorted(set(values), key=lambda one: (one is not None, one or "")))
-            for key, values in rows.items()
-        }
+        found = {key: _ordered(set(values)) for key, values in rows.items()}
         return cls(names, tuple(sorted(found.items())), tuple(sorted(set(relations))))
 
     @property
@@ -181,6 +178,12 @@ class Scope:
         """
         grants = [Grant.of(one["access"], one.get("params", {})) for one in words.get("relations", ())]
         return cls.of(words["rollups"], words["rows"], grants)
+
+
+def _ordered(values: set[str | None]) -> tuple[str | None, ...]:
+    """Values in one order, NULL first."""
+    texts = sorted(one for one in values if one is not None)
+    return (None, *texts) if None in values else tuple(texts)
 
 
 #: All rows of all rollups.
