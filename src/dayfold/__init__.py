@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dayfold.define.access import Access
 from dayfold.define.function import source
 from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
 
 __all__ = [
+    "Access",
     "Avg",
     "Count",
     "Dayfold",

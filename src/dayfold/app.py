@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.days import Days, as_day
+from dayfold.define.access import Access
 from dayfold.define.catalog import Catalog, catalog, load
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
@@ -26,6 +27,7 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.access import EVERYTHING, Scope
 from dayfold.plan.keys import key_filters
+from dayfold.query import relations
 
 if TYPE_CHECKING:
     from dayfold.fold.adopt import AdoptResult
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from dayfold.fold.plan import RollupPlan
     from dayfold.fold.prune import Orphan
     from dayfold.fold.rebuild import RebuildResult
+    from dayfold.fold.rls import Policies
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
     from dayfold.ledger.accounts import Accounts
@@ -48,7 +51,7 @@ class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or rollup classes.
+        definitions: The path of a ``metrics.py``, or classes.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
         clock: Where the present moment comes from. Default: the machine.
@@ -66,7 +69,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup]],
+        definitions: str | Path | Sequence[type[Rollup] | type[Access]],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -79,6 +82,8 @@ class Dayfold:
         self.settings = configuration.load(config, base)
         self.clock = clock or SystemClock()
         self.databases = _databases(self.settings, base)
+        self.catalog = relations.checked(self.catalog, self.databases)
+        self.relations = relations.Relations(self.databases, self.catalog, self.settings.auth.relation_s)
         self.ledger = Ledger(self.databases.store, self.clock)
         self._bindings: Bindings = {}
         self.folder = base
@@ -337,12 +342,27 @@ class Dayfold:
         """
         from dayfold.query.request import Request
 
+        scope = self.resolved(scope)
         request = Request.parse(
             scope.rollup(self.catalog, rollup), metrics, from_=from_, to=to, by=by, where=where, grain=grain, tz=tz,
             compare=compare, sort=sort, limit=limit, allow_missing=allow_missing, today=self.today, now=self.clock.now(),
             scope=scope,
         )  # fmt: skip
         return self.answer(request, live=live)
+
+    def resolved(self, scope: Scope) -> Scope:
+        """The scope with its relations looked up, at most ``[auth] relation_s`` seconds ago; what is read needs it so.
+
+        Raises:
+            AccessUnknown: when a database does not tell; Forbidden: when a grant does not fit the definitions.
+        """
+        return self.relations.resolve(scope)
+
+    def check_scope(self, scope: Scope) -> None:
+        """Raise UnknownName or UsageError where the relations of a scope that is to be given out do not fit the definitions."""
+        self.catalog.check()
+        for grant in scope.relations:
+            relations.check_grant(self.catalog, self.databases, grant)
 
     def answer(self, request: Request, *, live: bool = False) -> Answer:
         """The answer to a request that was made before. Raises QueryRefused, DefinitionError."""
@@ -384,6 +404,7 @@ class Dayfold:
         from dayfold.query.explain import cell_filters, explain
         from dayfold.query.request import Request
 
+        scope = self.resolved(scope)
         definition = scope.rollup(self.catalog, rollup)
         cell_filters(definition, where)
         request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
@@ -416,7 +437,13 @@ class Dayfold:
         """Connections, permissions, clocks, definitions and indexes, each with what to do."""
         from dayfold.fold.doctor import doctor
 
-        return doctor(self.databases, self.ledger, self.catalog, self.clock)
+        return doctor(self.databases, self.ledger, self.catalog, self.clock, self.policies())
+
+    def policies(self) -> Policies:
+        """The row-level policies of rollups with an owner: `install`, `remove`, `status`, and their statements."""
+        from dayfold.fold.rls import Policies
+
+        return Policies(self.databases.store, self.catalog, self.settings.rls)
 
     def tracking(self) -> Tracking:
         """The triggers that tell what changed in tables with ``changes="trigger"``. Raises DefinitionError."""

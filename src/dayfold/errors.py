@@ -22,6 +22,7 @@
     ├── AccessRefused            2
     │   ├── Unauthenticated      2  no token, or one that is not valid any more
     │   ├── Forbidden            2  a caller who may not do this
+    │   ├── AccessUnknown        1  what a caller may see cannot be found out just now
     │   └── TooMany              2  more tries than are allowed in a while
     ├── NotReady                 1  a function source has a day's facts later
     ├── TookTooLong              1  work that was given a limit of time went past it
@@ -198,6 +199,13 @@ class Forbidden(AccessRefused):
     """The caller is known and may not do this."""
 
     code = "forbidden"
+
+
+class AccessUnknown(AccessRefused):
+    """What decides about a caller's access cannot be found out just now, so that nothing is shown."""
+
+    code = "access-unknown"
+    exit_status = 1
 
 
 class TooMany(AccessRefused):

@@ -26,6 +26,7 @@ _EXPECTED = {
     "dict_type": "expected sections, such as [databases.app]",
     "string_type": "expected a text in quotes",
     "string_pattern_mismatch": "expected a size such as 512MB or 2GB",
+    "list_type": 'expected a list of texts, such as ["one"]',
     "missing": "it is needed and not there",
 }
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -108,6 +109,19 @@ class ServeSettings(BaseModel):
     cache_mb: int = Field(default=64, ge=0, description="Memory for answers, in MB; 0 keeps none.")
 
 
+class RlsSettings(BaseModel):
+    """``[rls]``: row-level policies on rollups with an owner, in a PostgreSQL store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expression: str | None = Field(
+        default=None,
+        description="Who asks, in PostgreSQL's own SQL, such as auth.uid(): the owner whose rows are shown.",
+    )
+    owner_roles: list[str] = Field(default_factory=list, description="Roles that see the rows they own.")
+    all_roles: list[str] = Field(default_factory=list, description="Roles that see every row.")
+
+
 class Settings(BaseSettings):
     """All settings of one application."""
 
@@ -122,6 +136,7 @@ class Settings(BaseSettings):
     verify: VerifySettings = VerifySettings()
     serve: ServeSettings = ServeSettings()
     auth: AuthSettings = AuthSettings()
+    rls: RlsSettings = RlsSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -94,7 +94,7 @@ class OidcSettings(BaseModel):
 
 
 class AuthSettings(BaseModel):
-    """``[auth]``: who may come in over HTTP."""
+    """``[auth]``: who may come in over HTTP, and for how long what was found out about them holds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -114,6 +114,12 @@ class AuthSettings(BaseModel):
     trusted_proxies: list[str] = Field(
         default=["127.0.0.1", "::1"],
         description="Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
+    relation_s: float = Field(
+        default=60,
+        ge=0,
+        le=60,
+        description="Seconds for which the answer of an Access query is used again; 0 asks for every read.",
     )
     jwt: JwtSettings = JwtSettings()
     oidc: OidcSettings = OidcSettings()

@@ -86,7 +86,7 @@ def shop(postgres_server: PostgresServer, new_postgres: Callable[[], str]) -> It
         connection.execute(ORDERS)
         connection.execute(f"grant select on orders to {READER}")
         yield url
-        for role in ("dayfold_reader", "dayfold_writer", "reporting"):
+        for role in ("dayfold_reader", "dayfold_writer", "reporting", "authenticated", "service_role"):
             if connection.execute("select 1 from pg_roles where rolname = %s", [role]).fetchall():
                 connection.execute(f"drop owned by {role} cascade")
                 connection.execute(f"drop role {role}")
@@ -141,3 +141,10 @@ def test_postgres_page_grants_suffice(shop: str, tmp_path: Path) -> None:
     for block in blocks(DOCS / "how-to" / "read-with-bi.md"):
         if block.mark == "sql: owner":
             run("owner", block.text)
+
+
+def test_page_about_limits_holds_people_to_their_rows(shop: str, tmp_path: Path) -> None:
+    """What it says somebody sees is what they see: by a relation, and as a role of the database."""
+    variables = {"APP_DATABASE_URL": shop, "STORE_URL": shop, **NOW}
+    page = DOCS / "how-to" / "limit-what-people-see.md"
+    check(page, with_example_addresses(shop, Player(tmp_path, variables, owner_sql(shop)).play(page)))

@@ -17,10 +17,11 @@ import dayfold
 from dayfold import errors
 from dayfold.cli import adopt, fold, rebuild, verify
 from dayfold.days import GRAINS, STORED_GRAINS
-from dayfold.define import rollup, source
+from dayfold.define import access, rollup, source
 from dayfold.define.metric import OVER_KEYS, Metric
 from dayfold.fold import doctor
 from dayfold.fold.plan import RollupPlan
+from dayfold.fold.rls import PolicyStanding
 from dayfold.fold.track import TableStanding
 from dayfold.ledger import coverage, runs
 from dayfold.ledger.migrations import MIGRATIONS, TABLES, VIEWS
@@ -152,7 +153,7 @@ def test_every_public_name_is_documented() -> None:
 def test_words_of_definitions_are_documented() -> None:
     """Attributes of a rollup, arguments of a table and a moment, grains, units, reserved names."""
     words = {
-        *rollup.ATTRIBUTES, *source.Table.OPTIONS, *inspect.signature(source.Moment).parameters,
+        *rollup.ATTRIBUTES, *access.ATTRIBUTES, *source.Table.OPTIONS, *inspect.signature(source.Moment).parameters,
         *(f'"{grain}"' for grain in STORED_GRAINS), *(f'unit="{unit}"' for unit in source.UNITS),
         *(f'"{word}"' for word in OVER_KEYS), *RESERVED,
     }  # fmt: skip
@@ -198,7 +199,7 @@ FORMS = (
 
 def test_every_field_of_json_is_documented() -> None:
     """The fields of each command's document stand in the reference."""
-    kinds = (RollupStatus, Status, runs.RunRecord, doctor.Finding, TableStanding)
+    kinds = (RollupStatus, Status, runs.RunRecord, doctor.Finding, TableStanding, PolicyStanding)
     words = {one.name for kind in kinds for one in fields(kind)}
     forms = [inspect.getsource(one) for one in (Answer.as_object, gaps, RollupPlan.as_object, *FORMS)]
     forms += re.findall(r"write_json\((\{.*?\})\)", "".join(path.read_text() for path in (SOURCE / "cli").glob("*.py")))

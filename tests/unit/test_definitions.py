@@ -75,7 +75,7 @@ DefinitionError [table-source] metrics.py:4 Table
   a Table is either a name or sql=…, expected exactly one of them.
 DefinitionError [unknown-attribute] metrics.py:7 Sales
   a Rollup has no attribute 'grane'; the nearest is 'grain'.
-  Attributes: table, key, day_column, grain, lookback, since, index; constants of your own are written in capitals.
+  Attributes: table, key, day_column, grain, lookback, since, index, owner; constants of your own are written in capitals.
 DefinitionError [duplicate-name] metrics.py:7 Sales
   key names a column twice: shop_id, shop_id.
 DefinitionError [bad-value] metrics.py:7 Sales

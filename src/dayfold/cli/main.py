@@ -24,6 +24,7 @@ from dayfold.cli import (
     plan,
     query,
     rebuild,
+    rls,
     serve,
     status,
     token,
@@ -51,6 +52,7 @@ for command in (init, demo, plan, fold, rebuild, verify, query, explain, status,
 app.add_typer(track.app, name="track")
 app.add_typer(token.app, name="token")
 app.add_typer(user.app, name="user")
+app.add_typer(rls.app, name="rls")
 
 
 def _version(asked: bool) -> None:

@@ -11,9 +11,11 @@ import contextlib
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from dayfold.define import access as accesses
+from dayfold.define.access import Access, AccessDef
 from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
@@ -23,10 +25,11 @@ from dayfold.names import listing, nearest, suggestion, way_back
 
 @dataclass(frozen=True)
 class Catalog:
-    """The rollups of an application, by name, and what is wrong with them so far."""
+    """The rollups of an application and who may see what of them, by name, and what is wrong with them so far."""
 
     rollups: dict[str, RollupDef]
     problems: tuple[Problem, ...] = ()
+    accesses: dict[str, AccessDef] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -70,8 +73,8 @@ class Catalog:
             raise DefinitionError(self.problems)
 
 
-def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -> Catalog:
-    """The catalog of some rollup classes.
+def catalog(classes: Iterable[type[Rollup] | type[Access]], problems: Sequence[Problem] = ()) -> Catalog:
+    """The catalog of some classes.
 
     >>> catalog([]).rollups
     {}
@@ -79,24 +82,32 @@ def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -
     rollups: dict[str, RollupDef] = {}
     places: dict[str, Place] = {}
     found = list(problems)
+    known: dict[str, AccessDef] = {}
     for cls in classes:
+        if issubclass(cls, Access):
+            access, mistakes = accesses.definition(cls)
+            found += mistakes
+            found += _name_taken(places, "class", access.name, access.place, access.name)
+            known[access.name] = access
+            continue
         rollup, mistakes = definition(cls)
         found += mistakes
         for what, name in (("class", rollup.name), ("table", rollup.table)):
-            taken = places.setdefault(f"{what} {name.lower()}", rollup.place)
-            if taken != rollup.place:
-                found.append(
-                    Problem(
-                        "duplicate-name",
-                        str(rollup.place),
-                        rollup.name,
-                        f"the {what} name '{name}' is taken by {taken}.",
-                    )
-                )
+            found += _name_taken(places, what, name, rollup.place, rollup.name)
         rollups[rollup.name] = rollup
+    keys = {column for rollup in rollups.values() for column in rollup.key}
+    found += [problem for access in known.values() for problem in accesses.misplaced(access, keys)]
     found += [*_unlike(rollups.values()), *_sources_amiss(rollups)]
     ordered = sorted(dict.fromkeys(found), key=by_place)
-    return Catalog(rollups, tuple(ordered))
+    return Catalog(rollups, tuple(ordered), known)
+
+
+def _name_taken(places: dict[str, Place], what: str, name: str, place: Place, subject: str) -> list[Problem]:
+    """A mistake where another definition has the name already."""
+    taken = places.setdefault(f"{what} {name.lower()}", place)
+    if taken == place:
+        return []
+    return [Problem("duplicate-name", str(place), subject, f"the {what} name '{name}' is taken by {taken}.")]
 
 
 def _tables(rollup: RollupDef) -> list[Table]:
@@ -202,9 +213,9 @@ def load(path: Path) -> Catalog:
     classes = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Rollup) and value is not Rollup
+        if isinstance(value, type) and issubclass(value, Rollup | Access) and value not in (Rollup, Access)
     ]
-    if not classes and not problems:
+    if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(
             Problem(
                 "no-rollups",

@@ -15,7 +15,7 @@ from dayfold.errors import Problem
 from dayfold.names import RESERVED, TABLE_LETTERS, is_plain, listing, snake_case, suggestion, way_back
 
 DEFAULT_LOOKBACK_DAYS = 7
-ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index")
+ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index", "owner")
 
 
 class Rollup:
@@ -30,6 +30,7 @@ class Rollup:
             its changes.
         since: The first day of history. Default: the day of the first moment in the sources.
         index: More indexes, each a column or a tuple of columns.
+        owner: The key column that says whose a row is, for row-level policies in PostgreSQL.
 
     >>> from dayfold.define.metric import Count
     >>> class Signups(Rollup):
@@ -45,6 +46,7 @@ class Rollup:
     lookback: ClassVar[int | None] = None
     since: ClassVar[dt.date | str | None] = None
     index: ClassVar[Sequence[str | Sequence[str]]] = ()
+    owner: ClassVar[str | None] = None
 
     _place: ClassVar[Place]
 
@@ -73,6 +75,7 @@ class RollupDef:
     since: dt.date | None
     index: tuple[tuple[str, ...], ...]
     metrics: Mapping[str, Metric]
+    owner: str | None = None
 
     def lookback_days(self, untracked: Collection[str] = ()) -> int | None:
         """Days before today that every fold computes again; None where every source reports its changes.
@@ -158,6 +161,7 @@ class _Reader:
             since=self._since(),
             index=self._indexes(key),
             metrics=self.metrics,
+            owner=self._owner(key),
         )
         self._check_names(found)
         self._check_metrics(found)
@@ -233,6 +237,16 @@ class _Reader:
             self._problem("bad-date", f"since is a date written YYYY-MM-DD, got {since!r}.")
             return None
         return since
+
+    def _owner(self, key: tuple[str, ...]) -> str | None:
+        owner: object = self.cls.owner
+        if owner is None or owner in key:
+            return self.cls.owner
+        near = suggestion(str(owner), key)
+        self._problem(
+            "unknown-column", f"owner is one of the key columns, got {owner!r}{near}.", f"Key: {listing(key)}"
+        )
+        return None
 
     def _indexes(self, key: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         known = (*key, self.cls.day_column, *self.metrics)

@@ -12,7 +12,9 @@ from dayfold.define.function import FunctionSource
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError
+from dayfold.fold import rls
 from dayfold.fold.binding import Binder
+from dayfold.fold.rls import Policies, PolicyStanding, standings
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
@@ -34,7 +36,7 @@ class Finding:
     advice: str = ""
 
 
-def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock) -> list[Finding]:
+def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock, policies: Policies) -> list[Finding]:
     """Everything that was looked at, in the order it was."""
     findings: list[Finding] = [_connection("store", databases.store, clock)]
     for name, database in databases.others.items():
@@ -64,7 +66,21 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock)
     findings.append(Finding(OK, "definitions", f"all fit their sources: {listing(one.name for one in bound.rollups)}"))
     for source, failure in bound.failed.items():
         findings.append(Finding(PROBLEM, source, failure.message, failure.hint))
-    return [*findings, *_indexes(databases, bound.rollups)]
+    return [*findings, *_indexes(databases, bound.rollups), *_policies(policies)]
+
+
+def _policies(policies: Policies) -> list[Finding]:
+    """Tables of rollups with an owner whose policies are missing or not those of the settings, and what gets past them."""
+    found = standings(policies)
+    if isinstance(found, DayfoldError):
+        return [Finding(PROBLEM, "rls", found.message, found.hint)]
+    return [_protection(one) for one in found]
+
+
+def _protection(one: PolicyStanding) -> Finding:
+    if one.state == rls.OK:
+        return Finding(OK, one.table, "its row-level policies are those of [rls]")
+    return Finding(WARNING if one.state == rls.MISSING else PROBLEM, one.table, one.message, one.advice)
 
 
 def _missing_moments(catalog: Catalog, error: DefinitionError) -> list[Finding]:

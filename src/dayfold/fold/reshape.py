@@ -15,7 +15,7 @@ from dayfold.days import Days, union
 from dayfold.define.metric import Distinct
 from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
 from dayfold.errors import Conflict, Sealed, StoreAltered, SuddenlyEmpty
-from dayfold.fold import above
+from dayfold.fold import above, rls
 from dayfold.ledger import coverage, leases, receipts, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import fitted, listing
@@ -165,9 +165,11 @@ def publish_version(
         # What stood for which cell before is not known of rows whose columns were others.
         known = [above.Upper(one.name, one.versions, None) for one in uppers(session)]
         marker = above.Marker(ledger, session, rollup, known)
+        there = ledger.store.stored_columns(session, [live.name for live, _, _ in pairs])
         for live, aside, counted in pairs:
             written = _publish_table(ledger, session, live, aside, run_id, marker, rekeyed=rekeyed)
             changed = changed + written if counted else changed
+        rls.follow(ledger.store, session, version.table, [live.name for live, _, _ in pairs if live.name not in there])
         if not rollup.sets_shape and _keeps_sets(version) and version.table == rollup.shape.name:
             session.execute(
                 f"DROP TABLE IF EXISTS {quoted(ledger.store.schema)}.{quoted(rollup.shape.name + SETS_SUFFIX)}"

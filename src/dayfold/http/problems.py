@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dayfold.errors import (
+    AccessUnknown,
     Busy,
     Conflict,
     ConnectionFailed,
@@ -32,8 +33,10 @@ from dayfold.errors import (
 CONTENT_TYPE = "application/problem+json"
 #: The first class that an error is one of says its status.
 _STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
+    (AccessUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
     (Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (Forbidden, HTTPStatus.FORBIDDEN),
+    (AccessUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
     (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (UnknownName, HTTPStatus.NOT_FOUND),
     (UsageError, HTTPStatus.BAD_REQUEST),

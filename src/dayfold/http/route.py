@@ -6,6 +6,7 @@ Invariant: a route that does not say what it asks for admits nobody; a parameter
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request
@@ -35,6 +36,8 @@ async def admit(request: Request) -> None:
         raise
     if action is None and not who.by_cookie and right not in (Right.PUBLIC, Right.NEAR):
         found.trail.once(who.name, USE, family(request.url.path), OK)
+    if who.scope.relations and right is Right.READ:
+        who = replace(who, scope=await found.work(found.app.resolved, who.scope))
     request.state.audit_action = action
     request.state.caller = who
     check_parameters(request)

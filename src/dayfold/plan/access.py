@@ -1,7 +1,8 @@
 """What a caller may see: which rollups, and which values of their key columns. Plan floor, pure.
 
 Invariant: everything that is read for a caller goes through `Scope.rollup` and carries `Scope.filters`; a rollup that lacks
-a column the caller is limited by is not there for them, so a forgotten column closes and never opens.
+a column the caller is limited by is not there for them, so a forgotten column closes and never opens. A scope whose relations
+were not looked up (`dayfold.query.relations`) sees nothing at all.
 """
 
 from __future__ import annotations
@@ -9,14 +10,38 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dayfold.define.catalog import Catalog
 from dayfold.define.rollup import RollupDef
-from dayfold.errors import UnknownName
+from dayfold.errors import AccessRefused, UnknownName, UsageError
 from dayfold.names import listing, suggestion
 from dayfold.plan.keys import KeyFilter
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """An access that was given to somebody: its name in the definitions, and the parameters of its queries as texts.
+
+    >>> Grant.of("Brand", {"brand_id": 7})
+    Grant(access='Brand', params=(('brand_id', '7'),))
+    """
+
+    access: str
+    params: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, access: str, params: Mapping[str, object]) -> Grant:
+        """A grant whose parameters are in one order. Raises UsageError for a value that is neither a text nor an integer."""
+        found = []
+        for name, value in sorted(params.items()):
+            if isinstance(value, bool) or not isinstance(value, str | int):
+                raise UsageError(
+                    f"The parameter '{name}' of the access '{access}' is neither a text nor a whole number."
+                )
+            found.append((name, str(value)))
+        return cls(access, tuple(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +52,8 @@ class Scope:
         rollups: Names of rollups; None: all of them.
         rows: For each key column the values that may be seen, as texts, None being NULL; no value sees nothing.
             Columns that are not named are not limited.
+        relations: What a database says when it is asked: every grant has to be met, beside ``rows``. They become rows
+            before anything is read.
 
     >>> shop = Scope(rows=(("shop_id", ("42",)),))
     >>> shop.is_limited, EVERYTHING.is_limited
@@ -35,25 +62,29 @@ class Scope:
 
     rollups: tuple[str, ...] | None = None
     rows: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
+    relations: tuple[Grant, ...] = ()
+    _mark: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, rollups: Iterable[str] | None, rows: Mapping[str, Iterable[str | None]]) -> Scope:
+    def of(
+        cls,
+        rollups: Iterable[str] | None,
+        rows: Mapping[str, Iterable[str | None]],
+        relations: Iterable[Grant] = (),
+    ) -> Scope:
         """A scope whose parts are in one order, so that equal rights are equal scopes.
 
         >>> Scope.of(["b", "a"], {"k": ["2", "1"]}) == Scope.of(["a", "b"], {"k": ["1", "2", "1"]})
         True
         """
         names = None if rollups is None else tuple(sorted(set(rollups)))
-        found = {
-            key: tuple(sorted(set(values), key=lambda one: (one is not None, one or "")))
-            for key, values in rows.items()
-        }
-        return cls(names, tuple(sorted(found.items())))
+        found = {key: _ordered(set(values)) for key, values in rows.items()}
+        return cls(names, tuple(sorted(found.items())), tuple(sorted(set(relations))))
 
     @property
     def is_limited(self) -> bool:
         """Whether some rows are kept from the caller, so that no number about all rows may be told."""
-        return bool(self.rows)
+        return bool(self.rows or self.relations)
 
     @property
     def mark(self) -> str:
@@ -62,12 +93,18 @@ class Scope:
         >>> EVERYTHING.mark
         'all'
         """
-        if self == EVERYTHING:
-            return "all"
-        return hashlib.sha256(json.dumps([self.rollups, self.rows]).encode()).hexdigest()[:32]
+        if self._mark is None:
+            # Remembered: a relation may give very many values, and every read is kept under this mark.
+            words = [self.rollups, self.rows, [[one.access, one.params] for one in self.relations]]
+            made = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
+            object.__setattr__(self, "_mark", "all" if self == EVERYTHING else made)
+        assert self._mark is not None
+        return self._mark
 
     def sees(self, rollup: RollupDef) -> bool:
-        """Whether a rollup is there for the caller."""
+        """Whether a rollup is there for the caller; none is before the relations were looked up."""
+        if self.relations:
+            return False
         named = self.rollups is None or rollup.name in self.rollups
         return named and all(column in rollup.key for column, _ in self.rows)
 
@@ -88,14 +125,23 @@ class Scope:
         raise UnknownName(f"There is no rollup '{name}'{suggestion(name, known)}.", hint=f"Rollups: {listing(known)}")
 
     def filters(self, rollup: RollupDef) -> tuple[KeyFilter, ...]:
-        """What the key of every row that is read has to meet, beside what was asked for."""
+        """What the key of every row that is read has to meet, beside what was asked for.
+
+        Raises:
+            AccessRefused: where the relations were not looked up.
+        """
+        if self.relations:
+            raise AccessRefused(
+                "It was not looked up what the caller's relations let them see.",
+                hint="Read with Dayfold.resolved(scope).",
+            )
         return tuple(KeyFilter(column, values, exclude=False, is_right=True) for column, values in self.rows)
 
     def narrowed(self, other: Scope) -> Scope:
         """What both scopes allow.
 
         >>> Scope.of(None, {"k": ["1", "2"]}).narrowed(Scope.of(["A"], {"k": ["2", "3"]}))
-        Scope(rollups=('A',), rows=(('k', ('2',)),))
+        Scope(rollups=('A',), rows=(('k', ('2',)),), relations=())
         """
         names = self.rollups if other.rollups is None else other.rollups
         if self.rollups is not None and other.rollups is not None:
@@ -103,23 +149,41 @@ class Scope:
         rows: dict[str, Iterable[str | None]] = dict(self.rows)
         for column, values in other.rows:
             rows[column] = set(values) & set(rows[column]) if column in rows else values
-        return Scope.of(names, rows)
+        return Scope.of(names, rows, (*self.relations, *other.relations))
+
+    def within(self, rows: Mapping[str, Iterable[str | None]]) -> Scope:
+        """The scope with its relations replaced by the rows that they let through.
+
+        >>> Scope.of(None, {"k": ["1", "2"]}, [Grant("Brand")]).within({"k": ["2", "3"]})
+        Scope(rollups=None, rows=(('k', ('2',)),), relations=())
+        """
+        return replace(self, relations=()).narrowed(Scope.of(None, rows))
 
     def as_object(self) -> dict[str, Any]:
         """The scope for JSON; `from_object` reads it back."""
-        return {
+        found: dict[str, Any] = {
             "rollups": None if self.rollups is None else list(self.rollups),
             "rows": {k: list(v) for k, v in self.rows},
         }
+        if self.relations:
+            found["relations"] = [{"access": one.access, "params": dict(one.params)} for one in self.relations]
+        return found
 
     @classmethod
     def from_object(cls, words: Mapping[str, Any]) -> Scope:
-        """A scope from `as_object`.
+        """A scope from `as_object`. Raises UsageError for a parameter that is neither a text nor an integer.
 
         >>> Scope.from_object(EVERYTHING.as_object()) == EVERYTHING
         True
         """
-        return cls.of(words["rollups"], words["rows"])
+        grants = [Grant.of(one["access"], one.get("params", {})) for one in words.get("relations", ())]
+        return cls.of(words["rollups"], words["rows"], grants)
+
+
+def _ordered(values: set[str | None]) -> tuple[str | None, ...]:
+    """Values in one order, NULL first."""
+    texts = sorted(one for one in values if one is not None)
+    return (None, *texts) if None in values else tuple(texts)
 
 
 #: All rows of all rollups.

@@ -18,6 +18,8 @@ from dayfold.errors import UnknownName, UsageError
 from dayfold.names import listing, suggestion
 from dayfold.plan.sql import Values, either, sql
 
+#: Up to so many values are compared one by one; more are one list, which an engine joins by a hash.
+FEW_VALUES = 16
 _HINT = 'Write key=value, key!=value, key= for NULL, or key="" for the empty text.'
 
 
@@ -37,34 +39,32 @@ class KeyFilter:
 
     def admits(self, tree: exp.Expr, type_: Type, values: Values) -> exp.Expr:
         """True where the key column that a tree gives is one that the filter lets through."""
-        tests = [
-            sql("_k is null", _k=tree)
-            if value is None
-            else sql("_k = _v", _k=tree, _v=values.bind(typed(self.key, value, type_), cast_name(type_)))
-            for value in self._fitting(type_)
-        ]
+        fitting = self._fitting(type_)
+        wanted = [value for value in fitting if value is not None]
+        tests = [sql("_k is null", _k=tree)] if None in fitting else []
+        if len(wanted) > FEW_VALUES:
+            bound = values.bind(wanted, f"{cast_name(type_)}[]")
+            tests.append(sql("_k in (select unnest(_v))", _k=tree, _v=bound))
+        else:
+            tests += [sql("_k = _v", _k=tree, _v=values.bind(one, cast_name(type_))) for one in wanted]
         any_of = either(tests) if tests else exp.false()
         return sql("coalesce(not (_t), true)", _t=any_of) if self.exclude else any_of
 
     def lets(self, text: str | None, type_: Type) -> bool:
         """Whether one value is let through. Raises UsageError where it is not of the key's type."""
         value = None if text is None else typed(self.key, text, type_)
-        known = [None if one is None else typed(self.key, one, type_) for one in self._fitting(type_)]
-        return (value in known) != self.exclude
+        return (value in self._fitting(type_)) != self.exclude
 
-    def _fitting(self, type_: Type) -> list[str | None]:
-        """The values to compare with. Raises UsageError for one that is asked for and is not of the key's type."""
-        if not self.is_right:
-            return list(self.values)
-        return [value for value in self.values if value is None or _fits(self.key, value, type_)]
-
-
-def _fits(key: str, text: str, type_: Type) -> bool:
-    try:
-        typed(key, text, type_)
-    except UsageError:
-        return False
-    return True
+    def _fitting(self, type_: Type) -> list[object]:
+        """The values to compare with, as the key's type. Raises UsageError for one that is asked for and is not of it."""
+        found: list[object] = []
+        for text in self.values:
+            try:
+                found.append(None if text is None else typed(self.key, text, type_))
+            except UsageError:
+                if not self.is_right:
+                    raise
+        return found
 
 
 def key_column(rollup: RollupDef, name: str, purpose: str) -> str:
