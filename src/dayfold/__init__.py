@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dayfold.define.alert import Alert
 from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
 from dayfold.define.source import Moment, Read, Table
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
 
 __all__ = [
+    "Alert",
     "Avg",
     "Count",
     "Dayfold",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.days import Days, as_day
+from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dayfold.fold.rebuild import RebuildResult
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
+    from dayfold.jobs.alerts import Alerts
     from dayfold.query.answer import Answer
     from dayfold.query.explanation import Explanation
     from dayfold.query.request import Request
@@ -47,7 +49,7 @@ class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or rollup classes.
+        definitions: The path of a ``metrics.py``, or classes of rollups and alert rules.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
         clock: Where the present moment comes from. Default: the machine.
@@ -65,7 +67,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup]],
+        definitions: str | Path | Sequence[type[Rollup | Alert]],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -76,6 +78,7 @@ class Dayfold:
             base = Path(config).parent
         self.catalog: Catalog = load(path) if path else catalog(definitions)  # type: ignore[arg-type]
         self.settings = configuration.load(config, base)
+        self.catalog = self.catalog.with_rules(of_settings(self.settings.alerts.words()), self.settings.alerts.channels)
         self.clock = clock or SystemClock()
         self.databases = _databases(self.settings, base)
         self.ledger = Ledger(self.databases.store, self.clock)
@@ -431,6 +434,13 @@ class Dayfold:
     def track_status(self) -> list[TableStanding]:
         """How each table that asks for triggers is tracked."""
         return self.tracking().status()
+
+    def alerts(self) -> Alerts:
+        """What judges the alert rules, keeps their episodes and tells the channels. Raises DefinitionError."""
+        from dayfold.jobs.alerts import Alerts
+
+        self.catalog.check()
+        return Alerts(self)
 
     def migrate(self) -> list[str]:
         """Bring the store's ledger to this program's version; the names of the migrations applied."""

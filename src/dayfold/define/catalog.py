@@ -11,9 +11,10 @@ import contextlib
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
 from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
@@ -22,10 +23,11 @@ from dayfold.names import listing, nearest, suggestion, way_back
 
 @dataclass(frozen=True)
 class Catalog:
-    """The rollups of an application, by name, and what is wrong with them so far."""
+    """The rollups and alert rules of an application, by name, and what is wrong with them so far."""
 
     rollups: dict[str, RollupDef]
     problems: tuple[Problem, ...] = ()
+    alerts: dict[str, AlertDef] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -63,14 +65,29 @@ class Catalog:
                 found.setdefault(one.name, one)
         return list(found.values())
 
+    def with_rules(self, rules: Sequence[Written], channels: Iterable[str]) -> Catalog:
+        """The same with the rules of the settings, and every rule's channels checked."""
+        known = list(channels)
+        found, problems = checked(rules, self.rollups)
+        taken = {name.lower(): one.place for name, one in self.alerts.items()}
+        problems += [
+            Problem("duplicate-name", one.place, "", f"the alert's name '{name}' is taken by {taken[name.lower()]}.")
+            for name, one in found.items()
+            if name.lower() in taken
+        ]
+        alerts = {**self.alerts, **found}
+        problems += unknown_channels(alerts.values(), known)
+        ordered = sorted(dict.fromkeys([*self.problems, *problems]), key=by_place)
+        return replace(self, alerts=alerts, problems=tuple(ordered))
+
     def check(self) -> None:
         """Raise DefinitionError with all mistakes, if there are any."""
         if self.problems:
             raise DefinitionError(self.problems)
 
 
-def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -> Catalog:
-    """The catalog of some rollup classes.
+def catalog(classes: Iterable[type[Rollup | Alert]], problems: Sequence[Problem] = ()) -> Catalog:
+    """The catalog of some classes of rollups and alert rules.
 
     >>> catalog([]).rollups
     {}
@@ -78,7 +95,11 @@ def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -
     rollups: dict[str, RollupDef] = {}
     places: dict[str, Place] = {}
     found = list(problems)
+    rules: list[type[Alert]] = []
     for cls in classes:
+        if issubclass(cls, Alert):
+            rules.append(cls)
+            continue
         rollup, mistakes = definition(cls)
         found += mistakes
         for what, name in (("class", rollup.name), ("table", rollup.table)):
@@ -93,9 +114,10 @@ def catalog(classes: Iterable[type[Rollup]], problems: Sequence[Problem] = ()) -
                     )
                 )
         rollups[rollup.name] = rollup
-    found += [*_unlike(rollups.values()), *_sources_amiss(rollups)]
+    alerts, amiss = checked(map(written, rules), rollups)
+    found += [*_unlike(rollups.values()), *_sources_amiss(rollups), *amiss]
     ordered = sorted(dict.fromkeys(found), key=by_place)
-    return Catalog(rollups, tuple(ordered))
+    return Catalog(rollups, tuple(ordered), alerts)
 
 
 def _tables(rollup: RollupDef) -> list[Table]:
@@ -193,9 +215,9 @@ def load(path: Path) -> Catalog:
     classes = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Rollup) and value is not Rollup
+        if isinstance(value, type) and issubclass(value, Rollup | Alert) and value not in (Rollup, Alert)
     ]
-    if not classes and not problems:
+    if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(
             Problem(
                 "no-rollups",
