@@ -23,6 +23,7 @@
     │   ├── Unauthenticated      2  no token, or one that is not valid any more
     │   ├── Forbidden            2  a caller who may not do this
     │   └── TooMany              2  more tries than are allowed in a while
+    ├── DeliveryFailed           1  a message that a channel did not take
     ├── TookTooLong              1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
     ├── Busy                     1  another run holds the rollup
@@ -207,6 +208,12 @@ class TooMany(AccessRefused):
     def __init__(self, message: str, *, retry_after_s: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class DeliveryFailed(DayfoldError):
+    """A channel did not take a message."""
+
+    code = "delivery-failed"
 
 
 class TookTooLong(DayfoldError):

@@ -176,9 +176,15 @@ class RuleSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     when: Any = Field(default=None, description='A condition on metrics of one rollup, such as "mrr < 1000".')
-    job_failed: Any = Field(default=None, description="true, a job's name or a list: a run failed after its last attempt.")
-    drift_above: Any = Field(default=None, description='Cells, or a share such as "1%": a verification found more drift.')
-    stale_hours: Any = Field(default=None, description="Hours: a rollup was not folded, or a day not settled, for longer.")
+    job_failed: Any = Field(
+        default=None, description="true, a job's name or a list: a run failed after its last attempt."
+    )
+    drift_above: Any = Field(
+        default=None, description='Cells, or a share such as "1%": a verification found more drift.'
+    )
+    stale_hours: Any = Field(
+        default=None, description="Hours: a rollup was not folded, or a day not settled, for longer."
+    )
     rollup: Any = Field(default=None, description="The rollup that is watched.")
     where: Any = Field(default=None, description="Values of key columns that the condition is about.")
     by: Any = Field(default=None, description="Key columns; every value has episodes of its own.")
@@ -206,7 +212,8 @@ class ErrorsSettings(BaseModel):
 
     sentry_dsn: SecretStr | None = Field(default=None, description="The address of a Sentry project.")
     otlp_endpoint: SecretStr | None = Field(
-        default=None, description="The address of an OpenTelemetry collector (OTLP over HTTP), such as http://HOST:4318."
+        default=None,
+        description="The address of an OpenTelemetry collector (OTLP over HTTP), such as http://HOST:4318.",
     )
 
 

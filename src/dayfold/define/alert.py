@@ -129,7 +129,9 @@ def written(cls: type[Alert]) -> Written:
     words: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if base not in (Alert, object):
-            words |= {name: value for name, value in vars(base).items() if not name.startswith("_") and not name.isupper()}
+            words |= {
+                name: value for name, value in vars(base).items() if not name.startswith("_") and not name.isupper()
+            }
     return Written(cls.__name__, str(cls._place), " ".join((cls.__doc__ or "").split()), words)
 
 
@@ -247,16 +249,18 @@ class _Reader:
             name, _, rollup = job.partition(":")
             if name not in JOBS or (rollup and (name != "fold" or rollup not in self.rollups)):
                 known = [*JOBS, *(f"fold:{one}" for one in self.rollups)]
-                self.problem("unknown-job", f"there is no job '{job}'{suggestion(job, known)}.", f"Jobs: {listing(known)}")
+                self.problem(
+                    "unknown-job", f"there is no job '{job}'{suggestion(job, known)}.", f"Jobs: {listing(known)}"
+                )
         return JobFailed(jobs)
 
     def drift(self, value: object) -> Drift:
         rollup = self.rollup()
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return Drift(rollup, value, None)
-        if isinstance(value, str) and (share := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value)):
-            if Fraction(share[1]) <= 100:
-                return Drift(rollup, None, Fraction(share[1]) / 100)
+        share = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value) if isinstance(value, str) else None
+        if share and Fraction(share[1]) <= 100:
+            return Drift(rollup, None, Fraction(share[1]) / 100)
         self.problem("bad-value", f'drift_above is a number of cells, or a share such as "1%", got {value!r}.')
         return Drift(rollup, 0, None)
 
@@ -328,14 +332,20 @@ class _Reader:
             self._key(rollup, "where", str(name))
             for one in value if isinstance(value, list | tuple) else [value]:
                 if one is not None and not isinstance(one, str | int):
-                    self.problem("bad-value", f"where: '{name}' is a text, a whole number, true, false or a list of these.")
+                    self.problem(
+                        "bad-value", f"where: '{name}' is a text, a whole number, true, false or a list of these."
+                    )
                     continue
-                words.append(f"{name}={_filter_text(one)}")
+                words.append(f"{name}={filter_text(one)}")
         return tuple(words)
 
 
-def _filter_text(value: str | int | None) -> str:
-    """A value as the words of a filter have it: nothing is NULL, two quotes are the text that is empty."""
+def filter_text(value: str | int | None) -> str:
+    """A value as the words of a filter have it: nothing is NULL, two quotes are the text that is empty.
+
+    >>> filter_text("ios"), filter_text(None), filter_text(True), filter_text("")
+    ('ios', '', 'true', '""')
+    """
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value) or '""'

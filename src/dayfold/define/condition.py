@@ -34,8 +34,8 @@ _COMPARISONS: dict[type[exp.Expr], Callable[[Fraction, Fraction], bool]] = {
 _ARITHMETIC: dict[type[exp.Expr], Callable[[Fraction, Fraction], Fraction]] = {
     exp.Add: operator.add, exp.Sub: operator.sub, exp.Mul: operator.mul, exp.Div: operator.truediv,
 }  # fmt: skip
-_LOGIC = (exp.And, exp.Or, exp.Not, exp.Between, *_COMPARISONS)
-_NUMERIC = (exp.Neg, exp.Abs, exp.Column, exp.Literal, *_ARITHMETIC)
+_LOGIC: tuple[type[exp.Expr], ...] = (exp.And, exp.Or, exp.Not, exp.Between, *_COMPARISONS)
+_NUMERIC: tuple[type[exp.Expr], ...] = (exp.Neg, exp.Abs, exp.Column, exp.Literal, *_ARITHMETIC)
 _EXAMPLES = 'Write a comparison such as "mrr < 1000" or "ad_spend > 1.5 * previous week".'
 
 
@@ -218,4 +218,4 @@ def shown(value: Fraction) -> int | Decimal:
         return value.numerator
     rounded = Fraction(round(value * 10**6), 10**6)
     digits = Decimal(rounded.numerator) / Decimal(rounded.denominator)
-    return digits if digits else Decimal(value.numerator) / Decimal(value.denominator)
+    return digits or Decimal(value.numerator) / Decimal(value.denominator)
