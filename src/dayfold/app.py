@@ -436,10 +436,9 @@ class Dayfold:
         return self.tracking().status()
 
     def alerts(self) -> Alerts:
-        """What judges the alert rules, keeps their episodes and tells the channels. Raises DefinitionError."""
+        """What judges the alert rules, keeps their episodes and tells the channels."""
         from dayfold.jobs.alerts import Alerts
 
-        self.catalog.check()
         return Alerts(self)
 
     def migrate(self) -> list[str]:

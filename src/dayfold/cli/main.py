@@ -15,6 +15,7 @@ import typer
 
 from dayfold.cli import (
     adopt,
+    alerts,
     demo,
     doctor,
     explain,
@@ -47,6 +48,7 @@ app = typer.Typer(
 for command in (init, demo, plan, fold, rebuild, verify, query, explain, status, doctor, serve, migrate, adopt):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 app.add_typer(track.app, name="track")
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(asked: bool) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from dayfold import __version__
 from dayfold.errors import Forbidden
-from dayfold.http import problems
+from dayfold.http import alerts, problems
 from dayfold.http.formats import encoded
 from dayfold.http.rights import Right, needs, right_of
 from dayfold.http.service import Service, service
@@ -46,7 +46,7 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about]
+    return [_about, alerts.router]
 
 
 _about = APIRouter(tags=["about"])

@@ -13,6 +13,7 @@ from fastapi import Request
 from dayfold.app import Dayfold
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.glance import Glance
+from dayfold.jobs.alerts import AlertLoop
 
 Result = TypeVar("Result")
 
@@ -31,6 +32,9 @@ class Service:
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
         self.glance = Glance(app.ledger, self._lookers)
         self.doorkeeper = Doorkeeper(self.glance)
+        self.alerts = app.alerts()
+        #: Poked at the end of every job's run; the server starts it.
+        self.alert_loop = AlertLoop(self.alerts)
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
         """Something of the synchronous core, done in a thread."""
@@ -39,6 +43,7 @@ class Service:
 
     def close(self) -> None:
         """Let the threads end what they do."""
+        self.alert_loop.stop()
         self.threads.shutdown(wait=True, cancel_futures=True)
         self._lookers.shutdown(wait=True, cancel_futures=True)
 

@@ -82,8 +82,12 @@ class Alerts:
         self.reads = reads
         self.ledger = reads.ledger
         self.settings = reads.settings.alerts
-        self.rules = reads.catalog.alerts
-        self._states = {name: self._state(rule, "not looked at") for name, rule in self.rules.items()}
+        self._states: dict[str, RuleState] = {}
+
+    @property
+    def rules(self) -> dict[str, AlertDef]:
+        """The rules by name, as they are defined now."""
+        return self.reads.catalog.alerts
 
     # -- judging -----------------------------------------------------------------------------------
 
@@ -114,7 +118,7 @@ class Alerts:
 
     def states(self) -> list[RuleState]:
         """How every rule stood at the last look of this process."""
-        return list(self._states.values())
+        return [self._states.get(name) or self._state(rule, "not looked at") for name, rule in self.rules.items()]
 
     def _judged(self, rule: AlertDef, open_subjects: Sequence[str]) -> list[Finding]:
         """A rule's findings; one that cannot be judged leaves the others to be."""
@@ -136,7 +140,8 @@ class Alerts:
         return findings
 
     def _fail(self, rule: AlertDef, error: str, now: str) -> None:
-        if self._states[rule.name].error != error:
+        before = self._states.get(rule.name)
+        if before is None or before.error != error:
             _log.error(
                 "The alert %s cannot be judged: %s",
                 rule.name,
