@@ -62,5 +62,7 @@ def gone(subject: str) -> Finding:
 
 
 def settled(states: Mapping[str, Sequence[Days]]) -> list[Days]:
-    """The days that a source has settled: over and folded, or sealed; from `coverage.ranges`."""
-    return union(days for state in (coverage.FOLDED, coverage.SEALED) for days in states.get(state, ()))
+    """The days of a source that are no longer open, from `coverage.ranges`: folded or sealed, or failed at the last fold."""
+    return union(
+        days for state in (coverage.FOLDED, coverage.SEALED, coverage.FAILED) for days in states.get(state, ())
+    )

@@ -128,7 +128,10 @@ def _staleness(watch: Stale, name: str, folded_at: dt.datetime, day: dt.date | N
 
 
 def unsettled(known: Mapping[str, Mapping[str, Sequence[Days]]], today: dt.date) -> dt.date | None:
-    """The first day before today, from the beginning of coverage on, that some source has not settled."""
+    """The first day before today, from the beginning of coverage on, that some source left open or out.
+
+    A day that failed is none: since when a source fails, the last fold that was done says.
+    """
     first = min((days.first for states in known.values() for found in states.values() for days in found), default=None)
     if first is None or first >= today:
         return None

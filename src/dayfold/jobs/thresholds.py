@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dayfold.days import ONE_DAY, Days
@@ -31,7 +31,7 @@ _READS = 3
 def last_settled(
     known: Mapping[str, Mapping[str, Sequence[Days]]], sources: Iterable[str], today: dt.date
 ) -> dt.date | None:
-    """The last day before today that all of some sources have settled.
+    """The last day before today that no longer is open in any of some sources.
 
     >>> march = lambda first, last: Days(dt.date(2026, 3, first), dt.date(2026, 3, last))
     >>> known = {"a": {"folded": [march(1, 9)], "open": [march(10, 10)]}, "b": {"folded": [march(1, 5), march(8, 8)]}}
@@ -54,45 +54,34 @@ def threshold(reads: Reads, watch: Threshold, open_subjects: Sequence[str]) -> l
     """What a condition says: of its rollup, or of each value of its key columns."""
     day = _last_day(reads, watch)
     if day is None:
-        return [
-            Finding(one, State.UNKNOWN, f"{watch.rollup} has no covered day.")
-            for one in open_subjects or [watch.rollup]
-        ]
-    span = Days(day - (watch.condition.days - 1) * ONE_DAY, day)
-    before = Days(span.first - watch.condition.days * ONE_DAY, span.first - ONE_DAY)
+        message = f"{watch.rollup} has no covered day."
+        return [Finding(one, State.UNKNOWN, message) for one in open_subjects or [watch.rollup]]
     if not watch.by:
-        now, then = _both(reads, watch, span, before, watch.where, ())
-        found = {watch.rollup: _reading(watch, watch.rollup, span, before, _row(now), _row(then), now)}
-        return [*found.values(), *(gone(one) for one in open_subjects if one not in found)]
-    now, then = _both(reads, watch, span, before, watch.where, watch.by)
-    if len(now.rows) > MOST_SUBJECTS:
+        found = _both(reads, watch, day, watch.where, ()).single(watch.rollup)
+        return [found, *(gone(one) for one in open_subjects if one != watch.rollup)]
+    pair = _both(reads, watch, day, watch.where, watch.by)
+    if len(pair.now.rows) > MOST_SUBJECTS:
         raise QueryRefused(
             f"{watch.rollup} has more than {MOST_SUBJECTS} values of {', '.join(watch.by)}; an alert watches at most so many.",
             hint="Narrow the rule with where, or watch fewer key columns with by.",
         )
-    earlier = {_subject(watch, row): row for row in then.rows}
-    found = {}
-    for row in now.rows:
-        subject = _subject(watch, row)
-        found[subject] = _reading(watch, subject, span, before, row, earlier.get(subject, {}), now)
-    for subject in open_subjects:
-        if subject not in found:
-            found[subject] = _absent(reads, watch, subject, span, before)
-    return list(found.values())
+    earlier = {_subject(watch, row): row for row in pair.then.rows}
+    subjects = {_subject(watch, row): row for row in pair.now.rows}
+    findings = [pair.reading(subject, row, earlier.get(subject, {})) for subject, row in subjects.items()]
+    return findings + [_absent(reads, watch, day, one) for one in open_subjects if one not in subjects]
 
 
-def _absent(reads: Reads, watch: Threshold, subject: str, span: Days, before: Days) -> Finding:
+def _absent(reads: Reads, watch: Threshold, day: dt.date, subject: str) -> Finding:
     """A key that has an open episode and no row in either range: its counts are zero, its levels missing."""
     key = _key(subject)
     if set(key) != set(watch.by):
         return gone(subject)
     words = [f"{name}={filter_text(value)}" for name, value in key.items()]
-    now, then = _both(reads, watch, span, before, (*watch.where, *words), ())
-    return _reading(watch, subject, span, before, _row(now), _row(then), now)
+    return _both(reads, watch, day, (*watch.where, *words), ()).single(subject)
 
 
 def _last_day(reads: Reads, watch: Threshold) -> dt.date | None:
-    """The last covered day: over, and settled in every source of the metrics."""
+    """The last covered day: over, and taken in since by a fold of every source of the metrics."""
     rollup = reads.catalog.rollups[watch.rollup]
     asked = Request.parse(rollup, watch.condition.metrics, from_=reads.today, to=reads.today, today=reads.today)
     sources = {source for name in watch.condition.metrics for source in asked.sources_of(name)}
@@ -102,31 +91,6 @@ def _last_day(reads: Reads, watch: Threshold) -> dt.date | None:
             return None
         known = coverage.ranges(reads.ledger, session, watch.rollup, version.number)
     return last_settled(known, sources, reads.today)
-
-
-def _both(
-    reads: Reads, watch: Threshold, span: Days, before: Days, where: Sequence[str], by: Sequence[str]
-) -> tuple[Answer, Answer]:
-    """The metrics over a range and over the one before it, both of one revision, each with the keys of both."""
-    request = Request.parse(
-        reads.catalog.rollups[watch.rollup], watch.condition.metrics, from_=span.first, to=span.last, by=by, where=where,
-        grain="total", limit=MOST_SUBJECTS + 1, today=reads.today,
-    )  # fmt: skip
-    if not watch.condition.earlier:
-        now = reads.answer(request)
-        return now, now
-    for _ in range(_READS):
-        now = reads.answer(replace(request, also=before))
-        then = reads.answer(replace(request, days=before, also=span))
-        if now.revision == then.revision:
-            return now, then
-    raise QueryRefused(
-        f"{watch.rollup} is published so often that no two reads agree.", hint="It is looked at again in a minute."
-    )
-
-
-def _row(answer: Answer) -> dict[str, Any]:
-    return answer.rows[0] if answer.rows else {}
 
 
 def _subject(watch: Threshold, row: Mapping[str, Any]) -> str:
@@ -147,32 +111,80 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _reading(
-    watch: Threshold,
-    subject: str,
-    span: Days,
-    before: Days,
-    now: Mapping[str, Any],
-    then: Mapping[str, Any],
-    answer: Answer,
-) -> Finding:
-    wanted = watch.condition
-    try:
-        verdict = wanted.judge(
-            {name: now.get(name) for name in wanted.metrics}, {name: then.get(name) for name in wanted.earlier}
-        )
-    except ExpressionError as error:
-        raise QueryRefused(f"{watch.rollup}: {error}", hint="Name metrics that are numbers.") from None
-    state = State.UNKNOWN if verdict.holds is None else State.FIRING if verdict.holds else State.CLEAR
-    said = [_said(name, now.get(name), exact=answer.exact.get(name, True)) for name in wanted.metrics]
-    of = f" of {subject}" if watch.by else ""
-    message = f"{', '.join(said)} on {span}{of}" if len(span) == 1 else f"{', '.join(said)} over {span}{of}"
-    if wanted.earlier:
-        message += f"; over {before} " + ", ".join(_said(name, then.get(name), verb="was") for name in wanted.earlier)
-    message += f". The rule: {wanted.text}" + _bound_now(verdict, wanted.earlier)
-    return Finding(
-        subject, state, f"{message}.", _details(watch, span, before, now, then, verdict), _where(watch, span)
+def _both(reads: Reads, watch: Threshold, day: dt.date, where: Sequence[str], by: Sequence[str]) -> _Pair:
+    """The metrics over the range that ends with a day and over the one before it, of one revision, each with the keys of both."""
+    span = Days(day - (watch.condition.days - 1) * ONE_DAY, day)
+    before = Days(span.first - watch.condition.days * ONE_DAY, span.first - ONE_DAY)
+    request = Request.parse(
+        reads.catalog.rollups[watch.rollup], watch.condition.metrics, from_=span.first, to=span.last, by=by, where=where,
+        grain="total", limit=MOST_SUBJECTS + 1, today=reads.today,
+    )  # fmt: skip
+    if not watch.condition.earlier:
+        now = reads.answer(request)
+        return _Pair(watch, now, now)
+    for _ in range(_READS):
+        now = reads.answer(replace(request, also=before))
+        then = reads.answer(replace(request, days=before, also=span))
+        if now.revision == then.revision:
+            return _Pair(watch, now, then)
+    raise QueryRefused(
+        f"{watch.rollup} is published so often that no two reads agree.", hint="It is looked at again in a minute."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The answers that a condition is judged by: of the range that ends with the last covered day, and of the one before."""
+
+    watch: Threshold
+    now: Answer
+    then: Answer
+
+    def single(self, subject: str) -> Finding:
+        """What the condition says of answers with one row."""
+        now, then = (one.rows[0] if one.rows else {} for one in (self.now, self.then))
+        return self.reading(subject, now, then)
+
+    def reading(self, subject: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> Finding:
+        """What the condition says of one row and the row before."""
+        watch, wanted = self.watch, self.watch.condition
+        try:
+            verdict = wanted.judge(
+                {name: now.get(name) for name in wanted.metrics}, {name: then.get(name) for name in wanted.earlier}
+            )
+        except ExpressionError as error:
+            raise QueryRefused(f"{watch.rollup}: {error}", hint="Name metrics that are numbers.") from None
+        said = [_said(name, now.get(name), exact=self.now.exact.get(name, True)) for name in wanted.metrics]
+        over = "on" if len(self.now.days) == 1 else "over"
+        message = f"{', '.join(said)} {over} {self.now.days}" + (f" of {subject}" if watch.by else "")
+        if wanted.earlier:
+            before = ", ".join(_said(name, then.get(name), verb="was") for name in wanted.earlier)
+            message += f"; {over} {self.then.days} {before}"
+        message += f". The rule: {wanted.text}{_bound_now(verdict, wanted.earlier)}."
+        if self.now.stale or self.then.stale:
+            # An older number, of a day that failed or was never taken in whole, is not the last word.
+            return Finding(subject, State.UNKNOWN, message)
+        state = State.UNKNOWN if verdict.holds is None else State.FIRING if verdict.holds else State.CLEAR
+        return Finding(subject, state, message, self._details(now, then, verdict), self._look())
+
+    def _details(self, now: Mapping[str, Any], then: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
+        wanted = self.watch.condition
+        found: dict[str, Any] = {
+            "rollup": self.watch.rollup, "from": str(self.now.days.first), "to": str(self.now.days.last),
+            "metrics": {name: now.get(name) for name in wanted.metrics},
+            "value": None if verdict.value is None else shown(verdict.value),
+            "bound": None if verdict.bound is None else shown(verdict.bound),
+        }  # fmt: skip
+        if wanted.earlier:
+            found |= {"compared_from": str(self.then.days.first), "compared_to": str(self.then.days.last)}
+            found["compared"] = {name: then.get(name) for name in wanted.earlier}
+        return found
+
+    def _look(self) -> str:
+        """The command that shows the numbers."""
+        words = [f"dayfold query {self.watch.rollup}", *(f"-m {name}" for name in self.watch.condition.metrics)]
+        words.append(f"--from {self.now.days.first} --to {self.now.days.last}")
+        return " ".join([*words, *(f"--by {name}" for name in self.watch.by)])
 
 
 def _bound_now(verdict: Verdict, earlier: Sequence[str]) -> str:
@@ -181,30 +193,6 @@ def _bound_now(verdict: Verdict, earlier: Sequence[str]) -> str:
 
 
 def _said(name: str, value: Any, verb: str = "is", *, exact: bool = True) -> str:
-    about = "" if exact else "about "
     number = None if value is None else exact_number(value)
+    about = "" if exact else "about "
     return f"{name} {verb} missing" if number is None else f"{name} {verb} {about}{shown(number):,}"
-
-
-def _details(
-    watch: Threshold, span: Days, before: Days, now: Mapping[str, Any], then: Mapping[str, Any], verdict: Verdict
-) -> dict[str, Any]:
-    """The fields of a reading."""
-    wanted = watch.condition
-    found: dict[str, Any] = {
-        "rollup": watch.rollup, "from": str(span.first), "to": str(span.last),
-        "metrics": {name: now.get(name) for name in wanted.metrics},
-        "value": None if verdict.value is None else shown(verdict.value),
-        "bound": None if verdict.bound is None else shown(verdict.bound),
-    }  # fmt: skip
-    if wanted.earlier:
-        found |= {"compared_from": str(before.first), "compared_to": str(before.last)}
-        found["compared"] = {name: then.get(name) for name in wanted.earlier}
-    return found
-
-
-def _where(watch: Threshold, span: Days) -> str:
-    """The command that shows the numbers."""
-    words = [f"dayfold query {watch.rollup}", *(f"-m {name}" for name in watch.condition.metrics)]
-    words += [f"--from {span.first} --to {span.last}", *(f"--by {name}" for name in watch.by)]
-    return " ".join(words)

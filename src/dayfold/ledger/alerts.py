@@ -275,8 +275,8 @@ def drifts(ledger: Ledger, session: Session) -> list[Drifted]:
 def last_folds(ledger: Ledger, session: Session) -> dict[str, dt.datetime]:
     """When each rollup was last brought up to date with all of its sources."""
     query = ledger.sql(
-        "select rollup, _finished from (select rollup, max(finished_at) as finished_at from dayfold__runs where status = 'done' and "
-        "(job = 'fold' or job = 'heal') group by rollup) as r",
+        "select f.rollup, _finished from (select r.rollup, max(r.finished_at) as finished_at from dayfold__runs as r where "
+        "r.status = 'done' and (r.job = 'fold' or r.job = 'heal') group by r.rollup) as f",
         _finished=ledger.store.dialect.piece("iso_moment", _x=column("finished_at")),
     )
     return {rollup: dt.datetime.fromisoformat(text) for rollup, text in session.rows(query)}
