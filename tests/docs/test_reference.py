@@ -202,7 +202,16 @@ FORMS = (
 
 def test_every_field_of_json_is_documented() -> None:
     """The fields of each command's document stand in the reference."""
-    kinds = (RollupStatus, Status, runs.RunRecord, doctor.Finding, TableStanding, alerts.RuleState, alerts.Tried, Episode)
+    kinds = (
+        RollupStatus,
+        Status,
+        runs.RunRecord,
+        doctor.Finding,
+        TableStanding,
+        alerts.RuleState,
+        alerts.Tried,
+        Episode,
+    )
     words = {one.name for kind in kinds for one in fields(kind)}
     forms = [inspect.getsource(one) for one in (Answer.as_object, gaps, RollupPlan.as_object, *FORMS)]
     forms += re.findall(r"write_json\((\{.*?\})\)", "".join(path.read_text() for path in (SOURCE / "cli").glob("*.py")))
