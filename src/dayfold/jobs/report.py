@@ -105,8 +105,8 @@ def _sentry(dsn: str) -> tuple[Callable[[Report], None], Callable[[], object]]:
         raise _missing("sentry_dsn", "sentry-sdk", "sentry") from None
     try:
         client = sentry_sdk.Client(
-            dsn, default_integrations=False, auto_enabling_integrations=False,  include_local_variables=False, include_source_context=False, max_request_body_size="never",
-            max_breadcrumbs=0, send_client_reports=False, server_name="",
+            dsn, default_integrations=False, auto_enabling_integrations=False, include_local_variables=False,
+            include_source_context=False, max_request_body_size="never", max_breadcrumbs=0, send_client_reports=False, server_name="",
         )  # fmt: skip
     except BadDsn:
         raise ConfigError(
