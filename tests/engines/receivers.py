@@ -60,6 +60,11 @@ class Receiver:
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.requests) >= count, timeout_s), self.requests
 
+    def wait_for(self, event: tuple[str, str], timeout_s: float = 60) -> None:
+        """A message of a rule about an event has come."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: event in self.events, timeout_s), self.events
+
     @property
     def bodies(self) -> list[dict[str, Any]]:
         return [json.loads(body) for _, _, body in self.requests]

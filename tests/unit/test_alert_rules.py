@@ -87,7 +87,7 @@ def test_metric_that_one_rollup_has_needs_no_rollup() -> None:
 
 KINDS = "when, job_failed, drift_above, stale_hours"
 WORDS = f"{KINDS}, rollup, where, by, to"
-JOBS = "fold, finalize, verify, rebuild, retain, flush, fold:CreatorDaily, fold:ShopDaily"
+JOBS = "fold, finalize, verify, rebuild, retain, fold:CreatorDaily, fold:ShopDaily"
 EXAMPLES = 'Write a comparison such as "mrr < 1000" or "ad_spend > 1.5 * previous week".'
 MISTAKES: list[tuple[dict[str, Any], str, str, str]] = [
     ({}, "bad-alert", f"an Alert says one of {KINDS}, got none of them.", ""),

@@ -20,7 +20,7 @@ from dayfold.errors import Problem
 from dayfold.names import is_plain, listing, suggestion
 
 #: The jobs that a rule may name; those of one rollup are ``fold:NAME``.
-JOBS = ("fold", "finalize", "verify", "rebuild", "retain", "flush")
+JOBS = ("fold", "finalize", "verify", "rebuild", "retain")
 
 
 class Alert:
