@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from dayfold import Alert, Count, Dayfold, Gauge, Max, Rollup, Sum
+from dayfold.errors import Conflict
 from dayfold.jobs import alerts as jobs_alerts
 from dayfold.jobs.alerts import AlertLoop, Alerts
+from dayfold.ledger import alerts as records
 from tests.engines.ground import Ground, march
 from tests.engines.receivers import Receiver, is_signed
 
@@ -524,6 +526,41 @@ def test_two_evaluators_at_once_open_one_episode_and_send_one_message(store: Gro
     assert [event for event in receiver.events if event[1] == "recovered"] == [("Watched", "recovered")]
     if second.reads is not store.opened:
         second.reads.close()  # type: ignore[attr-defined]
+
+
+def late_twice(ground: Ground, write: Callable[[Any], object]) -> None:
+    """A write of a transaction whose snapshot is older than the same write of another one."""
+    ledger = ground.opened.ledger
+    with ledger.store.transaction() as late:
+        late.rows(ledger.sql("select count(*) from dayfold__alerts"))
+        late.rows(ledger.sql("select count(*) from dayfold__deliveries"))
+        with ledger.store.transaction() as quick:
+            assert write(quick)
+        write(late)
+
+
+def test_what_a_transaction_does_not_see_it_cannot_do_again(store: Ground, receiver: Receiver) -> None:
+    """Opening, closing and sending: who was later is refused, and looks again."""
+    alerts = folded(store, [spend(11, 50)], rule(when="ad_spend < 100"), receiver=receiver)
+    ledger = store.opened.ledger
+    with pytest.raises(Conflict):
+        late_twice(store, lambda session: records.open_episode(ledger, session, "Watched", "AdsDaily", "low", {}))
+    with ledger.store.transaction() as session:
+        [one] = records.open_episodes(ledger, session)
+        assert records.open_episode(ledger, session, "Watched", "AdsDaily", "low", {}) is None
+    with pytest.raises(Conflict):
+        late_twice(store, lambda session: records.close_episode(ledger, session, one.id))
+    with ledger.store.transaction() as session:
+        assert not records.close_episode(ledger, session, one.id)
+        assert records.open_episodes(ledger, session) == []
+    alerts.look()
+    with ledger.store.transaction(read_only=True) as session:
+        [due] = records.due(ledger, session, 9)
+    with pytest.raises(Conflict):
+        late_twice(store, lambda session: records.claim(ledger, session, due, march(13)))
+    with ledger.store.transaction() as session:
+        assert not records.claim(ledger, session, due, march(13))
+        assert records.due(ledger, session, 9) == []
 
 
 def test_loop_looks_when_poked_and_ends_with_the_server(store: Ground, receiver: Receiver) -> None:
