@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dayfold.define.access import Access
+from dayfold.define.alert import Alert
 from dayfold.define.function import source
 from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "Alert",
     "Avg",
     "Count",
     "Dayfold",

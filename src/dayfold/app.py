@@ -15,6 +15,7 @@ from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.days import Days, as_day
 from dayfold.define.access import Access
+from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dayfold.fold.rls import Policies
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
+    from dayfold.jobs.alerts import Alerts
     from dayfold.ledger.accounts import Accounts
     from dayfold.query.answer import Answer
     from dayfold.query.explanation import Explanation
@@ -51,7 +53,7 @@ class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes.
+        definitions: The path of a ``metrics.py``, or classes of rollups, access and alert rules.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
         clock: Where the present moment comes from. Default: the machine.
@@ -69,7 +71,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup] | type[Access]],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert]],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -80,6 +82,7 @@ class Dayfold:
             base = Path(config).parent
         self.catalog: Catalog = load(path) if path else catalog(definitions)  # type: ignore[arg-type]
         self.settings = configuration.load(config, base)
+        self.catalog = self.catalog.with_rules(of_settings(self.settings.alerts.words()), self.settings.alerts.channels)
         self.clock = clock or SystemClock()
         self.databases = _databases(self.settings, base)
         self.catalog = relations.checked(self.catalog, self.databases)
@@ -481,6 +484,12 @@ class Dayfold:
         from dayfold.ledger.accounts import Accounts, local_actor
 
         return Accounts(self.ledger, self.catalog, local_actor())
+
+    def alerts(self) -> Alerts:
+        """What judges the alert rules, keeps their episodes and tells the channels."""
+        from dayfold.jobs.alerts import Alerts
+
+        return Alerts(self)
 
     def migrate(self) -> list[str]:
         """Bring the store's ledger to this program's version; the names of the migrations applied."""

@@ -25,6 +25,7 @@
     │   ├── AccessUnknown        1  what a caller may see cannot be found out just now
     │   └── TooMany              2  more tries than are allowed in a while
     ├── NotReady                 1  a function source has a day's facts later
+    ├── DeliveryFailed           1  a message that a channel did not take
     ├── TookTooLong              1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
     ├── Busy                     1  another run holds the rollup
@@ -230,6 +231,12 @@ class NotReady(DayfoldError):
 
     def __init__(self, reason: str = "", *, hint: str = "") -> None:
         super().__init__(str(reason) or "it says that it is not ready", hint=hint)
+
+
+class DeliveryFailed(DayfoldError):
+    """A channel did not take a message."""
+
+    code = "delivery-failed"
 
 
 class TookTooLong(DayfoldError):

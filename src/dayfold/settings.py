@@ -11,9 +11,10 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dayfold.errors import ConfigError
@@ -122,6 +123,115 @@ class RlsSettings(BaseModel):
     all_roles: list[str] = Field(default_factory=list, description="Roles that see every row.")
 
 
+class ChannelSettings(BaseModel):
+    """``[alerts.channels.NAME]``: where alerts are sent. ``url``, ``command`` or ``host`` says what kind of channel it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: SecretStr | None = Field(default=None, description="http:// or https:// address that messages are posted to.")
+    secret: SecretStr | None = Field(default=None, description="What messages to url are signed with.")
+    command: list[str] | None = Field(
+        default=None, min_length=1, description="A program and its arguments; it reads the message from standard input."
+    )
+    host: str | None = Field(default=None, description="The mail server.")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="Its port. Default: 587 with starttls, 465 with tls, 25 with none."
+    )
+    user: str | None = Field(default=None, description="Whom to sign in as at the mail server.")
+    password: SecretStr | None = Field(default=None, description="The password of user.")
+    # Spelled sender inside: `from` is a word of Python.
+    sender: str | None = Field(default=None, alias="from", description="The address that mail comes from.")
+    to: list[str] = Field(default_factory=list, description="The addresses that mail goes to.")
+    tls: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="starttls, tls or none: how the mail server is spoken to."
+    )
+    timeout_s: float = Field(default=10, gt=0, le=300, description="Seconds that sending one message may take.")
+
+    @property
+    def kind(self) -> str:
+        """``webhook``, ``command`` or ``smtp``."""
+        return "webhook" if self.url is not None else "command" if self.command is not None else "smtp"
+
+    @model_validator(mode="after")
+    def _fits(self) -> ChannelSettings:
+        """One kind, and only the words of that kind."""
+        kinds = {"url": ("secret",), "command": (), "host": ("port", "user", "password", "from", "to", "tls")}
+        given = {self.__class__.model_fields[name].alias or name for name in self.model_fields_set}
+        said = [name for name in kinds if name in given]
+        if len(said) != 1:
+            raise ValueError(f"expected one of {listing(kinds)}, got {listing(said)}")
+        amiss = sorted(given - {said[0], "timeout_s", *kinds[said[0]]})
+        if amiss:
+            raise ValueError(f"{listing(amiss)} does not go with {said[0]}")
+        if self.url is not None:
+            _check_address(self.url.get_secret_value())
+        if self.host is not None:
+            missing = [name for name in ("from", "to") if name not in given]
+            if missing:
+                raise ValueError(f"a mail channel needs {' and '.join(missing)}")
+            if (self.user is None) != (self.password is None):
+                raise ValueError("user and password belong together")
+        return self
+
+
+def _check_address(url: str) -> None:
+    """Refuse what no message can be posted to."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and parts.username is None
+    except ValueError:
+        fits = False
+    if not fits or any(letter <= " " or letter > "~" for letter in url):
+        raise ValueError("url is http://HOST/… or https://HOST/…, without a user or password in it")
+
+
+class RuleSettings(BaseModel):
+    """``[alerts.rules.NAME]``: an alert rule, with the words of an ``Alert`` in ``metrics.py``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    when: Any = Field(default=None, description='A condition on metrics of one rollup, such as "mrr < 1000".')
+    job_failed: Any = Field(
+        default=None, description="true, a job's name or a list: a run failed after its last attempt."
+    )
+    drift_above: Any = Field(
+        default=None, description='Cells, or a share such as "1%": a verification found more drift.'
+    )
+    stale_hours: Any = Field(
+        default=None, description="Hours: a rollup was not folded, or a day not settled, for longer."
+    )
+    rollup: Any = Field(default=None, description="The rollup that is watched.")
+    where: Any = Field(default=None, description="Values of key columns that the condition is about.")
+    by: Any = Field(default=None, description="Key columns; every value has episodes of its own.")
+    to: Any = Field(default=None, description="The channels that are told.")
+
+
+class AlertsSettings(BaseModel):
+    """``[alerts]``: rules, and where their messages go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channels: dict[str, ChannelSettings] = Field(default_factory=dict)
+    rules: dict[str, RuleSettings] = Field(default_factory=dict)
+    attempts: int = Field(default=10, ge=1, le=100, description="How often one message is tried before it is given up.")
+
+    def words(self) -> dict[str, dict[str, Any]]:
+        """The rules as they were written."""
+        return {name: one.model_dump(exclude_unset=True) for name, one in self.rules.items()}
+
+
+class ErrorsSettings(BaseModel):
+    """``[errors]``: where errors that nobody foresaw are reported."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sentry_dsn: SecretStr | None = Field(default=None, description="The address of a Sentry project.")
+    otlp_endpoint: SecretStr | None = Field(
+        default=None,
+        description="The address of an OpenTelemetry collector (OTLP over HTTP), such as http://HOST:4318.",
+    )
+
+
 class Settings(BaseSettings):
     """All settings of one application."""
 
@@ -137,6 +247,8 @@ class Settings(BaseSettings):
     serve: ServeSettings = ServeSettings()
     auth: AuthSettings = AuthSettings()
     rls: RlsSettings = RlsSettings()
+    alerts: AlertsSettings = AlertsSettings()
+    errors: ErrorsSettings = ErrorsSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -248,16 +360,21 @@ def _explained(error: ValidationError, origin: str) -> ConfigError:
             f"{origin}: there is no setting '{place}'{suggestion(names[-1], known)}.",
             hint=f"Settings: {listing(known)}",
         )
-    return ConfigError(f"{origin}: {place}: {_EXPECTED.get(first['type'], first['msg'])}.")
+    said = _EXPECTED.get(first["type"], first["msg"].removeprefix("Value error, "))
+    return ConfigError(f"{origin}: {place}: {said}.")
 
 
 def _known(section: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
-    for name in section:
-        if name == "databases":
-            return ["url"]
+    names = iter(section)
+    for name in names:
         found = model.model_fields.get(name)
-        if found is None or not isinstance(found.annotation, type) or not issubclass(found.annotation, BaseModel):
+        kind: Any = found.annotation if found else None
+        if get_origin(kind) is dict:
+            # The next name is the reader's own.
+            next(names, None)
+            kind = get_args(kind)[1]
+        if not isinstance(kind, type) or not issubclass(kind, BaseModel):
             return []
-        model = found.annotation
+        model = kind
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -17,13 +18,15 @@ import dayfold
 from dayfold import errors
 from dayfold.cli import adopt, fold, rebuild, verify
 from dayfold.days import GRAINS, STORED_GRAINS
-from dayfold.define import access, rollup, source
+from dayfold.define import access, alert, condition, rollup, source
 from dayfold.define.metric import OVER_KEYS, Metric
 from dayfold.fold import doctor
 from dayfold.fold.plan import RollupPlan
 from dayfold.fold.rls import PolicyStanding
 from dayfold.fold.track import TableStanding
+from dayfold.jobs import alerts, rules, thresholds
 from dayfold.ledger import coverage, runs
+from dayfold.ledger.alerts import Episode
 from dayfold.ledger.migrations import MIGRATIONS, TABLES, VIEWS
 from dayfold.names import RESERVED
 from dayfold.query.answer import Answer, gaps
@@ -69,8 +72,8 @@ def settings(model: type[BaseModel], section: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         place = f"{section}{field.alias or name}"
         kind = field.annotation
-        if name == "databases":
-            yield "databases.NAME.url"
+        if get_origin(kind) is dict:
+            yield from settings(get_args(kind)[1], f"{place}.NAME.")
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from settings(kind, f"{place}.")
         else:
@@ -155,7 +158,8 @@ def test_words_of_definitions_are_documented() -> None:
     words = {
         *rollup.ATTRIBUTES, *access.ATTRIBUTES, *source.Table.OPTIONS, *inspect.signature(source.Moment).parameters,
         *(f'"{grain}"' for grain in STORED_GRAINS), *(f'unit="{unit}"' for unit in source.UNITS),
-        *(f'"{word}"' for word in OVER_KEYS), *RESERVED,
+        *(f'"{word}"' for word in OVER_KEYS), *RESERVED, *(f"| `{word}` |" for word in alert.WORDS),
+        *(f"`previous {period}`" for period in condition.PERIODS),
     }  # fmt: skip
     text = (REFERENCE / "definitions.md").read_text(encoding="utf-8")
     assert sorted(word for word in words if word not in text) == []
@@ -193,13 +197,24 @@ def test_every_view_of_the_ledger_is_documented() -> None:
 
 #: What commands make JSON of.
 FORMS = (
-    fold.as_object, rebuild.as_object, rebuild._move, adopt.as_object, verify.as_object, verify._drift,
+    fold.as_object, rebuild.as_object, rebuild._move, adopt.as_object, verify.as_object, verify._drift, alerts.Alerts, alerts._episode,
+    rules, thresholds._Pair,
 )  # fmt: skip
 
 
 def test_every_field_of_json_is_documented() -> None:
     """The fields of each command's document stand in the reference."""
-    kinds = (RollupStatus, Status, runs.RunRecord, doctor.Finding, TableStanding, PolicyStanding)
+    kinds = (
+        RollupStatus,
+        Status,
+        runs.RunRecord,
+        doctor.Finding,
+        TableStanding,
+        PolicyStanding,
+        alerts.RuleState,
+        alerts.Tried,
+        Episode,
+    )
     words = {one.name for kind in kinds for one in fields(kind)}
     forms = [inspect.getsource(one) for one in (Answer.as_object, gaps, RollupPlan.as_object, *FORMS)]
     forms += re.findall(r"write_json\((\{.*?\})\)", "".join(path.read_text() for path in (SOURCE / "cli").glob("*.py")))

@@ -16,11 +16,15 @@ from typing import Any
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
+from dayfold.define.alert import of_settings
 from dayfold.engines import base, scans
 from dayfold.fold import chunk, discover, fetch, prune, reshape
 from dayfold.fold.install import Installer
 from dayfold.fold.rebuild import Rebuilder
+from dayfold.jobs.alerts import Alerts
+from dayfold.ledger import alerts as ledger_alerts
 from dayfold.ledger import coverage, cursors, fetches, leases, marks, receipts, runs, verifications, versions
+from dayfold.settings import AlertsSettings
 from tests.faults.shops import NOW, config, definitions
 from tests.sql import is_duckdb
 
@@ -71,6 +75,12 @@ POINTS: dict[str, tuple[Any, str]] = {
     "fetches forgotten": (fetches, "forget_fetches"),
     "standing recorded": (fetches, "record_standing"),
     "unread dropped": (fetch, "drop_unread"),
+    "episode opened": (ledger_alerts, "open_episode"),
+    "episode closed": (ledger_alerts, "close_episode"),
+    "message queued": (ledger_alerts, "queue"),
+    "attempt begun": (ledger_alerts, "claim"),
+    "attempt failed": (ledger_alerts, "failed"),
+    "message delivered": (ledger_alerts, "delivered"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"
@@ -155,7 +165,22 @@ def heal(app: Dayfold) -> list[str]:
     return [one.error for one in app.verify(heal=True) if one.error]
 
 
-JOBS = {one.__name__: one for one in (fold, later, rebuild, adopt, remove, track, untrack, heal)}
+def alerts(app: Dayfold) -> list[str]:
+    """Look and deliver, as the environment says: the rule, the command that is told, and how many minutes later."""
+    app.clock.instant += dt.timedelta(minutes=int(os.environ["ALERTS_MINUTES"]))
+    words = {
+        "channels": {"log": {"command": ["sh", "-c", os.environ["ALERTS_COMMAND"]]}},
+        "rules": {"low": {"when": os.environ["ALERTS_WHEN"]}},
+    }
+    app.settings.alerts = AlertsSettings.model_validate(words)
+    app.catalog = app.catalog.with_rules(of_settings(app.settings.alerts.words()), ["log"])
+    found = Alerts(app)
+    found.look()
+    found.deliver()
+    return [one.error for one in found.states() if one.error]
+
+
+JOBS = {one.__name__: one for one in (fold, later, rebuild, adopt, remove, track, untrack, heal, alerts)}
 
 
 def main(store: str, version: str, point: str, nth: int, job: str = "fold", source: str | None = None) -> None:

@@ -69,11 +69,29 @@ def test_a_variable_may_hold_what_looks_like_a_reference(monkeypatch: pytest.Mon
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stor": {}},
      "the configuration: there is no setting 'stor'; the nearest is 'store'.\n"
-     "  Settings: store, databases, fold, query, verify, serve, auth, rls"),
+     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors"),
     ({"fold": {"chunk_row": 1}},
      "the configuration: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),
     ({"databases": {"app": {"url": "x", "user": SECRET}}},
      "the configuration: there is no setting 'databases.app.user'.\n  Settings: url"),
+    ({"alerts": {"channels": {"ops": {}}}}, "the configuration: alerts.channels.ops: expected one of url, command, host, got none."),
+    ({"alerts": {"channels": {"ops": {"url": "http://x", "host": "y"}}}},
+     "the configuration: alerts.channels.ops: expected one of url, command, host, got url, host."),
+    ({"alerts": {"channels": {"ops": {"urll": SECRET}}}},
+     "the configuration: there is no setting 'alerts.channels.ops.urll'; the nearest is 'url'.\n"
+     "  Settings: url, secret, command, host, port, user, password, from, to, tls, timeout_s"),
+    *[({"alerts": {"channels": {"ops": {"url": url}}}},
+       "the configuration: alerts.channels.ops: url is http://HOST/… or https://HOST/…, without a user or password in it.")
+      for url in ("ftp://x/y", f"https://me:{SECRET}@x/", "https://", "hooks", "http://x/ y", "http://x:y/")],
+    ({"alerts": {"channels": {"ops": {"command": ["a"], "secret": SECRET}}}},
+     "the configuration: alerts.channels.ops: secret does not go with command."),
+    ({"alerts": {"channels": {"ops": {"host": "mail"}}}},
+     "the configuration: alerts.channels.ops: a mail channel needs from and to."),
+    ({"alerts": {"channels": {"ops": {"host": "mail", "from": "a@b", "to": ["c@d"], "password": SECRET}}}},
+     "the configuration: alerts.channels.ops: user and password belong together."),
+    ({"alerts": {"rules": {"low": {"whn": "x"}}}},
+     "the configuration: there is no setting 'alerts.rules.low.whn'; the nearest is 'when'.\n"
+     "  Settings: when, job_failed, drift_above, stale_hours, rollup, where, by, to"),
     ({"databases": {"app": {}}}, "the configuration: databases.app.url: it is needed and not there."),
     ({"fold": {"chunk_rows": 0}}, "the configuration: fold.chunk_rows: Input should be greater than 0."),
     ({"fold": {"chunk_rows": SECRET}},

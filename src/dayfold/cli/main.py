@@ -15,6 +15,7 @@ import typer
 
 from dayfold.cli import (
     adopt,
+    alerts,
     demo,
     doctor,
     explain,
@@ -53,6 +54,7 @@ app.add_typer(track.app, name="track")
 app.add_typer(token.app, name="token")
 app.add_typer(user.app, name="user")
 app.add_typer(rls.app, name="rls")
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(asked: bool) -> None:

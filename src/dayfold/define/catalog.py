@@ -11,11 +11,12 @@ import contextlib
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dayfold.define import access as accesses
 from dayfold.define.access import Access, AccessDef
+from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
 from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
@@ -25,11 +26,12 @@ from dayfold.names import listing, nearest, suggestion, way_back
 
 @dataclass(frozen=True)
 class Catalog:
-    """The rollups of an application and who may see what of them, by name, and what is wrong with them so far."""
+    """The rollups, access and alert rules of an application, by name, and what is wrong with them so far."""
 
     rollups: dict[str, RollupDef]
     problems: tuple[Problem, ...] = ()
     accesses: dict[str, AccessDef] = field(default_factory=dict)
+    alerts: dict[str, AlertDef] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -67,13 +69,32 @@ class Catalog:
                 found.setdefault(one.name, one)
         return list(found.values())
 
+    def with_rules(self, rules: Sequence[Written], channels: Iterable[str]) -> Catalog:
+        """The same with the rules of the settings, and every rule's channels checked."""
+        known = list(channels)
+        found, problems = checked(rules, self.rollups)
+        taken = {name.lower(): one.place for name, one in self.alerts.items()}
+        problems += [
+            Problem("duplicate-name", one.place, "", f"the alert's name '{name}' is taken by {taken[name.lower()]}.")
+            for name, one in found.items()
+            if name.lower() in taken
+        ]
+        alerts = {**self.alerts, **found}
+        problems += unknown_channels(alerts.values(), known)
+        ordered = sorted(dict.fromkeys([*self.problems, *problems]), key=by_place)
+        return replace(self, alerts=alerts, problems=tuple(ordered))
+
     def check(self) -> None:
         """Raise DefinitionError with all mistakes, if there are any."""
         if self.problems:
             raise DefinitionError(self.problems)
 
 
-def catalog(classes: Iterable[type[Rollup] | type[Access]], problems: Sequence[Problem] = ()) -> Catalog:
+#: What a definitions file holds.
+Defined = Rollup | Access | Alert
+
+
+def catalog(classes: Iterable[type[Defined]], problems: Sequence[Problem] = ()) -> Catalog:
     """The catalog of some classes.
 
     >>> catalog([]).rollups
@@ -83,23 +104,27 @@ def catalog(classes: Iterable[type[Rollup] | type[Access]], problems: Sequence[P
     places: dict[str, Place] = {}
     found = list(problems)
     known: dict[str, AccessDef] = {}
+    rules: list[type[Alert]] = []
     for cls in classes:
-        if issubclass(cls, Access):
+        if issubclass(cls, Alert):
+            rules.append(cls)
+        elif issubclass(cls, Access):
             access, mistakes = accesses.definition(cls)
             found += mistakes
             found += _name_taken(places, "class", access.name, access.place, access.name)
             known[access.name] = access
-            continue
-        rollup, mistakes = definition(cls)
-        found += mistakes
-        for what, name in (("class", rollup.name), ("table", rollup.table)):
-            found += _name_taken(places, what, name, rollup.place, rollup.name)
-        rollups[rollup.name] = rollup
+        else:
+            rollup, mistakes = definition(cls)
+            found += mistakes
+            for what, name in (("class", rollup.name), ("table", rollup.table)):
+                found += _name_taken(places, what, name, rollup.place, rollup.name)
+            rollups[rollup.name] = rollup
     keys = {column for rollup in rollups.values() for column in rollup.key}
     found += [problem for access in known.values() for problem in accesses.misplaced(access, keys)]
-    found += [*_unlike(rollups.values()), *_sources_amiss(rollups)]
+    alerts, amiss = checked(map(written, rules), rollups)
+    found += [*_unlike(rollups.values()), *_sources_amiss(rollups), *amiss]
     ordered = sorted(dict.fromkeys(found), key=by_place)
-    return Catalog(rollups, tuple(ordered), known)
+    return Catalog(rollups, tuple(ordered), known, alerts)
 
 
 def _name_taken(places: dict[str, Place], what: str, name: str, place: Place, subject: str) -> list[Problem]:
@@ -213,7 +238,7 @@ def load(path: Path) -> Catalog:
     classes = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Rollup | Access) and value not in (Rollup, Access)
+        if isinstance(value, type) and issubclass(value, Defined) and value not in (Rollup, Access, Alert)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

@@ -465,7 +465,7 @@ def _is_conflict(error: duckdb.Error) -> bool:
     """Whether another transaction was quicker: the same rows written, the same key inserted, the same table made."""
     text = str(error)
     return (
-        (isinstance(error, duckdb.TransactionException) and "onflict" in text)
+        (isinstance(error, duckdb.TransactionException) and ("onflict" in text or "constraint violation" in text))
         or isinstance(error, duckdb.ConstraintException)
         or (isinstance(error, duckdb.CatalogException) and "already exists" in text)
     )

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from dayfold import __version__
-from dayfold.http import metrics, operations, problems, reads, signin, whoami
+from dayfold.http import alerts, metrics, operations, problems, reads, signin, whoami
 from dayfold.http.formats import encoded
 from dayfold.http.guard import NoSecretsInAddresses
 from dayfold.http.models import Health, Problem
@@ -54,7 +54,7 @@ def described() -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about, reads.router, metrics.router, signin.router, whoami.router]
+    return [_about, reads.router, metrics.router, alerts.router, signin.router, whoami.router]
 
 
 _about = APIRouter(tags=["about"], route_class=Route)

@@ -29,6 +29,7 @@ from dayfold.errors import (
     UnknownName,
     UsageError,
 )
+from dayfold.jobs.report import report
 
 CONTENT_TYPE = "application/problem+json"
 #: The first class that an error is one of says its status.
@@ -137,5 +138,6 @@ def install(api: FastAPI) -> None:
         _log.exception(
             "A request met an error that nobody foresaw", extra={"action": "request-failed", "path": request.url.path}
         )
+        report(error, "request-failed")
         detail = f"Dayfold met an error that it did not foresee: {type(error).__name__}."
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "error", detail, "The server's log says where.")

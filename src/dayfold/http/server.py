@@ -11,6 +11,7 @@ from dayfold.app import Dayfold
 from dayfold.errors import ConnectionFailed
 from dayfold.http.application import make
 from dayfold.http.service import Service
+from dayfold.jobs.report import reporting
 
 #: Connections that wait to be taken.
 _BACKLOG = 2048
@@ -22,23 +23,29 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None]) -
     """Answer at an address until SIGINT or SIGTERM; ``announce`` is told the URL once it is listened at.
 
     Raises:
-        ConnectionFailed: when the address cannot be listened at.
+        ConnectionFailed: when the address cannot be listened at; MissingDriver, ConfigError: when errors cannot be reported as the
+            settings say.
     """
     app.ledger.ready()
-    found = Service(app)
+    with reporting(app.settings.errors):
+        _serve(Service(app), host, port, announce)
+
+
+def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
     listener = _listen(host, port)
     config = uvicorn.Config(
         make(found),
         log_config=None,
         access_log=False,
         server_header=False,
-        forwarded_allow_ips=app.settings.auth.trusted_proxies,
+        forwarded_allow_ips=found.app.settings.auth.trusted_proxies,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = uvicorn.Server(config)
     shown = f"[{host}]" if ":" in host else host
     announce(f"http://{shown}:{listener.getsockname()[1]}")
+    found.alert_loop.start()
     try:
         server.run(sockets=[listener])
     finally:

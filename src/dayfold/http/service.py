@@ -19,6 +19,7 @@ from dayfold.http.glance import Glance
 from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
 from dayfold.http.trail import Trail
+from dayfold.jobs.alerts import AlertLoop
 
 Result = TypeVar("Result")
 
@@ -46,6 +47,9 @@ class Service:
         self.oidc = Oidc(app) if auth.oidc.is_on else None
         self.gate = Gate(app)
         self.trail = Trail(app)
+        self.alerts = app.alerts()
+        #: Poked at the end of every job's run; the server starts it.
+        self.alert_loop = AlertLoop(self.alerts)
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
         """Something of the synchronous core, done in a thread."""
@@ -56,6 +60,7 @@ class Service:
         """Let the threads end what they do."""
         self.gate.close()
         self.trail.close()
+        self.alert_loop.stop()
         self.threads.shutdown(wait=True, cancel_futures=True)
         self._lookers.shutdown(wait=True, cancel_futures=True)
 

@@ -99,10 +99,11 @@ MIGRATIONS = (
             "CREATE TABLE dayfold__audit (id BIGINT PRIMARY KEY, noted_at TIMESTAMPTZ NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, "
             "target TEXT, outcome TEXT NOT NULL)",
             "CREATE SEQUENCE dayfold__alert_ids",
-            "CREATE TABLE dayfold__alerts (id BIGINT PRIMARY KEY, rule TEXT NOT NULL, subject TEXT NOT NULL, "
-            "opened_at TIMESTAMPTZ NOT NULL, closed_at TIMESTAMPTZ, message TEXT NOT NULL)",
-            "CREATE TABLE dayfold__deliveries (id BIGINT PRIMARY KEY, alert_id BIGINT NOT NULL, channel TEXT NOT NULL, body TEXT NOT NULL, "
-            "attempts BIGINT NOT NULL, next_at TIMESTAMPTZ, delivered_at TIMESTAMPTZ, error TEXT)",
+            "CREATE TABLE dayfold__alerts (id BIGINT PRIMARY KEY, rule TEXT NOT NULL, subject TEXT NOT NULL, episode BIGINT NOT NULL, "
+            "opened_at TIMESTAMPTZ NOT NULL, closed_at TIMESTAMPTZ, message TEXT NOT NULL, details TEXT NOT NULL, "
+            "UNIQUE (rule, subject, episode))",
+            "CREATE TABLE dayfold__deliveries (id BIGINT PRIMARY KEY, alert_id BIGINT NOT NULL, channel TEXT NOT NULL, "
+            "event TEXT NOT NULL, body TEXT NOT NULL, attempts BIGINT NOT NULL, next_at TIMESTAMPTZ, delivered_at TIMESTAMPTZ, error TEXT)",
             "CREATE VIEW dayfold_job_runs AS SELECT id, job, cause, due_at, attempt, status, asked_by, asked_at, started_at, "
             "finished_at, error FROM dayfold__job_runs",
             "CREATE VIEW dayfold_audit AS SELECT id, noted_at, actor, action, target, outcome FROM dayfold__audit",
@@ -188,11 +189,12 @@ TABLES: dict[str, dict[str, str]] = {
         "id": "bigint", "noted_at": "timestamptz", "actor": "text", "action": "text", "target": "text", "outcome": "text",
     },
     "dayfold__alerts": {
-        "id": "bigint", "rule": "text", "subject": "text", "opened_at": "timestamptz", "closed_at": "timestamptz", "message": "text",
+        "id": "bigint", "rule": "text", "subject": "text", "episode": "bigint", "opened_at": "timestamptz",
+        "closed_at": "timestamptz", "message": "text", "details": "text",
     },
     "dayfold__deliveries": {
-        "id": "bigint", "alert_id": "bigint", "channel": "text", "body": "text", "attempts": "bigint", "next_at": "timestamptz",
-        "delivered_at": "timestamptz", "error": "text",
+        "id": "bigint", "alert_id": "bigint", "channel": "text", "event": "text", "body": "text", "attempts": "bigint",
+        "next_at": "timestamptz", "delivered_at": "timestamptz", "error": "text",
     },
     "dayfold__fetches": {
         "source": "text", "day": "date", "state": "text", "reason": "text", "held": "bigint", "asked_on": "date",
