@@ -26,7 +26,8 @@
     ├── TookTooLong              1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
     ├── Busy                     1  another run holds the rollup
-    └── LeaseLost                1  another run took the rollup over
+    ├── LeaseLost                1  another run took the rollup over
+    └── Stopped                  1  a run, or a job, that was told to stop
 
 Invariant: a message never holds a row's values, a token or a password. Messages of a database server are
 therefore not passed on; only their class and the place are.
@@ -231,3 +232,9 @@ class LeaseLost(DayfoldError):
     """Another run took the rollup over while this one was paused."""
 
     code = "lease-lost"
+
+
+class Stopped(DayfoldError):
+    """Somebody told the run to stop; or the job is stopped, and begins no run."""
+
+    code = "stopped"

@@ -10,6 +10,8 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.plan.sql import column
 
 RUNNING, DONE, PARTIAL, FAILED, INTERRUPTED = "running", "done", "partial", "failed", "interrupted"
+#: Ended between two chunks because somebody said so; the next run goes on from there.
+STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
