@@ -34,7 +34,7 @@ _BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What the ledger says of a job. ``since``: the day it was first seen, from which `finalize` answers for days."""
+    """What the ledger says of a job. ``since``: the day before it was first seen; `finalize` answers for the days from then on."""
 
     job: str
     is_enabled: bool
@@ -120,14 +120,14 @@ def states(ledger: Ledger, session: Session) -> dict[str, JobState]:
     }
 
 
-def register(ledger: Ledger, job: str, schedule: str, due_at: dt.datetime | None) -> None:
-    """The job is known; ``due_at`` is kept where it is new."""
+def register(ledger: Ledger, job: str, schedule: str, due_at: dt.datetime | None, since: dt.date) -> None:
+    """The job is known; one that was known before stays as it is."""
     with ledger.store.transaction() as session:
         session.execute(
             ledger.sql(
                 "insert into dayfold__jobs (job, is_enabled, schedule, due_at, since, turn, changed_at) values (:job, true, "
                 ":schedule, :due::timestamptz, :since::date, 0, :now::timestamptz) on conflict (job) do nothing",
-                job=job, schedule=schedule, due=due_at, since=ledger.clock.now().date(), now=ledger.clock.now(),
+                job=job, schedule=schedule, due=due_at, since=since, now=ledger.clock.now(),
             )
         )  # fmt: skip
 
@@ -181,8 +181,8 @@ def disable(ledger: Ledger, session: Session, job: str) -> None:
 # -- runs ------------------------------------------------------------------------------------------
 
 
-def claim_slot(ledger: Ledger, job: str, now: dt.datetime, due_at: dt.datetime | None) -> int | None:
-    """The run of a slot that is due, or None where it is not, or another run of the job is active. ``due_at``: of the next slot.
+def claim_slot(ledger: Ledger, job: str, now: dt.datetime, next_due: dt.datetime | None) -> int | None:
+    """The run of a slot that is due, or None where it is not, or another run of the job is active.
 
     Raises:
         Conflict: when another replica acts on the job at this moment.
@@ -190,10 +190,13 @@ def claim_slot(ledger: Ledger, job: str, now: dt.datetime, due_at: dt.datetime |
     with ledger.store.transaction() as session:
         if not take_turn(ledger, session, job) or active(ledger, session, job):
             return None
-        query = "update dayfold__jobs set due_at = :next::timestamptz where job = :job and due_at <= :now::timestamptz returning job"
-        if not session.rows(ledger.sql(query, job=job, now=now, next=due_at)):
+        query = f"select {_epoch('due_at')} from dayfold__jobs where job = :job and due_at <= :now::timestamptz"
+        found = session.rows(ledger.sql(query, job=job, now=now))
+        if not found:
             return None
-        return queue(ledger, session, job, SLOT, {}, "schedule")
+        move = "update dayfold__jobs set due_at = :next::timestamptz where job = :job"
+        session.execute(ledger.sql(move, job=job, next=next_due))
+        return queue(ledger, session, job, SLOT, {}, "schedule", due_at=_moment(found[0][0]))
 
 
 def queue(
@@ -205,13 +208,15 @@ def queue(
     asked_by: str,
     *,
     attempt: int = 1,
+    due_at: dt.datetime | None = None,
 ) -> int:
-    """A new run waits to be begun; its number."""
+    """A new run waits to be begun; its number. ``due_at``: of the slot that it is for."""
     [(number,)] = session.rows(
         ledger.sql(
-            "insert into dayfold__job_runs (id, job, cause, attempt, request, asked_by, status, asked_at, stop_asked) values "
-            "(nextval(:sequence), :job, :cause, :attempt, :request, :by, 'queued', :now::timestamptz, false) returning id",
-            sequence=f'"{ledger.store.schema}"."dayfold__run_ids"', job=job, cause=cause, attempt=attempt,
+            "insert into dayfold__job_runs (id, job, cause, due_at, attempt, request, asked_by, status, asked_at, stop_asked) "
+            "values (nextval(:sequence), :job, :cause, :due::timestamptz, :attempt, :request, :by, 'queued', :now::timestamptz, false) "
+            "returning id",
+            sequence=f'"{ledger.store.schema}"."dayfold__run_ids"', job=job, cause=cause, due=due_at, attempt=attempt,
             request=_text(request), by=asked_by, now=ledger.clock.now(),
         )
     )  # fmt: skip
