@@ -591,13 +591,14 @@ def test_finalize_reports_the_days_that_stay_open(filled: str, clock: FixedClock
 
 def test_retain_keeps_what_explains_the_rows(filled: str, clock: FixedClock) -> None:
     """Old runs go but those that wrote what is stored, and the newest of each job."""
-    only = {**FOLD_ONLY, "retain": "45 4 * * *"}
-    with replica(filled, clock, schedule=only, retain={"runs_days": 2}) as app:
+    with replica(filled, clock, schedule=FOLD_ONLY, retain={"runs_days": 2}) as app:
         for hour in (12, 13, 14):
             clock.instant = march(12, hour)
             settle(Scheduler(app))
         gone = {one.id for one in runs(app, "fold")}
         clock.instant = march(15, 5)
+        settle(Scheduler(app))
+        Desk(app).trigger("retain", {}, "anna")
         settle(Scheduler(app))
         run = runs(app, "retain")[-1]
         assert run.summary is not None

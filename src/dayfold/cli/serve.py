@@ -23,8 +23,9 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve the HTTP API until stopped."""
+    """Serve the HTTP API and run the jobs until stopped."""
     try:
+        from dayfold.http.logs import write_log
         from dayfold.http.server import serve
     except ImportError as error:
         raise MissingDriver(
@@ -40,4 +41,5 @@ def run(
 
     with open_app(app) as dayfold:
         settings = dayfold.settings.serve
+        write_log(settings.log)
         serve(dayfold, host or settings.host or "127.0.0.1", settings.port if port is None else port, announce)

@@ -17,6 +17,7 @@ from dayfold.http import problems
 from dayfold.http.formats import encoded
 from dayfold.http.rights import Right, needs, right_of
 from dayfold.http.service import Service, service
+from dayfold.http.work import work
 
 _DESCRIPTION = """Exact daily metrics. Dates are plain `YYYY-MM-DD` and UTC days; a range names its first and its last day, both included.
 Errors are problem details (RFC 9457): `code` is stable, `detail` says what is wrong and `hint` what to do."""
@@ -46,7 +47,7 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about]
+    return [_about, work]
 
 
 _about = APIRouter(tags=["about"])

@@ -22,6 +22,7 @@ from dayfold.errors import (
     DayfoldError,
     DefinitionError,
     Forbidden,
+    Stopped,
     TookTooLong,
     TooMany,
     Unauthenticated,
@@ -39,6 +40,7 @@ _STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
     (UsageError, HTTPStatus.BAD_REQUEST),
     (Busy, HTTPStatus.CONFLICT),
     (Conflict, HTTPStatus.CONFLICT),
+    (Stopped, HTTPStatus.CONFLICT),
     (TookTooLong, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ConnectionFailed, HTTPStatus.SERVICE_UNAVAILABLE),
 )

@@ -13,6 +13,8 @@ from fastapi import Request
 from dayfold.app import Dayfold
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.glance import Glance
+from dayfold.jobs.desk import Desk
+from dayfold.jobs.scheduler import Scheduler
 
 Result = TypeVar("Result")
 
@@ -31,14 +33,26 @@ class Service:
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
         self.glance = Glance(app.ledger, self._lookers)
         self.doorkeeper = Doorkeeper(self.glance)
+        self.scheduler = Scheduler(app)
+        self.desk = Desk(app, self.scheduler.poke, self.scheduler.stop_job)
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
         """Something of the synchronous core, done in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, functools.partial(do, *args, **words))
 
+    def start(self) -> None:
+        """Run jobs from now on, where ``[serve] jobs`` says so."""
+        if self.app.settings.serve.jobs:
+            self.scheduler.start()
+
+    def ask_stop(self) -> None:
+        """Begin no job any more; returns at once."""
+        self.scheduler.ask_stop()
+
     def close(self) -> None:
-        """Let the threads end what they do."""
+        """Let jobs end their chunk, and the threads what they do."""
+        self.scheduler.close()
         self.threads.shutdown(wait=True, cancel_futures=True)
         self._lookers.shutdown(wait=True, cancel_futures=True)
 

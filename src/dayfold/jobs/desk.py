@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dayfold.errors import Busy, Stopped, UsageError
+from dayfold.errors import Busy, Stopped, UnknownName, UsageError
 from dayfold.jobs.jobs import REBUILD, RETAIN, Job, jobs, named, register
 from dayfold.jobs.work import Verbs
 from dayfold.ledger import jobs as ledger_jobs
+from dayfold.ledger import runs as ledger_runs
 from dayfold.ledger.jobs import ASKED, JobRun, JobState, Tally
-from dayfold.ledger.runs import RUNNING
+from dayfold.ledger.runs import RUNNING, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,51 @@ class Desk:
         """One job by its name. Raises UnknownName."""
         job = named(self.jobs, name)
         return next(view for view in self.all() if view.job == job.name)
+
+    def check(self, name: str) -> None:
+        """Raise UnknownName where there is no such job."""
+        named(self.jobs, name)
+
+    def run(self, number: int) -> JobRun:
+        """One run of a job. Raises UnknownName."""
+        with self.ledger.store.transaction(read_only=True) as session:
+            found = ledger_jobs.run(self.ledger, session, number)
+        if found is None:
+            raise UnknownName(f"There is no run {number}.", hint="GET /v1/runs lists them.")
+        return found
+
+    def runs(
+        self,
+        limit: int,
+        *,
+        job: str | None = None,
+        rollup: str | None = None,
+        status: str | None = None,
+        before: int | None = None,
+    ) -> list[JobRun | RunRecord]:
+        """Runs of jobs, and of rollups by themselves, the newest first; with a rollup, only those of it."""
+        with self.ledger.store.transaction(read_only=True) as session:
+            found: list[JobRun | RunRecord] = list(
+                ledger_runs.listed(self.ledger, session, limit, job=job, rollup=rollup, status=status, before=before)
+            )
+            if rollup is None:
+                found += ledger_jobs.listed(self.ledger, session, limit, job=job, status=status, before=before)
+        return sorted(found, key=lambda one: -one.id)[:limit]
+
+    def whole(self, number: int) -> tuple[JobRun | RunRecord, list[RunRecord]] | None:
+        """A run of a job with what it did to each rollup, or a run of a rollup; None where there is none."""
+        with self.ledger.store.transaction(read_only=True) as session:
+            run = ledger_jobs.run(self.ledger, session, number)
+            if run is not None:
+                children = [
+                    one["run_id"]
+                    for what in ("rollups", "rebuilt", "verified")
+                    for one in (run.summary or {}).get(what, ())
+                    if one.get("run_id") is not None
+                ]
+                return run, ledger_runs.listed(self.ledger, session, len(children), ids=children) if children else []
+            single = ledger_runs.listed(self.ledger, session, 1, ids=[number])
+        return (single[0], []) if single else None
 
     # -- telling ---------------------------------------------------------------------------------
 

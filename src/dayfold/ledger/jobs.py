@@ -65,8 +65,13 @@ class JobRun:
     error: str | None
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.status in ENDED
+
+    @property
     def seconds(self) -> float | None:
-        """How long the last attempt took; None while there is none that ended."""
+        """How long the last attempt took; None while one goes on, and where there was none."""
         if self.started_at is None or self.finished_at is None:
             return None
         return round((self.finished_at - self.started_at).total_seconds(), 3)
