@@ -15,6 +15,7 @@ import pytest
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
+from tests.conftest import SOAK
 from tests.faults import shops
 from tests.faults.killed import JOBS
 
@@ -56,6 +57,17 @@ def kill(url: str, version: str, point: str, nth: int, job: str = "fold", source
     process = start(url, version, point, nth, job, source)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, errors or f"the {job} ended before '{point}' number {nth}"
+
+
+def spread(points: list[tuple[str, int]]) -> pytest.MarkDecorator:
+    """Each point on one engine, by turns; in the soak on both."""
+    engines = ("duckdb", "postgres")
+    cases = [
+        pytest.param(engine, *point, id=f"{engine}-{point[0]}-{point[1]}")
+        for n, point in enumerate(points)
+        for engine in (engines if SOAK else engines[n % 2 : n % 2 + 1])
+    ]
+    return pytest.mark.parametrize(("engine", "point", "nth"), cases, indirect=["engine"])
 
 
 @pytest.fixture

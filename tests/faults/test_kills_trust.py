@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 import dayfold
-from tests.conftest import SOAK
-from tests.faults import killed, shops, test_kills
-from tests.faults.conftest import do, fold, kill
+from tests.faults import killed, shops, test_kills, test_kills_jobs
+from tests.faults.conftest import do, fold, kill, spread
 from tests.faults.test_kills import comparable, undisturbed
 from tests.sql import run_sql
 
@@ -36,17 +35,6 @@ REMOVE = [("leased", 1), ("tables dropped", 1), ("removed", 1), ("committed", 2)
 EDIT_AGAIN = [("build abandoned", 1)]
 HEAL = [("verified", 1), ("marked", 1), ("replaced", 1), ("marks deleted", 1)]
 FAILING = [("failure recorded", 1), ("coverage forgotten", 1)]
-
-
-def spread(points: list[tuple[str, int]]) -> pytest.MarkDecorator:
-    """Each point on one engine, by turns; in the soak on both."""
-    engines = ("duckdb", "postgres")
-    cases = [
-        pytest.param(engine, *point, id=f"{engine}-{point[0]}-{point[1]}")
-        for n, point in enumerate(points)
-        for engine in (engines if SOAK else engines[n % 2 : n % 2 + 1])
-    ]
-    return pytest.mark.parametrize(("engine", "point", "nth"), cases, indirect=["engine"])
 
 
 def tracked(url: str) -> object:
@@ -281,7 +269,7 @@ def test_every_point_is_killed_at() -> None:
     """A point that no test kills at protects nothing."""
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
-        HEAL, FAILING, OTHERS, CLOSING,
+        HEAL, FAILING, OTHERS, CLOSING, *test_kills_jobs.LISTS,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()
