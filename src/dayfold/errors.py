@@ -25,7 +25,7 @@
     │   └── TooMany              2  more tries than are allowed in a while
     ├── TookTooLong              1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
-    ├── Busy                     1  another run holds the rollup
+    ├── Busy                     1  another run holds the rollup, or is active of the job
     ├── LeaseLost                1  another run took the rollup over
     └── Stopped                  1  a run, or a job, that was told to stop
 
@@ -223,9 +223,13 @@ class SuddenlyEmpty(DayfoldError):
 
 
 class Busy(DayfoldError):
-    """Another run holds the rollup."""
+    """Another run holds the rollup, or is active of the job; ``run_id`` is that run's number, where it is known."""
 
     code = "busy"
+
+    def __init__(self, message: str, *, run_id: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.run_id = run_id
 
 
 class LeaseLost(DayfoldError):

@@ -85,6 +85,8 @@ def of_error(error: DayfoldError) -> Response:
         ]
     if isinstance(error, TooMany):
         more["retry_after_s"] = error.retry_after_s
+    if isinstance(error, Busy) and error.run_id is not None:
+        more["run_id"] = error.run_id
     return problem(status_of(error), error.code, error.message, error.hint, **more)
 
 

@@ -38,7 +38,6 @@ from dayfold.http.work_forms import (
     run_form,
     run_whole,
 )
-from dayfold.jobs.desk import ActiveRun
 from dayfold.jobs.jobs import REBUILD, VERIFY
 from dayfold.ledger import runs as ledger_runs
 from dayfold.plan.keys import key_filters
@@ -186,10 +185,7 @@ async def cron(
 
     With `wait`, 200 and the run with its summary once it has ended, however it ended: `status` says so; 202 if it has not by then.
     """
-    try:
-        number = await found.work(found.desk.trigger, job, {}, asker.name, unless_active=True)
-    except ActiveRun as error:
-        return problems.problem(HTTPStatus.CONFLICT, error.code, error.message, error.hint, run_id=error.run_id)
+    number = await found.work(found.desk.trigger, job, {}, asker.name, unless_active=True)
     until, pause_s = time.monotonic() + wait, _FIRST_PAUSE_S
     while wait and time.monotonic() < until and not await request.is_disconnected():
         await asyncio.sleep(min(pause_s, max(until - time.monotonic(), 0)))

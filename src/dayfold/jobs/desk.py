@@ -48,14 +48,6 @@ class JobView:
     next_run: dt.datetime | None
 
 
-class ActiveRun(Busy):
-    """A run of the job goes on or waits already. ``run_id``: its number."""
-
-    def __init__(self, message: str, run_id: int, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.run_id = run_id
-
-
 class Desk:
     """The jobs of one application, as doors see them.
 
@@ -191,7 +183,7 @@ class Desk:
 
         Raises:
             UnknownName: for the job; UsageError: where it cannot be asked that; Stopped: where it is stopped.
-            ActiveRun: with ``unless_active``.
+            Busy: with ``unless_active``; it has the number of the active run.
         """
         job = named(self.jobs, name)
         _check(job, request)
@@ -208,8 +200,8 @@ class Desk:
                 )
             active = ledger_jobs.active(self.ledger, session, job.name)
             if active and unless_active:
-                raise ActiveRun(
-                    f"Run {active[0].id} of the job '{job.name}' is active.", active[0].id,
+                raise Busy(
+                    f"Run {active[0].id} of the job '{job.name}' is active.", run_id=active[0].id,
                     hint=f"Look at it: GET /v1/runs/{active[0].id}",
                 )  # fmt: skip
             waiting = [
