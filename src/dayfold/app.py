@@ -23,7 +23,7 @@ from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DefinitionError, UnknownName
 from dayfold.fold.binding import Binder, Bindings, Bound
-from dayfold.fold.fold import Folder, FoldResult, Progress
+from dayfold.fold.fold import Folder, FoldResult, Progress, Stop, never
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.access import EVERYTHING, Scope
@@ -135,6 +135,7 @@ class Dayfold:
         allow_empty: bool = False,
         wait_s: float | None = None,
         progress: Progress | None = None,
+        stop: Stop = never,
     ) -> list[FoldResult]:
         """Bring rollups up to date. Folding again writes nothing.
 
@@ -143,6 +144,7 @@ class Dayfold:
             allow_empty: Publish even where a source that had facts returns none.
             wait_s: Seconds to wait for another run of a rollup. Default: ``[fold] wait_s``.
             progress: Called after each chunk with rollup, days done and days in all.
+            stop: Called between chunks; where it raises `Stopped`, the fold ends as it is, to be gone on with by the next.
 
         Returns:
             One result for each rollup; a failed one does not keep the others from being folded.
@@ -150,7 +152,7 @@ class Dayfold:
         Raises:
             DefinitionError: before anything is written.
         """
-        folder = self._folder(self._bound_for_writing(rollups), wait_s)
+        folder = self._folder(self._bound_for_writing(rollups), wait_s, stop)
         return folder.fold(allow_empty=allow_empty, progress=progress)
 
     def rebuild(
@@ -164,6 +166,7 @@ class Dayfold:
         allow_empty: bool = False,
         wait_s: float | None = None,
         progress: Progress | None = None,
+        stop: Stop = never,
     ) -> RebuildResult:
         """Fold days that exist again: built aside, and switched in one transaction.
 
@@ -176,6 +179,7 @@ class Dayfold:
             allow_empty: Publish even where a source has nothing on any of the days.
             wait_s: Seconds to wait for another run of the rollup. Default: ``[fold] wait_s``.
             progress: Called after each portion with rollup, days done and days in all.
+            stop: Called between portions; where it raises `Stopped`, nothing is changed.
 
         Raises:
             UsageError, UnknownName, BadDate: for words that do not fit; Sealed: for a sealed day; SuddenlyEmpty, SourceFailed.
@@ -185,7 +189,7 @@ class Dayfold:
         definition = self.catalog[rollup]
         days = Days(as_day(from_, self.today), as_day(to, self.today))
         keys = key_filters(definition, where)
-        folder = self._folder(self._bound_for_writing([definition.name]), wait_s)
+        folder = self._folder(self._bound_for_writing([definition.name]), wait_s, stop)
         bound = next(one for one in folder.bound.rollups if one.name == definition.name)
         return Rebuilder(folder, bound, days, keys).run(dry_run=dry_run, allow_empty=allow_empty, progress=progress)
 
@@ -200,6 +204,7 @@ class Dayfold:
         budget_s: float | None = None,
         wait_s: float | None = None,
         progress: Progress | None = None,
+        stop: Stop = never,
     ) -> list[VerifyResult]:
         """Compare stored cells with their sources, exactly, by other SQL than the fold's.
 
@@ -213,6 +218,7 @@ class Dayfold:
                 where days are given.
             wait_s: Seconds to wait for another run of a rollup. Default: ``[fold] wait_s``.
             progress: Called after some days with rollup, days done and days in all.
+            stop: Called between some days; where it raises `Stopped`, what was compared is kept.
 
         Returns:
             One result for each rollup; `VerifyResult.is_proved` says whether all is well.
@@ -227,7 +233,9 @@ class Dayfold:
         bound = self._bound_for_writing([rollups] if isinstance(rollups, str) else rollups)
         limits = self.settings.fold
         wait = limits.wait_s if wait_s is None else wait_s
-        verifier = Verifier(self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait)
+        verifier = Verifier(
+            self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait, stop=stop
+        )
         return verifier.verify(chosen, heal=heal, progress=progress)
 
     def adopt(
@@ -285,10 +293,12 @@ class Dayfold:
         wait = self.settings.fold.wait_s if wait_s is None else wait_s
         return prune(self.catalog, self.ledger, rollups, wait_s=wait)
 
-    def _folder(self, bound: Bound, wait_s: float | None = None) -> Folder:
+    def _folder(self, bound: Bound, wait_s: float | None = None, stop: Stop = never) -> Folder:
         limits = self.settings.fold
         wait = limits.wait_s if wait_s is None else wait_s
-        return Folder(self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait)
+        return Folder(
+            self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait, stop=stop
+        )
 
     def _bound_for_writing(self, rollups: Iterable[str] | None) -> Bound:
         """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""

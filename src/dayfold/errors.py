@@ -28,8 +28,9 @@
     ├── DeliveryFailed           1  a message that a channel did not take
     ├── TookTooLong              1  work that was given a limit of time went past it
     ├── SuddenlyEmpty            1  a source that had facts returns none
-    ├── Busy                     1  another run holds the rollup
-    └── LeaseLost                1  another run took the rollup over
+    ├── Busy                     1  another run holds the rollup, or is active of the job
+    ├── LeaseLost                1  another run took the rollup over
+    └── Stopped                  1  a run, or a job, that was told to stop
 
 Invariant: a message never holds a row's values, a token or a password. Messages of a database server are
 therefore not passed on; only their class and the place are.
@@ -252,12 +253,22 @@ class SuddenlyEmpty(DayfoldError):
 
 
 class Busy(DayfoldError):
-    """Another run holds the rollup."""
+    """Another run holds the rollup, or is active of the job; ``run_id`` is that run's number, where it is known."""
 
     code = "busy"
+
+    def __init__(self, message: str, *, run_id: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.run_id = run_id
 
 
 class LeaseLost(DayfoldError):
     """Another run took the rollup over while this one was paused."""
 
     code = "lease-lost"
+
+
+class Stopped(DayfoldError):
+    """Somebody told the run to stop; or the job is stopped, and begins no run."""
+
+    code = "stopped"

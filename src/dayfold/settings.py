@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dayfold.errors import ConfigError
+from dayfold.errors import ConfigError, UsageError
 from dayfold.names import listing, suggestion
+from dayfold.schedule import check_zone, expression
 from dayfold.settings_auth import AuthSettings
 
 #: What a value should have been, where the validator's own words are about Python.
@@ -108,6 +109,92 @@ class ServeSettings(BaseModel):
     port: int = Field(default=8787, ge=0, le=65535, description="The port to listen at; 0 takes a free one.")
     threads: int = Field(default=8, ge=1, le=256, description="How many questions are computed at once.")
     cache_mb: int = Field(default=64, ge=0, description="Memory for answers, in MB; 0 keeps none.")
+    jobs: bool = Field(default=True, description="Whether this process runs jobs too; false: it only answers.")
+    log: Literal["auto", "json", "text"] = Field(
+        default="auto",
+        description="How the log is written: text on a terminal and JSON elsewhere, or always one of them.",
+    )
+
+
+class ScheduleSettings(BaseModel):
+    """``[schedule]``: when jobs are due; ``off``: only when they are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fold: str = Field(default="*/5 * * * *", description="Bring rollups without a schedule of their own up to date.")
+    finalize: str = Field(
+        default="5 0 * * *", description="Fold, verify the days that ended, and report those that stay open."
+    )
+    verify: str = Field(
+        default="30 3 * * *", description="Verify the least recently verified days, as long as `verify.budget_s` says."
+    )
+    retain: str = Field(default="45 4 * * *", description="Delete what `[retain]` says of the service's own history.")
+    timezone: str = Field(default="UTC", description="The zone of these schedules; days are UTC whatever it says.")
+
+    @field_validator("fold", "finalize", "verify", "retain")
+    @classmethod
+    def _is_schedule(cls, text: str) -> str:
+        return _explaining(expression, text)
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, name: str) -> str:
+        return _explaining(check_zone, name)
+
+
+class JobsSettings(BaseModel):
+    """``[jobs]``: how jobs are run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempts: int = Field(
+        default=3, ge=1, le=100, description="How often a run that fails is tried before it has failed."
+    )
+    backoff_s: float = Field(
+        default=30, ge=0, description="Seconds before the second attempt; each later one waits twice as long."
+    )
+    backoff_most_s: float = Field(default=3600, ge=0, description="The longest wait before an attempt.")
+    heartbeat_s: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        description="How often a run says that it goes on; one that has not for three times as long is taken for dead.",
+    )
+    poll_s: float = Field(
+        default=5, gt=0, le=3600, description="How often the ledger is asked for what other replicas were told."
+    )
+    threads: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="How many runs go on at once in this process, of different rollups. On DuckDB: one.",
+    )
+    grace_s: float = Field(
+        default=20, ge=0, description="How long runs may take to end a chunk after the process was told to stop."
+    )
+
+
+class RetainSettings(BaseModel):
+    """``[retain]``: how long the service's own history is kept; coverage, receipts and rows always are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    runs_days: int = Field(
+        default=400, ge=1, description="Days that runs are kept. Those that wrote what is stored always are."
+    )
+    audit_days: int = Field(default=400, ge=1, description="Days that notes of the audit are kept.")
+    alerts_days: int = Field(
+        default=400, ge=1, description="Days that closed alerts and what was sent of them are kept."
+    )
+
+
+def _explaining(check: Callable[[str], object], text: str) -> str:
+    """The text, where it is a right one."""
+    try:
+        check(text)
+    except UsageError as error:
+        raise ValueError(error.message) from None
+    return text
 
 
 class RlsSettings(BaseModel):
@@ -249,6 +336,9 @@ class Settings(BaseSettings):
     rls: RlsSettings = RlsSettings()
     alerts: AlertsSettings = AlertsSettings()
     errors: ErrorsSettings = ErrorsSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    jobs: JobsSettings = JobsSettings()
+    retain: RetainSettings = RetainSettings()
 
     @classmethod
     def settings_customise_sources(

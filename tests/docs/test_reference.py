@@ -24,13 +24,16 @@ from dayfold.fold import doctor
 from dayfold.fold.plan import RollupPlan
 from dayfold.fold.rls import PolicyStanding
 from dayfold.fold.track import TableStanding
+from dayfold.http import work_forms
+from dayfold.http.work import work
 from dayfold.jobs import alerts, rules, thresholds
-from dayfold.ledger import coverage, runs
+from dayfold.jobs import work as jobs_work
+from dayfold.ledger import coverage, jobs, runs
 from dayfold.ledger.alerts import Episode
 from dayfold.ledger.migrations import MIGRATIONS, TABLES, VIEWS
 from dayfold.names import RESERVED
 from dayfold.query.answer import Answer, gaps
-from dayfold.query.status import RollupStatus, Status
+from dayfold.query.status import JobStatus, RollupStatus, Status
 from dayfold.settings import Settings
 from tests.docs.pages import DOCS, ROOT, pages, prose
 
@@ -190,7 +193,7 @@ def test_every_view_of_the_ledger_is_documented() -> None:
     assert set(views()) == set(VIEWS)
     words = {*views(), *(column for columns in views().values() for column in columns), *TABLES}
     words |= {coverage.OPEN, coverage.FOLDED, coverage.FAILED, coverage.SEALED}
-    words |= {runs.RUNNING, runs.DONE, runs.PARTIAL, runs.FAILED, runs.INTERRUPTED}
+    words |= {runs.RUNNING, runs.DONE, runs.PARTIAL, runs.FAILED, runs.INTERRUPTED, *jobs.STATUSES}
     headings = re.findall(r"^## (\w+)$", (REFERENCE / "ledger.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert words - named("ledger.md") - set(headings) == set()
 
@@ -206,6 +209,7 @@ def test_every_field_of_json_is_documented() -> None:
     """The fields of each command's document stand in the reference."""
     kinds = (
         RollupStatus,
+        JobStatus,
         Status,
         runs.RunRecord,
         doctor.Finding,
@@ -222,6 +226,23 @@ def test_every_field_of_json_is_documented() -> None:
         word for form in forms for pair in re.findall(r'"(\w+)":|found\["(\w+)"\]', form) for word in pair if word
     }
     assert words - named("json.md") == set()
+
+
+def test_every_field_and_route_of_jobs_over_http_is_documented() -> None:
+    """Paths, parameters, the fields of bodies and answers, and of the summaries that runs leave."""
+    words = {field.alias or name for form in _forms() for name, field in form.model_fields.items()}
+    words |= {parameter.name for route in work.routes for parameter in route.dependant.query_params}  # type: ignore[attr-defined]
+    words |= set(
+        re.findall(r'"(\w+)":', inspect.getsource(jobs_work._of_fold) + inspect.getsource(jobs_work._of_verify))
+    )
+    words |= set(re.findall(r'outcome.summary\["(\w+)"\]', inspect.getsource(jobs_work)))
+    assert words - named("http-jobs.md") == set()
+    text = (REFERENCE / "http-jobs.md").read_text(encoding="utf-8")
+    assert [route.path for route in work.routes if f"{route.path}`" not in text and f"{route.path}?" not in text] == []  # type: ignore[attr-defined]
+
+
+def _forms() -> list[type[BaseModel]]:
+    return [one for one in vars(work_forms).values() if inspect.isclass(one) and issubclass(one, BaseModel)]
 
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -10,6 +10,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,12 +20,16 @@ from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.define.alert import of_settings
 from dayfold.engines import base, scans
+from dayfold.errors import SourceFailed
 from dayfold.fold import chunk, discover, fetch, prune, reshape
 from dayfold.fold.install import Installer
 from dayfold.fold.rebuild import Rebuilder
 from dayfold.jobs.alerts import Alerts
+from dayfold.jobs.desk import Desk
+from dayfold.jobs.scheduler import Scheduler
 from dayfold.ledger import alerts as ledger_alerts
-from dayfold.ledger import coverage, cursors, fetches, leases, marks, receipts, runs, verifications, versions
+from dayfold.ledger import coverage, cursors, fetches, history, leases, marks, receipts, runs, verifications, versions
+from dayfold.ledger import jobs as ledger_jobs
 from dayfold.settings import AlertsSettings
 from tests.faults.shops import NOW, config, definitions
 from tests.sql import is_duckdb
@@ -81,6 +87,18 @@ POINTS: dict[str, tuple[Any, str]] = {
     "attempt begun": (ledger_alerts, "claim"),
     "attempt failed": (ledger_alerts, "failed"),
     "message delivered": (ledger_alerts, "delivered"),
+    "job registered": (ledger_jobs, "register"),
+    "job rescheduled": (ledger_jobs, "reschedule"),
+    "job enabled": (ledger_jobs, "enable"),
+    "job disabled": (ledger_jobs, "disable"),
+    "slot claimed": (ledger_jobs, "claim_slot"),
+    "run queued": (ledger_jobs, "queue"),
+    "run claimed": (ledger_jobs, "claim_run"),
+    "heart beaten": (ledger_jobs, "beat"),
+    "run finished": (ledger_jobs, "finish"),
+    "run put back": (ledger_jobs, "put_back"),
+    "run interrupted": (ledger_jobs, "_interrupt"),
+    "history forgotten": (history, "forget_older"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"
@@ -180,7 +198,89 @@ def alerts(app: Dayfold) -> list[str]:
     return [one.error for one in found.states() if one.error]
 
 
-JOBS = {one.__name__: one for one in (fold, later, rebuild, adopt, remove, track, untrack, heal, alerts)}
+def scheduled(app: Dayfold) -> list[str]:
+    """Everything that is due, done by the scheduler; and what a process left that died."""
+    app.ledger.ready()
+    scheduler = Scheduler(app)
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        scheduler.step()
+        scheduler.join()
+        now = app.clock.now()
+        with app.ledger.store.transaction(read_only=True) as session:
+            active = ledger_jobs.active(app.ledger, session)
+            states = ledger_jobs.states(app.ledger, session).values()
+            ended = ledger_jobs.listed(app.ledger, session, 100)
+        if not active and not any(one.is_enabled and one.due_at and one.due_at <= now for one in states):
+            return [one.error for one in ended if one.status == "failed" and one.error]
+        # PostgreSQL takes a moment to see that a process is gone, and an attempt may wait for its time.
+        if any(one.not_before for one in active) and isinstance(app.clock, FixedClock):
+            app.clock.instant += dt.timedelta(seconds=30)
+        time.sleep(0.02)
+    return ["there is still something to do"]
+
+
+def served(app: Dayfold) -> list[str]:
+    """The real server, which runs what is due."""
+    from dayfold.http.server import serve
+
+    serve(app, "127.0.0.1", 0, lambda url: None)
+    return []
+
+
+def stopped(app: Dayfold) -> list[str]:
+    """A job is stopped, started, and does what is due."""
+    app.ledger.ready()
+    Desk(app).stop("fold")
+    Desk(app).start("fold")
+    return scheduled(app)
+
+
+def moved(app: Dayfold) -> list[str]:
+    """The same with another schedule."""
+    app.settings.schedule.fold = "*/7 * * * *"
+    return scheduled(app)
+
+
+def beating(app: Dayfold) -> list[str]:
+    """A run that goes on until its heart has beaten, which is where it is killed."""
+    app.settings.jobs.heartbeat_s = 0.02
+    whole = app.fold
+
+    def slow(*words: Any, **more: Any) -> Any:
+        results = whole(*words, **more)
+        threading.Event().wait(30)
+        return results
+
+    app.fold = slow  # type: ignore[method-assign]
+    return scheduled(app)
+
+
+def failing_once(app: Dayfold) -> list[str]:
+    """The first attempt fails."""
+    whole = app.fold
+
+    def fails(*words: Any, **more: Any) -> Any:
+        app.fold = whole  # type: ignore[method-assign]
+        raise SourceFailed("request cannot be read.", source="request")
+
+    app.fold = fails  # type: ignore[method-assign]
+    return scheduled(app)
+
+
+def retained(app: Dayfold) -> list[str]:
+    app.ledger.ready()
+    Desk(app).trigger("retain", {}, "test")
+    return scheduled(app)
+
+
+JOBS = {
+    one.__name__: one
+    for one in (
+        fold, later, rebuild, adopt, remove, track, untrack, heal, scheduled, served, stopped, moved, beating, failing_once, retained,
+        alerts,
+    )
+}  # fmt: skip
 
 
 def main(store: str, version: str, point: str, nth: int, job: str = "fold", source: str | None = None) -> None:

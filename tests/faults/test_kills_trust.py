@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import dayfold
-from tests.faults import killed, shops, test_kills, test_kills_alerts
+from tests.faults import killed, shops, test_kills, test_kills_alerts, test_kills_jobs
 from tests.faults.conftest import do, fold, kill, spread
 from tests.faults.test_kills import comparable, undisturbed
 from tests.sql import run_sql
@@ -361,7 +361,7 @@ def test_every_point_is_killed_at() -> None:
     """A point that no test kills at protects nothing."""
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
-        HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET, *test_kills_alerts.LISTS,
+        HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET, *test_kills_alerts.LISTS, *test_kills_jobs.LISTS,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()

@@ -9,6 +9,7 @@ import pytest
 
 from dayfold import Avg, Count, Distinct, Formula, Gauge, Max, Moment, Ratio, Rollup, Sum, Table
 from dayfold.define.catalog import Catalog, catalog, load
+from dayfold.define.fingerprint import fingerprint
 from dayfold.define.metric import Metric
 from dayfold.define.rollup import definition
 from dayfold.define.types import BOOL, DATE, FLOAT, INT, JSON, TEXT, TIMESTAMP, TIMESTAMPTZ, Type, decimal
@@ -75,7 +76,7 @@ DefinitionError [table-source] metrics.py:4 Table
   a Table is either a name or sql=…, expected exactly one of them.
 DefinitionError [unknown-attribute] metrics.py:7 Sales
   a Rollup has no attribute 'grane'; the nearest is 'grain'.
-  Attributes: table, key, day_column, grain, lookback, since, index, owner; constants of your own are written in capitals.
+  Attributes: table, key, day_column, grain, lookback, since, index, owner, schedule, timezone; constants of your own are written in capitals.
 DefinitionError [duplicate-name] metrics.py:7 Sales
   key names a column twice: shop_id, shop_id.
 DefinitionError [bad-value] metrics.py:7 Sales
@@ -290,6 +291,30 @@ def test_metrics_are_inherited_and_may_be_replaced() -> None:
     assert problems == []
     assert found.measured["net"].expr_text == "gross"
     assert list(found.metrics) == ["orders", "net", "mean", "twice"]
+
+
+EXPECTED = 'expected a cron expression of five fields such as "*/5 * * * *", a time of day such as "01:00", or "off"'
+
+
+@pytest.mark.parametrize(("words", "message", "hint"), [
+    ({"schedule": "hourly"}, f"schedule: {EXPECTED}, got 'hourly'.", ""),
+    ({"schedule": 5}, f"schedule: {EXPECTED}, got 5.", ""),
+    ({"schedule": "01:00", "timezone": "Europe/Londn"},
+     "timezone: expected a time zone such as Europe/London; the nearest is 'Europe/London', got 'Europe/Londn'.", ""),
+    ({"timezone": "Europe/London"}, "timezone is the zone of a schedule, and there is none.", 'Add: schedule = "01:00"'),
+])  # fmt: skip
+def test_a_schedule_of_its_own_is_checked(words: dict[str, object], message: str, hint: str) -> None:
+    """With what it could be."""
+    _, [problem] = definition(type("Probe", (Sales,), words))
+    assert (problem.code, problem.message, problem.hint) == ("bad-schedule", message, hint)
+
+
+def test_a_schedule_changes_no_fingerprint() -> None:
+    """When a rollup is folded says nothing about its numbers."""
+    nightly, problems = definition(type("Sales", (Sales,), {"schedule": "01:00", "timezone": "Africa/Casablanca"}))
+    assert problems == []
+    assert (nightly.schedule, nightly.timezone) == ("01:00", "Africa/Casablanca")
+    assert fingerprint(nightly) == fingerprint(definition(Sales)[0])
 
 
 def test_rollups_are_found_by_class_and_table_name() -> None:

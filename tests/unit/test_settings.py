@@ -69,7 +69,7 @@ def test_a_variable_may_hold_what_looks_like_a_reference(monkeypatch: pytest.Mon
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stor": {}},
      "the configuration: there is no setting 'stor'; the nearest is 'store'.\n"
-     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors"),
+     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain"),
     ({"fold": {"chunk_row": 1}},
      "the configuration: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),
     ({"databases": {"app": {"url": "x", "user": SECRET}}},
@@ -96,6 +96,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"fold": {"chunk_rows": 0}}, "the configuration: fold.chunk_rows: Input should be greater than 0."),
     ({"fold": {"chunk_rows": SECRET}},
      "the configuration: fold.chunk_rows: Input should be a valid integer, unable to parse string as an integer."),
+    ({"schedule": {"fold": "hourly"}},
+     'the configuration: schedule.fold: expected a cron expression of five fields such as "*/5 * * * *", a time of day such as '
+     '"01:00", or "off".'),
+    ({"schedule": {"timezone": "Europe/Londn"}},
+     "the configuration: schedule.timezone: expected a time zone such as Europe/London; the nearest is 'Europe/London'."),
     ({"store": {"url": "${NOT_SET}"}}, "the configuration: store.url reads the variable NOT_SET, which is not set.\n"
      "  Set it, or give a default: ${NOT_SET:-value}"),
 ]  # fmt: skip
@@ -109,6 +114,21 @@ def test_mistakes(monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], messag
         load(words)
     assert str(refused.value) == message
     assert refused.value.exit_status == 2
+
+
+def test_a_schedule_may_read_variables_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time of day stands wherever a cron expression may, so that a variable may hold either."""
+    words = {
+        "schedule": {
+            "fold": "${METRICS_AGGREGATION_TIME:-01:00}", "verify": "off", "timezone": "${METRICS_AGGREGATION_TIMEZONE:-UTC}",
+        }
+    }  # fmt: skip
+    found = load(words).schedule
+    assert (found.fold, found.verify, found.timezone) == ("01:00", "off", "UTC")
+    monkeypatch.setenv("METRICS_AGGREGATION_TIME", "0 */2 * * *")
+    monkeypatch.setenv("METRICS_AGGREGATION_TIMEZONE", "Europe/London")
+    found = load(words).schedule
+    assert (found.fold, found.timezone) == ("0 */2 * * *", "Europe/London")
 
 
 def test_a_variable_with_one_underscore_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:

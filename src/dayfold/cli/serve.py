@@ -29,11 +29,12 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve the HTTP API until stopped.
+    """Serve the HTTP API and run the jobs until stopped.
 
     As long as there is no token, user, JWT or OIDC it listens at 127.0.0.1 only, and prints a link that signs in once.
     """
     try:
+        from dayfold.http.logs import write_log
         from dayfold.http.opening import opening
         from dayfold.http.server import serve
     except ImportError as error:
@@ -55,4 +56,5 @@ def run(
             if login and not json:
                 print(f"Nobody may come in yet. Sign in once, within 15 minutes: {login}", flush=True)
 
+        write_log(settings.log)
         serve(dayfold, where.host, settings.port if port is None else port, announce)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated
 
 import typer
@@ -35,6 +36,22 @@ def run(
             print(f"{one.rollup}: {source} failed at its last fold")
         if one.stale:
             print(f"{one.rollup}: {plural(one.stale, 'change')} told since, to be folded")
+    if found.jobs:
+        print()
+        show_table(
+            ("job", "next run (UTC)", "last run (UTC)", "status", "seconds"),
+            [
+                (
+                    one.job, _moment(one.next_run) if one.enabled else "stopped", _moment(one.last_run), one.last_status or "–",
+                    "–" if one.last_duration_s is None else f"{one.last_duration_s:.2f}",
+                )
+                for one in found.jobs
+            ],
+            [False] * 4 + [True],
+        )  # fmt: skip
+        for job in found.jobs:
+            if job.last_error:
+                print(f"{job.job}: {job.last_error}")
     if found.runs:
         print()
         show_table(
@@ -51,3 +68,7 @@ def run(
         for r in found.runs:
             if r.error:
                 print(f"run {r.id}: {r.error}")
+
+
+def _moment(moment: dt.datetime | None) -> str:
+    return "–" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"

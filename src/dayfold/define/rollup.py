@@ -11,11 +11,12 @@ from dayfold.days import STORED_GRAINS
 from dayfold.define.expr import columns
 from dayfold.define.metric import Computed, Measured, Metric
 from dayfold.define.source import Folded, Place, Table, caller
-from dayfold.errors import Problem
+from dayfold.errors import Problem, UsageError
 from dayfold.names import RESERVED, TABLE_LETTERS, is_plain, listing, snake_case, suggestion, way_back
+from dayfold.schedule import check_zone, expression
 
 DEFAULT_LOOKBACK_DAYS = 7
-ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index", "owner")
+ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index", "owner", "schedule", "timezone")
 
 
 class Rollup:
@@ -31,6 +32,9 @@ class Rollup:
         since: The first day of history. Default: the day of the first moment in the sources.
         index: More indexes, each a column or a tuple of columns.
         owner: The key column that says whose a row is, for row-level policies in PostgreSQL.
+        schedule: When `dayfold serve` folds it, as a cron expression, a time of day or ``"off"``; it is then folded by a
+            job of its own. Default: with the others, as ``[schedule] fold`` says.
+        timezone: The zone of its schedule; days are UTC whatever it says. Default: ``[schedule] timezone``.
 
     >>> from dayfold.define.metric import Count
     >>> class Signups(Rollup):
@@ -47,6 +51,8 @@ class Rollup:
     since: ClassVar[dt.date | str | None] = None
     index: ClassVar[Sequence[str | Sequence[str]]] = ()
     owner: ClassVar[str | None] = None
+    schedule: ClassVar[str | None] = None
+    timezone: ClassVar[str | None] = None
 
     _place: ClassVar[Place]
 
@@ -76,6 +82,8 @@ class RollupDef:
     index: tuple[tuple[str, ...], ...]
     metrics: Mapping[str, Metric]
     owner: str | None = None
+    schedule: str | None = None
+    timezone: str | None = None
 
     def lookback_days(self, untracked: Collection[str] = ()) -> int | None:
         """Days before today that every fold computes again; None where every source reports its changes.
@@ -162,6 +170,8 @@ class _Reader:
             index=self._indexes(key),
             metrics=self.metrics,
             owner=self._owner(key),
+            schedule=self._schedule(),
+            timezone=self._timezone(),
         )
         self._check_names(found)
         self._check_metrics(found)
@@ -247,6 +257,32 @@ class _Reader:
             "unknown-column", f"owner is one of the key columns, got {owner!r}{near}.", f"Key: {listing(key)}"
         )
         return None
+
+    def _schedule(self) -> str | None:
+        schedule: object = self.cls.schedule
+        if schedule is None:
+            return None
+        try:
+            expression(schedule)
+        except UsageError as error:
+            self._problem("bad-schedule", f"schedule: {error.message}, got {schedule!r}.")
+            return None
+        return str(schedule)
+
+    def _timezone(self) -> str | None:
+        zone: object = self.cls.timezone
+        if zone is None:
+            return None
+        try:
+            name = check_zone(zone)
+        except UsageError as error:
+            self._problem("bad-schedule", f"timezone: {error.message}, got {zone!r}.")
+            return None
+        if self.cls.schedule is None:
+            self._problem(
+                "bad-schedule", "timezone is the zone of a schedule, and there is none.", 'Add: schedule = "01:00"'
+            )
+        return name
 
     def _indexes(self, key: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         known = (*key, self.cls.day_column, *self.metrics)

@@ -19,7 +19,7 @@ from dayfold.days import Days
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Changed, Session, check_columns, ensure
 from dayfold.engines.databases import Databases
-from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
+from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed, Stopped
 from dayfold.fold import above, fetch, reshape, track
 from dayfold.fold import chunk as chunks
 from dayfold.fold.binding import Bound
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 _CHUNK_CELLS = 50_000
 #: Called after each chunk: rollup, days done, days in all.
 Progress = Callable[[str, int, int], None]
+#: Called between two chunks; raises `dayfold.errors.Stopped` where the run was told to stop.
+Stop = Callable[[], None]
+
+
+def never() -> None:
+    """Goes on: what a run asks that nobody can stop."""
 
 
 @dataclass(slots=True)
@@ -45,10 +51,10 @@ class FoldResult:
     """What a fold did to one rollup.
 
     Attributes:
-        status: ``done``; ``partial`` where some sources failed; ``failed``.
+        status: ``done``; ``partial`` where some sources failed; ``failed``; ``stopped``.
         cells: Cells computed, ``rows_…``: rows written.
         seconds: From taking the lease to giving it back.
-        error: What went wrong, one sentence for each source.
+        error: What went wrong, one sentence for each source; ``code``: of the error that ended it.
         days: The ranges that were computed whole; ``marked``: how many single cells beside them.
         warnings: What has to be known though the fold succeeded.
     """
@@ -62,6 +68,7 @@ class FoldResult:
     rows_deleted: int = 0
     seconds: float = 0.0
     error: str | None = None
+    code: str | None = None
     days: list[Days] = field(default_factory=list)
     marked: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -86,6 +93,7 @@ class Folder:
         *,
         chunk_rows: int,
         wait_s: float,
+        stop: Stop = never,
     ) -> None:
         self.databases = databases
         self.store = databases.store
@@ -94,6 +102,7 @@ class Folder:
         self.bound = bound
         self.chunk_rows = chunk_rows
         self.wait_s = wait_s
+        self.stop = stop
         self.decider = Decider(databases, ledger, clock, bound, chunk_rows)
         self.tracking = track.Tracking(databases, ledger, bound)
         self.fetcher = fetch.Fetcher(databases, ledger, clock, wait_s)
@@ -101,19 +110,27 @@ class Folder:
     def fold(
         self, *, allow_empty: bool = False, progress: Progress | None = None, job: str = "fold"
     ) -> list[FoldResult]:
-        """Fold each rollup, those it is folded from before it; one that fails does not keep the others from it."""
+        """Fold each rollup, those it is folded from before it; one that fails does not keep the others from it.
+
+        A fold that is told to stop has no results of the rollups after the one that it stopped at.
+        """
         results: dict[str, FoldResult] = {}
         for rollup in self.bound.rollups:
             result = results[rollup.name] = FoldResult(rollup.name)
             began = time.perf_counter()
             try:
+                self.stop()
                 failed = failing(rollup, self.bound) | _unfolded(rollup, results)
                 self._fold_one(rollup, failed, result, allow_empty, progress, job)
             except DayfoldError as error:
-                result.status, result.error = runs.FAILED, str(error)
+                result.status, result.error, result.code = _ending(error), str(error), error.code
+                if isinstance(error, Stopped) and result.run_id is None:
+                    break
                 if not isinstance(error, Busy | LeaseLost):
                     self._note_failure(rollup, result, job)
             result.seconds = round(time.perf_counter() - began, 4)
+            if result.status == runs.STOPPED:
+                break
         return list(results.values())
 
     def _note_failure(self, rollup: BoundRollup, result: FoldResult, job: str) -> None:
@@ -200,6 +217,7 @@ class Folder:
         cells = [chunks.Portion(days, True, True) for days in cell_portions(work.cells, _CHUNK_CELLS)]
         done = 0
         for number, portion in enumerate([*whole, *cells]):
+            self.stop()
             if number:
                 # A long history takes no more memory than one portion of it.
                 self._trim(rollup)
@@ -409,3 +427,8 @@ def _warnings(rollup: BoundRollup, found: Discovery) -> list[str]:
 def _named(source: str, error: DayfoldError) -> str:
     """What went wrong with a source, its name said once."""
     return str(error) if error.message.startswith(source) else f"{source}: {error}"
+
+
+def _ending(error: DayfoldError) -> str:
+    """How a run ended that this error ended."""
+    return runs.STOPPED if isinstance(error, Stopped) else runs.FAILED

@@ -19,7 +19,7 @@ from dayfold.days import Days, overlap, union
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Changed, Session, undone
 from dayfold.engines.scans import ScanFailed, Scans, Wanted
-from dayfold.errors import DayfoldError, LeaseLost, Sealed, SourceFailed, SuddenlyEmpty, UsageError
+from dayfold.errors import DayfoldError, LeaseLost, Sealed, SourceFailed, Stopped, SuddenlyEmpty, UsageError
 from dayfold.fold import reshape
 from dayfold.fold.chunk import Publisher
 from dayfold.fold.fetch import said_unfetched
@@ -117,6 +117,7 @@ class Rebuilder:
             Sealed: when one of the days is sealed.
             SuddenlyEmpty: when a source has no fact on any of the days, where rows are stored.
             SourceFailed: when a source cannot be read; nothing was changed.
+            Stopped: when it was told to stop; nothing was changed.
         """
         result = RebuildResult(self.rollup.name, dry_run)
         began = time.perf_counter()
@@ -184,6 +185,7 @@ class Rebuilder:
         full: set[str] = set()
         done = 0
         for days in task.portions:
+            self.folder.stop()
             apart = self._apart(days)
             with undone(self.store) as session:
                 new = self._computed(session, days, apart, full)
@@ -273,19 +275,22 @@ class Rebuilder:
             if not isinstance(error, LeaseLost):
                 leases.fence(self.ledger, session, lease)
                 reshape.drop_aside(self.ledger, session, self.rollup.shape)
-            runs.finish(self.ledger, session, run_id, runs.FAILED, str(known))
+            status = runs.STOPPED if isinstance(known, Stopped) else runs.FAILED
+            runs.finish(self.ledger, session, run_id, status, str(known))
 
     def _build_and_switch(self, lease: leases.Lease, run_id: int, task: _Task) -> None:
         """Build all portions but the last aside; compute that one in the transaction that publishes all."""
         full: set[str] = set()
         done = 0
         for days in task.portions[:-1]:
+            self.folder.stop()
             apart = self._apart(days)
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
                 self._put_aside(session, self._computed(session, days, apart, full), first=not done)
             done += len(days)
             task.tell(done)
+        self.folder.stop()
         apart = self._apart(task.portions[-1])
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)

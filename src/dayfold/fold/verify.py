@@ -22,14 +22,14 @@ from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded
 from dayfold.engines.base import Changed, check_columns
 from dayfold.engines.databases import Databases
-from dayfold.errors import DayfoldError, SourceFailed
+from dayfold.errors import DayfoldError, SourceFailed, Stopped
 from dayfold.fold import drifts
 from dayfold.fold.binding import Bound
 from dayfold.fold.chosen import Choice, DueDays, due_days
 from dayfold.fold.contrast import Contrast, Contraster
 from dayfold.fold.decide import failing
 from dayfold.fold.drifts import CHANGED, DEFINITION, Drift
-from dayfold.fold.fold import Folder, Progress, shapes
+from dayfold.fold.fold import Folder, Progress, Stop, never, shapes
 from dayfold.fold.plan import edits_of
 from dayfold.ledger import leases, receipts, runs, verifications, versions
 from dayfold.ledger.ledger import Ledger
@@ -56,7 +56,7 @@ class VerifyResult:
         drifted: How many cells differ, ``healed`` of them no more; ``drifts``: the first of them, metric by metric.
         left_out: What was not compared: how many, by reason.
         notes: What has to be known of the comparison.
-        error: Why it could not be compared, or not healed.
+        error: Why it could not be compared, or not healed; ``code``: of the error.
     """
 
     rollup: str
@@ -70,6 +70,7 @@ class VerifyResult:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     error: str | None = None
+    code: str | None = None
 
     @property
     def is_proved(self) -> bool:
@@ -81,7 +82,15 @@ class Verifier:
     """Verifies rollups of one store."""
 
     def __init__(
-        self, databases: Databases, ledger: Ledger, clock: Clock, bound: Bound, *, chunk_rows: int, wait_s: float
+        self,
+        databases: Databases,
+        ledger: Ledger,
+        clock: Clock,
+        bound: Bound,
+        *,
+        chunk_rows: int,
+        wait_s: float,
+        stop: Stop = never,
     ) -> None:
         self.databases = databases
         self.ledger = ledger
@@ -89,9 +98,13 @@ class Verifier:
         self.bound = bound
         self.chunk_rows = chunk_rows
         self.wait_s = wait_s
+        self.stop = stop
 
     def verify(self, choice: Choice, *, heal: bool = False, progress: Progress | None = None) -> list[VerifyResult]:
-        """Verify each rollup; one that cannot be compared does not keep the others from it."""
+        """Verify each rollup; one that cannot be compared does not keep the others from it.
+
+        A verification that is told to stop has no results of the rollups after the one that it stopped at.
+        """
         results = []
         ends_at = None if choice.budget_s is None else time.monotonic() + choice.budget_s
         for place, rollup in enumerate(self.bound.rollups):
@@ -101,16 +114,27 @@ class Verifier:
             # What is left of the time is shared evenly, so that no rollup waits for ever.
             share = None if ends_at is None else began + (ends_at - began) / (len(self.bound.rollups) - place)
             try:
+                self.stop()
                 _One(self, rollup, result, heal).run(choice, share, progress)
             except DayfoldError as error:
-                result.error = str(error)
+                result.error, result.code = str(error), error.code
             result.seconds = round(time.monotonic() - began, 4)
+            if result.code == Stopped.code:
+                break
         return results
 
     def folder(self, rollup: BoundRollup) -> Folder:
         """Folds this rollup and no other."""
         bound = replace(self.bound, rollups=[rollup])
-        return Folder(self.databases, self.ledger, self.clock, bound, chunk_rows=self.chunk_rows, wait_s=self.wait_s)
+        return Folder(
+            self.databases,
+            self.ledger,
+            self.clock,
+            bound,
+            chunk_rows=self.chunk_rows,
+            wait_s=self.wait_s,
+            stop=self.stop,
+        )
 
 
 class _One:
@@ -143,7 +167,7 @@ class _One:
             try:
                 self._compare(version.number, lease, days, ends_at, progress)
             except DayfoldError as error:
-                self._finish(runs.FAILED, error.message)
+                self._finish(runs.STOPPED if isinstance(error, Stopped) else runs.FAILED, error.message)
                 raise
             self._list_drifts()
             drifted = f"{self.result.drifted} cells differ from the source." if self.result.drifted else None
@@ -225,6 +249,7 @@ class _One:
     ) -> None:
         contraster, size, done = self._contraster(version), _FIRST_DAYS, 0
         while done < len(days.due) and not (done and ends_at is not None and time.monotonic() >= ends_at):
+            self.verifier.stop()
             began = time.monotonic()
             chunk = days.due[done : done + size]
             self._chunk(contraster, version, lease, chunk, days.sealed)
@@ -332,6 +357,7 @@ class _One:
             self._discover(version, lease)
             contraster = self._contraster(version)
             for first in range(0, len(days), _MOST_DAYS):
+                self.verifier.stop()
                 chunk = days[first : first + _MOST_DAYS]
                 found, rows = self._drifted(contraster, version, lease, union(Days(day, day) for day in chunk))
                 if rows is not None:
@@ -347,4 +373,4 @@ class _One:
     def _fold(self) -> None:
         [run] = self.verifier.folder(self.rollup).fold(job="heal")
         if run.error:
-            self.result.error = f"it could not be healed: {run.error}"
+            self.result.error, self.result.code = f"it could not be healed: {run.error}", run.code

@@ -20,6 +20,7 @@ from dayfold.http.rights import Right, needs
 from dayfold.http.route import Route
 from dayfold.http.service import Service, service
 from dayfold.http.trail import Noting
+from dayfold.http.work import work
 
 _DESCRIPTION = """Exact daily metrics. Dates are plain `YYYY-MM-DD` and UTC days; a range names its first and its last day, both included.
 Errors are problem details (RFC 9457): `code` is stable, `detail` says what is wrong and `hint` what to do."""
@@ -54,7 +55,7 @@ def described() -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about, reads.router, metrics.router, alerts.router, signin.router, whoami.router]
+    return [_about, reads.router, metrics.router, work, alerts.router, signin.router, whoami.router]
 
 
 _about = APIRouter(tags=["about"], route_class=Route)

@@ -23,6 +23,7 @@ from dayfold.errors import (
     DayfoldError,
     DefinitionError,
     Forbidden,
+    Stopped,
     TookTooLong,
     TooMany,
     Unauthenticated,
@@ -43,6 +44,7 @@ _STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
     (UsageError, HTTPStatus.BAD_REQUEST),
     (Busy, HTTPStatus.CONFLICT),
     (Conflict, HTTPStatus.CONFLICT),
+    (Stopped, HTTPStatus.CONFLICT),
     (TookTooLong, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ConnectionFailed, HTTPStatus.SERVICE_UNAVAILABLE),
 )
@@ -89,6 +91,8 @@ def of_error(error: DayfoldError) -> Response:
         ]
     if isinstance(error, TooMany):
         more["retry_after_s"] = error.retry_after_s
+    if isinstance(error, Busy) and error.run_id is not None:
+        more["run_id"] = error.run_id
     return problem(status_of(error), error.code, error.message, error.hint, **more)
 
 

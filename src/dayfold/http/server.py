@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -42,15 +45,31 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, found.ask_stop)
     shown = f"[{host}]" if ":" in host else host
     announce(f"http://{shown}:{listener.getsockname()[1]}")
-    found.alert_loop.start()
+    if threading.current_thread() is threading.main_thread():
+        # The server passes the signal on once it has ended, and what comes after it has to be done.
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+    found.start()
     try:
         server.run(sockets=[listener])
     finally:
         listener.close()
         found.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that says at once that it was told to end, not only when its last request has been answered."""
+
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = told
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came."""
+        self._told()
+        super().handle_exit(sig, frame)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -20,6 +20,8 @@ from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
 from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
+from dayfold.jobs.desk import Desk
+from dayfold.jobs.scheduler import Scheduler
 
 Result = TypeVar("Result")
 
@@ -50,17 +52,30 @@ class Service:
         self.alerts = app.alerts()
         #: Poked at the end of every job's run; the server starts it.
         self.alert_loop = AlertLoop(self.alerts)
+        self.scheduler = Scheduler(app, self.alert_loop.poke)
+        self.desk = Desk(app, self.scheduler.poke, self.scheduler.stop_job)
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
         """Something of the synchronous core, done in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, functools.partial(do, *args, **words))
 
+    def start(self) -> None:
+        """Run jobs from now on, where ``[serve] jobs`` says so, and judge the alert rules."""
+        self.alert_loop.start()
+        if self.app.settings.serve.jobs:
+            self.scheduler.start()
+
+    def ask_stop(self) -> None:
+        """Begin no job any more; returns at once."""
+        self.scheduler.ask_stop()
+
     def close(self) -> None:
-        """Let the threads end what they do."""
+        """Let jobs end their chunk, and the threads what they do."""
+        self.scheduler.close()
+        self.alert_loop.stop()
         self.gate.close()
         self.trail.close()
-        self.alert_loop.stop()
         self.threads.shutdown(wait=True, cancel_futures=True)
         self._lookers.shutdown(wait=True, cancel_futures=True)
 

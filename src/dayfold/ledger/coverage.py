@@ -119,6 +119,43 @@ def sealed_days(known: Mapping[str, Mapping[str, Sequence[Days]]]) -> list[Days]
     return union(days for states in known.values() for days in states.get(SEALED, ()))
 
 
+@dataclass(frozen=True, slots=True)
+class OpenDay:
+    """A day that is over and that a source of a rollup is not closed on."""
+
+    rollup: str
+    source: str
+    day: dt.date
+    state: str
+    reason: str | None
+
+
+def left_open(ledger: Ledger, session: Session, today: dt.date) -> list[OpenDay]:
+    """The days before today that are open or failed, of the versions that readers see."""
+    query = ledger.sql(
+        "select c.rollup, c.source, c.day, c.state, c.reason from dayfold__coverage as c join dayfold__rollups as r on "
+        "r.rollup = c.rollup and r.version = c.version where c.day < :today::date and c.state in ('open', 'failed') "
+        "order by c.day, c.rollup, c.source",
+        today=today,
+    )
+    return [OpenDay(*row) for row in session.rows(query)]
+
+
+def unproved(ledger: Ledger, session: Session, since: dt.date, today: dt.date) -> dict[str, list[Days]]:
+    """The days from ``since`` and before today that every source is closed on and that were never verified, by rollup."""
+    query = ledger.sql(
+        "select c.rollup, c.day from dayfold__coverage as c join dayfold__rollups as r on r.rollup = c.rollup and "
+        "r.version = c.version left join dayfold__verifications as v on v.rollup = c.rollup and v.version = c.version and "
+        "v.day = c.day where c.day >= :since::date and c.day < :today::date and v.day is null group by c.rollup, c.day "
+        "having sum(case when c.state = 'folded' then 0 else 1 end) = 0 order by c.rollup, c.day",
+        since=since, today=today,
+    )  # fmt: skip
+    found: dict[str, list[Days]] = {}
+    for rollup, day in session.rows(query):
+        found.setdefault(rollup, []).append(Days(day, day))
+    return {rollup: union(days) for rollup, days in found.items()}
+
+
 def facts_of(ledger: Ledger, session: Session, rollup: str, version: int, ranges: Sequence[Days]) -> dict[dt.date, int]:
     """How many facts all sources together had on the covered ones of these days."""
     found: dict[dt.date, int] = {}

@@ -133,7 +133,7 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
                 rollup=rollup,
             )
         )
-        if found and found[0][2] and not _is_dead(ledger, session, found[0][1]):
+        if found and found[0][2] and not is_dead(ledger, session, found[0][1]):
             return str(found[0][0])
         query = (
             "update dayfold__leases set holder = :holder, backend = :backend, acquired_at = now(), expires_at = _until "
@@ -143,7 +143,7 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
             ":holder, :backend, now(), _until)"
         )
         session.execute(
-            ledger.sql(query, rollup=rollup, holder=me, backend=_backend(ledger, session), _until=_until(lease_s))
+            ledger.sql(query, rollup=rollup, holder=me, backend=backend(ledger, session), _until=_until(lease_s))
         )
         raised = "update dayfold__fences set token = token + 1 where rollup = :rollup returning token"
         [(token,)] = session.rows(ledger.sql(raised, rollup=rollup))
@@ -155,14 +155,14 @@ def _until(lease_s: float) -> exp.Expr:
     return sql(f"now() + {int(lease_s * 1000)} * interval '1 millisecond'")
 
 
-def _backend(ledger: Ledger, session: Session) -> str:
+def backend(ledger: Ledger, session: Session) -> str:
     """What the database can say about our being alive: our connection, or our process."""
     if ledger.store.dialect.name != "postgres":
         return PROCESS
     return str(session.rows(ledger.sql("select pg_backend_pid()"))[0][0])
 
 
-def _is_dead(ledger: Ledger, session: Session, backend: str) -> bool:
+def is_dead(ledger: Ledger, session: Session, backend: str) -> bool:
     """Whether a holder is certainly gone, so that its lease need not run out first."""
     if ledger.store.dialect.name != "postgres":
         # One process owns a DuckDB file: a holder that is not this process has ended.
@@ -180,7 +180,7 @@ def _renew(ledger: Ledger, held: Lease, lease_s: float, stop: threading.Event) -
                     "update dayfold__leases set expires_at = _until, backend = :backend where rollup = :rollup and "
                     "holder = :holder",
                     _until=_until(lease_s),
-                    backend=_backend(ledger, session),
+                    backend=backend(ledger, session),
                     rollup=held.rollup,
                     holder=held.holder,
                 )

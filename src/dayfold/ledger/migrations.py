@@ -80,8 +80,8 @@ MIGRATIONS = (
         3,
         "jobs, access, alerts and days fetched from functions",
         (
-            "CREATE TABLE dayfold__jobs (job TEXT PRIMARY KEY, is_enabled BOOLEAN NOT NULL, due_at TIMESTAMPTZ, "
-            "changed_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__jobs (job TEXT PRIMARY KEY, is_enabled BOOLEAN NOT NULL, schedule TEXT NOT NULL, due_at TIMESTAMPTZ, "
+            "since DATE NOT NULL, turn BIGINT NOT NULL, changed_at TIMESTAMPTZ NOT NULL)",
             "CREATE TABLE dayfold__job_runs (id BIGINT PRIMARY KEY, job TEXT NOT NULL, cause TEXT NOT NULL, due_at TIMESTAMPTZ, "
             "attempt BIGINT NOT NULL, request TEXT NOT NULL, asked_by TEXT NOT NULL, status TEXT NOT NULL, holder TEXT, backend TEXT, "
             "asked_at TIMESTAMPTZ NOT NULL, not_before TIMESTAMPTZ, started_at TIMESTAMPTZ, beats_until TIMESTAMPTZ, "
@@ -165,7 +165,10 @@ TABLES: dict[str, dict[str, str]] = {
         "rollup": "text", "version": "bigint", "day": "date", "stored": "bigint", "digest": "text", "run_id": "bigint",
         "recorded_at": "timestamptz", "origin": "text",
     },
-    "dayfold__jobs": {"job": "text", "is_enabled": "boolean", "due_at": "timestamptz", "changed_at": "timestamptz"},
+    "dayfold__jobs": {
+        "job": "text", "is_enabled": "boolean", "schedule": "text", "due_at": "timestamptz", "since": "date", "turn": "bigint",
+        "changed_at": "timestamptz",
+    },
     "dayfold__job_runs": {
         "id": "bigint", "job": "text", "cause": "text", "due_at": "timestamptz", "attempt": "bigint", "request": "text",
         "asked_by": "text", "status": "text", "holder": "text", "backend": "text", "asked_at": "timestamptz",

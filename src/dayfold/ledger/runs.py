@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dayfold.days import Days
@@ -10,6 +11,10 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.plan.sql import column
 
 RUNNING, DONE, PARTIAL, FAILED, INTERRUPTED = "running", "done", "partial", "failed", "interrupted"
+#: Ended between two chunks because somebody said so; the next run goes on from there.
+STOPPED = "stopped"
+#: What is done to one rollup at a time.
+JOBS = ("fold", "rebuild", "adopt", "verify", "heal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +122,31 @@ def pace(ledger: Ledger, session: Session, rollup: str) -> float | None:
 
 def latest(ledger: Ledger, session: Session, limit: int) -> list[RunRecord]:
     """The newest runs first."""
+    return listed(ledger, session, limit)
+
+
+def listed(
+    ledger: Ledger,
+    session: Session,
+    limit: int,
+    *,
+    job: str | None = None,
+    rollup: str | None = None,
+    status: str | None = None,
+    before: int | None = None,
+    ids: Collection[int] | None = None,
+) -> list[RunRecord]:
+    """The newest runs first; those with smaller numbers than ``before``, or with one of some numbers."""
+    tests = {"job": "job = :job", "rollup": "rollup = :rollup", "status": "status = :status", "before": "id < :before"}
+    asked = {"job": job, "rollup": rollup, "status": status, "before": before}
+    given = {name: value for name, value in asked.items() if value is not None}
+    parts = [tests[name] for name in given]
+    if ids is not None:
+        parts.append(f"id in ({', '.join(str(int(one)) for one in ids) or 'null'})")
     dialect = ledger.store.dialect
     query = ledger.sql(
         "select id, job, rollup, status, _started, _seconds, cells, rows_inserted, rows_updated, rows_deleted, error "
-        "from dayfold__runs order by id desc limit :limit",
+        f"from dayfold__runs where {' and '.join(parts) or 'true'} order by id desc limit :limit",
         limit=limit,
         _started=dialect.piece("iso_moment", _x=column("started_at")),
         _seconds=dialect.sql(
@@ -128,5 +154,6 @@ def latest(ledger: Ledger, session: Session, limit: int) -> list[RunRecord]:
             _x=column("finished_at"),
             _y=column("started_at"),
         ),
+        **given,
     )
     return [RunRecord(*row) for row in session.rows(query)]

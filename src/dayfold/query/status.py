@@ -9,7 +9,7 @@ from typing import Any
 from dayfold.define.catalog import Catalog
 from dayfold.define.fingerprint import identity
 from dayfold.engines.base import Session
-from dayfold.ledger import coverage, marks, runs, versions
+from dayfold.ledger import coverage, jobs, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import SETS_SUFFIX
 from dayfold.query.run import known_version
@@ -40,12 +40,26 @@ class RollupStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class JobStatus:
+    """How a job of `dayfold serve` stands. ``next_run``: when it is due, null where it is stopped or has no schedule."""
+
+    job: str
+    enabled: bool
+    next_run: dt.datetime | None
+    last_run: dt.datetime | None
+    last_status: str | None
+    last_duration_s: float | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """How a store stands."""
+    """How a store stands. ``jobs``: those that `dayfold serve` has run or will."""
 
     store: str
     rollups: list[RollupStatus]
     runs: list[runs.RunRecord]
+    jobs: list[JobStatus]
 
     def as_object(self) -> dict[str, Any]:
         """The status for JSON."""
@@ -62,6 +76,7 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
                 ledger.store.address,
                 [_never(name, rollup.table) for name, rollup in catalog.rollups.items()],
                 [],
+                [],
             )
         ledger.check(session, version)
         known = versions.versions(ledger, session)
@@ -72,7 +87,20 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
             _one(catalog, ledger, session, one, sizes, waiting.get(one.rollup, 0), today) for one in known.values()
         ]
         found += [_never(name, rollup.table) for name, rollup in catalog.rollups.items() if name not in known]
-        return Status(ledger.store.address, found, runs.latest(ledger, session, run_limit))
+        return Status(ledger.store.address, found, runs.latest(ledger, session, run_limit), _jobs(ledger, session))
+
+
+def _jobs(ledger: Ledger, session: Session) -> list[JobStatus]:
+    """Jobs as the ledger knows them; none where nothing was ever served."""
+    latest = jobs.latest(ledger, session)
+    found = []
+    for name, state in jobs.states(ledger, session).items():
+        last = latest.get(name)
+        if last is None and state.due_at is None:
+            continue
+        ran = (last.started_at, last.status, last.seconds, last.error) if last else (None, None, None, None)
+        found.append(JobStatus(name, state.is_enabled, state.due_at if state.is_enabled else None, *ran))
+    return found
 
 
 def covered(ledger: Ledger, rollup: str) -> dict[str, dict[str, list[dict[str, dt.date]]]]:

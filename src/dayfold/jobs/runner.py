@@ -1,0 +1,150 @@
+"""One attempt of one run: what is done, told and written down about it. Jobs floor.
+
+Invariant: what becomes of a run is written only while it is ours; one that was taken for dead meanwhile belongs to somebody else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dayfold.errors import DayfoldError, Stopped
+from dayfold.jobs.jobs import Job
+from dayfold.jobs.report import report
+from dayfold.jobs.work import Outcome, Task, Verbs, do
+from dayfold.ledger import jobs as ledger_jobs
+from dayfold.ledger import runs
+from dayfold.ledger.jobs import JobRun
+from dayfold.settings import JobsSettings
+
+_log = logging.getLogger("dayfold.jobs")
+
+
+@dataclass(slots=True)
+class Signal:
+    """How a run that goes on is told to stop.
+
+    Attributes:
+        job: Somebody stopped the job; the run is over.
+        process: The process ends; another one goes on with the run.
+    """
+
+    job: threading.Event = field(default_factory=threading.Event)
+    process: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raise Stopped where one of them is set; called between chunks."""
+        if self.job.is_set():
+            raise Stopped("The job was stopped.", hint="What was published stays; the next run goes on from there.")
+        if self.process.is_set():
+            raise Stopped("The process was told to end.", hint="The run goes on as soon as a process runs jobs again.")
+
+
+class Runner:
+    """Runs attempts for one process."""
+
+    def __init__(self, verbs: Verbs, settings: JobsSettings) -> None:
+        self.verbs = verbs
+        self.ledger = verbs.ledger
+        self.settings = settings
+
+    def run(self, job: Job, run: JobRun, holder: str, signal: Signal) -> str | None:
+        """Do one attempt of a claimed run; the status it has then, or None where it was not ours any more."""
+        began = time.perf_counter()
+        told: dict[str, Any] = {}
+
+        def progress(rollup: str, done: int, total: int) -> None:
+            told.update(rollup=rollup, days_done=done, days=total)
+
+        task = Task(self.verbs, job, run.request, run.summary, progress, signal.check)
+        with self._beating(run.id, holder, signal, told):
+            outcome = self._do(task)
+        status = self._settle(run, holder, outcome, signal)
+        self._tell(job, run, outcome, status, time.perf_counter() - began)
+        return status
+
+    def _do(self, task: Task) -> Outcome:
+        try:
+            return do(task)
+        except Exception as error:
+            # Its text may hold values of rows; the log has its kind and the place.
+            report(error, "job-error")
+            _log.exception("The job %s met an error that nobody foresaw", task.job.name, extra={"action": "job-error"})
+            text = f"Dayfold met an error that it did not foresee: {type(error).__name__}. The server's log says where."
+            return Outcome(errors=[("error", text)])
+
+    @contextmanager
+    def _beating(self, number: int, holder: str, signal: Signal, told: dict[str, Any]) -> Iterator[None]:
+        """The ledger knows inside the block that the run goes on, and how far it is; the run learns that it shall stop."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self.settings.heartbeat_s):
+                try:
+                    if ledger_jobs.beat(self.ledger, number, holder, self.settings.heartbeat_s, dict(told) or None):
+                        signal.job.set()
+                except DayfoldError as error:
+                    _log.warning("A heartbeat was not written: %s", error.message, extra={"action": "heartbeat-failed"})
+
+        beater = threading.Thread(target=beat, name=f"heartbeat of run {number}", daemon=True)
+        beater.start()
+        try:
+            yield
+        finally:
+            over.set()
+            beater.join()
+
+    def _settle(self, run: JobRun, holder: str, outcome: Outcome, signal: Signal) -> str | None:
+        """Write down how the attempt ended, and whether there is another one."""
+        ledger, error, summary = self.ledger, outcome.error, outcome.summary
+        now = ledger.clock.now()
+
+        def ended(status: str) -> str | None:
+            ours = ledger.retried(lambda: ledger_jobs.finish(ledger, run.id, holder, status, summary, error))
+            return status if ours else None
+
+        def again(attempt: int, until: dt.datetime | None) -> str | None:
+            back = lambda: ledger_jobs.put_back(ledger, run.id, holder, attempt, until, summary, error)  # noqa: E731
+            return ledger_jobs.QUEUED if ledger.retried(back) else None
+
+        if not outcome.errors:
+            return ended(runs.DONE)
+        if outcome.is_stopped:
+            return ended(runs.STOPPED) if signal.job.is_set() else again(run.attempt, None)
+        if outcome.is_busy:
+            # Another run does what this one would: it waits, and no attempt is lost.
+            return again(run.attempt, now + self._backoff(1))
+        if outcome.is_final or run.attempt >= self.settings.attempts:
+            return ended(runs.FAILED)
+        return again(run.attempt + 1, now + self._backoff(run.attempt))
+
+    def _backoff(self, attempt: int) -> dt.timedelta:
+        """How long to wait after an attempt: twice as long after each, up to a limit."""
+        return dt.timedelta(seconds=min(self.settings.backoff_s * 2 ** (attempt - 1), self.settings.backoff_most_s))
+
+    def _tell(self, job: Job, run: JobRun, outcome: Outcome, status: str | None, seconds: float) -> None:
+        """Log what was done to each rollup, and how the attempt ended."""
+        for what, words in (("fold", "rollups"), ("rebuild", "rebuilt"), ("verify", "verified")):
+            for one in outcome.summary.get(words, ()):
+                rows = sum(one.get(name, 0) for name in ("rows_inserted", "rows_updated", "rows_deleted"))
+                fields = {name: one.get(name) for name in ("rollup", "days", "cells", "seconds")}
+                _log.info(
+                    "%s: %s of %s days, %s cells", one["rollup"], what, one["days"], one["cells"],
+                    extra={"action": what, "run": one.get("run_id"), "rows": rows, **fields},
+                )  # fmt: skip
+        calm = not outcome.errors or outcome.is_stopped or outcome.is_busy
+        level = logging.INFO if calm else logging.ERROR if status == runs.FAILED else logging.WARNING
+        shown = {None: "was taken over", ledger_jobs.QUEUED: "waits for another attempt"}.get(status, f"is {status}")
+        _log.log(
+            level, "Run %s of the job %s %s%s", run.id, job.name, shown, f": {outcome.error}" if outcome.error else "",
+            extra={
+                "action": "job", "job": job.name, "run": run.id, "attempt": run.attempt, "status": status,
+                "seconds": round(seconds, 4),
+            },
+        )  # fmt: skip
