@@ -5,6 +5,7 @@ Weakness: one `Dayfold` folds on the caller's thread; run long folds apart from 
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.days import Days, as_day
-from dayfold.define.catalog import Catalog, catalog, load
+from dayfold.define.catalog import Catalog, catalog, load, load_again
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
-from dayfold.errors import DefinitionError, UnknownName
+from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageError
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress
 from dayfold.ledger.ledger import Ledger
@@ -80,6 +81,7 @@ class Dayfold:
         self.databases = _databases(self.settings, base)
         self.ledger = Ledger(self.databases.store, self.clock)
         self._bindings: Bindings = {}
+        self._connections_are_ours = True
 
     def __enter__(self) -> Dayfold:
         return self
@@ -91,7 +93,42 @@ class Dayfold:
 
     def close(self) -> None:
         """Close every connection; again is harmless."""
-        self.databases.close()
+        if self._connections_are_ours:
+            self.databases.close()
+
+    def sibling(self, *, settings: configuration.Settings | None = None, clock: Clock | None = None) -> Dayfold:
+        """The same application with other settings of its work or another clock, over the connections of this one.
+
+        It keeps the definitions that this one has now, whatever is read later, and closing it closes nothing.
+        """
+        other = copy.copy(self)
+        other._connections_are_ours = False
+        other.settings = settings or self.settings
+        if clock is not None:
+            other.clock = clock
+            other.ledger = Ledger(self.databases.store, clock)
+        return other
+
+    def reloaded(self) -> Dayfold:
+        """The same application with its definitions as their file has them now. This one goes on with its own.
+
+        Raises:
+            DefinitionError: with every mistake of the file, those that only its sources show included.
+        """
+        if self.catalog.origin is None:
+            raise UsageError("Definitions that were given as classes cannot be read again.")
+        other = copy.copy(self)
+        other.catalog = load_again(self.catalog.origin)
+        other._bindings = {}
+        other.catalog.check()
+        # A source that does not answer now hides its mistakes; they show when it is folded.
+        try:
+            other.bind()
+        except DefinitionError:
+            raise
+        except DayfoldError:
+            pass
+        return other
 
     @property
     def today(self) -> dt.date:

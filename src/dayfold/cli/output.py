@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
+
+from dayfold.cli import errand
 
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
@@ -52,23 +52,21 @@ WhereOption = Annotated[
 DEFAULT_APP = Path("metrics.py")
 
 
-def open_app(path: Path) -> Dayfold:
-    """The application of a definitions file, with the ``dayfold.toml`` beside it."""
+def open_app(path: Path, *, here: bool = False) -> Dayfold:
+    """The application of a definitions file, with the ``dayfold.toml`` beside it.
+
+    Where a server owns its DuckDB file, the command is run there, and ends here; ``here``: it cannot be.
+    """
     from dayfold.app import Dayfold
-    from dayfold.clock import FixedClock, SystemClock
 
-    pretended = os.environ.get("DAYFOLD_NOW")
-    return Dayfold(path, clock=FixedClock(_moment(pretended)) if pretended else SystemClock())
+    if (served := errand.app()) is not None:
+        return served
+    app = Dayfold(path, clock=errand.clock())
+    if not here:
+        from dayfold.cli import forward
 
-
-def _moment(text: str) -> dt.datetime:
-    from dayfold.errors import ConfigError
-
-    try:
-        moment = dt.datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}.") from None
+        forward.unless_ours(app, path)
+    return app
 
 
 def write_json(value: object) -> None:
@@ -94,7 +92,7 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     # As wide as the rows: a terminal wraps a long line, where Rich would cut its numbers.
-    console = Console(highlight=False, width=10_000)
+    console = Console(highlight=False, width=10_000, _environ=errand.environ())
     with console.capture() as shown:
         console.print(table)
     sys.stdout.write(shown.get())

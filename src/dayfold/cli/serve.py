@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dayfold.cli import errand
 from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, write_json
 from dayfold.errors import MissingDriver
 
@@ -38,6 +39,8 @@ def run(
         else:
             print(f"Serving at {url}", flush=True)
 
-    with open_app(app) as dayfold:
+    with open_app(app, here=True) as dayfold:
         settings = dayfold.settings.serve
-        serve(dayfold, host or settings.host or "127.0.0.1", settings.port if port is None else port, announce)
+        serve(
+            dayfold, host or settings.host or "127.0.0.1", settings.port if port is None else port, announce, errand.run
+        )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
+from dayfold import streams
 from dayfold.app import Dayfold
 from dayfold.errors import ConnectionFailed
 from dayfold.http.application import make
+from dayfold.http.owner import Reception, Runner
 from dayfold.http.service import Service
 
 #: Connections that wait to be taken.
@@ -18,8 +22,10 @@ _BACKLOG = 2048
 _GRACE_S = 10
 
 
-def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
     """Answer at an address until SIGINT or SIGTERM; ``announce`` is told the URL once it is listened at.
+
+    ``run`` runs the commands that reach this process while it owns a DuckDB file.
 
     Raises:
         ConnectionFailed: when the address cannot be listened at.
@@ -37,12 +43,27 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None]) -
     )
     server = uvicorn.Server(config)
     shown = f"[{host}]" if ":" in host else host
-    announce(f"http://{shown}:{listener.getsockname()[1]}")
+    url = f"http://{shown}:{listener.getsockname()[1]}"
+    reception = Reception(found, run, url)
+    with streams.routed(), _ending_well():
+        try:
+            reception.start()
+            announce(url)
+            server.run(sockets=[listener])
+        finally:
+            listener.close()
+            reception.stop()
+            found.close()
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """SIGTERM, which uvicorn raises again once it has ended, leaves us the time to end well too."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
-        server.run(sockets=[listener])
+        yield
     finally:
-        listener.close()
-        found.close()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _listen(host: str, port: int) -> socket.socket:

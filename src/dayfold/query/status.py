@@ -8,6 +8,7 @@ from typing import Any
 
 from dayfold.define.catalog import Catalog
 from dayfold.define.fingerprint import identity
+from dayfold.engines import owners
 from dayfold.engines.base import Session
 from dayfold.ledger import coverage, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
@@ -39,11 +40,12 @@ class RollupStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a store stands."""
+    """How a store stands; ``owner``: the process that serves it, where it is a DuckDB file that one serves."""
 
     store: str
     rollups: list[RollupStatus]
     runs: list[runs.RunRecord]
+    owner: owners.Served | None = None
 
     def as_object(self) -> dict[str, Any]:
         """The status for JSON."""
@@ -60,6 +62,7 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
                 ledger.store.address,
                 [_never(name, rollup.table) for name, rollup in catalog.rollups.items()],
                 [],
+                owners.served(ledger.store),
             )
         ledger.check(session, version)
         known = versions.versions(ledger, session)
@@ -70,7 +73,8 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
             _one(catalog, ledger, session, one, sizes, waiting.get(one.rollup, 0), today) for one in known.values()
         ]
         found += [_never(name, rollup.table) for name, rollup in catalog.rollups.items() if name not in known]
-        return Status(ledger.store.address, found, runs.latest(ledger, session, run_limit))
+        latest = runs.latest(ledger, session, run_limit)
+        return Status(ledger.store.address, found, latest, owners.served(ledger.store))
 
 
 def _never(name: str, table: str) -> RollupStatus:
