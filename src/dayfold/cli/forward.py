@@ -153,21 +153,24 @@ def _passed_on(line: Line, owner: Owner) -> int:
     from dayfold.http.wire import Garbled, Kind
 
     streams = {Kind.OUTPUT: sys.stdout, Kind.ERRORS: sys.stderr}
-    try:
-        while (frame := line.receive()) is not None:
-            kind, content = frame
-            if kind is Kind.STATUS:
-                return int(json.loads(content)["status"])
-            if kind is Kind.FULL:
-                raise Busy(
-                    f"{owner.title} runs {json.loads(content)['most']} commands already.",
-                    hint="Run it again when one of them has ended.",
-                )
-            if kind in streams:
-                streams[kind].buffer.write(content)
-                streams[kind].flush()
-    except (ConnectionError, Garbled):
-        pass
+    while True:
+        try:
+            frame = line.receive()
+        except (ConnectionError, Garbled):
+            frame = None
+        if frame is None:
+            break
+        kind, content = frame
+        if kind is Kind.STATUS:
+            return int(json.loads(content)["status"])
+        if kind is Kind.FULL:
+            raise Busy(
+                f"{owner.title} runs {json.loads(content)['most']} commands already.",
+                hint="Run it again when one of them has ended.",
+            )
+        if kind in streams:
+            streams[kind].buffer.write(content)
+            streams[kind].flush()
     raise FileLocked(
         f"{owner.title}, which owns the store and ran this command, ended before it had.",
         hint="What was published stays; run it again.",

@@ -45,7 +45,7 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], r
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}"
     reception = Reception(found, run, url)
-    with streams.routed(), _ending_well():
+    with streams.routed(), _ending_well(server):
         try:
             reception.start()
             announce(url)
@@ -57,9 +57,13 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], r
 
 
 @contextmanager
-def _ending_well() -> Iterator[None]:
-    """SIGTERM, which uvicorn raises again once it has ended, leaves us the time to end well too."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+def _ending_well(server: uvicorn.Server) -> Iterator[None]:
+    """SIGTERM ends the server, however early it comes; uvicorn raises it again once it has ended, which is no news then."""
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
