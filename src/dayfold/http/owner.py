@@ -145,15 +145,14 @@ class Reception:
         try:
             with connection, suppress(OSError, Garbled):
                 connection.settimeout(_GREETING_S)
-                if not self._greet(line):
+                if not self._greet(line) or (errand := self._errand(line)) is None:
                     return
                 if not self._rooms.acquire(blocking=False):
                     line.send_words(Kind.FULL, {"most": _MOST})
                     return
                 try:
-                    if (errand := self._errand(line)) is not None:
-                        connection.settimeout(None)
-                        self._attend(line, errand)
+                    connection.settimeout(None)
+                    self._attend(line, errand)
                 finally:
                     self._rooms.release()
         finally:
@@ -213,6 +212,10 @@ class Reception:
             with self._entry:
                 self._stops.discard(stop)
         line.send_words(Kind.STATUS, {"status": status})
+        # What is left unread at a close would take the status with it: the client closes first.
+        with suppress(OSError):
+            line.connection.shutdown(socket.SHUT_WR)
+        watcher.join(_GREETING_S)
         with suppress(OSError):
             line.connection.shutdown(socket.SHUT_RDWR)
         watcher.join()
@@ -247,20 +250,19 @@ class _Sink(io.RawIOBase):
 
 
 def _watch(line: Line, stop: stopping.Stop, done: threading.Event) -> None:
-    """Stop a command when its client asks for it or has left."""
-    while not done.is_set():
+    """Stop a command when its client asks for it or has left; returns when the client has."""
+    frame: tuple[Kind, bytes] | None = (Kind.HELLO, b"")
+    while frame is not None:
         try:
             frame = line.receive()
         except (OSError, Garbled):
             frame = None
-        if done.is_set():
-            return
-        if frame is None:
+        if frame is None and not done.is_set():
             line.gone = True
         if frame is None or frame[0] is Kind.CANCEL:
-            stop.ask()
-            while not done.wait(_INSIST_S):
+            while not done.is_set():
                 stop.ask()
+                done.wait(_INSIST_S)
 
 
 def _private_folder() -> str:
