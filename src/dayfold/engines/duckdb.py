@@ -204,7 +204,7 @@ class DuckStore:
 
     def trim(self) -> None:
         """Drop the blocks of the file that are kept for another read; not while a transaction needs memory."""
-        with self._entry:
+        with self._entry, _interruptible():
             if self._running or self._connection is None or self.path == ":memory:":
                 return
             # DuckDB drops kept blocks where a lower limit asks for it, and refuses the limit when some are needed.
