@@ -5,6 +5,7 @@ Weakness: one `Dayfold` folds on the caller's thread; run long folds apart from 
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,12 @@ from dayfold.clock import Clock, SystemClock, today
 from dayfold.days import Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
-from dayfold.define.catalog import Catalog, catalog, load
+from dayfold.define.catalog import Catalog, catalog, load, load_again
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
-from dayfold.errors import DefinitionError, UnknownName
+from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageError
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, Stop, never
 from dayfold.ledger.ledger import Ledger
@@ -80,17 +81,23 @@ class Dayfold:
         base = path.parent if path else Path()
         if isinstance(config, str | Path):
             base = Path(config).parent
-        self.catalog: Catalog = load(path) if path else catalog(definitions)  # type: ignore[arg-type]
+        written: Catalog = load(path) if path else catalog(definitions)  # type: ignore[arg-type]
         self.settings = configuration.load(config, base)
-        self.catalog = self.catalog.with_rules(of_settings(self.settings.alerts.words()), self.settings.alerts.channels)
         self.clock = clock or SystemClock()
         self.databases = _databases(self.settings, base)
-        self.catalog = relations.checked(self.catalog, self.databases)
-        self.relations = relations.Relations(self.databases, self.catalog, self.settings.auth.relation_s)
         self.ledger = Ledger(self.databases.store, self.clock)
-        self._bindings: Bindings = {}
+        self._define(written)
         self.folder = base
         self._closers: list[Callable[[], None]] = []
+        self._connections_are_ours = True
+
+    def _define(self, written: Catalog) -> None:
+        """From now on these are the definitions, with the rules of the settings among them."""
+        rules = self.settings.alerts
+        found = written.with_rules(of_settings(rules.words()), rules.channels)
+        self.catalog = relations.checked(found, self.databases)
+        self.relations = relations.Relations(self.databases, self.catalog, self.settings.auth.relation_s)
+        self._bindings: Bindings = {}
 
     def __enter__(self) -> Dayfold:
         return self
@@ -104,7 +111,42 @@ class Dayfold:
         """Close every connection; again is harmless. What works in threads ends first."""
         while self._closers:
             self._closers.pop()()
-        self.databases.close()
+        if self._connections_are_ours:
+            self.databases.close()
+
+    def sibling(self, *, settings: configuration.Settings | None = None, clock: Clock | None = None) -> Dayfold:
+        """The same application with other settings of its work or another clock, over the connections of this one.
+
+        It keeps the definitions that this one has now, whatever is read later, and closing it closes nothing.
+        """
+        other = copy.copy(self)
+        other._connections_are_ours = False
+        other._closers = []
+        other.settings = settings or self.settings
+        if clock is not None:
+            other.clock = clock
+            other.ledger = Ledger(self.databases.store, clock)
+        return other
+
+    def reloaded(self) -> Dayfold:
+        """The same application with its definitions as their file has them now. This one goes on with its own.
+
+        Raises:
+            DefinitionError: with every mistake of the file, those that only its sources show included.
+        """
+        if self.catalog.origin is None:
+            raise UsageError("Definitions that were given as classes cannot be read again.")
+        other = copy.copy(self)
+        other._define(load_again(self.catalog.origin))
+        other.catalog.check()
+        # A source that does not answer now hides its mistakes; they show when it is folded.
+        try:
+            other.bind()
+        except DefinitionError:
+            raise
+        except DayfoldError:
+            pass
+        return other
 
     def before_closing(self, end: Callable[[], None]) -> None:
         """Call something when the application is closed, while its connections are still there."""

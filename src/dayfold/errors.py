@@ -7,6 +7,7 @@
     │   ├── UnknownName          2  a name that is not there, with the nearest that is
     │   ├── BadDate              2
     │   ├── Sealed               2  a day that is never computed again
+    │   ├── DefinitionsDiffer    2  a server has other definitions than the command that it should run
     │   └── QueryRefused         2  a question that has no truthful answer
     ├── ConfigError              2  dayfold.toml or the environment
     ├── DefinitionError          2  everything wrong in one metrics.py, at once
@@ -86,6 +87,12 @@ class Sealed(UsageError):
     code = "sealed"
 
 
+class DefinitionsDiffer(UsageError):
+    """The server that owns the store has other definitions than the command that reached it."""
+
+    code = "definitions-differ"
+
+
 class QueryRefused(UsageError):
     """A question that cannot be answered truthfully."""
 
@@ -133,9 +140,13 @@ class ConnectionFailed(DayfoldError):
 
 
 class FileLocked(ConnectionFailed):
-    """A DuckDB file belongs to another process."""
+    """A DuckDB file belongs to another process; ``path`` is the file."""
 
     code = "file-locked"
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
 
 
 class MissingDriver(ConnectionFailed):

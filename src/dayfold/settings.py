@@ -6,6 +6,7 @@ as ``${NAME}`` or ``${NAME:-default}``.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
@@ -378,6 +379,16 @@ def load(config: str | Path | Mapping[str, Any] | None, base: Path | None = None
     except ValidationError as error:
         raise _explained(error, origin) from None
     return settings
+
+
+def digest(folder: Path) -> str:
+    """A short text that is the same for the same ``dayfold.toml`` of a folder only; empty where there is none.
+
+    >>> digest(Path("/nowhere"))
+    ''
+    """
+    path = folder / "dayfold.toml"
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 
 
 def _read(path: Path) -> dict[str, Any]:

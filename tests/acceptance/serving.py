@@ -49,3 +49,61 @@ def served(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Iter
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A running server and the folder of its definitions."""
+
+    process: subprocess.Popen[str]
+    url: str
+    folder: Path
+
+    @property
+    def owner_file(self) -> Path:
+        return self.folder / "dayfold.duckdb.owner"
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """What the owner file says."""
+        return dict(json.loads(self.owner_file.read_text()))
+
+
+@contextmanager
+def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Serving]:
+    """A server of a folder's definitions, stopped afterwards unless it has ended already."""
+    with subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", "--json"],
+        cwd=folder, env=environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            text = ""
+            while not text.endswith("}\n"):
+                line = process.stdout.readline()
+                assert line, process.communicate(timeout=LIMIT_S)[1]
+                text += line
+            yield Serving(process, json.loads(text)["url"], folder)
+        finally:
+            process.terminate()
+            try:
+                process.communicate(timeout=LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+@contextmanager
+def begun(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A command that is under way; it is killed where the test does not end it."""
+    with subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        cwd=cwd, env=environment(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()

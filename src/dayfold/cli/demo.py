@@ -42,7 +42,7 @@ def run(
             shutil.copyfile(origin / file, target / file)
     if not json:
         print(f"{words['title']}\n{words['origin']}\n")
-    with open_app(target / "metrics.py") as dayfold:
+    with open_app(target / "metrics.py", here=True) as dayfold:
         url = dayfold.settings.store.url.get_secret_value()
         path = target / url.removeprefix("duckdb:///")
         if not path.exists():

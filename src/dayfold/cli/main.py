@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -33,6 +35,8 @@ from dayfold.cli import (
     user,
     verify,
 )
+from dayfold.cli.errand import environ
+from dayfold.cli.forward import Answered
 from dayfold.cli.output import write_json
 from dayfold.errors import DayfoldError, DefinitionError
 
@@ -78,31 +82,46 @@ def main() -> None:
     """Run the command line and exit with its status."""
     _open_outputs()
     try:
-        app(prog_name="dayfold")
+        status = outcome(sys.argv[1:])
+    except BrokenPipeError:
+        _let_reader_go()
+    sys.exit(status)
+
+
+def outcome(words: Sequence[str]) -> int:
+    """Run one command to its end; its exit status. What went wrong is said on standard error.
+
+    Raises:
+        BrokenPipeError: when the reader of its output has seen enough.
+    """
+    try:
+        app(args=list(words), prog_name="dayfold")
+    except Answered as end:
+        return end.status
     except DayfoldError as error:
-        _report(error)
-        sys.exit(error.exit_status)
+        _report(error, words)
+        return error.exit_status
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):
             # Typer meets a reader's end before we do, and calls it a failure.
-            _let_reader_go()
+            raise end.__context__ from None
         if end.code == INTERRUPTED:
             print("Interrupted. What was published stays; the next run continues.", file=sys.stderr)
-        raise
+        return int(end.code or 0)
     except BrokenPipeError:
-        _let_reader_go()
+        raise
     except OSError as error:
         # A file or a stream of ours: what the system says of it, and its name, hold no row.
         where = f"{error.filename}: " if error.filename else ""
         print(f"{where}{error.strerror or type(error).__name__}.", file=sys.stderr)
-        sys.exit(1)
     except Exception as error:
-        if os.environ.get("DAYFOLD_DEBUG"):
-            raise
+        if environ().get("DAYFOLD_DEBUG"):
+            traceback.print_exc()
+            return 1
         # The text of an unforeseen error may hold values of rows, so it is shown only on request.
         print(f"Dayfold met an error that it did not foresee: {type(error).__name__}.", file=sys.stderr)
         print("  Set DAYFOLD_DEBUG=1 to see where, and please report it.", file=sys.stderr)
-        sys.exit(1)
+    return 1
 
 
 def _let_reader_go() -> NoReturn:
@@ -125,10 +144,10 @@ def _open_outputs() -> None:
             stream.reconfigure(encoding="utf-8")
 
 
-def _report(error: DayfoldError) -> None:
+def _report(error: DayfoldError, words: Sequence[str]) -> None:
     """An error in words and, for a program that asked for JSON, as an object."""
     print(str(error), file=sys.stderr)
-    if "--json" not in sys.argv:
+    if "--json" not in words:
         return
     found: dict[str, object] = {"code": error.code, "message": error.message, "hint": error.hint}
     if isinstance(error, DefinitionError):

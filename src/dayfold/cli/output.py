@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
+
+from dayfold.cli import errand
 
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
@@ -53,13 +53,21 @@ WhereOption = Annotated[
 DEFAULT_APP = Path("metrics.py")
 
 
-def open_app(path: Path) -> Dayfold:
-    """The application of a definitions file, with the ``dayfold.toml`` beside it."""
-    from dayfold.app import Dayfold
-    from dayfold.clock import FixedClock, SystemClock
+def open_app(path: Path, *, here: bool = False) -> Dayfold:
+    """The application of a definitions file, with the ``dayfold.toml`` beside it.
 
-    pretended = os.environ.get("DAYFOLD_NOW")
-    return Dayfold(path, clock=FixedClock(_moment(pretended)) if pretended else SystemClock())
+    Where a server owns its DuckDB file, the command is run there, and ends here; ``here``: it cannot be.
+    """
+    from dayfold.app import Dayfold
+
+    if (served := errand.app()) is not None:
+        return served
+    app = Dayfold(path, clock=errand.clock())
+    if not here:
+        from dayfold.cli import forward
+
+        forward.unless_ours(app, path)
+    return app
 
 
 @contextmanager
@@ -70,16 +78,6 @@ def noted(dayfold: Dayfold, action: str | None, target: str) -> Iterator[None]:
         return
     with dayfold.accounts.noted(action, target):
         yield
-
-
-def _moment(text: str) -> dt.datetime:
-    from dayfold.errors import ConfigError
-
-    try:
-        moment = dt.datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"DAYFOLD_NOW is a moment such as 2026-01-31T12:00:00+00:00, got {text!r}.") from None
 
 
 def write_json(value: object) -> None:
@@ -105,7 +103,7 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     # As wide as the rows: a terminal wraps a long line, where Rich would cut its numbers.
-    console = Console(highlight=False, width=10_000)
+    console = Console(highlight=False, width=10_000, _environ=errand.environ())
     with console.capture() as shown:
         console.print(table)
     sys.stdout.write(shown.get())

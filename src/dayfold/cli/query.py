@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dayfold import streams
+from dayfold.cli import errand
 from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WhereOption, number, open_app, show_table, write_json
 from dayfold.errors import UsageError
 
@@ -97,7 +99,7 @@ def run(
             limit=limit, allow_missing=allow_missing, live=live,
         )  # fmt: skip
     try:
-        write(answer, form, output)
+        write(answer, form, errand.place(output) if output else None)
     except FileNotFoundError:
         raise UsageError(f"{output} cannot be written: there is no such folder.") from None
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
@@ -107,12 +109,8 @@ def run(
 def write(answer: Answer, form: str, output: Path | None = None) -> None:
     """An answer in one of the forms; what has to be said with it goes to standard error where the form has no place."""
     if output is not None and form in ("table", "json"):
-        with output.open("w", encoding="utf-8") as file:
-            sys.stdout, kept = file, sys.stdout
-            try:
-                write(answer, form)
-            finally:
-                sys.stdout = kept
+        with output.open("w", encoding="utf-8") as file, streams.output(file):
+            write(answer, form)
         return
     if form == "json":
         write_json(answer.as_object())

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dayfold.cli import errand
 from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, write_json
 from dayfold.errors import MissingDriver
 
@@ -43,7 +44,7 @@ def run(
             hint="Install it: pip install 'dayfold[serve]'",
         ) from None
 
-    with open_app(app) as dayfold:
+    with open_app(app, here=True) as dayfold:
         settings = dayfold.settings.serve
         where = opening(dayfold, host)
 
@@ -57,4 +58,4 @@ def run(
                 print(f"Nobody may come in yet. Sign in once, within 15 minutes: {login}", flush=True)
 
         write_log(settings.log)
-        serve(dayfold, where.host, settings.port if port is None else port, announce)
+        serve(dayfold, where.host, settings.port if port is None else port, announce, errand.run)

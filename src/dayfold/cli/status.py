@@ -21,7 +21,10 @@ def run(
     if json:
         write_json(found.as_object())
         return
-    print(f"Store: {found.store}\n")
+    print(f"Store: {found.store}")
+    if found.owner is not None:
+        print(f"Served by process {found.owner.process} at {found.owner.url}")
+    print()
     headings = ("rollup", "table", "state", "from", "to", "days", "rows", "size")
     rows = [
         (

@@ -8,12 +8,15 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import hashlib
+import importlib
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dayfold import streams
 from dayfold.define import access as accesses
 from dayfold.define.access import Access, AccessDef
 from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
@@ -25,6 +28,20 @@ from dayfold.names import listing, nearest, suggestion, way_back
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The file that definitions were read from.
+
+    Attributes:
+        fingerprint: Of its text and that of the modules beside it that it imports: the same for the same definitions only.
+        modules: The names of those modules.
+    """
+
+    path: Path
+    fingerprint: str
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Catalog:
     """The rollups, access and alert rules of an application, by name, and what is wrong with them so far."""
 
@@ -32,6 +49,7 @@ class Catalog:
     problems: tuple[Problem, ...] = ()
     accesses: dict[str, AccessDef] = field(default_factory=dict)
     alerts: dict[str, AlertDef] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -227,11 +245,12 @@ def load(path: Path) -> Catalog:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     problems: list[Problem] = []
+    before = set(sys.modules)
     try:
         program = ast.parse(text, str(path))
         problems += _names_twice(program, path)
         # What a definitions file prints is for its author, and must not stand among the rows of an answer.
-        with contextlib.redirect_stdout(sys.stderr):
+        with streams.output(sys.stderr):
             exec(compile(program, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         problems.append(_broken(error, path, module))
@@ -250,7 +269,40 @@ def load(path: Path) -> Catalog:
                 "Run `dayfold init` for an example.",
             )
         )
-    return catalog(dict.fromkeys(classes), problems)
+    origin = _origin(path, text, sorted(set(sys.modules) - before))
+    return replace(catalog(dict.fromkeys(classes), problems), origin=origin)
+
+
+def load_again(known: Origin) -> Catalog:
+    """The catalog of a definitions file as it is now, with the modules beside it that it imports.
+
+    What the earlier one imported stays as it was for those who use it, and is all there is where the file has mistakes now.
+    """
+    earlier = {name: sys.modules.pop(name) for name in known.modules if name in sys.modules}
+    found = None
+    importlib.invalidate_caches()
+    try:
+        found = load(known.path)
+    finally:
+        if found is None or found.problems:
+            sys.modules.update(earlier)
+    return found
+
+
+def _origin(path: Path, text: str, imported: Sequence[str]) -> Origin:
+    """Where definitions came from; of what they imported, the modules that lie beside them count."""
+    folder = path.resolve().parent
+    seal = hashlib.sha256(text.encode())
+    beside = []
+    for name in imported:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if name.partition(".")[0] == "dayfold" or not file or "site-packages" in file:
+            continue
+        with contextlib.suppress(OSError):
+            if (found := Path(file).resolve()).is_relative_to(folder):
+                seal.update(f"\0{found.relative_to(folder)}\0".encode() + found.read_bytes())
+                beside.append(name)
+    return Origin(path, seal.hexdigest()[:16], tuple(beside))
 
 
 def _names_twice(program: ast.Module, path: Path) -> list[Problem]:

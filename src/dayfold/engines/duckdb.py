@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
+from dayfold import stopping
 from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL,
@@ -35,6 +36,7 @@ from dayfold.define.types import (
     Type,
     decimal,
 )  # fmt: skip
+from dayfold.engines import owners
 from dayfold.engines.base import Session, normal_type, try_making
 from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError, TookTooLong
 from dayfold.plan.bind import relation
@@ -153,22 +155,28 @@ class DuckStore:
 
     def _reach(self, database: str) -> None:
         """Attach a file read-only, once."""
-        if database in self._attached:
-            return
-        path = self.attach[database]
-        if not Path(path).is_file():
-            raise ConnectionFailed(f"The DuckDB file {path} of [databases.{database}] does not exist.")
-        assert self._connection is not None
-        with _connecting(path):
-            self._connection.execute(f"ATTACH {_literal(path)} AS {quoted(database)} (READ_ONLY)")
-        self._attached.add(database)
+        with self._entry:
+            if database in self._attached:
+                return
+            path = self.attach[database]
+            if not Path(path).is_file():
+                raise ConnectionFailed(f"The DuckDB file {path} of [databases.{database}] does not exist.")
+            assert self._connection is not None
+            with _connecting(path):
+                self._connection.execute(f"ATTACH {_literal(path)} AS {quoted(database)} (READ_ONLY)")
+            self._attached.add(database)
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[DuckSession]:
         """One transaction on a connection of its own; a read-only one is a snapshot as well."""
         self._open(writing=not read_only)
         assert self._connection is not None
-        with self._counted(), _interruptible(), self._connection.cursor() as cursor:
+        with (
+            self._counted(),
+            _interruptible(),
+            self._connection.cursor() as cursor,
+            stopping.interruptible(cursor.interrupt),
+        ):
             session = DuckSession(self, cursor)
             cursor.execute("BEGIN TRANSACTION")
             try:
@@ -180,6 +188,7 @@ class DuckStore:
             try:
                 cursor.execute("COMMIT")
             except duckdb.Error as error:
+                stopping.check()
                 kind = Conflict if _is_conflict(error) else StoreError
                 raise kind(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
 
@@ -195,7 +204,7 @@ class DuckStore:
 
     def trim(self) -> None:
         """Drop the blocks of the file that are kept for another read; not while a transaction needs memory."""
-        with self._entry:
+        with self._entry, _interruptible():
             if self._running or self._connection is None or self.path == ":memory:":
                 return
             # DuckDB drops kept blocks where a lower limit asks for it, and refuses the limit when some are needed.
@@ -221,6 +230,7 @@ class DuckStore:
             except duckdb.Error as error:
                 session.broken = True
                 session.cursor.execute("ROLLBACK")
+                stopping.check()
                 # Describing reads no row, so the engine's words hold none; they point at the mistake in the user's own SQL.
                 words = str(error).strip().splitlines()[0] if source.sql is not None else ""
                 raise SourceFailed(
@@ -350,6 +360,9 @@ def _interruptible() -> Iterator[None]:
         if str(error) == "Query interrupted":
             raise KeyboardInterrupt from None
         raise
+    except duckdb.InterruptException:
+        stopping.check()
+        raise
 
 
 class DuckSession:
@@ -362,11 +375,17 @@ class DuckSession:
         self._loads = 0
 
     def _run(self, text: str, values: Sequence[Any]) -> duckdb.DuckDBPyConnection:
+        stopping.check()
         try:
             return self.cursor.execute(text, list(values))
         except duckdb.Error as error:
-            self._break()
-            raise translated(error, self.store.address) from None
+            raise self._broken_by(error) from None
+
+    def _broken_by(self, error: duckdb.Error) -> DayfoldError:
+        """What ended the transaction; KeyboardInterrupt is raised where that was whoever stops this work."""
+        self._break()
+        stopping.check()
+        return translated(error, self.store.address)
 
     def _break(self) -> None:
         """End a transaction that a failed statement has made useless."""
@@ -388,10 +407,10 @@ class DuckSession:
         """The result of a query."""
         text, values = one.render("duckdb")
         try:
+            stopping.check()
             return self.cursor.sql(text, params=values).to_arrow_table()
         except duckdb.Error as error:
-            self._break()
-            raise translated(error, self.store.address) from None
+            raise self._broken_by(error) from None
 
     def stage(self, name: str, one: Statement) -> None:
         """A temporary table from a query."""
@@ -505,10 +524,7 @@ def _connecting(path: str) -> Iterator[None]:
     except duckdb.Error as error:
         text = str(error)
         if "lock" in text and (holder := re.search(r"held in (.+?) \(PID (\d+)\)", text)):
-            raise FileLocked(
-                f"The DuckDB file {path} is in use by {Path(holder[1]).name} (process {holder[2]}).",
-                hint="One process owns a DuckDB file at a time, readers included. Let that process finish, or stop it.",
-            ) from None
+            raise _locked(path, Path(holder[1]).name, int(holder[2])) from None
         if "not a valid DuckDB database" in text:
             raise ConnectionFailed(f"{path} is not a DuckDB file.") from None
         if isinstance(error, duckdb.SerializationException) or "version" in text:
@@ -517,6 +533,23 @@ def _connecting(path: str) -> Iterator[None]:
             ) from None
         reason = text.rpartition(": ")[2].strip() if isinstance(error, duckdb.IOException) else _kind(error)
         raise ConnectionFailed(f"The DuckDB file {path} cannot be opened: {reason}.") from None
+
+
+def _locked(path: str, program: str, pid: int) -> FileLocked:
+    """The error that names who holds a file and, where that is a server of ours, how to reach it."""
+    owner = owners.read(owners.beside(path))
+    if owner is not None and owner.pid == pid:
+        return FileLocked(
+            f"The DuckDB file {path} is in use by {owner.title} at {owner.url}.",
+            path=path,
+            hint="One process owns a DuckDB file at a time. Commands with its definitions run in that server by themselves; "
+            "everything else asks its HTTP API, or stops it first.",
+        )
+    return FileLocked(
+        f"The DuckDB file {path} is in use by {program} (process {pid}).",
+        path=path,
+        hint="One process owns a DuckDB file at a time, readers included. Let that process finish, or stop it.",
+    )
 
 
 def _literal(text: str) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sqlglot import exp
 
+from dayfold import stopping
 from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL,
@@ -154,12 +155,13 @@ class PostgresStore:
             connection = self._connect()
         try:
             mode = "READ ONLY" if read_only else "READ WRITE"
-            with self._translating():
-                connection.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}")
-                connection.execute(_SETTINGS)
-            yield PostgresSession(self, connection)
-            with self._translating():
-                connection.execute("COMMIT")
+            with stopping.interruptible(connection.cancel):
+                with self._translating():
+                    connection.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}")
+                    connection.execute(_SETTINGS)
+                yield PostgresSession(self, connection)
+                with self._translating():
+                    connection.execute("COMMIT")
         except BaseException:
             if not connection.closed:
                 try:
@@ -175,9 +177,11 @@ class PostgresStore:
     def _translating(self, limit_s: float = 0) -> Iterator[None]:
         import psycopg
 
+        stopping.check()
         try:
             yield
         except psycopg.errors.QueryCanceled as error:
+            stopping.check()
             if limit_s:
                 raise TookTooLong(f"It takes longer than {limit_s:g} s.") from None
             raise translated(error, self.address) from None

@@ -9,6 +9,7 @@ from sqlglot import exp
 from dayfold.clock import Clock, SystemClock
 from dayfold.define.catalog import Catalog
 from dayfold.define.function import FunctionSource
+from dayfold.engines import owners
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError
@@ -44,7 +45,7 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock,
         findings.append(_attached(name, database) if attached else _connection(f"databases.{name}", database, clock))
     if any(one.level == PROBLEM for one in findings):
         return findings
-    findings += [_ledger(ledger), _writable(databases.store)]
+    findings += [*_owner(databases.store), _ledger(ledger), _writable(databases.store)]
     try:
         bound = Binder(databases, ledger).bind(catalog, catalog.rollups.values())
     except DefinitionError as error:
@@ -128,6 +129,16 @@ def _attached(name: str, store: Store) -> Finding:
     except DayfoldError as error:
         return Finding(PROBLEM, f"databases.{name}", error.message, error.hint)
     return Finding(OK, f"databases.{name}", f"its file is attached to the store, with tables: {listing(tables[:30])}")
+
+
+def _owner(store: Store) -> list[Finding]:
+    """The process that serves a DuckDB file, where one does."""
+    served = owners.served(store)
+    if served is None:
+        return []
+    return [
+        Finding(OK, "owner", f"process {served.process} serves the file at {served.url}, and runs commands for others")
+    ]
 
 
 def _ledger(ledger: Ledger) -> Finding:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
 
+from dayfold import streams
 from dayfold.app import Dayfold
 from dayfold.errors import ConnectionFailed
 from dayfold.http.application import make
+from dayfold.http.owner import Reception, Runner
 from dayfold.http.service import Service
 from dayfold.jobs.report import reporting
 
@@ -22,8 +24,10 @@ _BACKLOG = 2048
 _GRACE_S = 10
 
 
-def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
     """Answer at an address until SIGINT or SIGTERM; ``announce`` is told the URL once it is listened at.
+
+    ``run`` runs the commands that reach this process while it owns a DuckDB file.
 
     Raises:
         ConnectionFailed: when the address cannot be listened at; MissingDriver, ConfigError: when errors cannot be reported as the
@@ -31,10 +35,10 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None]) -
     """
     app.ledger.ready()
     with reporting(app.settings.errors):
-        _serve(Service(app), host, port, announce)
+        _serve(Service(app), host, port, announce, run)
 
 
-def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
+def _serve(found: Service, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
     listener = _listen(host, port)
     config = uvicorn.Config(
         make(found),
@@ -47,16 +51,32 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
     )
     server = _Server(config, found.ask_stop)
     shown = f"[{host}]" if ":" in host else host
-    announce(f"http://{shown}:{listener.getsockname()[1]}")
-    if threading.current_thread() is threading.main_thread():
-        # The server passes the signal on once it has ended, and what comes after it has to be done.
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
-    found.start()
+    url = f"http://{shown}:{listener.getsockname()[1]}"
+    reception = Reception(found, run, url)
+    with streams.routed(), _ending_well(server):
+        try:
+            reception.start()
+            announce(url)
+            found.start()
+            server.run(sockets=[listener])
+        finally:
+            listener.close()
+            reception.stop()
+            found.close()
+
+
+@contextmanager
+def _ending_well(server: uvicorn.Server) -> Iterator[None]:
+    """SIGTERM ends the server, however early it comes; uvicorn raises it again once it has ended, which is no news then."""
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        server.run(sockets=[listener])
+        yield
     finally:
-        listener.close()
-        found.close()
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Server(uvicorn.Server):

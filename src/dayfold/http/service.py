@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from fastapi import Request
 
+from dayfold import settings as configuration
 from dayfold.app import Dayfold
 from dayfold.http.cache import Cache
 from dayfold.http.doorkeeper import Doorkeeper
@@ -24,17 +27,22 @@ from dayfold.jobs.desk import Desk
 from dayfold.jobs.scheduler import Scheduler
 
 Result = TypeVar("Result")
+_log = logging.getLogger("dayfold.http")
 
 
 class Service:
     """One process's service.
 
     Args:
-        app: The application; its store's ledger is ready.
+        app: The application; its store's ledger is ready. `reload` puts another in its place, so whoever keeps a service
+            looks at its ``app`` anew for each piece of work.
     """
 
     def __init__(self, app: Dayfold) -> None:
         self.app = app
+        origin = app.catalog.origin
+        self.settings_file = configuration.digest(origin.path.parent) if origin else ""
+        self._reloading = threading.Lock()
         self.threads = ThreadPoolExecutor(app.settings.serve.threads, thread_name_prefix="dayfold")
         # A look at the ledger never waits behind questions that take long.
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
@@ -69,6 +77,31 @@ class Service:
     def ask_stop(self) -> None:
         """Begin no job any more; returns at once."""
         self.scheduler.ask_stop()
+
+    def _serve(self, app: Dayfold) -> None:
+        """New requests, jobs and alert rules go by an application's definitions; kept answers are those of the old ones."""
+        self.app = app
+        self.edition += 1
+        self.alerts = self.alert_loop.alerts = app.alerts()
+        self.scheduler.redefine(app)
+        self.desk.redefine(app)
+
+    def reload(self, fingerprint: str) -> Dayfold:
+        """The application with definitions of a fingerprint where their file has it now, for all requests from then on.
+
+        What runs goes on with the definitions that it began with. Where the file has others, nothing is changed.
+
+        Raises:
+            DefinitionError: with every mistake of the file; nothing is changed.
+        """
+        with self._reloading:
+            known = self.app.catalog.origin
+            if known is not None and known.fingerprint != fingerprint:
+                fresh = self.app.reloaded()
+                if fresh.catalog.origin is not None and fresh.catalog.origin.fingerprint == fingerprint:
+                    self._serve(fresh)
+                    _log.info("The definitions were read again", extra={"action": "definitions-reloaded"})
+            return self.app
 
     def close(self) -> None:
         """Let jobs end their chunk, and the threads what they do."""

@@ -67,6 +67,12 @@ class Desk:
         self.stop_here = stop_here
         self._is_registered = False
 
+    def redefine(self, verbs: Verbs) -> None:
+        """From now on these definitions say which jobs there are."""
+        self.verbs = verbs
+        self.jobs = jobs(verbs.catalog, verbs.settings)
+        self._is_registered = False
+
     def _ready(self) -> None:
         if not self._is_registered:
             register(self.ledger, self.jobs)

@@ -64,6 +64,14 @@ class Scheduler:
         self._is_registered = False
         self._loop_thread: threading.Thread | None = None
 
+    def redefine(self, verbs: Verbs) -> None:
+        """From now on these definitions say which jobs there are; runs that go on end with those that they began with."""
+        self.jobs = jobs(verbs.catalog, verbs.settings)
+        self.verbs = verbs
+        self.runner = Runner(verbs, self.settings)
+        self._is_registered = False
+        self.poke()
+
     # -- the loop --------------------------------------------------------------------------------
 
     def start(self) -> None:

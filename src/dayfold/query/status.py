@@ -8,6 +8,7 @@ from typing import Any
 
 from dayfold.define.catalog import Catalog
 from dayfold.define.fingerprint import identity
+from dayfold.engines import owners
 from dayfold.engines.base import Session
 from dayfold.ledger import coverage, jobs, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
@@ -54,12 +55,17 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a store stands. ``jobs``: those that `dayfold serve` has run or will."""
+    """How a store stands.
+
+    ``jobs``: those that `dayfold serve` has run or will; ``owner``: the process that serves it, where it is a DuckDB file that
+    one serves.
+    """
 
     store: str
     rollups: list[RollupStatus]
     runs: list[runs.RunRecord]
     jobs: list[JobStatus]
+    owner: owners.Served | None = None
 
     def as_object(self) -> dict[str, Any]:
         """The status for JSON."""
@@ -77,6 +83,7 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
                 [_never(name, rollup.table) for name, rollup in catalog.rollups.items()],
                 [],
                 [],
+                owners.served(ledger.store),
             )
         ledger.check(session, version)
         known = versions.versions(ledger, session)
@@ -87,7 +94,8 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
             _one(catalog, ledger, session, one, sizes, waiting.get(one.rollup, 0), today) for one in known.values()
         ]
         found += [_never(name, rollup.table) for name, rollup in catalog.rollups.items() if name not in known]
-        return Status(ledger.store.address, found, runs.latest(ledger, session, run_limit), _jobs(ledger, session))
+        latest, known_jobs = runs.latest(ledger, session, run_limit), _jobs(ledger, session)
+        return Status(ledger.store.address, found, latest, known_jobs, owners.served(ledger.store))
 
 
 def _jobs(ledger: Ledger, session: Session) -> list[JobStatus]:

@@ -1,0 +1,119 @@
+"""Work that another thread stops: the statement that runs is interrupted, the transaction undone, and the next one unharmed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pytest
+
+from dayfold import stopping
+from dayfold.engines import connect
+from dayfold.engines.base import Store
+from dayfold.engines.duckdb import DuckSession
+from dayfold.plan.sql import statement
+from tests.sql import run_sql
+
+#: Nothing of these tests takes as long, unless it hangs.
+LIMIT_S = 60
+ENDLESS = {
+    "duckdb": "select count(*) from begun, range(3000000) as a(i), range(3000000) as b(j) where (i * j + n) % 1000003 = 7",
+    "postgres": "select pg_sleep(3600)",
+}
+
+
+@pytest.fixture
+def store(store_url: str) -> Store:
+    one = connect.store(store_url, setting="store.url")
+    with one.transaction() as session:
+        session.execute("CREATE TABLE a (n BIGINT)")
+    return one
+
+
+def started(stop: stopping.Stop, work: Callable[[], None]) -> tuple[threading.Thread, list[BaseException]]:
+    """Work that a thread has begun, and what ended it."""
+    met: list[BaseException] = []
+
+    def run() -> None:
+        with stop.applied():
+            try:
+                work()
+            except BaseException as error:
+                met.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, met
+
+
+def end(stop: stopping.Stop, thread: threading.Thread) -> None:
+    """Ask until the work has ended, as whoever stops it does."""
+    for _ in range(LIMIT_S * 10):
+        stop.ask()
+        thread.join(0.1)
+        if not thread.is_alive():
+            return
+    pytest.fail("It goes on.")
+
+
+def test_statement_that_runs_is_interrupted(store: Store, store_url: str) -> None:
+    """It would take hours; what the transaction wrote is undone, and the store works as ever."""
+    stop, running = stopping.Stop(), threading.Event()
+
+    def tells() -> Iterator[pa.RecordBatch]:
+        running.set()
+        yield pa.record_batch({"n": pa.array([1])})
+
+    def work() -> None:
+        with store.transaction() as session:
+            session.execute("INSERT INTO a VALUES (1)")
+            if isinstance(session, DuckSession):
+                columns = pa.schema([("n", pa.int64())])
+                session.cursor.register("begun", pa.RecordBatchReader.from_batches(columns, tells()))
+            session.execute(ENDLESS[store.dialect.name])
+
+    thread, met = started(stop, work)
+    while store.dialect.name == "postgres" and not running.is_set():
+        if run_sql(
+            store_url, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'select pg_sleep%' AND state = 'active'"
+        ):
+            running.set()
+    assert running.wait(LIMIT_S)
+    end(stop, thread)
+    assert [type(error) for error in met] == [KeyboardInterrupt]
+    with store.transaction(read_only=True) as session:
+        assert session.rows(statement("select count(*) from a")) == [(0,)]
+    store.close()
+
+
+def test_stop_is_met_once_so_that_work_ends_well(store: Store) -> None:
+    """What is asked to stop before a statement does not begin it; what it does afterwards to tidy up is done."""
+    stop = stopping.Stop()
+    stop.ask()
+
+    def work() -> None:
+        try:
+            with store.transaction() as session:
+                session.execute("INSERT INTO a VALUES (1)")
+        finally:
+            with store.transaction() as session:
+                session.execute("INSERT INTO a VALUES (2)")
+
+    thread, met = started(stop, work)
+    end(stop, thread)
+    assert [type(error) for error in met] == [KeyboardInterrupt]
+    with store.transaction(read_only=True) as session:
+        assert session.rows(statement("select n from a")) == [(2,)]
+    store.close()
+
+
+def test_other_work_is_not_stopped(store: Store) -> None:
+    """A stop is that of one thread's work; what others do at the same time goes on."""
+    stop = stopping.Stop()
+    with store.transaction() as session:
+        stop.ask()
+        session.execute("INSERT INTO a VALUES (1)")
+    with store.transaction(read_only=True) as session:
+        assert session.rows(statement("select n from a")) == [(1,)]
+    store.close()
