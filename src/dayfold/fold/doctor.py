@@ -15,7 +15,7 @@ from dayfold.fold.binding import Binder
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
-from dayfold.plan.scan import bare
+from dayfold.plan.lookup import bare
 from dayfold.plan.shape import quoted
 from dayfold.plan.sql import statement
 
