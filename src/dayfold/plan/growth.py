@@ -249,7 +249,10 @@ def _with_looked_up(reader: _Reader, known: exp.Select) -> exp.Select:
         tests = [sql("_b is null", _b=column(_BEFORE, "w")), same, scan.moment.before(column(CELL_DAY, "w"))]
         tests.append(sql("not (_x) is null", _x=reader.level(number)))
         assert scan.moment.raw is not None
-        order = [exp.Ordered(this=scan.moment.raw.copy(), desc=True), exp.Ordered(this=column("found__"), desc=True)]
+        # NULLs, of which there are none here, where an index read backwards has them.
+        order = [
+            exp.Ordered(this=one, desc=True, nulls_first=True) for one in (scan.moment.raw.copy(), column("found__"))
+        ]
         return select.select(alias(reader.level(number), "found__")).where(both(tests)).order_by(*order).limit(1)
 
     earlier = _lateral(reader.looked_up(_of("w", "r", len(reader.per)), last), "b")
@@ -258,6 +261,34 @@ def _with_looked_up(reader: _Reader, known: exp.Select) -> exp.Select:
     before = sql("coalesce(_b, _f)", _b=column(_BEFORE, "w"), _f=column("found__", "b"))
     select = exp.select(*items, alias(before, _BEFORE)).from_(derived(known, "w"))
     return select.join(earlier, on=exp.true(), join_type="left")
+
+
+def behind(scan: Scan, day: dt.date, keys: Sequence[KeyFilter], values: Values) -> exp.Subquery:
+    """The facts that the growth of a day comes from, with all their columns, as something to select from.
+
+    Of every entity that counts for these keys: the row of the day's level, and that of the one before it.
+    """
+    reader = _Reader(scan)
+    day_tree = values.bind(day, "date")
+    parts = [one for one in reader.observations().selects if one.alias_or_name != _BAD]
+    rows = exp.select("*", *parts).from_(scan.relation.copy())
+    rows = rows.where(
+        both(
+            [
+                scan.moment.within(Days(dt.date.min, day), values),
+                sql("not (_x) is null", _x=reader.level(column(_NUMBER))),
+            ]
+        )
+    )
+    is_day = sql("_d = _day", _d=column(CELL_DAY), _day=day_tree)
+    group = [*reader.places, sql("case when _t then 1 else 0 end", _t=is_day)]
+    order = [exp.Ordered(this=column(name), desc=True, nulls_first=False) for name in (_AT, _LEVEL, *reader.keys)]
+    ranked = exp.select("*", alias(_window(sql("row_number()"), group, order), "place__")).from_(derived(rows, "o"))
+    types = {one.name: (column(k), one.type) for k, (one, _) in zip(reader.keys, scan.keys, strict=True)}
+    asked = both([is_day, *(one.admits(*types[one.key], values) for one in keys)])
+    counts = _window(sql("max(case when _t then 1 else 0 end)", _t=asked), reader.places)
+    last = exp.select("*", alias(counts, "counts__")).from_(derived(ranked, "r")).where(sql("place__ = 1"))
+    return derived(exp.select("*").from_(derived(last, "l")).where(sql("counts__ = 1")), "b")  # type: ignore[return-value]
 
 
 # -- where a changed level shows next --------------------------------------------------------------
