@@ -41,13 +41,17 @@ GROWTH = [("a", 1, 10), ("a", 2, 7), ("a", 3, 10), ("a", 4, 0), ("a", 5, 4), ("b
 
 
 def filled(
-    ground: Ground, rows: Sequence[dict[str, Any]] = HISTORY, *, changes: str | None = None, **more: Any
+    ground: Ground,
+    rows: Sequence[dict[str, Any]] = HISTORY,
+    *,
+    changes: str | None = None,
+    indexed: bool = False,
+    **more: Any,
 ) -> None:
     """A table of snapshots and a folded rollup over it; its triggers are installed where it has some."""
     ground.load("snapshot", DDL, rows)
-    if ground.pairing.source.startswith("postgres") and more.pop("indexed", False):
+    if indexed:
         ground.source("CREATE INDEX ON snapshot (post, seen)")
-    more.pop("indexed", None)
     source = ground.table("snapshot", changes=changes)
     metrics = {"views": Increase(source, "views", per="post", at="seen")}
     ground.define(type("Posts", (Rollup,), {"key": "platform", **metrics, **more}))
@@ -94,13 +98,20 @@ def cells_of_fold(ground: Ground) -> int:
     return int(run.cells)
 
 
+def in_postgres(ground: Ground, indexed: bool) -> bool:
+    """Whether the source gets an index from entities to moments; DuckDB uses none."""
+    if indexed and ground.pairing.source.startswith("duckdb"):
+        pytest.skip("an index of DuckDB leads to no range of moments")
+    return indexed
+
+
 # -- what it is ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("indexed", [False, True])
 def test_growth_is_the_level_less_that_of_the_day_before_it(ground: Ground, indexed: bool) -> None:
     """Gaps are crossed, a reset starts from zero, growth goes to the key of the day's last row, NULL is an entity."""
-    filled(ground, indexed=indexed)
+    filled(ground, indexed=in_postgres(ground, indexed))
     assert grown(ground) == GROWTH == truth(ground)
     assert ground.fold_written() == 0
 
@@ -149,7 +160,7 @@ def test_several_levels_and_filters_at_once(ground: Ground, indexed: bool) -> No
             row(4, 1, 4, 26, likes=Decimal("0.25")),
         ],
     )
-    if indexed and ground.pairing.source.startswith("postgres"):
+    if in_postgres(ground, indexed):
         ground.source("CREATE INDEX ON snapshot (post, seen)")
     snapshot = ground.table("snapshot")
 
@@ -276,30 +287,34 @@ def test_mistakes_against_the_source_are_told(store: Ground) -> None:
 CHANGES = {
     "corrected": "UPDATE snapshot SET views = 12 WHERE id = 2",
     "corrected, shown after a gap": "UPDATE snapshot SET views = 20 WHERE id = 3",
-    "deleted in the middle": "DELETE FROM snapshot WHERE id = 2",
-    "deleted before the reset": "DELETE FROM snapshot WHERE id = 3",
-    "no observation any more": "UPDATE snapshot SET views = NULL WHERE id = 3",
+    "of NULL": "UPDATE snapshot SET views = 6 WHERE id = 7",
+    "late": "INSERT INTO snapshot VALUES (20, 1, 'a', TIMESTAMPTZ '2026-03-02 08:00:00+00', 11, NULL, NULL)",
+    "later that day": "INSERT INTO snapshot VALUES (21, 1, 'z', TIMESTAMPTZ '2026-03-03 20:00:00+00', 18, NULL, NULL)",
+    "first of all": "INSERT INTO snapshot VALUES (22, 2, 'q', TIMESTAMPTZ '2026-03-01 08:00:00+00', 3, NULL, NULL)",
     "moved to another key": "UPDATE snapshot SET platform = 'c' WHERE id = 3",
-    "moved to another day": "UPDATE snapshot SET seen = TIMESTAMPTZ '2026-03-02 12:00:00+00' WHERE id = 3",
+    "moved to another day": "UPDATE snapshot SET seen = TIMESTAMPTZ '2026-03-05 12:00:00+00' WHERE id = 3",
+    "no observation any more": "UPDATE snapshot SET views = NULL WHERE id = 3",
+    "one again": "UPDATE snapshot SET views = 19 WHERE id = 3",
     "moved to another post": "UPDATE snapshot SET post = 2 WHERE id = 2",
     "moved to no post": "UPDATE snapshot SET post = NULL WHERE id = 2",
-    "late": "INSERT INTO snapshot VALUES (20, 1, 'a', TIMESTAMPTZ '2026-03-02 08:00:00+00', 11, NULL, NULL)",
-    "later that day": "INSERT INTO snapshot VALUES (20, 1, 'z', TIMESTAMPTZ '2026-03-03 20:00:00+00', 18, NULL, NULL)",
-    "first of all": "INSERT INTO snapshot VALUES (20, 2, 'q', TIMESTAMPTZ '2026-03-01 08:00:00+00', 3, NULL, NULL)",
-    "of NULL": "UPDATE snapshot SET views = 6 WHERE id = 7",
     "all at once": "UPDATE snapshot SET views = views + 3",
+    "day's last deleted": "DELETE FROM snapshot WHERE id = 21",
+    "deleted in the middle": "DELETE FROM snapshot WHERE id = 20",
+    "deleted before the reset": "DELETE FROM snapshot WHERE id = 3",
+    "deleted first": "DELETE FROM snapshot WHERE id = 1",
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_changed_level_shows_on_the_next_observed_day(ground: Ground, change: str) -> None:
+@pytest.mark.parametrize("indexed", [False, True])
+def test_changed_level_shows_on_the_next_observed_day(ground: Ground, indexed: bool) -> None:
     """Triggers tell the day; the fold finds the entity's next one, however late it is and whatever key it has."""
-    filled(trackable(ground), changes="trigger", indexed=change in list(CHANGES)[::2])
+    filled(trackable(ground), changes="trigger", indexed=in_postgres(ground, indexed))
     assert cells_of_fold(ground) == 0
-    ground.source(CHANGES[change])
-    cells = cells_of_fold(ground)
-    assert grown(ground) == truth(ground)
-    assert cells <= 7
+    for change, statement in CHANGES.items():
+        ground.source(statement)
+        cells = cells_of_fold(ground)
+        assert grown(ground) == truth(ground), change
+        assert 0 < cells <= (12 if change == "all at once" else 6), change
     assert cells_of_fold(ground) == 0
     [result] = ground.opened.verify(from_="2026-03-01", to="2026-03-11")
     assert (result.error, result.drifted) == (None, 0)
@@ -320,7 +335,7 @@ def test_late_level_costs_its_own_cells_only(ground: Ground, indexed: bool) -> N
     """Of fifty posts on forty days one level is corrected: its cell and that of the next observed day."""
     trackable(ground)
     rows = [row(n, n % 50, 1 + n // 250, 100 + n, f"p{n % 50}") for n in range(2500)]
-    filled(ground, rows, changes="trigger", indexed=indexed)
+    filled(ground, rows, changes="trigger", indexed=in_postgres(ground, indexed))
     ground.source("UPDATE snapshot SET views = 101 WHERE id = 7")
     assert cells_of_fold(ground) <= 2
     ground.source("UPDATE snapshot SET views = 1 WHERE id = 207")
@@ -356,7 +371,7 @@ def test_every_rollup_over_a_source_follows_its_own_levels(ground: Ground) -> No
 @pytest.mark.parametrize("indexed", [False, True])
 def test_stamped_rows_show_on_the_next_observed_day(ground: Ground, indexed: bool) -> None:
     """By a cursor as by triggers, but for rows that are gone."""
-    filled(ground, changes="touched", indexed=indexed)
+    filled(ground, changes="touched", indexed=in_postgres(ground, indexed))
     ground.clock.instant += dt.timedelta(hours=1)
     stamp = "touched = now() + INTERVAL '1 day'"
     ground.source(f"UPDATE snapshot SET views = 20, {stamp} WHERE id = 3")
@@ -559,7 +574,7 @@ def test_level_that_commits_after_its_next_day_was_folded(ground: Ground, indexe
     """A transaction changes a level and stays open; another brings the next day, which is folded; then the first commits."""
     if not ground.pairing.source.startswith("postgres"):
         pytest.skip("two writers at once: PostgreSQL")
-    filled(ground, [row(1, 1, 1, 10), row(2, 1, 3, 15)], changes="trigger", indexed=indexed)
+    filled(ground, [row(1, 1, 1, 10), row(2, 1, 3, 15)], changes="trigger", indexed=in_postgres(ground, indexed))
     first = Session(ground.pairing.source)
     first.run("UPDATE snapshot SET views = 12 WHERE id = 2")
     ground.insert("snapshot", [row(3, 1, 5, 30, "b")])

@@ -17,7 +17,7 @@ from dayfold.ledger import marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import changed
-from dayfold.plan.growth import levels_tag
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.publish import CHANGES, Publication
 from dayfold.plan.sql import Values, alias, both, column, table
 from dayfold.plan.triggers import Parts

@@ -22,7 +22,7 @@ from dayfold.engines.scans import leads_to_levels
 from dayfold.ledger import leases, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
-from dayfold.plan.growth import everybody, following, levels_tag, marked_entities
+from dayfold.plan.follow import everybody, following, levels_tag, marked_entities
 from dayfold.plan.sql import Statement, Values, alias, column, derived, table
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dayfold.fold.track import Tracking
 from dayfold.ledger import cursors
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup
-from dayfold.plan.growth import levels_tag
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.sql import Statement
 
 

@@ -23,7 +23,7 @@ from dayfold.ledger import marks, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan, identity
-from dayfold.plan.growth import levels_tag
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.reads import reads_of
 from dayfold.plan.sql import Statement, Values, sql, statement, table
 from dayfold.plan.triggers import EVENTS, PREFIX, Feed, Log, Tracked, reference

@@ -23,7 +23,7 @@ from dayfold.days import Days
 from dayfold.define.types import DATE, INT, TEXT, TIMESTAMPTZ
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.growth import TAG
+from dayfold.plan.follow import TAG
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, Values, column, derived, sql, table
 

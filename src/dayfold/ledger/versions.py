@@ -12,7 +12,7 @@ from typing import Any
 
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.growth import TAG
+from dayfold.plan.follow import TAG
 
 #: The tables that keep something for each version of a rollup.
 _OF_VERSIONS = (

@@ -11,7 +11,8 @@ from dayfold.define.types import DATE, INT, TIMESTAMPTZ
 from dayfold.plan.bind import BoundRollup, DistinctPart, Scan, grain_minutes
 from dayfold.plan.cells import CELL_DAY, Cells, changed
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.growth import following, grown
+from dayfold.plan.follow import following
+from dayfold.plan.growth import grown
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.lookup import from_cells
 from dayfold.plan.shape import Column, Shape

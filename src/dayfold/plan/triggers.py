@@ -23,7 +23,7 @@ from dayfold.names import fitted
 from dayfold.plan.bind import Scan
 from dayfold.plan.cells import changed
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.growth import levels_tag
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.reads import Untraceable, is_table, parsed
 from dayfold.plan.shape import Column, quoted
 from dayfold.plan.sql import Statement, alias, both, column, derived, sql, table

@@ -16,7 +16,7 @@ from dayfold.engines.scans import leads_to_levels
 from dayfold.ledger import marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import Scan
-from dayfold.plan.growth import everybody, following, levels_tag, marked_entities
+from dayfold.plan.follow import everybody, following, levels_tag, marked_entities
 from dayfold.plan.sql import Statement, Values, alias, derived, sql
 from dayfold.query.sources import Snapshots, Sources
 
