@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Sum
+from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
 from dayfold.define.source import Moment, Read, Table
 
@@ -16,6 +16,7 @@ __all__ = [
     "Distinct",
     "Formula",
     "Gauge",
+    "Increase",
     "Max",
     "Min",
     "Moment",

@@ -398,7 +398,15 @@ class Dayfold:
         bound = self.bind([name])
         rollup = next(one for one in bound.rollups if one.name == name)
         now = told(self.databases, self.ledger, bound, rollup)
-        return Sources(self.databases, rollup, now.failed, frozenset(now.untracked), frozenset(now.renewed), now.logs)
+        return Sources(
+            self.databases,
+            rollup,
+            now.failed,
+            frozenset(now.untracked),
+            frozenset(now.renewed),
+            now.logs,
+            now.entities,
+        )
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -222,7 +222,8 @@ class Folder:
         fresh: bool = False,
     ) -> Discovery:
         """Mark what changed in the sources that tell it."""
-        if not any(one.is_tracked or one.cursor for one in rollup.definition.sources):
+        told = any(one.is_tracked or one.cursor for one in rollup.definition.sources)
+        if not told and all(scan.levels is None for scan in rollup.scans):
             return Discovery()
         finder = Discoverer(self.databases, self.ledger, rollup, version, lease)
         return finder.discover(failed, self.tracking, fresh=fresh)

@@ -12,6 +12,7 @@ from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.fold.binding import Bound
 from dayfold.fold.fold import Folder
+from dayfold.fold.follow import waiting
 from dayfold.fold.told import told
 from dayfold.ledger import coverage, runs, versions
 from dayfold.ledger.ledger import Ledger
@@ -84,6 +85,9 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
     now = told(folder.databases, folder.ledger, folder.bound, rollup)
     work = folder.decider.decide(rollup, number, now.failed, set(now.untracked), without_ledger=fresh_store)
     found.days, found.marked = work.days, sum(work.cells.values())
+    if action == "refresh":
+        shown = waiting(folder.ledger, folder.databases, rollup, number)
+        found.marked += sum(day <= work.today and not any(day in days for days in work.days) for day in shown)
     found.facts = sum(
         _facts(folder.databases.of(scan.source), scan, work.days)
         for scan in rollup.scans
