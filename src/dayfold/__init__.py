@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dayfold.define.function import source
 from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
 from dayfold.define.source import Moment, Read, Table
+from dayfold.errors import NotReady
 
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
@@ -20,11 +22,13 @@ __all__ = [
     "Max",
     "Min",
     "Moment",
+    "NotReady",
     "Ratio",
     "Read",
     "Rollup",
     "Sum",
     "Table",
+    "source",
 ]
 __version__ = "0.1.0"
 

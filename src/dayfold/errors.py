@@ -19,6 +19,7 @@
     │   ├── StoreNotMigrated     1  made by an earlier version of the program
     │   └── StoreAltered         1  changed by hand
     ├── SourceFailed             1  a source could not be read or computed
+    ├── NotReady                 1  a function source has a day's facts later
     ├── AccessRefused            2
     │   ├── Unauthenticated      2  no token, or one that is not valid any more
     │   ├── Forbidden            2  a caller who may not do this
@@ -178,6 +179,20 @@ class SourceFailed(DayfoldError):
     def __init__(self, message: str, *, source: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.source = source
+
+
+class NotReady(DayfoldError):
+    """Raised by a function source: the day's facts are not there yet. Its text is shown as the reason.
+
+    >>> raise NotReady("the report comes after two days")
+    Traceback (most recent call last):
+    dayfold.errors.NotReady: the report comes after two days
+    """
+
+    code = "not-ready"
+
+    def __init__(self, reason: str = "", *, hint: str = "") -> None:
+        super().__init__(str(reason) or "it says that it is not ready", hint=hint)
 
 
 class AccessRefused(DayfoldError):

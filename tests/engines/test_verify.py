@@ -449,7 +449,7 @@ def _wrong_key(patch: pytest.MonkeyPatch) -> None:
 
 
 def _zeros_left_null(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Column, "filled", lambda self, tree: tree)
+    patch.setattr(Column, "filled", lambda self, tree, day: tree)
 
 
 def _earliest_level(patch: pytest.MonkeyPatch) -> None:

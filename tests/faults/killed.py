@@ -17,10 +17,10 @@ from typing import Any
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.engines import base, scans
-from dayfold.fold import chunk, discover, prune, reshape
+from dayfold.fold import chunk, discover, fetch, prune, reshape
 from dayfold.fold.install import Installer
 from dayfold.fold.rebuild import Rebuilder
-from dayfold.ledger import coverage, cursors, leases, marks, receipts, runs, verifications, versions
+from dayfold.ledger import coverage, cursors, fetches, leases, marks, receipts, runs, verifications, versions
 from tests.faults.shops import NOW, config, definitions
 from tests.sql import is_duckdb
 
@@ -65,6 +65,13 @@ POINTS: dict[str, tuple[Any, str]] = {
     "triggers installed": (Installer, "install"),
     "triggers removed": (Installer, "remove"),
     "verified": (verifications, "record"),
+    "fetched rows' table made": (fetch, "make_table"),
+    "fence added": (versions, "add_fence"),
+    "fetched rows replaced": (fetch, "replace_rows"),
+    "fetches recorded": (fetches, "record_fetches"),
+    "fetches forgotten": (fetches, "forget_fetches"),
+    "standing recorded": (fetches, "record_standing"),
+    "unread dropped": (fetch, "drop_unread"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"

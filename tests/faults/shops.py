@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from dayfold import Count, Distinct, Increase, Rollup, Sum, Table
+from dayfold import Count, Distinct, Increase, NotReady, Rollup, Sum, Table, source
 from tests.sql import Session, run_sql
 
 NOW = dt.datetime(2026, 3, 20, 12, tzinfo=dt.UTC)
@@ -23,12 +23,15 @@ def definitions(version: str, *, apart: bool = False) -> list[type[Any]]:
     """The rollup as it was first written, or ``edited``: another filter, a metric more, one less.
 
     ``tracked`` and ``stamped`` sources tell what changed, and a rollup of the whole platform is folded from the shops;
+    ``fetched``: one source is a function, which is not ready on one day; ``fetched and corrected``: it is, and corrects another.
     ``removed``: only that of another table is left.
     """
     if version == "removed":
         return [type("Others", (Rollup,), {"n": Count(Table("payment"), at="made")})]
     if version in CHANGES:
         return _told(CHANGES[version], "app" if apart else None, edited="edited" in version)
+    if version.startswith("fetched"):
+        return _fetched(corrected="corrected" in version)
     request, payment = Table("request"), Table("payment")
     asked_where = "amount > 2" if version == "edited" else None
     metrics: dict[str, Any] = {
@@ -40,6 +43,17 @@ def definitions(version: str, *, apart: bool = False) -> list[type[Any]]:
     else:
         metrics["paid"] = Sum(payment, "amount", at="made")
     return [type("Shops", (Rollup,), {"key": "shop", "lookback": 3, **metrics})]
+
+
+def _fetched(*, corrected: bool) -> list[type[Any]]:
+    @source(columns={"shop": "bigint", "amount": "bigint"}, since="2026-03-01", lookback=5)
+    def ad_spend(day: dt.date) -> list[tuple[int, int]]:
+        if day.day == 18 and not corrected:
+            raise NotReady("the report comes later")
+        return [(1, 99 if corrected and day.day == 16 else day.day), (2, 3)]
+
+    metrics = {"asked": Count(Table("request"), at="made"), "spent": Sum(ad_spend, "amount")}
+    return [type("Shops", (Rollup,), {"key": "shop", "lookback": 1, **metrics})]
 
 
 def _told(changes: str, database: str | None, *, edited: bool = False) -> list[type[Any]]:
@@ -137,12 +151,15 @@ def contents(url: str) -> dict[str, Any]:
             "SELECT r.rollup, r.day, r.stored, r.digest, r.origin FROM dayfold__receipts AS r JOIN dayfold__rollups AS v "
             "ON v.rollup = r.rollup AND v.version = r.version ORDER BY 1, 2"
         )
+        found["fetches"] = session.run("SELECT source, day, state, reason, held FROM dayfold__fetches ORDER BY 1, 2")
+        found["fetched"] = [session.run(f"SELECT * FROM {name} ORDER BY day, shop") for (name,) in session.run(FETCHED)]
         found["marks"] = session.run("SELECT rollup, key, day FROM dayfold__marks ORDER BY 1, 2, 3")
         found["leftovers"] = session.run(LEFTOVERS)
     return found
 
 
 COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = $1"
+FETCHED = "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'dayfold\\_\\_source\\_%' ESCAPE '\\'"
 LEFTOVERS = (
     "SELECT table_name FROM information_schema.tables "
     "WHERE table_name LIKE 'dayfold_%' AND table_name NOT LIKE 'dayfold\\_\\_%' ESCAPE '\\' "

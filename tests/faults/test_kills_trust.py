@@ -237,6 +237,78 @@ def without_counts(found: dict[str, object]) -> dict[str, object]:
     return {**found, "coverage": covered}
 
 
+# -- functions -------------------------------------------------------------------------------------
+
+FETCH = [
+    ("fetched rows' table made", 1), ("fence added", 1), ("fetched rows replaced", 1), ("fetches recorded", 1), ("committed", 5),
+    ("standing recorded", 2),
+]  # fmt: skip
+CORRECT = [
+    ("fetched rows replaced", 1), ("fetches recorded", 1), ("marked", 1), ("committed", 2), ("standing recorded", 1),
+    ("marks deleted", 1), ("committed", 5),
+]  # fmt: skip
+LOST = [("fetches forgotten", 1)]
+FORGET = [("unread dropped", 1)]
+
+
+def fetched(url: str) -> object:
+    return do(url, "fetched", "fold")
+
+
+def corrected(url: str) -> object:
+    return do(url, "fetched and corrected", "fold")
+
+
+def lose_what_was_fetched(url: str) -> None:
+    [(name,)] = run_sql(url, shops.FETCHED)
+    run_sql(url, f"DROP TABLE {name}")
+
+
+@spread(FETCH)
+def test_a_killed_fetch_is_completed_by_the_next_run(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """Rows, what is known of their days, and marks are one transaction; what is not ready is null all the while."""
+    url = new_store()
+    kill(url, "fetched", point, nth)
+    fetched(url)
+    assert comparable(url) == undisturbed(engine, new_store, fetched)
+    assert run_sql(url, "SELECT spent FROM shops WHERE day = DATE '2026-03-18' AND NOT spent IS NULL") == []
+
+
+@spread(CORRECT)
+def test_a_killed_fetch_of_corrections_loses_none(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """A day that changed and one that became ready are folded by the next run, wherever this one ended."""
+    url = new_store()
+    fetched(url)
+    kill(url, "fetched and corrected", point, nth)
+    corrected(url)
+    right = undisturbed(engine, new_store, fetched, corrected)
+    assert comparable(url) == right
+    assert right["marks"] == []
+
+
+@spread(LOST)
+def test_a_kill_while_a_lost_table_of_fetched_rows_is_made(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """All of its days are fetched again."""
+    url = new_store()
+    fetched(url)
+    lose_what_was_fetched(url)
+    kill(url, "fetched", point, nth)
+    fetched(url)
+    assert comparable(url) == undisturbed(engine, new_store, fetched)
+
+
+@spread(FORGET)
+def test_a_kill_while_fetched_rows_are_dropped(engine: str, new_store: Store, point: str, nth: int) -> None:
+    """They go with the last rollup that reads them, in one transaction."""
+    url = new_store()
+    fetched(url)
+    kill(url, "removed", point, nth, "remove")
+    assert len(run_sql(url, shops.FETCHED)) == 1
+    removed(url)
+    assert run_sql(url, shops.FETCHED) == []
+    assert run_sql(url, "SELECT count(*) FROM dayfold__fetches") == [(0,)]
+
+
 # -- the list of the steps -------------------------------------------------------------------------
 
 #: Functions that write and need no point of their own, each with the reason.
@@ -281,7 +353,7 @@ def test_every_point_is_killed_at() -> None:
     """A point that no test kills at protects nothing."""
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
-        HEAL, FAILING, OTHERS, CLOSING,
+        HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()

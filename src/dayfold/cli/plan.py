@@ -32,6 +32,8 @@ def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: Jso
             print(f"  about {plural(plan.rows, 'row')} to compute{took}")
         for edit in plan.edits:
             print(f"  {edit}")
+        for source, count in plan.fetches.items():
+            print(f"  {plural(count, 'day')} to ask {source} for")
         for source, reason in plan.failing.items():
             print(f"  {source} cannot be read: {reason}")
         for warning in plan.warnings:

@@ -72,7 +72,7 @@ def as_object(result: VerifyResult) -> dict[str, object]:
     found: dict[str, object] = {
         "rollup": result.rollup, "run_id": result.run_id, "days": result.days, "cells": result.cells,
         "drifted": result.drifted, "healed": result.healed, "left_out": result.left_out, "seconds": result.seconds,
-        "drifts": [_drift(one) for one in result.drifts],
+        "drifts": [_drift(one) for one in result.drifts], "notes": result.notes,
     }  # fmt: skip
     if result.error:
         found["error"] = result.error
@@ -97,6 +97,8 @@ def show(result: VerifyResult) -> None:
     )
     if result.left_out:
         print(f"  left out: {', '.join(f'{reason} {count:,}' for reason, count in result.left_out.items())}")
+    for note in result.notes:
+        print(f"  {note}")
     for one in result.drifts[:_SHOWN]:
         print(f"  {line(one)}")
     if len(result.drifts) > _SHOWN:

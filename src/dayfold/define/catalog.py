@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
 from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
@@ -111,7 +112,15 @@ def _unlike(rollups: Iterable[RollupDef]) -> list[Problem]:
     for rollup in rollups:
         for source in _tables(rollup):
             other = first.setdefault(source.label, source)
-            if (other.changes, other.reads) != (source.changes, source.reads):
+            if other != source and (isinstance(source, FunctionSource) or isinstance(other, FunctionSource)):
+                found.append(
+                    Problem(
+                        "duplicate-name", str(source.place), repr(source),
+                        f"the source's name '{source.label}' is taken by {other.place}.",
+                        "Give the function another name.",
+                    )
+                )  # fmt: skip
+            elif (other.changes, other.reads) != (source.changes, source.reads):
                 found.append(
                     Problem(
                         "bad-value", str(source.place), repr(source),

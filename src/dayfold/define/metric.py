@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from sqlglot import exp
 
 from dayfold.define.expr import ExpressionError, columns, parse
+from dayfold.define.function import DAY, FunctionSource
 from dayfold.define.source import Folded, Moment, Table, caller, unknown_options
 from dayfold.errors import Problem
 from dayfold.names import listing
@@ -72,6 +73,8 @@ class Measured(Metric):
         self.source: Table = source  # type: ignore[assignment]  # anything else is a problem, kept below
         self.expr_text = expr
         self.where_text = where
+        if at is None and isinstance(source, FunctionSource):
+            at = DAY
         self.moment = Moment(at) if isinstance(at, str) else at
         self.expr = self.parsed(expr, "the expression") if expr is not None else None
         self.where = self.parsed(where, "where") if where is not None else None
@@ -104,6 +107,13 @@ class Measured(Metric):
                     f'Unite them: Distinct({name}, "{word}", at=…). Or ask for it over a longer range or fewer keys: '
                     f"dayfold query {name} -m {word} --grain total",
                 )
+            elif isinstance(metric, Measured) and isinstance(metric.source, FunctionSource):
+                # Whether a day of it is there yet is known of the function alone.
+                self.problem(
+                    "bad-source",
+                    f"{name}.{word} is of the function {metric.source.title}, which is not read through another rollup.",
+                    f"Read the function itself: {type(self).__name__}({metric.source.title}, …). It is called once for all.",
+                )
             elif isinstance(metric, Computed | Avg):
                 self.problem(
                     "bad-expression",
@@ -119,6 +129,11 @@ class Measured(Metric):
             self.moment = None
         elif complaint := moment.complaint():
             self.problem("bad-moment", complaint)
+        elif isinstance(self.source, FunctionSource) and moment != Moment(DAY):
+            self.problem(
+                "bad-moment",
+                f"facts of a function count on the day that it was asked for, expected at=\"{DAY}\", got '{moment.column}'.",
+            )
 
     def _need_expression(self, expr: object) -> None:
         if expr is None:

@@ -126,8 +126,13 @@ class Table:
         if self.name is not None and not 1 <= len(self.name.split(".")) <= 2:
             self._problem("table-source", f"a Table's name is 'table' or 'schema.table', got {self.name!r}.")
 
-    def _problem(self, code: str, message: str) -> None:
-        self.problems.append(Problem(code, str(self.place), "Table", message))
+    @property
+    def _subject(self) -> str:
+        """What its mistakes are told of."""
+        return "Table"
+
+    def _problem(self, code: str, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(code, str(self.place), self._subject, message, hint))
 
     def _text(self, what: str, value: object) -> str | None:
         if value is None or isinstance(value, str):

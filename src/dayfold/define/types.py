@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,3 +70,29 @@ NULL = Type(Kind.NULL)
 OTHER = Type(Kind.OTHER)
 #: The widest decimal that every engine has.
 MAX_DIGITS = 38
+
+#: The words for types that rows are declared with.
+DECLARED = {
+    "text": TEXT,
+    "bigint": INT,
+    "boolean": BOOL,
+    "date": DATE,
+    "timestamptz": TIMESTAMPTZ,
+    "uuid": UUID,
+    "double precision": FLOAT,
+    "json": JSON,
+}
+_NUMERIC = re.compile(r"numeric\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)\Z")
+
+
+def declared_type(words: str) -> Type | None:
+    """The type that some words declare, or None where they declare none.
+
+    >>> str(declared_type("numeric(12, 2)")), str(declared_type("bigint")), declared_type("money")
+    ('decimal(12,2)', 'integer', None)
+    """
+    text = " ".join(words.lower().split())
+    if digits := _NUMERIC.match(text):
+        precision, scale = int(digits[1]), int(digits[2])
+        return decimal(precision, scale) if 1 <= precision <= MAX_DIGITS and scale <= precision else None
+    return DECLARED.get(text)

@@ -73,7 +73,16 @@ def _hashes(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def to_csv(rows: pa.Table, columns: Sequence[Column]) -> bytes:
-    """A table as ``COPY … FROM STDIN (FORMAT csv)`` reads it."""
+    r"""A table as ``COPY … FROM STDIN (FORMAT csv)`` reads it.
+
+    >>> from dayfold.define.types import INT
+    >>> parts = [pa.table({"n": pa.array(values, pa.int64())}) for values in ([], [1])]
+    >>> to_csv(pa.concat_tables(parts), [Column("n", INT)])
+    b'1\n'
+    """
+    if rows.num_rows and any(not len(chunk) for one in rows.columns for chunk in one.chunks):
+        # Arrow writes memory that it never filled for an empty part that comes first.
+        rows = rows.combine_chunks()
     for place, one in enumerate(columns):
         if one.type.kind is Kind.HASHES:
             joined = pc.binary_join(pc.cast(rows.column(place), pa.list_(pa.string())), ",")

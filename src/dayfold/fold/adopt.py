@@ -307,9 +307,9 @@ class Adopter:
             dialect.piece("equal", _x=column(one.name, "n"), _y=column(one.name, "k"))
             for one in (*shape.key, Column("slot__", DATE))
         )
-        values = [(one.filled(column(one.name, "n")), one.filled(column(one.name, "k"))) for one in shape.values]
-        differs = exp.or_(*(sql("_a is distinct from _b", _a=a, _b=b) for a, b in values))
         day = sql("coalesce(_a, _b)", _a=column("slot__", "n"), _b=column("slot__", "k"))
+        values = [[one.filled(column(one.name, side), day) for side in ("n", "k")] for one in shape.values]
+        differs = exp.or_(*(sql("_a is distinct from _b", _a=a, _b=b) for a, b in values))
         select = exp.select(
             alias(day, "day"), alias(sql("count(*)"), "cells"),
             alias(sql("count(*) filter (where _d)", _d=differs), "differing"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dayfold.define.catalog import Catalog, by_place
+from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Folded, Table
 from dayfold.define.types import Type
@@ -16,6 +17,7 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, nearest, suggestion
 from dayfold.plan import reads
 from dayfold.plan.bind import BoundRollup, DescribedSource, bind, folded_columns, folded_relation, relation
+from dayfold.plan.sql import table
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Binder:
         columns = {
             source.label: one.columns
             for source, one in self.described.items()
-            if source.label not in self.failed and not isinstance(source, Folded)
+            if source.label not in self.failed and not isinstance(source, Folded | FunctionSource)
         }
         names = {one.name for one in asked}
         everyone = list(bound.values())
@@ -102,7 +104,7 @@ class Binder:
         for source in rollup.sources:
             if (
                 not _is_readable(source)
-                or isinstance(source, Folded)
+                or isinstance(source, Folded | FunctionSource)
                 or source.name is None
                 or self.databases.of(source) is not store
             ):
@@ -119,6 +121,9 @@ class Binder:
                 )  # fmt: skip
 
     def _describe(self, source: Table, rollup: RollupDef) -> None:
+        if isinstance(source, FunctionSource):
+            self.described[source] = DescribedSource(source.described, self.databases.store.dialect)
+            return
         if source.database is not None and not self.databases.known(source.database):
             near = nearest(source.database, self.databases.names)
             self._problem(
@@ -199,6 +204,9 @@ class Binder:
         for scan in rollup.scans:
             if isinstance(scan.source, Folded):
                 scan.relation = folded_relation(bound[scan.source.rollup.__name__], scan.dialect)
+                continue
+            if isinstance(scan.source, FunctionSource):
+                scan.relation = table(scan.source.staging, self.databases.store.schema)
                 continue
             scan.relation = relation(self.databases.of(scan.source).qualify(scan.source))
         return rollup

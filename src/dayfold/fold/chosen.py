@@ -11,6 +11,7 @@ from dayfold.days import ONE_DAY, Days, as_day, union, without
 from dayfold.engines.base import Session
 from dayfold.errors import UsageError
 from dayfold.ledger import coverage, marks, verifications
+from dayfold.ledger.fetches import ALWAYS
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup
 
@@ -87,8 +88,15 @@ def due_days(
     asked = _minus(asked, [Days(today + ONE_DAY, dt.date.max)])
     sealed = _shared(asked, coverage.sealed_days(known))
     settled = asked
+    functions = {one.label for one in rollup.functions}
     for source in {scan.label for scan in rollup.scans}:
-        settled = _shared(settled, known.get(source, {}).get(coverage.FOLDED, []))
+        states = known.get(source, {})
+        folded = states.get(coverage.FOLDED, [])
+        if source in functions:
+            # Days that a function is never asked for hold nothing of it, for good.
+            seen = union(days for ranges in states.values() for days in ranges)
+            folded = union([*folded, *without(ALWAYS, seen)])
+        settled = _shared(settled, folded)
     settled = _minus(settled, sealed)
     marked = settled if pending.everything else _shared(settled, [Days(day, day) for day in pending.whole_days])
     compared = _minus(settled, marked)

@@ -15,7 +15,7 @@ from dayfold.engines.databases import Databases
 from dayfold.engines.scans import ScanFailed, Scans, Wanted, stage_cells
 from dayfold.errors import DayfoldError, SourceFailed, SuddenlyEmpty
 from dayfold.fold import above
-from dayfold.ledger import coverage, leases, marks, receipts, runs, versions
+from dayfold.ledger import coverage, fetches, leases, marks, receipts, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import Cells
@@ -138,12 +138,14 @@ class Chunk:
                     marks.delete_read(ledger, session)
                     return Changed(), 0
                 days = cells.days
+            standings = fetches.standings(ledger, session, self.rollup)
             scans, scope = self._scans(session), Scope(days, cells)
             staged = [(scan, scans.stage(session, n, scan, scope, apart)) for n, scan in self._healthy]
             if not portion.marked:
                 self._check_emptiness(session, staged, days, all_days)
-            changed, count = self._replace(session, scans, staged, days, cells) if staged else (Changed(), 0)
-            self._cover(session, staged, days, cells)
+            rollup = fetches.knowing(self.rollup, standings)
+            changed, count = self._replace(session, rollup, scans, staged, days, cells) if staged else (Changed(), 0)
+            self._cover(session, staged, days, cells, standings)
             if portion.has_marks:
                 marks.delete_read(ledger, session)
             if self.building:
@@ -154,7 +156,14 @@ class Chunk:
         self.indexed = self.indexed or bool(staged)
         return changed, count
 
-    def _cover(self, session: Session, staged: list[tuple[Scan, str]], days: Days, cells: Cells | None) -> None:
+    def _cover(
+        self,
+        session: Session,
+        staged: list[tuple[Scan, str]],
+        days: Days,
+        cells: Cells | None,
+        standings: Mapping[str, fetches.Standing],
+    ) -> None:
         """Whole days are covered by the sources that were read; days of a source that failed are due again."""
         ledger, name, version = self.ledger, self.rollup.name, self.version
         for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
@@ -164,6 +173,9 @@ class Chunk:
             elif cells is None:
                 scans = [one for scan, one in staged if scan.label == source]
                 coverage.record_folded(ledger, session, name, version, source, days, scans, self.run_id, self.today)
+                if source in standings:
+                    found = standings[source]
+                    fetches.record_standing(ledger, session, name, version, source, found, days, self.today)
         if staged and not self.building and (cells is None or self.failed):
             receipts.record(ledger, session, self.rollup.shape, name, version, days, self.run_id, cells)
 
@@ -176,6 +188,9 @@ class Chunk:
         for source in dict.fromkeys(scan.label for scan, _ in staged):
             names = [name for scan, name in staged if scan.label == source]
             if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
+                continue
+            if any(one.label == source for one in self.rollup.functions):
+                # A function that suddenly has nothing is stopped before its answer is kept.
                 continue
             stored = Publication(self.rollup.shape, self.rollup.shape.table, [], [days], self.databases.store.dialect)
             if not session.rows(stored.holding(source)) or self._has_facts(source, all_days):
@@ -219,12 +234,18 @@ class Chunk:
         return receipts.Correction(self.ledger, session, self.rollup.name, self.version, self.run_id)
 
     def _replace(
-        self, session: Session, scans: Scans, staged: list[tuple[Scan, str]], days: Days, cells: Cells | None
+        self,
+        session: Session,
+        rollup: BoundRollup,
+        scans: Scans,
+        staged: list[tuple[Scan, str]],
+        days: Days,
+        cells: Cells | None,
     ) -> tuple[Changed, int]:
         new = scans.combined(session, staged, whole=not self.failed)
         frozen = frozenset(one.name for one in self.rollup.shape.values if one.source in self.failed)
         publisher = Publisher(
-            self.databases, self.ledger, self.rollup, self.run_id, () if self.building else self.uppers(session)
+            self.databases, self.ledger, rollup, self.run_id, () if self.building else self.uppers(session)
         )
         correction = self._correction(session) if cells else None
         changed = publisher.publish(

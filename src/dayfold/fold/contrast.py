@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -18,7 +18,7 @@ from dayfold.days import Days, union
 from dayfold.engines.base import Session, Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import SourceFailed, StoreError
-from dayfold.ledger import receipts
+from dayfold.ledger import fetches, receipts
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.differences import (
@@ -76,12 +76,14 @@ class Contraster:
                 if database is not home and database not in far:
                     far[database] = open_.enter_context(database.transaction(read_only=True))
             salt = self.ledger.store_key(near)
+            standings = fetches.standings(self.ledger, near, self.rollup)
+            one = replace(self, rollup=fetches.knowing(self.rollup, standings))
             self._stage(near, _STORED, lambda values: stored_rows(self.rollup, ranges, values, home.dialect))
             wanted: Sequence[Days] = ranges
             if len(far) == 1 and all(self._database(one) is not home for one in self.branches):
                 [(database, session)] = far.items()
-                wanted = self._unlike(near, database, session, ranges, salt)
-            return self._closely(near, far, ranges, wanted, salt)
+                wanted = one._unlike(near, database, session, ranges, salt)
+            return one._closely(near, far, ranges, wanted, salt)
 
     def _database(self, branch: Branch) -> Store:
         return self.databases.of(branch.source)

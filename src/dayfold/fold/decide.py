@@ -16,7 +16,7 @@ from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold import chunk as chunks
 from dayfold.fold.binding import Bound
-from dayfold.ledger import coverage, marks
+from dayfold.ledger import coverage, fetches, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import due, history_start, portions
@@ -73,12 +73,14 @@ class Decider:
         """
         today = today_of(self.clock)
         known: dict[str, dict[str, list[Days]]] = {}
+        standings: dict[str, fetches.Standing] = {}
         marked = marks.Marks(False, (), {})
         reports = any(one.reports_changes for one in rollup.definition.sources)
         if not without_ledger and (reports or not fresh):
             with self.ledger.store.transaction(read_only=True) as session:
                 known = coverage.ranges(self.ledger, session, rollup.name, version)
                 marked = marks.pending(self.ledger, session, rollup.name, version)
+                standings = fetches.standings(self.ledger, session, rollup)
         definition = rollup.definition
         reporting = [
             one.label for one in definition.sources if one.reports_changes and one.label not in {*untracked, *failed}
@@ -87,11 +89,13 @@ class Decider:
             scan.label: coverage.covered(known.get(scan.label, {}), when_open=scan.label in reporting)
             for scan in rollup.scans
         }
-        moments = []
+        covered |= {source: one.covered(known.get(source, {})) for source, one in standings.items()}
+        moments = [one.first for one in standings.values()]
         if not definition.since:
             # Of a source that tells its changes, only what is marked can be older than what was covered.
             told = coverage.known_from(known, () if marked.everything else reporting)
-            moments = [self.first_day(scan, failed) for scan in rollup.scans if scan.label not in told]
+            apart = {*told, *(one.label for one in rollup.functions)}
+            moments += [self.first_day(scan, failed) for scan in rollup.scans if scan.label not in apart]
         moments += marked.days[:1]
         start = history_start(moments, covered.values(), definition.since, today)
         sealed = coverage.sealed_days(known)

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from dayfold.clock import Clock, SystemClock
 from dayfold.define.catalog import Catalog
+from dayfold.define.function import FunctionSource
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError
@@ -143,6 +144,7 @@ def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
             if (
                 scan.dialect.name != "postgres"
                 or scan.source.name is None
+                or isinstance(scan.source, FunctionSource)
                 or not isinstance(scan.moment.raw, exp.Column)
             ):
                 continue

@@ -6,6 +6,7 @@ the next run completes.
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Changed, Session, check_columns, ensure
 from dayfold.engines.databases import Databases
 from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed
-from dayfold.fold import above, reshape, track
+from dayfold.fold import above, fetch, reshape, track
 from dayfold.fold import chunk as chunks
 from dayfold.fold.binding import Bound
 from dayfold.fold.decide import Decider, Work, failing
@@ -98,6 +99,7 @@ class Folder:
         self.wait_s = wait_s
         self.decider = Decider(databases, ledger, clock, bound, chunk_rows)
         self.tracking = track.Tracking(databases, ledger, bound)
+        self.fetcher = fetch.Fetcher(databases, ledger, clock, wait_s)
 
     def fold(
         self, *, allow_empty: bool = False, progress: Progress | None = None, job: str = "fold"
@@ -145,6 +147,7 @@ class Folder:
         is_new = self.register(rollup)
         with leases.lease(self.ledger, rollup.name, wait_s=self.wait_s) as lease:
             target = self.ledger.retried(lambda: self._target(rollup, lease, is_new))
+            unfetched = self.fetcher.fetch(rollup, target.number, allow_empty=allow_empty, progress=progress)
             found = self.discover(rollup, target.number, lease, failed, fresh=is_new)
             result.warnings += _warnings(rollup, found)
             work = self.decider.decide(rollup, target.number, failed, set(found.untracked), fresh=is_new)
@@ -179,7 +182,8 @@ class Folder:
                     task.uppers, self.long_view,
                 )  # fmt: skip
                 result.add(self.ledger.retried(publish), 0)
-            self._finish(result, failed, target.building)
+                self.fetcher.drop_unread()
+            self._finish(result, failed, target.building, unfetched)
 
     def _chunks(
         self,
@@ -282,7 +286,13 @@ class Folder:
         for database in {self.store, *(self.databases.of(scan.source) for scan in rollup.scans)}:
             database.trim()
 
-    def _finish(self, result: FoldResult, failed: dict[str, DayfoldError], building: bool) -> None:
+    def _finish(
+        self,
+        result: FoldResult,
+        failed: dict[str, DayfoldError],
+        building: bool,
+        unfetched: Mapping[str, Mapping[dt.date, str]],
+    ) -> None:
         if failed:
             result.status = runs.PARTIAL
             result.error = "; ".join(_named(source, error) for source, error in sorted(failed.items()))
@@ -290,12 +300,19 @@ class Folder:
                 result.error += (
                     "\n  The edited definition is published once that can be read; the old one stays until then."
                 )
+        if unfetched:
+            # What was fetched of other days is published all the same, and so is an edited definition.
+            result.status = runs.PARTIAL
+            words = [fetch.said_unfetched(source, days) for source, days in sorted(unfetched.items())]
+            result.error = "; ".join([*([result.error] if result.error else []), *words])
         with self.store.transaction() as session:
             assert result.run_id is not None
             runs.finish(self.ledger, session, result.run_id, result.status, result.error)
 
     def register(self, rollup: BoundRollup) -> bool:
         """The rollup has its tables and its place in the ledger; whether this call made them."""
+        for source in rollup.functions:
+            fetch.ensure_table(self.ledger, source)
         made = self.ledger.make_once(lambda: self._is_registered(rollup), lambda: self._make_tables(rollup))
         if made:
             self._refresh_view(())

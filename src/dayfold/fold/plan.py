@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dayfold.clock import Clock
+from dayfold.clock import today as today_of
 from dayfold.days import Days, union
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.fold.binding import Bound
+from dayfold.fold.fetch import due_days
 from dayfold.fold.fold import Folder
 from dayfold.fold.follow import waiting
 from dayfold.fold.told import told
-from dayfold.ledger import coverage, runs, versions
+from dayfold.ledger import coverage, fetches, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, identity
@@ -32,6 +34,7 @@ class RollupPlan:
         facts: How many facts the sources have on the days.
         rows: About how many rows will be computed, and ``seconds``: about how long that takes, by earlier runs; None
             where there is none to go by.
+        fetches: How many days functions will be asked for. What they answer for known days is not known before.
         failing: Sources that cannot be read now, with the reason.
         warnings: What has to be known before the fold: triggers to install, sealed days, rollups that come first.
     """
@@ -45,6 +48,7 @@ class RollupPlan:
     marked: int = 0
     rows: int | None = None
     seconds: float | None = None
+    fetches: dict[str, int] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -54,7 +58,7 @@ class RollupPlan:
             "rollup": self.rollup, "table": self.table, "action": self.action, "edits": self.edits,
             "days": sum(map(len, self.days)), "ranges": [{"from": days.first, "to": days.last} for days in self.days],
             "marked": self.marked, "facts": self.facts, "rows": self.rows, "seconds": self.seconds,
-            "failing": self.failing, "warnings": self.warnings,
+            "fetches": self.fetches, "failing": self.failing, "warnings": self.warnings,
         }  # fmt: skip
 
 
@@ -83,17 +87,18 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
         found.warnings.append(f"it is folded from {listing(first)}, which is folded first; only then is known how much")
         return found
     now = told(folder.databases, folder.ledger, folder.bound, rollup)
-    work = folder.decider.decide(rollup, number, now.failed, set(now.untracked), without_ledger=fresh_store)
-    found.days, found.marked = work.days, sum(work.cells.values())
+    new = _unfetched(folder, rollup, number, found)
+    missing = {one.label: now.failed.pop(one.label) for one in rollup.functions if one.label in now.failed}
+    skipped = {**now.failed, **missing}
+    work = folder.decider.decide(rollup, number, skipped, set(now.untracked), without_ledger=fresh_store)
+    found.days, found.marked = union([*work.days, *new]), sum(work.cells.values())
     if action == "refresh":
         shown = waiting(folder.ledger, folder.databases, rollup, number)
-        found.marked += sum(day <= work.today and not any(day in days for days in work.days) for day in shown)
+        found.marked += sum(day <= work.today and not any(day in days for days in found.days) for day in shown)
     found.facts = sum(
-        _facts(folder.databases.of(scan.source), scan, work.days)
-        for scan in rollup.scans
-        if scan.label not in now.failed
+        _facts(folder.databases.of(scan.source), scan, work.days) for scan in rollup.scans if scan.label not in skipped
     )
-    found.failing = {source: error.message for source, error in now.failed.items()}
+    found.failing = {source: error.message for source, error in skipped.items() if source not in missing}
     found.warnings += [
         f"{source} is folded by lookback: its triggers are missing, or older than the definitions; dayfold track install"
         for source in sorted(now.untracked)
@@ -101,6 +106,23 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
     if version is not None:
         _compare(folder, rollup, version, found)
     return found
+
+
+def _unfetched(folder: Folder, rollup: BoundRollup, number: int, found: RollupPlan) -> list[Days]:
+    """Count the days that functions will be asked for; those that they never were, and that will be folded."""
+    today = today_of(folder.clock)
+    with folder.ledger.store.transaction(read_only=True) as session:
+        there = folder.ledger.version(session) is not None
+        standings = fetches.standings(folder.ledger, session, rollup)
+        states = coverage.ranges(folder.ledger, session, rollup.name, number) if there else {}
+    new: list[Days] = []
+    for source in rollup.functions:
+        known = standings[source.label]
+        days = due_days(source, rollup, known, coverage.sealed_days(states), today)
+        if days:
+            found.fetches[source.label] = len(days)
+        new += [Days(day, day) for day in days if day not in known.by_day]
+    return union(new)
 
 
 def _compare(folder: Folder, rollup: BoundRollup, version: versions.Version, found: RollupPlan) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dayfold.define.catalog import Catalog
 from dayfold.engines.base import Session
 from dayfold.errors import StoreError, UnknownName, UsageError
-from dayfold.fold import reshape
+from dayfold.fold import fetch, reshape
 from dayfold.fold.longview import LongView
 from dayfold.ledger import leases, versions
 from dayfold.ledger.ledger import Ledger
@@ -86,6 +86,7 @@ def prune(
                 long_view.leave_out(session, one.rollup)
             _drop(ledger, session, one.table)
             versions.remove(ledger, session, one.rollup)
+            fetch.drop_unread(ledger, session)
             if long_view:
                 long_view.put(session)
         done.append(one)

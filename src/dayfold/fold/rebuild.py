@@ -22,12 +22,14 @@ from dayfold.engines.scans import ScanFailed, Scans, Wanted
 from dayfold.errors import DayfoldError, LeaseLost, Sealed, SourceFailed, SuddenlyEmpty, UsageError
 from dayfold.fold import reshape
 from dayfold.fold.chunk import Publisher
+from dayfold.fold.fetch import said_unfetched
 from dayfold.fold.fold import Folder, Progress
-from dayfold.ledger import coverage, leases, receipts, runs, versions
+from dayfold.ledger import coverage, fetches, leases, receipts, runs, versions
 from dayfold.plan.bind import BoundRollup, Scan, identity
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.publish import CHANGES, INSERTED, UPDATED, Publication, change_counts
 from dayfold.plan.scan import Scope
+from dayfold.plan.shape import Shape
 from dayfold.plan.sql import Statement, alias, column, sql, table
 
 #: How many moves a dry run shows.
@@ -122,6 +124,8 @@ class Rebuilder:
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.folder.wait_s) as lease:
             number, ranges = self._checked()
             result.days = sum(map(len, ranges))
+            if not dry_run:
+                self._fetch(number, ranges, allow_empty, progress)
             portions = self.folder.decider.portions_of(self.rollup, ranges)
             task = _Task(number, ranges, portions, allow_empty, progress, result)
             try:
@@ -166,6 +170,12 @@ class Rebuilder:
             )
         return known.number, asked
 
+    def _fetch(self, number: int, ranges: Sequence[Days], allow_empty: bool, progress: Progress | None) -> None:
+        """The days are asked anew of functions; what is not ready stays as it is. Raises SourceFailed."""
+        failed = self.folder.fetcher.fetch(self.rollup, number, days=ranges, allow_empty=allow_empty, progress=progress)
+        for source, days in failed.items():
+            raise SourceFailed(f"{said_unfetched(source, days)}. Nothing was changed.", source=source)
+
     # -- looking ---------------------------------------------------------------------------------
 
     def _look(self, task: _Task) -> None:
@@ -177,7 +187,7 @@ class Rebuilder:
             apart = self._apart(days)
             with undone(self.store) as session:
                 new = self._computed(session, days, apart, full)
-                main = self._publication(new, [days])
+                main = self._publication(new, [days], self._known(session))
                 session.stage(CHANGES, main.changes())
                 counts = dict(session.rows(change_counts()))
                 inserted, updated = counts.get(INSERTED, 0), counts.get(UPDATED, 0)
@@ -284,13 +294,19 @@ class Rebuilder:
                 self._put_aside(session, new, first=False)
                 new = self._aside
             self._check_emptiness(session, full, task)
-            publisher = Publisher(
-                self.folder.databases, self.ledger, self.rollup, run_id, self.folder.uppers(session, self.rollup)
-            )
+            standings = fetches.standings(self.ledger, session, self.rollup)
+            rollup = fetches.knowing(self.rollup, standings)
+            uppers = self.folder.uppers(session, self.rollup)
+            publisher = Publisher(self.folder.databases, self.ledger, rollup, run_id, uppers)
             changed = publisher.publish(session, new, task.span, keys=self.keys)
             task.result.add(changed)
             for days in task.ranges:
                 receipts.record(self.ledger, session, self.rollup.shape, self.rollup.name, task.number, days, run_id)
+                for source, found in () if self.keys else standings.items():
+                    today = today_of(self.folder.clock)
+                    fetches.record_standing(
+                        self.ledger, session, self.rollup.name, task.number, source, found, days, today
+                    )
             runs.progress(self.ledger, session, run_id, task.result.cells, changed)
             versions.bump_revision(self.ledger, session, self.rollup.name)
             reshape.drop_aside(self.ledger, session, self.rollup.shape)
@@ -312,8 +328,11 @@ class Rebuilder:
 
     # -- both ------------------------------------------------------------------------------------
 
-    def _publication(self, new: exp.Expr, scope: Sequence[Days]) -> Publication:
-        shape = self.rollup.shape
+    def _known(self, session: Session) -> Shape:
+        """The rollup's table, absence meaning zero where its functions have answered."""
+        return fetches.knowing(self.rollup, fetches.standings(self.ledger, session, self.rollup)).shape
+
+    def _publication(self, new: exp.Expr, scope: Sequence[Days], shape: Shape) -> Publication:
         names = [one.name for one in shape.values]
         return Publication(shape, new, names, scope, self.store.dialect, keys=self.keys)
 
@@ -342,7 +361,7 @@ class Rebuilder:
         for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
             if source in full:
                 continue
-            if session.rows(self._publication(shape.table, task.ranges).holding(source)):
+            if session.rows(self._publication(shape.table, task.ranges, shape).holding(source)):
                 raise SuddenlyEmpty(
                     f"{source} has nothing for {task.span.first} to {task.span.last}, where {self.rollup.name} has rows. "
                     "Nothing was changed.",

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from dayfold.define.function import FunctionSource
 from dayfold.define.source import Table
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold.binding import Bound
 from dayfold.fold.decide import failing
+from dayfold.fold.fetch import has_table
 from dayfold.fold.follow import of_levels
 from dayfold.fold.track import Tracking
 from dayfold.ledger import cursors
@@ -42,6 +44,10 @@ class Told:
 def told(databases: Databases, ledger: Ledger, bound: Bound, rollup: BoundRollup) -> Told:
     """How each source of a rollup stands now."""
     found = Told(failed=dict(failing(rollup, bound)))
+    if rollup.functions:
+        with ledger.store.transaction(read_only=True) as session:
+            missing = [one for one in rollup.functions if not has_table(ledger.store, session, one)]
+        found.failed |= {one.label: _never_fetched(one) for one in missing}
     tracked = [one for one in rollup.definition.sources if one.is_tracked and one.label not in found.failed]
     if not tracked:
         return found
@@ -55,6 +61,10 @@ def told(databases: Databases, ledger: Ledger, bound: Bound, rollup: BoundRollup
                 raise
             found.failed[source.label] = SourceFailed(error.message, source=source.label, hint=error.hint)
     return found
+
+
+def _never_fetched(source: FunctionSource) -> SourceFailed:
+    return SourceFailed(f"{source.label} was never fetched.", source=source.label, hint="Run: dayfold fold")
 
 
 def _look(

@@ -18,6 +18,7 @@ from dayfold.clock import Clock
 from dayfold.clock import today as today_of
 from dayfold.days import Days, union
 from dayfold.define.fingerprint import digest
+from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded
 from dayfold.engines.base import Changed, check_columns
 from dayfold.engines.databases import Databases
@@ -54,6 +55,7 @@ class VerifyResult:
         days: How many days were compared, and ``cells`` of them.
         drifted: How many cells differ, ``healed`` of them no more; ``drifts``: the first of them, metric by metric.
         left_out: What was not compared: how many, by reason.
+        notes: What has to be known of the comparison.
         error: Why it could not be compared, or not healed.
     """
 
@@ -66,6 +68,7 @@ class VerifyResult:
     drifts: list[Drift] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
     error: str | None = None
 
     @property
@@ -128,6 +131,10 @@ class _One:
             version = self._redefined(version)
         if version is None:
             return
+        self.result.notes = [
+            f"{one.label} is compared as it was fetched; `dayfold rebuild` asks it anew"
+            for one in self.rollup.functions
+        ]
         self._check_lowers()
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.verifier.wait_s) as lease:
             self._discover(version.number, lease)
@@ -235,6 +242,8 @@ class _One:
         columns = {
             source: folded_columns(lowers[source.rollup.__name__])
             if isinstance(source, Folded)
+            else source.described
+            if isinstance(source, FunctionSource)
             else bound.columns[source.label]
             for source in self.rollup.definition.sources
         }

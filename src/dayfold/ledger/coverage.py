@@ -1,7 +1,8 @@
 """Coverage: what has been folded of each rollup, source and day. Ledger floor.
 
-``open``: folded while the day was not over. ``folded``: folded after it ended. ``failed``: the last fold could
-not read the source; ``folded_at`` says whether an earlier one did. Absent: never folded.
+``open``: folded while the day was not over; with a reason: its source is not ready. ``folded``: folded after it
+ended. ``failed``: the last fold could not read the source. ``folded_at`` says whether an earlier one did. Absent: never
+folded.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def close_days(
     """Days that are over are folded, of sources whose every change was marked while they were open."""
     close = (
         "update dayfold__coverage set state = 'folded' where rollup = :rollup and version = :version and "
-        "source = :source and state = 'open' and day < :today::date"
+        "source = :source and state = 'open' and day < :today::date and reason is null"
     )
     for source in sources:
         session.execute(ledger.sql(close, rollup=rollup, version=version, source=source, today=today))

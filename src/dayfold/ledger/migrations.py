@@ -106,6 +106,8 @@ MIGRATIONS = (
             "finished_at, error FROM dayfold__job_runs",
             "CREATE VIEW dayfold_audit AS SELECT id, noted_at, actor, action, target, outcome FROM dayfold__audit",
             "CREATE VIEW dayfold_alerts AS SELECT id, rule, subject, opened_at, closed_at, message FROM dayfold__alerts",
+            "CREATE TABLE dayfold__fetches (source TEXT NOT NULL, day DATE NOT NULL, state TEXT NOT NULL, reason TEXT, "
+            "held BIGINT, asked_on DATE NOT NULL, PRIMARY KEY (source, day))",
         ),
     ),
 )
@@ -188,5 +190,8 @@ TABLES: dict[str, dict[str, str]] = {
     "dayfold__deliveries": {
         "id": "bigint", "alert_id": "bigint", "channel": "text", "body": "text", "attempts": "bigint", "next_at": "timestamptz",
         "delivered_at": "timestamptz", "error": "text",
+    },
+    "dayfold__fetches": {
+        "source": "text", "day": "date", "state": "text", "reason": "text", "held": "bigint", "asked_on": "date",
     },
 }  # fmt: skip

@@ -67,6 +67,23 @@ def folded_from(version: Version) -> set[str]:
     return {words[1] for words in sources if words[-1] == "rollup"}
 
 
+def readers(ledger: Ledger, session: Session, staging: str) -> list[tuple[str, int]]:
+    """The rollups that read a function's rows, with the versions that do: published, or being built."""
+    query = ledger.sql("select rollup, version, definition, building_definition from dayfold__rollups order by rollup")
+    return [
+        (rollup, int(number) + place)
+        for rollup, number, *definitions in session.rows(query)
+        for place, text in enumerate(definitions)
+        if text is not None and staging in fetched_from(json.loads(text))
+    ]
+
+
+def fetched_from(definition: dict[str, Any]) -> set[str]:
+    """The tables of fetched rows that a definition reads."""
+    sources = [one["source"] for one in definition["metrics"].values()]
+    return {words[1] for words in sources if words[-1] == "function"}
+
+
 def versions(ledger: Ledger, session: Session) -> dict[str, Version]:
     """All rollups of the store, by name."""
     query = ledger.sql(
@@ -104,6 +121,13 @@ def register(
         )
     )
     session.execute(ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=rollup))
+
+
+def add_fence(ledger: Ledger, session: Session, name: str) -> None:
+    """What is not a rollup can be leased as one is."""
+    known = ledger.sql("select 1 from dayfold__fences where rollup = :rollup", rollup=name)
+    if not session.rows(known):
+        session.execute(ledger.sql("insert into dayfold__fences (rollup, token) values (:rollup, 0)", rollup=name))
 
 
 def pass_fence(ledger: Ledger, session: Session, rollup: str) -> None:

@@ -13,6 +13,7 @@ from sqlglot import exp
 from dayfold.days import STORED_GRAINS
 from dayfold.define.expr import ExpressionError, parse
 from dayfold.define.fingerprint import identity as define_identity
+from dayfold.define.function import FunctionSource
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Measured, Metric, Min, Sum
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.define.source import Folded, Moment, Table
@@ -129,6 +130,11 @@ class BoundRollup:
     def name(self) -> str:
         """The rollup's name."""
         return self.definition.name
+
+    @property
+    def functions(self) -> list[FunctionSource]:
+        """Its sources that are functions."""
+        return [one for one in self.definition.sources if isinstance(one, FunctionSource)]
 
 
 def identity(rollup: BoundRollup) -> dict[str, object]:

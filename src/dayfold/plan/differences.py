@@ -12,7 +12,7 @@ from dayfold.plan.bind import BoundRollup
 from dayfold.plan.cells import encoded
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.proof import DAY, SLOT, identity, set_column
-from dayfold.plan.shape import Column
+from dayfold.plan.shape import Column, among
 from dayfold.plan.sql import Values, alias, both, column, derived, either, sql
 
 MORE, FEWER, OTHER = "source has more facts", "source has fewer facts", "source has other facts"
@@ -30,10 +30,14 @@ def compared_columns(rollup: BoundRollup) -> list[Column]:
 def proved_rows(rollup: BoundRollup, merged: exp.Select, columns: Mapping[str, Column], dialect: Dialect) -> exp.Select:
     """Proved rows as they should be stored. ``columns``: what the branches say of their types and of absence."""
     items: list[exp.Expr] = [column(one.name) for one in identity(rollup)]
-    for one in (columns[stored.name] for stored in compared_columns(rollup)):
+    for stored in compared_columns(rollup):
+        one = columns[stored.name]
         tree: exp.Expr = column(one.name)
         if one.zero:
-            tree = sql("case when _x is null then 0 else _x end", _x=tree)
+            nothing = sql("_x is null", _x=tree)
+            if stored.known is not None:
+                nothing = both([nothing, exp.Paren(this=among(column(DAY), stored.known))])
+            tree = sql("case when _n then 0 else _x end", _n=nothing, _x=tree)
         items.append(alias(dialect.cast(tree, one.type), one.name))
     return exp.select(*items, alias(exp.true(), THERE)).from_(merged.subquery("proved__", copy=False), copy=False)
 

@@ -162,7 +162,8 @@ class Publication:
             )
             for one in self.shape.identity
         ]
-        filled = [(one, one.filled(column(name, new))) for one, name in self.active]
+        day = self._day(column("slot__", new))
+        filled = [(one, one.filled(column(name, new), day)) for one, name in self.active]
         differs = either(sql("_o is distinct from _n", _o=column(one.name, old), _n=value) for one, value in filled)
         select = exp.select(
             alias(op, "op__"),
@@ -174,6 +175,10 @@ class Publication:
         select = select.join(self._new_rows(new), on=on, join_type="full")
         select = select.where(either([fresh, both([gone, exp.Not(this=exp.Paren(this=kept))]), differs]))
         return Statement(select, values)
+
+    def _day(self, slot: exp.Expr) -> exp.Expr:
+        """The day of a slot."""
+        return slot if self.shape.slot == self.shape.day_column else self.dialect.piece("utc_date", _x=slot)
 
     def _row_place(self, of: str) -> exp.Expr:
         return column("rowid" if self.dialect.name == "duckdb" else "ctid", of)
@@ -208,13 +213,13 @@ class Publication:
             source = exp.select().from_(table(CHANGES)).where(sql("op__ = 'I'"))
         else:
             slot = column("slot__")
-            active = {one.name: one.filled(column(name)) for one, name in self.active}
+            active = {one.name: one.filled(column(name), self._day(slot)) for one, name in self.active}
             source = exp.select().from_(self.staged.copy())
             if self.present is not None:
                 source = source.where(self.present.copy())
         items.append(slot)
         if shape.slot != shape.day_column:
-            items.append(self.dialect.piece("utc_date", _x=slot))
+            items.append(self._day(slot))
         items += [active.get(one.name, self.dialect.cast(exp.Null(), one.type)) for one in shape.values]
         if shape.stamped:
             stamp = values.bind(now, "timestamptz")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from dayfold.days import Days
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ, Kind, Type
 from dayfold.names import fitted
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.sql import identifier, sql, table
+from dayfold.plan.sql import either, identifier, sql, table
 
 SETS_SUFFIX = "__sets"
 #: What tells the indexes that are made here from those that a table's users add.
@@ -21,16 +22,25 @@ INDEX_SUFFIX = "_dayfold"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, whether its absent value is zero (or null), and the source that fills it."""
+    """A column, whether its absent value is zero (or null), and the source that fills it.
+
+    ``known``: the days on which absence is known to mean zero, where it does not on all.
+    """
 
     name: str
     type: Type
     zero: bool = False
     source: str = ""
+    known: tuple[Days, ...] | None = None
 
-    def filled(self, tree: exp.Expr) -> exp.Expr:
-        """A value of this column with its absence made zero where that is what absence means."""
-        return sql("coalesce(_x, 0)", _x=tree) if self.zero else tree
+    def filled(self, tree: exp.Expr, day: exp.Expr) -> exp.Expr:
+        """A value of this column on a day with its absence made zero where that is what absence means."""
+        if not self.zero:
+            return tree
+        whole = sql("coalesce(_x, 0)", _x=tree)
+        if self.known is None:
+            return whole
+        return sql("case when _known then _whole else _x end", _known=among(day, self.known), _whole=whole, _x=tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,12 @@ class Shape:
         """The same columns under another table name."""
         return Shape(name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes)
 
+    def knowing(self, figures: Mapping[str, tuple[Days, ...]]) -> Shape:
+        """The same table, where absence means zero on some days only. ``figures``: these days, by source."""
+        if not figures:
+            return self
+        return replace(self, values=tuple(replace(one, known=figures.get(one.source)) for one in self.values))
+
     def create(self, dialect: Dialect) -> str:
         """The statement that makes the table, without its indexes."""
         columns = ", ".join(self._declared(dialect, one) for one in self.columns)
@@ -119,6 +135,19 @@ class Shape:
             return [quoted(one.name)]
         absent = dialect.cast(exp.Literal.string(_ABSENT[one.type.kind]), one.type)
         return [f"({quoted(one.name)} IS NULL)", f"COALESCE({quoted(one.name)}, {absent.sql('duckdb')})"]
+
+
+def among(day: exp.Expr, ranges: Iterable[Days]) -> exp.Expr:
+    """True for the days of some ranges, written as they are."""
+    return either(
+        sql(
+            "_d >= _a and _d <= _b",
+            _d=day,
+            _a=exp.cast(exp.Literal.string(str(days.first)), "date"),
+            _b=exp.cast(exp.Literal.string(str(days.last)), "date"),
+        )
+        for days in ranges
+    )
 
 
 _ABSENT = {

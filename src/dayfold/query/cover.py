@@ -183,9 +183,11 @@ class Cover:
     def _stale_reason(self, source: str, day: dt.date) -> str | None:
         for utc in self._utc(day):
             one = self.by_source.get(source, {}).get(utc)
-            if one is not None and one.ever_folded and one.state == FAILED:
+            if one is None or not one.ever_folded:
+                continue
+            if one.state == FAILED or (one.state == OPEN and one.reason is not None):
                 return self._failure(one)
-            if one is not None and one.state == OPEN and utc < self.request.today:
+            if one.state == OPEN and utc < self.request.today:
                 return "last folded before the day had ended"
         return None
 
@@ -201,8 +203,9 @@ class Cover:
         return "never folded"
 
     def _failure(self, one: DayCover) -> str:
-        """Why a source failed; the reason may speak of facts that are not the caller's."""
-        return "failed" if self.request.is_limited else f"failed: {one.reason}"
+        """Why a source failed or is not ready; the reason may speak of facts that are not the caller's."""
+        what = "not ready" if one.state == OPEN else "failed"
+        return what if self.request.is_limited else f"{what}: {one.reason}"
 
     def _gaps(self, reason_of: Callable[[str, dt.date], str | None]) -> list[Gap]:
         """Runs of asked days with one reason, each with the metrics that it concerns."""

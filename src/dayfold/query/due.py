@@ -14,8 +14,9 @@ from dayfold.days import Days, overlap, union, without
 from dayfold.define.types import DATE, TEXT
 from dayfold.engines.scans import leads_to_levels
 from dayfold.errors import DayfoldError
-from dayfold.ledger import coverage, cursors, marks
+from dayfold.ledger import coverage, cursors, fetches, marks
 from dayfold.ledger.coverage import FAILED, FOLDED, OPEN, DayCover
+from dayfold.ledger.fetches import Standing
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import Scan
 from dayfold.plan.cells import Covered, due, history_start
@@ -49,6 +50,7 @@ class Due:
         days: Ranges computed whole; ``cells``: single cells beside them, their keys encoded.
         reasons: Why, for each day with something computed.
         failed: Sources that cannot be read now, with the reason: their numbers stay as they are.
+        standings: How the sources that are functions stand.
     """
 
     start: dt.date
@@ -57,6 +59,7 @@ class Due:
     cells: pa.Table | None = None
     reasons: dict[dt.date, str] = field(default_factory=dict)
     failed: dict[str, DayfoldError] = field(default_factory=dict)
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
     def covered(self, known: Iterable[DayCover], days: Days, sources: Iterable[str]) -> list[DayCover]:
         """Coverage of some days as a fold of all this would leave it."""
@@ -64,6 +67,14 @@ class Due:
         whole = [day for part in self.days for day in part if day in days]
         for source in sources:
             error = self.failed.get(source)
+            if error is None and source in self.standings:
+                for part in self.days:
+                    if shared := overlap(part, days):
+                        cover = self.standings[source].cover(source, shared, self.today)
+                        for day in shared:
+                            found.pop((source, day), None)
+                        found |= {(source, day): one for day, one in cover.items()}
+                continue
             if error is None:
                 for day in whole:
                     state = OPEN if day >= self.today else FOLDED
@@ -79,12 +90,14 @@ class Due:
         """The first day of each source as a fold would leave it."""
         if self.start > self.today:
             return dict(known)
-        return {**known, **{source: min(known.get(source, self.start), self.start) for source in sources}}
+        starts = {source: min(known.get(source, self.start), self.start) for source in sources}
+        starts |= {source: one.first for source, one in self.standings.items() if one.first is not None}
+        return {**known, **starts}
 
 
-def whole(days: Days, reason: str, today: dt.date, failed: Mapping[str, DayfoldError]) -> Due:
+def whole(days: Days, today: dt.date, failed: Mapping[str, DayfoldError], standings: Mapping[str, Standing]) -> Due:
     """All of some days, whatever is known of them."""
-    return Due(days.first, today, [days], None, dict.fromkeys(days, reason), dict(failed))
+    return Due(days.first, today, [days], None, dict.fromkeys(days, ""), dict(failed), standings)
 
 
 class Decider:
@@ -123,9 +136,12 @@ class Decider:
             found += self._levels([*marked.whole_days, *(day for one in found for day in _keyless(one))])
         earliest = [*marked.days[:1], *(day for one in found for day in _days(one)[:1])]
         covered = {source: coverage.covered(known.get(source, {})) for source in self.sources.labels}
+        standings = fetches.standings(self.ledger, self.snapshots.store, self.rollup)
+        covered |= {source: one.covered(known.get(source, {})) for source, one in standings.items()}
+        earliest += [one.first for one in standings.values() if one.first is not None]
         start = self._start(ranges, today, known, covered, earliest, everything=everything)
         if start > today:
-            return Due(start, today, [], failed=dict(self.failed))
+            return Due(start, today, [], failed=dict(self.failed), standings=standings)
         every, sealed = Days(start, today), coverage.sealed_days(known)
         wanted = due(start, today, self._lookback_days(), covered, sealed)
         keyless = [day for one in found for day in _keyless(one)]
@@ -138,7 +154,7 @@ class Decider:
         reasons = self._reasons(days, known, changed_days, today)
         for day in _days(cells) if cells is not None else ():
             reasons.setdefault(day, self._said(SOME_CHANGED))
-        return Due(start, today, days, cells, reasons, dict(self.failed))
+        return Due(start, today, days, cells, reasons, dict(self.failed), standings)
 
     def _lookback_days(self) -> int | None:
         return self.rollup.definition.lookback_days({*self.sources.untracked, *self.failed})
@@ -161,6 +177,7 @@ class Decider:
         if definition.since is None and not (firsts and min(firsts) <= asked_since):
             reporting = {one.label for one in definition.sources if one.reports_changes} - self.sources.untracked
             told = coverage.known_from(known, () if everything else reporting)
+            told |= {one.label for one in self.rollup.functions}
             moments += [self._first_day(scan) for scan in self._healthy if scan.label not in told]
         return history_start(moments, covered.values(), definition.since, today)
 
@@ -247,8 +264,7 @@ class Decider:
             state: union(days for one in known.values() for days in one.get(state, ())) for state in (FAILED, OPEN)
         }
         ever = [
-            union(days for ranges in known.get(source, {}).values() for days in ranges)
-            for source in self.sources.labels
+            union(days for ranges in known.get(source, {}).values() for days in ranges) for source in self._always_there
         ]
         found = {}
         for day in (day for part in days for day in part):
@@ -262,6 +278,12 @@ class Decider:
                 reason = CHANGED if _holds(changed_days, day) else LOOKBACK
             found[day] = self._said(reason)
         return found
+
+    @property
+    def _always_there(self) -> list[str]:
+        """The sources that have every day; functions, which may begin later, only where there is no other."""
+        functions = {one.label for one in self.rollup.functions}
+        return [one for one in self.sources.labels if one not in functions] or self.sources.labels
 
     def _said(self, reason: str) -> str:
         """A reason, with the rollups whose rows were taken as they were last folded."""

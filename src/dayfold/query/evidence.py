@@ -14,6 +14,7 @@ from typing import Any
 from sqlglot import exp
 
 from dayfold.days import Days
+from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded, Table
 from dayfold.define.types import TEXT, Kind, Type
 from dayfold.engines.base import Session
@@ -128,6 +129,8 @@ def written(statement: Statement, dialect: str) -> tuple[str, list[Any]]:
 def _columns(sources: Sources, snapshots: Snapshots, scan: Scan, schema: str) -> dict[str, Type]:
     """The columns of a source; of a rollup, those of its rows."""
     database = sources.databases.of(scan.source)
+    if isinstance(scan.source, FunctionSource):
+        return scan.source.described
     if not isinstance(scan.source, Folded):
         with snapshots.reading(scan):
             return database.describe(scan.source)

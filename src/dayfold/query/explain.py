@@ -22,8 +22,8 @@ from dayfold.define.types import TEXT, Type
 from dayfold.engines.base import Session
 from dayfold.engines.scans import ScanFailed
 from dayfold.errors import DayfoldError, QueryRefused, UsageError
-from dayfold.ledger import coverage, marks, receipts, versions
-from dayfold.ledger.coverage import FAILED, SEALED
+from dayfold.ledger import coverage, fetches, marks, receipts, versions
+from dayfold.ledger.coverage import FAILED, OPEN, SEALED
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import stored_columns
@@ -329,7 +329,8 @@ class _Explainer:
         except DayfoldError as error:
             found.unknown = error.message
             return
-        due = whole(Days(self.day, self.day), "", self.request.today, self.failed)
+        standings = fetches.standings(self.ledger, self.session, rollup)
+        due = whole(Days(self.day, self.day), self.request.today, self.failed, standings)
         carried = isinstance(metric := self.rollup.metrics[self.metric], Gauge) and metric.carry
         held = [Days(dt.date.min, self.day) if carried else self.request.days]
         rows = merged_rows(self.ledger, self.snapshots, self.sources, due, self.version, held, self.request.filters)
@@ -353,6 +354,8 @@ class _Explainer:
         elif found.value is None:
             lines.append("The row is there, and no fact of this metric is in it.")
         lines += [f"The last fold of {one.source} failed: {one.reason}" for one in failing]
+        waiting = [one for one in found.states if one.state == OPEN and one.reason and found.value is not None]
+        lines += [f"{one.source} is not ready to say more: {one.reason}" for one in waiting]
         if found.sealed and found.receipt:
             lines.append(
                 f"The day is sealed: it is never computed again. What it holds came from {found.receipt.origin}."

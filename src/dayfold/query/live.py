@@ -219,12 +219,14 @@ class _Merger:
         """Computed rows with the columns of the table."""
         dialect = self.store.dialect
         slot = column("slot__")
+        day: exp.Expr = slot
         items: list[exp.Expr] = [column(one.name) for one in shape.key]
         items.append(alias(slot, shape.slot))
         if shape.slot != shape.day_column:
-            items.append(alias(dialect.piece("utc_date", _x=slot), shape.day_column))
+            day = dialect.piece("utc_date", _x=slot)
+            items.append(alias(day, shape.day_column))
         items += [
-            alias(dialect.cast(one.filled(column(name)), one.type), one.name)
+            alias(dialect.cast(one.filled(column(name), day), one.type), one.name)
             for one, name in zip(shape.values, names, strict=True)
         ]
         rows = exp.select(*items).from_(table(part.name))

@@ -21,7 +21,7 @@ from dayfold.define.types import Type
 from dayfold.engines.base import Session
 from dayfold.engines.scans import ScanFailed
 from dayfold.errors import DayfoldError, QueryRefused, TookTooLong
-from dayfold.ledger import coverage, versions
+from dayfold.ledger import coverage, fetches, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.keys import KeyFilter
@@ -131,6 +131,7 @@ def merged_rows(
     """Rows of some days with what is due computed. Raises ScanFailed."""
     # Hashes of distinct values are compared within this answer alone where nothing is stored yet.
     salt = ledger.store_key(snapshots.store) if version else ""
+    sources = changed_copy(sources, rollup=fetches.knowing(sources.rollup, due.standings))
     merged(snapshots, sources, due, ranges, keys, salt, stored=version is not None)
     shape = sources.rollup.shape
     types = {one.name: one.type for one in shape.columns}

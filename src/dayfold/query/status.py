@@ -19,8 +19,9 @@ class RollupStatus:
     """How one rollup stands.
 
     Attributes:
-        state: ``never folded``, ``up to date`` (folded today), ``behind`` (some day up to today is not folded),
-            ``failing`` (a source failed at its last fold), ``edited`` or ``removed`` (from the definitions).
+        state: ``never folded``, ``up to date`` (folded today), ``behind`` (some day up to today is not folded), ``waiting``
+            (a source has not all facts yet of days that are over), ``failing`` (a source failed at its last fold),
+            ``edited`` or ``removed`` (from the definitions).
         days: Number of covered days by state.
         stale: Changes that were told and not folded yet; several may be of one cell.
     """
@@ -95,11 +96,12 @@ def _one(
     for state in states.values():
         counts[state] = counts.get(state, 0) + 1
     days = sorted(states)
+    waiting = all(one.reason is not None for one in known if one.state == coverage.OPEN and one.day < today)
     failing = sorted({one.source for one in known if one.state == coverage.FAILED})
     rows, _ = sizes.get(version.table, (0, 0))
     size = sum(sizes.get(name, (0, 0))[1] for name in (version.table, version.table + SETS_SUFFIX))
     return RollupStatus(
-        version.rollup, version.table, _state(catalog, version, failing, states, today),
+        version.rollup, version.table, _state(catalog, version, failing, states, today, waiting=waiting),
         days[0] if days else None, days[-1] if days else None, counts, rows, size, failing, stale,
     )  # fmt: skip
 
@@ -116,6 +118,8 @@ def _state(
     failing: list[str],
     states: dict[dt.date, str],
     today: dt.date,
+    *,
+    waiting: bool,
 ) -> str:
     rollup = catalog.rollups.get(version.rollup)
     if rollup is None:
@@ -126,5 +130,5 @@ def _state(
     if failing:
         return "failing"
     if today not in states or any(state == coverage.OPEN for day, state in states.items() if day < today):
-        return "behind"
+        return "waiting" if today in states and waiting else "behind"
     return "up to date"
