@@ -342,7 +342,8 @@ class _Branch:
 
     def _added(self, metric: LongMetric, stored: exp.Expr) -> exp.Expr:
         if metric.kind == "avg":
-            total, count = column(f"{metric.name}__sum", "t"), column(f"{metric.name}__count", "t")
+            total: exp.Expr = column(f"{metric.name}__sum", "t")
+            count: exp.Expr = column(f"{metric.name}__count", "t")
             if not self._is_stored:
                 total, count = sql("sum(_x)", _x=total), sql("sum(_x)", _x=count)
             return self.dialect.piece("divide", _x=total, _y=count)
