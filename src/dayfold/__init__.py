@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert
 from dayfold.define.function import source
-from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Sum
+from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
 from dayfold.define.rollup import Rollup
 from dayfold.define.source import Moment, Read, Table
 from dayfold.errors import NotReady
@@ -22,6 +22,7 @@ __all__ = [
     "Distinct",
     "Formula",
     "Gauge",
+    "Increase",
     "Max",
     "Min",
     "Moment",

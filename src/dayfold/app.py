@@ -25,6 +25,7 @@ from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageError
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, Stop, never
+from dayfold.fold.longview import LongView
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.access import EVERYTHING, Scope
@@ -333,14 +334,20 @@ class Dayfold:
 
         self.ledger.ready()
         wait = self.settings.fold.wait_s if wait_s is None else wait_s
-        return prune(self.catalog, self.ledger, rollups, wait_s=wait)
+        return prune(self.catalog, self.ledger, rollups, wait_s=wait, long_view=self._long_view)
+
+    @property
+    def _long_view(self) -> LongView:
+        """The view over every rollup of the store."""
+        return LongView(self.ledger, self.catalog, self.settings.store.long_view)
 
     def _folder(self, bound: Bound, wait_s: float | None = None, stop: Stop = never) -> Folder:
         limits = self.settings.fold
         wait = limits.wait_s if wait_s is None else wait_s
         return Folder(
-            self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait, stop=stop
-        )
+            self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait, stop=stop,
+            long_view=self._long_view,
+        )  # fmt: skip
 
     def _bound_for_writing(self, rollups: Iterable[str] | None) -> Bound:
         """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""
@@ -474,7 +481,15 @@ class Dayfold:
         bound = self.bind([name])
         rollup = next(one for one in bound.rollups if one.name == name)
         now = told(self.databases, self.ledger, bound, rollup)
-        return Sources(self.databases, rollup, now.failed, frozenset(now.untracked), frozenset(now.renewed), now.logs)
+        return Sources(
+            self.databases,
+            rollup,
+            now.failed,
+            frozenset(now.untracked),
+            frozenset(now.renewed),
+            now.logs,
+            now.entities,
+        )
 
     def covered(self, rollup: str) -> dict[str, dict[str, list[dict[str, dt.date]]]]:
         """The days of each source of a rollup in each state of coverage, as ranges ``from`` and ``to``; empty before its first fold."""

@@ -50,6 +50,11 @@ class StoreSettings(BaseModel):
         alias="schema",
         description="The schema that tables are made in. Default: the connection's own.",
     )
+    long_view: str = Field(
+        default="analytics_metrics_timeseries",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62})?$",
+        description="The view over every rollup, one row for each number. Empty: none.",
+    )
     memory_limit: str | None = Field(
         default=None,
         pattern=r"^\d+(\.\d+)? ?([kKMGT]i?B)$",

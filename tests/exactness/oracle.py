@@ -32,13 +32,14 @@ SET_LIMIT = 16_384
 class Measure:
     """A number taken from the facts of one table at one moment."""
 
-    kind: str  # count, sum, min, max, avg, distinct, gauge
+    kind: str  # count, sum, min, max, avg, distinct, gauge, increase
     table: str
     at: Callable[[Row], dt.datetime | dt.date | None]
     expr: Callable[[Row], Any] = lambda row: 1
     where: Callable[[Row], bool | None] = lambda row: True
     over_keys: str = "sum"  # of a gauge: sum, avg, min, max
     carry: bool = False  # of a gauge: a key without a fact on the day keeps its last earlier value
+    per: Callable[[Row], Any] | None = None  # of an increase: whose level it is
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,31 @@ def instant(moment: dt.datetime | dt.date | None) -> dt.datetime | None:
 
 
 def facts(spec: Spec, measure: Measure, raw: Raw, today: dt.date, zone: dt.tzinfo = dt.UTC) -> Iterator[Fact]:
+    """What counts: the rows that do or, of an increase, what each of its entities grew by on each of its days."""
+    if measure.per is None:
+        yield from (fact for _, fact in counting_rows(spec, measure, raw, today, zone))
+        return
+    by_entity: dict[Any, list[Fact]] = {}
+    for row, fact in counting_rows(spec, measure, raw, today, zone):
+        by_entity.setdefault(measure.per(row), []).append(fact)
+    for observed in by_entity.values():
+        level = 0
+        for day in sorted({fact.day for fact in observed}):
+            last = max((fact for fact in observed if fact.day == day), key=latest)
+            yield Fact(last.moment, day, last.key, last.value if last.value < level else last.value - level)
+            level = last.value
+
+
+def latest(fact: Fact) -> tuple[Any, ...]:
+    """The order of an entity's observations: by moment, level, and key, of which NULL is the least."""
+    parts = [(part is not None, part) if part is not None else (False,) for part in fact.key]
+    return (fact.moment, fact.value, [(there, *(part.encode() if isinstance(part, str) else part for part in rest))
+            for there, *rest in parts])  # fmt: skip
+
+
+def counting_rows(
+    spec: Spec, measure: Measure, raw: Raw, today: dt.date, zone: dt.tzinfo
+) -> Iterator[tuple[Row, Fact]]:
     """The rows that count: with a moment up to today, passing the filter, their expression not null."""
     for row in raw[measure.table]:
         moment = instant(measure.at(row))
@@ -101,7 +127,7 @@ def facts(spec: Spec, measure: Measure, raw: Raw, today: dt.date, zone: dt.tzinf
         value = measure.expr(row)
         if value is not None:
             key = tuple(row[column] for column in spec.key)
-            yield Fact(moment, moment.astimezone(zone).date(), key, value)
+            yield row, Fact(moment, moment.astimezone(zone).date(), key, value)
 
 
 def added_up(kind: str, contributing: Sequence[Fact]) -> Any:
@@ -110,7 +136,7 @@ def added_up(kind: str, contributing: Sequence[Fact]) -> Any:
     match kind:
         case "count":
             return len(values)
-        case "sum":
+        case "sum" | "increase":
             return sum(values)
         case "avg":
             return sum(values), len(values)

@@ -20,7 +20,7 @@ WHOLE_HISTORY_DAYS = 3660
 
 def definitions(database: str | None, lookback_days: int = WHOLE_HISTORY_DAYS) -> list[type[Any]]:
     """The rollups for the product, over the table in the given database."""
-    from dayfold import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Rollup, Sum, Table
+    from dayfold import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Rollup, Sum, Table
 
     fact = Table(TABLE, database=database)
 
@@ -40,6 +40,8 @@ def definitions(database: str | None, lookback_days: int = WHOLE_HISTORY_DAYS) -
         buyers = Distinct(fact, "buyer", at="made_at")
         level = Gauge(fact, "units", at="made_at", over_keys="sum")
         held = Gauge(fact, "amount", at="paid_at", over_keys="max", carry=True)
+        grown = Increase(fact, "units", per="buyer", at="made_at", where="units >= 0")
+        risen = Increase(fact, "units", per=["state", "shop"], at="paid_at", where="units >= 0 and buyer <> 'ann'")
         worth = Ratio("revenue", "made")
         spread = Formula("most - coalesce(revenue, 0) * 2")
 
@@ -72,7 +74,7 @@ def told_definitions(database: str | None, edited: bool) -> list[type[Any]]:
 
     ``edited``: the platform has another key and another filter.
     """
-    from dayfold import Count, Distinct, Max, Rollup, Sum, Table
+    from dayfold import Count, Distinct, Increase, Max, Rollup, Sum, Table
 
     fact = Table(TABLE, database=database, changes="trigger")
 
@@ -84,6 +86,9 @@ def told_definitions(database: str | None, edited: bool) -> list[type[Any]]:
         made = Count(fact, at="made_at")
         revenue = Sum(fact, "amount", at="paid_at", where="state = 'paid'")
         buyers = Distinct(fact, "buyer", at="made_at")
+        grown = Increase(fact, "units", per="buyer", at="made_at", where="units >= 0")
+        greater = Increase(fact, "huge", per="buyer", at="made_at", where="huge >= 0")
+        owed = Increase(fact, "amount", per=["state", "buyer"], at="paid_at", where="amount >= 0")
 
     class TenantQuarterHours(Rollup):
         """Buckets of 15 minutes."""
@@ -137,6 +142,10 @@ def _is_not_paid(row: Row) -> bool | None:
     return row["state"] != "paid"
 
 
+def _is_level(name: str) -> Callable[[Row], bool | None]:
+    return lambda row: row[name] is not None and row[name] >= 0
+
+
 def _spread(numbers: Any) -> float | None:
     if numbers["most"] is None:
         return None
@@ -156,6 +165,14 @@ SHOP_DAILY = Spec(
         "buyers": _fact("distinct", "buyer", "made_at"),
         "level": _fact("gauge", "units", "made_at", over_keys="sum"),
         "held": _fact("gauge", "amount", "paid_at", over_keys="max", carry=True),
+        "grown": _fact("increase", "units", "made_at", where=_is_level("units"), per=column("buyer")),
+        "risen": _fact(
+            "increase",
+            "units",
+            "paid_at",
+            where=lambda row: _is_level("units")(row) and row["buyer"] is not None and row["buyer"] != "ann",
+            per=lambda row: (row["state"], row["shop"]),
+        ),
         "worth": ratio("revenue", "made"),
         "spread": Computed(_spread),
     },
@@ -200,7 +217,18 @@ def told_specs(edited: bool) -> dict[str, Spec]:
     where = _is_paid if edited else _is_known_unpaid
     return {
         "shop_daily": Spec(
-            ("tenant", "shop"), {name: SHOP_DAILY.metrics[name] for name in ("made", "revenue", "buyers")}
+            ("tenant", "shop"),
+            {
+                **{name: SHOP_DAILY.metrics[name] for name in ("made", "revenue", "buyers", "grown")},
+                "greater": _fact("increase", "huge", "made_at", where=_is_level("huge"), per=column("buyer")),
+                "owed": _fact(
+                    "increase",
+                    "amount",
+                    "paid_at",
+                    where=_is_level("amount"),
+                    per=lambda row: (row["state"], row["buyer"]),
+                ),
+            },
         ),
         "tenant_quarter_hours": Spec(("tenant",), quarters, grain=dt.timedelta(minutes=15)),
         "above": Spec((), quarters),

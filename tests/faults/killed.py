@@ -63,6 +63,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "older marks forgotten": (marks, "forget_of"),
     "marks beyond dropped": (marks, "drop_beyond"),
     "marks deleted": (marks, "delete_read"),
+    "entities followed": (marks, "delete_entities"),
     "receipts recorded": (receipts, "record"),
     "receipts corrected": (receipts.Correction, "after"),
     "days closed": (coverage, "close_days"),

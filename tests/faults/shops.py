@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from dayfold import Count, Distinct, NotReady, Rollup, Sum, Table, source
+from dayfold import Count, Distinct, Increase, NotReady, Rollup, Sum, Table, source
 from dayfold.ledger.migrations import VIEWS
 from tests.sql import Session, run_sql
 
@@ -63,6 +63,7 @@ def _told(changes: str, database: str | None, *, edited: bool = False) -> list[t
         "asked": Count(request, at="made"),
         "people": Distinct(request, "who", at="made"),
         "paid": Sum(payment, "amount * 2" if edited else "amount", at="made"),
+        "grown": Increase(payment, "amount", per="who", at="made"),
     }
     lower = type("Shops", (Rollup,), {"key": "shop", **metrics})
     upper = {"asked": Sum(lower, "asked", at="day"), "people": Distinct(lower, "people", at="day")}

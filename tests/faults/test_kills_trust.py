@@ -16,8 +16,8 @@ from tests.sql import run_sql
 
 Store = Callable[[], str]
 TRACKED = [
-    ("stamp kept", 1), ("fence passed", 1), ("replaced", 2), ("marked", 2), ("receipts corrected", 1), ("marks deleted", 1),
-    ("committed", 4), ("revision moved", 2),
+    ("stamp kept", 1), ("fence passed", 1), ("replaced", 2), ("marked", 2), ("entities followed", 1),
+    ("receipts corrected", 1), ("marks deleted", 1), ("committed", 4), ("revision moved", 2),
 ]  # fmt: skip
 STAMPED = [("marked", 1), ("cursor moved", 1), ("cursor moved", 2), ("marks deleted", 1), ("committed", 3)]
 APART = [("taken over", 1), ("forgotten beside the source", 1), ("marks deleted", 1), ("committed", 3)]

@@ -6,6 +6,7 @@ mistakes of a file can be reported together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from sqlglot import exp
@@ -197,7 +198,7 @@ class Sum(Measured):
     """
 
     kind = "sum"
-    OPTIONS = ("at", "where", "scale")
+    OPTIONS: ClassVar[tuple[str, ...]] = ("at", "where", "scale")
 
     def __init__(
         self,
@@ -222,6 +223,62 @@ class Avg(Sum):
     """
 
     kind = "avg"
+
+
+class Increase(Sum):
+    """How much cumulative levels grew in a day, such as the views of posts. Adds up over days and keys.
+
+    The level of an entity on a day is the expression at the latest moment of the day, the greatest of several at that
+    moment. What it grew by is that level less the one of the entity's previous observed day, however long ago that was,
+    before ``since`` too, and whatever key it had then. A level lower than that was reset: it grew from zero, as it does
+    where nothing was observed before. The growth belongs to the key of the row that the day's level was taken from.
+
+    Facts whose expression is NULL, or that ``where`` leaves out, observe nothing. A day without an observation has no
+    growth; the next observed day has all of it. A level below zero is no cumulative level and fails the source.
+
+    ``per``: the column, or columns, of the source that say whose level it is. NULL is an entity of its own.
+
+    >>> Increase(Table("snapshot"), "views", per="post_id", at="observed_at").per
+    ('post_id',)
+    """
+
+    kind = "increase"
+    OPTIONS = ("per", "at", "where", "scale")
+
+    def __init__(
+        self,
+        source: Table | type | None = None,
+        level: str | None = None,
+        *,
+        per: str | Sequence[str] = (),
+        at: str | Moment | None = None,
+        where: str | None = None,
+        scale: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(source, level, at=at, where=where, scale=scale, **unknown)
+        self.per = self._entity(per)
+
+    def _entity(self, per: object) -> tuple[str, ...]:
+        """The columns that say whose level it is."""
+        names = (per,) if isinstance(per, str) else per
+        if not isinstance(names, list | tuple) or not all(isinstance(one, str) and one for one in names):
+            self.problem("bad-value", f"per is a column or a list of columns, got {per!r}.")
+        elif not names:
+            self.problem(
+                "bad-value",
+                "Increase needs per=…, the column or columns that say whose level it is.",
+                'Such as per="post_id": the level of one post is compared with its own earlier one.',
+            )
+        elif len(set(names)) < len(names):
+            self.problem("duplicate-name", f"per names a column twice: {listing(names)}.")
+        else:
+            return tuple(names)
+        return ()
+
+    def identity(self) -> dict[str, Any]:
+        """That of a sum, and whose level it is."""
+        return {**super().identity(), "per": list(self.per)}
 
 
 class Min(Measured):

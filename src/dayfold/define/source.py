@@ -217,6 +217,16 @@ class Table:
         return hash(self.identity)
 
 
+def label_of(words: Sequence[Any]) -> str | None:
+    """What a source is called in the ledger, by its words; None where these do not say it.
+
+    >>> label_of(Table("orders", database="app").as_words())
+    'app.orders'
+    """
+    database, name, text, _, *kind = words
+    return Table(name, sql=text, database=database).label if kind in ([], ["rollup"]) else None
+
+
 class Folded(Table):
     """Another rollup as a source: its stored rows, with ``week``, ``month``, ``quarter`` and ``year`` of their day.
 

@@ -176,8 +176,12 @@ class Store(Protocol):
         """The indexes of a table by name, with their definitions in the engine's spelling."""
         ...
 
+    def remarks(self, session: Session) -> dict[str, str]:
+        """The views of our schema that have a comment, with it."""
+        ...
+
     def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
-        """The views that read one of these tables of ours."""
+        """The views that read one of these tables of ours; the long view is ours too, and none of them."""
         ...
 
     def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:

@@ -41,6 +41,7 @@ from dayfold.engines.base import Session, normal_type, try_making
 from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError, TookTooLong
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
+from dayfold.plan.longview import MARK
 from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, quoted, rendered
 from dayfold.plan.sql import Statement, column, statement, table
 
@@ -317,10 +318,21 @@ class DuckStore:
         )  # fmt: skip
         return dict(session.rows(query))
 
+    def remarks(self, session: Session) -> dict[str, str]:
+        """The views of our schema that have a comment, with it."""
+        query = statement(
+            "select view_name, comment from duckdb_views() where database_name = :home and schema_name = :schema and "
+            "not comment is null",
+            "duckdb", home=self._home, schema=self.schema,
+        )  # fmt: skip
+        return dict(session.rows(query))
+
     def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
         """The views whose text names one of the tables: DuckDB keeps no dependencies of views."""
         query = statement(
-            "select view_name, sql from duckdb_views() where not internal and database_name = :home", "duckdb", home=self._home
+            "select view_name, sql from duckdb_views() where not internal and database_name = :home and "
+            "not starts_with(coalesce(comment, ''), :mark)",
+            "duckdb", home=self._home, mark=MARK,
         )  # fmt: skip
         mine = [(name, text) for name, text in session.rows(query) if not name.startswith("dayfold_")]
         return [

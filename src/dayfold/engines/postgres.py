@@ -46,6 +46,7 @@ from dayfold.errors import (
 )
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
+from dayfold.plan.longview import MARK
 from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, declared, quoted, rendered
 from dayfold.plan.sql import Statement, statement, table
 
@@ -274,14 +275,25 @@ class PostgresStore:
         )
         return dict(session.rows(query))
 
+    def remarks(self, session: Session) -> dict[str, str]:
+        """The views of our schema that have a comment, with it."""
+        query = statement(
+            "select c.relname, d.description from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
+            "join pg_description as d on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0 "
+            "where n.nspname = :schema and c.relkind = 'v'",
+            schema=self.schema,
+        )
+        return dict(session.rows(query))
+
     def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
-        """The views and materialized views that read one of the tables."""
+        """The views and materialized views that read one of the tables, the long view apart."""
         query = statement(
             "select distinct cast(cast(v.oid as regclass) as text) from pg_depend as d join pg_rewrite as w on w.oid = d.objid "
             "join pg_class as v on v.oid = w.ev_class join pg_class as t on t.oid = d.refobjid "
             "join pg_namespace as n on n.oid = t.relnamespace where d.classid = 'pg_rewrite'::regclass and "
-            "v.oid <> t.oid and n.nspname = :schema and t.relname = any(:names) order by 1",
-            schema=self.schema, names=list(names),
+            "v.oid <> t.oid and n.nspname = :schema and t.relname = any(:names) and "
+            "not starts_with(coalesce(obj_description(v.oid, 'pg_class'), ''), :mark) order by 1",
+            schema=self.schema, names=list(names), mark=MARK,
         )  # fmt: skip
         return [name for (name,) in session.rows(query)]
 

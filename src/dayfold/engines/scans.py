@@ -7,7 +7,7 @@ database, each in one read-only snapshot; only the computed rows travel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -21,7 +21,8 @@ from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import CELL_DAY, Cells, decoded, written
 from dayfold.plan.dialect import SET_LIMIT
 from dayfold.plan.keys import KeyFilter
-from dayfold.plan.scan import BAD, Scope, bare, combine, not_finite, scan_columns
+from dayfold.plan.lookup import bare
+from dayfold.plan.scan import BAD, Scope, combine, not_finite, scan_columns
 from dayfold.plan.scan import compute as compute_sql
 from dayfold.plan.sql import Statement, Values, alias, column, either, remembered, sql, table
 
@@ -100,7 +101,7 @@ class Scans:
         values = Values()
         columns = scan_columns(self.rollup, scan)
         if wanted.listed is None:
-            scope = Scope(wanted.days, None, wanted.keys)
+            scope = self._led(session, scan, Scope(wanted.days, None, wanted.keys))
             return session.arrow(compute_sql(self.rollup, scan, scope, self.salt, values), columns)
         pairs = zip(wanted.listed["key"].to_pylist(), wanted.listed["day"].to_pylist(), strict=True)
         text = "[" + ",".join(dict.fromkeys(f'[{key},"{day}"]' for key, day in pairs)) + "]"
@@ -108,8 +109,12 @@ class Scans:
         count, has_null = wanted.listed.num_rows, "null" in text
         cells = Cells(written(scan.dialect, key, text, values), key, wanted.days, count, has_null)
         with self._planned(session, scan, cells) as cells:
-            scope = Scope(wanted.days, cells, wanted.keys)
+            scope = self._led(session, scan, Scope(wanted.days, cells, wanted.keys))
             return session.arrow(compute_sql(self.rollup, scan, scope, self.salt, values), columns)
+
+    def _led(self, session: Session, scan: Scan, scope: Scope) -> Scope:
+        """The scope, an index used for the levels before it where there is one."""
+        return replace(scope, led=leads_to_levels(self.databases.of(scan.source), session, scan))
 
     def _planned(self, session: Session, scan: Scan, cells: Cells) -> Lookup:
         return Lookup(self.databases.of(scan.source), session, scan, cells)
@@ -126,10 +131,11 @@ class Scans:
         else:
             try:
                 if scope.cells is None:
-                    compute(self.store, session, scan, compute_sql(self.rollup, scan, scope, self.salt), name)
+                    planned = self._led(session, scan, scope)
+                    compute(self.store, session, scan, compute_sql(self.rollup, scan, planned, self.salt), name)
                 else:
                     with self._planned(session, scan, scope.cells) as cells:
-                        planned = Scope(scope.days, cells, scope.keys)
+                        planned = self._led(session, scan, Scope(scope.days, cells, scope.keys))
                         compute(self.store, session, scan, compute_sql(self.rollup, scan, planned, self.salt), name)
             except (SourceFailed, StoreError) as error:
                 raise ScanFailed(scan, error) from error
@@ -149,6 +155,13 @@ class Scans:
                 "that many are kept: how many different values they have together is not known.",
                 source=scan.label,
                 hint="Count the values in their own source instead.",
+            )
+        if scan.levels is not None:
+            return SourceFailed(
+                f"{count:,} facts from {days.first} to {days.last} hold a level below zero, or one that is NaN or infinite.",
+                source=scan.label,
+                hint="A cumulative level is never below zero: correct them, or leave them out with where=…. A level that "
+                "may be is a Gauge.",
             )
         return SourceFailed(
             f"{count:,} facts from {days.first} to {days.last} hold a number that is NaN or infinite.",
@@ -189,6 +202,15 @@ class Lookup:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.session.plan_joins(nested=True)
+
+
+def leads_to_levels(database: Store, session: Session, scan: Scan) -> bool:
+    """Whether an index leads from the entities of a scan of increases to their moments."""
+    moment = scan.moment.raw
+    if scan.levels is None or scan.source.name is None or not scan.moment.ranges or not isinstance(moment, exp.Column):
+        return False
+    names = [tree.name for _, one in scan.levels.per if isinstance(tree := bare(one), exp.Column)]
+    return len(names) == len(scan.levels.per) and database.leads(session, scan.source, names, moment.name)
 
 
 def stage_cells(store: Store, session: Session, rollup: BoundRollup, pairs: exp.Expr) -> Cells | None:

@@ -17,8 +17,10 @@ from dayfold.ledger import marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import changed
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.publish import CHANGES, Publication
 from dayfold.plan.sql import Values, alias, both, column, table
+from dayfold.plan.triggers import Parts
 
 REASON = "{lower} was folded"
 
@@ -81,15 +83,19 @@ class Marker:
                     self._everything.add((upper.name, version))
                     continue
                 for scan in scans:
-                    values = Values()
-                    cells = self._cells(scan, publication, values, all_new=all_new)
-                    marks.mark(self.ledger, self.session, upper.name, version, cells, reason, values)
+                    parts = [(upper.name, scan.keys)]
+                    if scan.levels is not None:
+                        parts.append((levels_tag(upper.name, scan), [*scan.levels.per]))
+                    for name, keys in parts:
+                        values = Values()
+                        cells = self._cells(scan, keys, publication, values, all_new=all_new)
+                        marks.mark(self.ledger, self.session, name, version, cells, reason, values)
 
-    def _cells(self, scan: Scan, publication: Publication, values: Values, *, all_new: bool) -> exp.Select:
-        """The cells of an upper scan that the publication's rows stand for."""
+    def _cells(self, scan: Scan, keys: Parts, publication: Publication, values: Values, *, all_new: bool) -> exp.Select:
+        """The cells of an upper scan, or the entities, that the publication's rows stand for."""
         return changed(
             scan.dialect,
-            scan.keys,
+            keys,
             scan.moment.day,
             scan.relation.copy(),
             [_rows_of(scan, publication, values, all_new)],

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.define.source import Table
-from dayfold.define.types import DATE, TEXT
 from dayfold.engines.base import Session, Store
 from dayfold.engines.databases import Databases
+from dayfold.engines.scans import leads_to_levels
 from dayfold.errors import DayfoldError, SourceFailed
-from dayfold.fold import track
+from dayfold.fold import follow, track
 from dayfold.ledger import coverage, cursors, leases, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.scan import changed_since
-from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, Values, alias, column, statement, table
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ _PATIENCE_SECONDS = 2.0
 _FOUND = "dayfold_found__"
 #: What the virtual ids of prepared transactions begin with.
 _PREPARED = "-1/"
-_PAIR = (Column("key", TEXT), Column("day", DATE))
 
 
 @dataclass(slots=True)
@@ -90,6 +88,8 @@ class Discoverer:
                     self._triggers(source, tracking, found, fresh=fresh)
                 elif source.cursor is not None:
                     self._cursor(source, fresh=fresh)
+                for scan in follow.of_levels(self.rollup, source):
+                    follow.follow(self.databases, self.ledger, self.rollup, self.version, self.lease, scan)
             except DayfoldError as error:
                 if self.databases.of(source) is self.databases.store and not isinstance(error, SourceFailed):
                     raise
@@ -127,13 +127,22 @@ class Discoverer:
         database = self.databases.of(source)
         with database.transaction(read_only=True) as session:
             read = session.arrow(tracking.logged(self.rollup, self.version), marks.COLUMNS_WITH_REASON)
-        if not read.num_rows:
+            ids = read["id"].to_pylist()
+            shown = []
+            for scan in follow.of_levels(self.rollup, source):
+                logged = tracking.logged_entities(self.rollup, self.version, scan)
+                entities, cells = follow.shown_beside(database, session, scan, logged)
+                ids += entities
+                shown += [cells] if cells is not None else []
+        if not ids:
             return
         with self.ledger.store.transaction() as session:
             leases.fence(self.ledger, session, self.lease)
             session.load(_FOUND, marks.COLUMNS_WITH_REASON, read)
             marks.take_over(self.ledger, session, self.rollup.name, self.version, _FOUND)
-        forget_beside(database, read["id"].to_pylist())
+            for cells in shown:
+                follow.mark_loaded(self.ledger, session, self.rollup, self.version, source, cells)
+        forget_beside(database, ids)
 
     # -- cursors ---------------------------------------------------------------------------------
 
@@ -185,18 +194,20 @@ class Discoverer:
         for n, scan in enumerate(scans):
             values = Values()
             if apart is None:
-                cells = changed_since(scan, position, values)
+                led = leads_to_levels(self.ledger.store, session, scan)
+                cells = changed_since(scan, position, values, led=led)
                 with session.within(source):
                     marks.mark(self.ledger, session, self.rollup.name, self.version, cells, reason, values)
             elif apart[n].num_rows:
-                session.load(_FOUND, _PAIR, apart[n])
+                session.load(_FOUND, marks.CELL, apart[n])
                 loaded = exp.select(column("key"), column("day")).from_(table(_FOUND))
                 marks.mark(self.ledger, session, self.rollup.name, self.version, loaded, reason, values)
 
     def _changed(self, session: Session, scan: Scan, position: str) -> pa.Table:
         values = Values()
+        led = leads_to_levels(self.databases.of(scan.source), session, scan)
         with session.within(scan.source):
-            return session.arrow(Statement(changed_since(scan, position, values), values), _PAIR)
+            return session.arrow(Statement(changed_since(scan, position, values, led=led), values), marks.CELL)
 
     def _first_moment(self, database: Store) -> Moment:
         """A moment, if possible one with no transaction open: what one of them will bring must be read later."""

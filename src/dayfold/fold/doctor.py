@@ -19,7 +19,7 @@ from dayfold.fold.rls import Policies, PolicyStanding, standings
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
-from dayfold.plan.scan import bare
+from dayfold.plan.lookup import bare
 from dayfold.plan.shape import quoted
 from dayfold.plan.sql import statement
 
@@ -178,6 +178,11 @@ def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
             found = _index(databases.of(scan.source), scan)
             if found is not None:
                 findings[(scan.label, scan.moment.raw.name)] = found
+            if scan.levels is not None:
+                per = tuple(tree.name for _, one in scan.levels.per if isinstance(tree := bare(one), exp.Column))
+                if len(per) == len(scan.levels.per):
+                    place = (scan.label, f"levels {per} {scan.moment.raw.name}")
+                    findings[place] = _level_index(databases.of(scan.source), scan, per)
             if scan.source.reports_changes and scan.keys:
                 keys = tuple(tree.name for _, key in scan.keys if isinstance(tree := bare(key), exp.Column))
                 if len(keys) == len(scan.keys):
@@ -200,6 +205,23 @@ def _cell_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:
         scan.label,
         f"no index leads from {listing(keys)} to {moment}, so every marked cell is looked for among the facts of its day",
         f"CREATE INDEX CONCURRENTLY ON {target} ({', '.join(quoted(name) for name in (*keys, moment))});",
+    )
+
+
+def _level_index(database: Store, scan: Scan, per: tuple[str, ...]) -> Finding:
+    """Whether an index leads to the level before, so that it is looked up."""
+    assert scan.source.name is not None
+    assert isinstance(scan.moment.raw, exp.Column)
+    moment = scan.moment.raw.name
+    with database.transaction(read_only=True) as session:
+        if database.leads(session, scan.source, per, moment):
+            return Finding(OK, scan.label, f"an index leads from {listing(per)} to {moment}")
+    target = ".".join(quoted(part) for part in scan.source.name.split("."))
+    return Finding(
+        WARNING,
+        scan.label,
+        f"no index leads from {listing(per)} to {moment}, so every fold reads all earlier levels",
+        f"CREATE INDEX CONCURRENTLY ON {target} ({', '.join(quoted(name) for name in (*per, moment))});",
     )
 
 

@@ -25,6 +25,7 @@ from dayfold.fold import chunk as chunks
 from dayfold.fold.binding import Bound
 from dayfold.fold.decide import Decider, Work, failing
 from dayfold.fold.discover import Discoverer, Discovery
+from dayfold.fold.longview import LongView
 from dayfold.ledger import coverage, leases, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
@@ -94,7 +95,9 @@ class Folder:
         chunk_rows: int,
         wait_s: float,
         stop: Stop = never,
+        long_view: LongView | None = None,
     ) -> None:
+        self.long_view = long_view
         self.databases = databases
         self.store = databases.store
         self.ledger = ledger
@@ -131,7 +134,14 @@ class Folder:
             result.seconds = round(time.perf_counter() - began, 4)
             if result.status == runs.STOPPED:
                 break
+        self._refresh_view([*results.values()][:1])
         return list(results.values())
+
+    def _refresh_view(self, results: Sequence[FoldResult]) -> None:
+        """The long view is that of the rollups as they are now; where it cannot be, the first result says why."""
+        reason = self.long_view.refresh() if self.long_view else None
+        if reason and results:
+            results[0].warnings.append(reason)
 
     def _note_failure(self, rollup: BoundRollup, result: FoldResult, job: str) -> None:
         """The run ended badly; one that came to nothing before it was written down is written down now."""
@@ -184,18 +194,11 @@ class Folder:
             failed = task.met
             self._close(rollup, target.number, work, everything, lease, failed)
             if target.building and not failed:
-                result.add(
-                    reshape.publish_version(
-                        self.ledger,
-                        rollup,
-                        target.rollup,
-                        lease,
-                        result.run_id,
-                        allow_empty,
-                        task.uppers,
-                    ),
-                    0,
-                )
+                publish = functools.partial(
+                    reshape.publish_version, self.ledger, rollup, target.rollup, lease, result.run_id, allow_empty,
+                    task.uppers, self.long_view,
+                )  # fmt: skip
+                result.add(self.ledger.retried(publish), 0)
                 self.fetcher.drop_unread()
             self._finish(result, failed, target.building, unfetched)
 
@@ -241,7 +244,8 @@ class Folder:
         fresh: bool = False,
     ) -> Discovery:
         """Mark what changed in the sources that tell it."""
-        if not any(one.is_tracked or one.cursor for one in rollup.definition.sources):
+        told = any(one.is_tracked or one.cursor for one in rollup.definition.sources)
+        if not told and all(scan.levels is None for scan in rollup.scans):
             return Discovery()
         finder = Discoverer(self.databases, self.ledger, rollup, version, lease)
         return finder.discover(failed, self.tracking, fresh=fresh)
@@ -327,7 +331,10 @@ class Folder:
         """The rollup has its tables and its place in the ledger; whether this call made them."""
         for source in rollup.functions:
             fetch.ensure_table(self.ledger, source)
-        return self.ledger.make_once(lambda: self._is_registered(rollup), lambda: self._make_tables(rollup))
+        made = self.ledger.make_once(lambda: self._is_registered(rollup), lambda: self._make_tables(rollup))
+        if made:
+            self._refresh_view(())
+        return made
 
     def _is_registered(self, rollup: BoundRollup) -> bool:
         with self.store.transaction(read_only=True) as session:

@@ -14,6 +14,7 @@ from dayfold.engines.databases import Databases
 from dayfold.fold.binding import Bound
 from dayfold.fold.fetch import due_days
 from dayfold.fold.fold import Folder
+from dayfold.fold.follow import waiting
 from dayfold.fold.told import told
 from dayfold.ledger import coverage, fetches, runs, versions
 from dayfold.ledger.ledger import Ledger
@@ -91,6 +92,9 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
     skipped = {**now.failed, **missing}
     work = folder.decider.decide(rollup, number, skipped, set(now.untracked), without_ledger=fresh_store)
     found.days, found.marked = union([*work.days, *new]), sum(work.cells.values())
+    if action == "refresh":
+        shown = waiting(folder.ledger, folder.databases, rollup, number)
+        found.marked += sum(day <= work.today and not any(day in days for days in found.days) for day in shown)
     found.facts = sum(
         _facts(folder.databases.of(scan.source), scan, work.days) for scan in rollup.scans if scan.label not in skipped
     )

@@ -9,6 +9,7 @@ from dayfold.define.catalog import Catalog
 from dayfold.engines.base import Session
 from dayfold.errors import StoreError, UnknownName, UsageError
 from dayfold.fold import fetch, reshape
+from dayfold.fold.longview import LongView
 from dayfold.ledger import leases, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, suggestion
@@ -53,7 +54,9 @@ def _dependents(
     return tuple(found)
 
 
-def prune(catalog: Catalog, ledger: Ledger, names: Sequence[str], *, wait_s: float) -> list[Orphan]:
+def prune(
+    catalog: Catalog, ledger: Ledger, names: Sequence[str], *, wait_s: float, long_view: LongView | None = None
+) -> list[Orphan]:
     """Drop removed rollups: their tables, and all that the ledger knows of them but their runs.
 
     Raises:
@@ -79,9 +82,13 @@ def prune(catalog: Catalog, ledger: Ledger, names: Sequence[str], *, wait_s: flo
                     f"{one.rollup} is not dropped: {listing(dependents)} depend on its table {one.table}.",
                     hint="Drop or change these first.",
                 )
+            if long_view:
+                long_view.leave_out(session, one.rollup)
             _drop(ledger, session, one.table)
             versions.remove(ledger, session, one.rollup)
             fetch.drop_unread(ledger, session)
+            if long_view:
+                long_view.put(session)
         done.append(one)
     return done
 

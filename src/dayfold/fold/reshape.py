@@ -16,6 +16,7 @@ from dayfold.define.metric import Distinct
 from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
 from dayfold.errors import Conflict, Sealed, StoreAltered, SuddenlyEmpty
 from dayfold.fold import above, rls
+from dayfold.fold.longview import LongView
 from dayfold.ledger import coverage, leases, receipts, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import fitted, listing
@@ -141,6 +142,7 @@ def publish_version(
     run_id: int,
     allow_empty: bool,
     uppers: Callable[[Session], Sequence[above.Upper]],
+    long_view: LongView | None = None,
 ) -> Changed:
     """The built rows become the rollup's, by difference; readers see the old version or the new one.
 
@@ -157,6 +159,8 @@ def publish_version(
                 hint="If that is what you want, run again with --allow-empty.",
             )
         check_free(ledger, session, rollup, version)
+        if long_view:
+            long_view.leave_out(session, rollup.name)
         changed = Changed()
         pairs = [(rollup.shape, built.shape, True)]
         if rollup.sets_shape and built.sets_shape:
@@ -178,6 +182,8 @@ def publish_version(
         runs.progress(ledger, session, run_id, 0, changed)
         versions.end_build(ledger, session, version, rollup.shape.name)
         _give_receipts(ledger, session, rollup, version.number + 1, run_id)
+        if long_view:
+            long_view.put(session)
     return changed
 
 

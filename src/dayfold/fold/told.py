@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sqlglot import exp
+
 from dayfold.define.function import FunctionSource
 from dayfold.define.source import Table
 from dayfold.engines.databases import Databases
@@ -11,10 +13,12 @@ from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold.binding import Bound
 from dayfold.fold.decide import failing
 from dayfold.fold.fetch import has_table
+from dayfold.fold.follow import of_levels
 from dayfold.fold.track import Tracking
 from dayfold.ledger import cursors
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.sql import Statement
 
 
@@ -27,12 +31,14 @@ class Told:
         untracked: Those that should report their changes and do not at present.
         renewed: Those whose triggers are not the ones of the last fold.
         logs: Those that log their changes in a database of their own, with the query for what is logged.
+        entities: Of these, by the tag of their marks, the select of the entities whose changed levels are logged.
     """
 
     failed: dict[str, DayfoldError] = field(default_factory=dict)
     untracked: set[str] = field(default_factory=set)
     renewed: set[str] = field(default_factory=set)
     logs: dict[str, Statement] = field(default_factory=dict)
+    entities: dict[str, exp.Select] = field(default_factory=dict)
 
 
 def told(databases: Databases, ledger: Ledger, bound: Bound, rollup: BoundRollup) -> Told:
@@ -80,3 +86,5 @@ def _look(
         found.renewed.add(source.label)
     if databases.of(source) is not databases.store:
         found.logs[source.label] = tracking.logged(rollup, number)
+        for scan in of_levels(rollup, source):
+            found.entities[levels_tag(rollup.name, scan)] = tracking.logged_entities(rollup, number, scan)

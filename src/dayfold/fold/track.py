@@ -22,7 +22,8 @@ from dayfold.fold.binding import Bound
 from dayfold.ledger import marks, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
-from dayfold.plan.bind import BoundRollup, identity
+from dayfold.plan.bind import BoundRollup, Scan, identity
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.reads import reads_of
 from dayfold.plan.sql import Statement, Values, sql, statement, table
 from dayfold.plan.triggers import EVENTS, PREFIX, Feed, Log, Tracked, reference
@@ -170,6 +171,16 @@ class Tracking:
             _log=LOG.table, _tag=values.bind(tag, "text"), _version=values.bind(version, "bigint"),
         )  # fmt: skip
         return Statement(tree, values)
+
+    def logged_entities(self, rollup: BoundRollup, version: int, scan: Scan) -> exp.Select:
+        """A select of the entities whose changed levels were logged beside a source: ids, keys, days and times."""
+        tree = sql(
+            "select id, key, day, marked_at from _log where rollup = _tag and version = _version",
+            _log=LOG.table, _tag=exp.Literal.string(levels_tag(self._tag_beside(rollup), scan)),
+            _version=exp.Literal.number(version),
+        )  # fmt: skip
+        assert isinstance(tree, exp.Select)
+        return tree
 
     def _log(self, source: Table) -> Log:
         if self.databases.of(source) is self.databases.store:

@@ -5,6 +5,9 @@ of the later one. A fold reads the ids of the marks that its snapshot sees, and 
 
 A key is written as a JSON array of texts, one for each key column, null for NULL; a mark without a day means every cell,
 one with a day and without a key every cell of that day.
+
+Marks of entities, whose levels changed, stand among them under a tag instead of the rollup's name, so that nobody takes
+them for marks of its cells; a fold turns them into those of the cells that the levels show in.
 """
 
 from __future__ import annotations
@@ -20,17 +23,24 @@ from dayfold.days import Days
 from dayfold.define.types import DATE, INT, TEXT, TIMESTAMPTZ
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
+from dayfold.plan.follow import TAG
 from dayfold.plan.shape import Column
-from dayfold.plan.sql import Statement, Values, column, derived, table
+from dayfold.plan.sql import Statement, Values, column, derived, sql, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: The marks that a chunk read: their ids, keys and days.
 READ = "dayfold_marks__"
+#: The marks of entities that are turned into those of cells.
+ENTITIES = "dayfold_entities__"
+#: Why a cell is marked that a level shows in which changed on an earlier day.
+OF_LEVELS = "an earlier level of {source} changed"
 #: What is read of a mark.
 COLUMNS = (Column("id", INT), Column("key", TEXT), Column("day", DATE))
-COLUMNS_WITH_REASON = (*COLUMNS, Column("marked_at", TIMESTAMPTZ), Column("reason", TEXT))
+CELL = COLUMNS[1:]
+COLUMNS_WITH_TIME = (*COLUMNS, Column("marked_at", TIMESTAMPTZ))
+COLUMNS_WITH_REASON = (*COLUMNS_WITH_TIME, Column("reason", TEXT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,7 @@ def mark(
     session: Session,
     rollup: str,
     version: int,
-    cells: exp.Select | None,
+    cells: exp.Query | None,
     reason: str,
     values: Values | None = None,
 ) -> int:
@@ -190,11 +200,44 @@ def forget_of(ledger: Ledger, session: Session, rollup: str, version: int, table
     for name in tables:
         session.execute(
             ledger.sql(
-                "delete from dayfold__marks where rollup = :rollup and version = :version and "
-                "left(reason, length(:prefix)) = :prefix",
-                rollup=rollup, version=version, prefix=f"{name}: ",
+                "delete from dayfold__marks where (rollup = :rollup or left(rollup, length(:tag)) = :tag) and "
+                "version = :version and left(reason, length(:prefix)) = :prefix",
+                rollup=rollup, tag=rollup + TAG, version=version, prefix=f"{name}: ",
             )
         )  # fmt: skip
+
+
+def entities(ledger: Ledger, tag: str, version: int) -> exp.Select:
+    """A select of the marks of entities under a tag: ids, keys, days and times."""
+    tree = ledger.sql(
+        "select id, key, day, marked_at from dayfold__marks where rollup = _tag and version = _version",
+        _tag=exp.Literal.string(tag), _version=exp.Literal.number(version),
+    ).tree  # fmt: skip
+    assert isinstance(tree, exp.Select)
+    return tree
+
+
+def read_entities(ledger: Ledger, session: Session, tag: str, version: int) -> exp.Select:
+    """Stage the marks of entities that this transaction sees, and select them from there."""
+    session.stage(ENTITIES, Statement(entities(ledger, tag, version)))
+    session.analyze(ENTITIES)
+    return exp.select(column("key"), column("day")).from_(table(ENTITIES))
+
+
+def delete_entities(ledger: Ledger, session: Session) -> None:
+    """The staged marks of entities have become marks of cells."""
+    session.execute(ledger.sql(f'delete from dayfold__marks where id in (select id from "{ENTITIES}")'))
+
+
+def whole_days(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[dt.date, str]:
+    """The days of which every cell is marked, in order, and since when."""
+    query = ledger.sql(
+        "select day, _at from dayfold__marks where rollup = :rollup and version = :version and key is null and "
+        "not day is null group by day order by day",
+        rollup=rollup, version=version,
+        _at=ledger.store.dialect.piece("iso_moment", _x=sql("min(marked_at)")),
+    )  # fmt: skip
+    return dict(session.rows(query))
 
 
 def tell_of_loss(

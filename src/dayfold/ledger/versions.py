@@ -13,6 +13,7 @@ from typing import Any
 
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
+from dayfold.plan.follow import TAG
 
 #: The tables that keep something for each version of a rollup.
 _OF_VERSIONS = (
@@ -23,6 +24,8 @@ _OF_VERSIONS = (
     "dayfold__verifications",
     "dayfold__receipts",
 )
+#: True for what is kept of a rollup, the marks of its entities among it.
+_ITS = "(rollup = :rollup or left(rollup, length(:tag)) = :tag)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +165,18 @@ def begin_build(
 def _forget_after(ledger: Ledger, session: Session, version: Version) -> None:
     """Nothing is known of versions later than the published one; what is built next is built from the whole history."""
     for name in _OF_VERSIONS:
-        forget = f"delete from {name} where rollup = :rollup and version > :number"
-        session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
+        forget = f"delete from {name} where {_ITS} and version > :number"
+        session.execute(ledger.sql(forget, number=version.number, **_its(version.rollup)))
+
+
+def _its(rollup: str) -> dict[str, str]:
+    return {"rollup": rollup, "tag": rollup + TAG}
 
 
 def remove(ledger: Ledger, session: Session, rollup: str) -> None:
     """The ledger knows the rollup no more; its runs stay."""
     for name in (*_OF_VERSIONS, "dayfold__leases", "dayfold__fences", "dayfold__rollups"):
-        session.execute(ledger.sql(f"delete from {name} where rollup = :rollup", rollup=rollup))
+        session.execute(ledger.sql(f"delete from {name} where {_ITS}", **_its(rollup)))
 
 
 def end_build(ledger: Ledger, session: Session, version: Version, table: str) -> None:
@@ -185,8 +192,8 @@ def end_build(ledger: Ledger, session: Session, version: Version, table: str) ->
         )
     )
     for name in _OF_VERSIONS:
-        forget = f"delete from {name} where rollup = :rollup and version <= :number"
-        session.execute(ledger.sql(forget, rollup=version.rollup, number=version.number))
+        forget = f"delete from {name} where {_ITS} and version <= :number"
+        session.execute(ledger.sql(forget, number=version.number, **_its(version.rollup)))
 
 
 def abandon_build(ledger: Ledger, session: Session, version: Version) -> None:

@@ -6,7 +6,7 @@ A bound rollup knows its tables, its scans (one for each source and moment) and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
@@ -14,7 +14,7 @@ from dayfold.days import STORED_GRAINS
 from dayfold.define.expr import ExpressionError, parse
 from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.function import FunctionSource
-from dayfold.define.metric import Avg, Count, Distinct, Gauge, Measured, Metric, Min, Sum
+from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Measured, Metric, Min, Sum
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.define.source import Folded, Moment, Table
 from dayfold.define.types import DATE, FLOAT, HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
@@ -24,7 +24,7 @@ from dayfold.plan.dialect import Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.moments import BoundMoment, bind_moment
 from dayfold.plan.shape import SETS_SUFFIX, Column, Shape
-from dayfold.plan.sql import alias, both, column, sql, table
+from dayfold.plan.sql import alias, both, column, either, sql, table
 
 _KEY_KINDS = (Kind.TEXT, Kind.INT, Kind.UUID, Kind.BOOL, Kind.DATE)
 _DISTINCT_KINDS = _KEY_KINDS
@@ -61,6 +61,23 @@ class DistinctPart:
     united: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A cumulative level: null in facts that observe nothing. ``guard`` is true where it is none."""
+
+    name: str
+    tree: exp.Expr
+    guard: exp.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What increases are computed from: the columns that say whose level it is, and the levels, all of one type."""
+
+    per: tuple[tuple[Column, exp.Expr], ...]
+    each: tuple[Level, ...] = ()
+
+
 @dataclass(slots=True)
 class Scan:
     """All metrics of one source at one moment: computed together, in one pass over its facts."""
@@ -77,6 +94,8 @@ class Scan:
     detectors: list[exp.Expr] = field(default_factory=list)
     presence: list[exp.Expr] = field(default_factory=list)
     cursor: BoundMoment | None = None
+    #: Of a scan of increases, which holds nothing else.
+    levels: Levels | None = None
     #: Tells this scan from any other of the process, also from one that was bound anew.
     token: object = field(default_factory=object, init=False)
 
@@ -139,7 +158,7 @@ class _Binder:
         self.problems: list[Problem] = []
         self.compilers: dict[Table, Compiler] = {}
         self.key_types: dict[str, tuple[Type, str]] = {}
-        self.scans: dict[tuple[Table, object], Scan] = {}
+        self.scans: dict[tuple[object, ...], Scan] = {}
 
     def bind(self) -> tuple[BoundRollup | None, list[Problem]]:
         for source in self.rollup.sources:
@@ -205,7 +224,7 @@ class _Binder:
     def _scan(self, metric: Measured) -> Scan:
         assert metric.moment is not None
         compiler = self.compilers[metric.source]
-        place = (metric.source, metric.moment)
+        place = (metric.source, metric.moment, *self._apart(compiler, metric))
         if place not in self.scans:
             keys = self._keys(compiler, metric)
             try:
@@ -219,8 +238,38 @@ class _Binder:
                 )
             scan = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
             scan.cursor = self._cursor(metric.source, compiler)
+            scan.levels = self._levels(compiler, metric)
             self.scans[place] = scan
         return self.scans[place]
+
+    def _apart(self, compiler: Compiler, metric: Measured) -> tuple[object, ...]:
+        """What has to be equal for two increases to be computed in one pass; nothing for other metrics."""
+        if not isinstance(metric, Increase) or metric.expr is None:
+            return ()
+        return (metric.per, metric.scale, compiler.compile(metric.expr).type)
+
+    def _levels(self, compiler: Compiler, metric: Measured) -> Levels | None:
+        """The entities that an increase compares with themselves."""
+        if not isinstance(metric, Increase):
+            return None
+        if self.rollup.grain != "day":
+            raise ExpressionError(
+                f"Increase is the growth of a day; the grain {self.rollup.grain} cuts days into parts.",
+                'Use grain = "day", or a Gauge of the level.',
+            )
+        per = []
+        for name in metric.per:
+            try:
+                type_ = compiler.compile(column(name)).type
+            except ExpressionError as error:
+                raise ExpressionError(f"per: {error}", error.hint) from None
+            if type_.kind not in _KEY_KINDS:
+                raise ExpressionError(
+                    f"per: '{name}' is {type_}; whose level it is, is said by {listing(_KEY_KINDS)}.",
+                    "Cast it in columns={…}.",
+                )
+            per.append((Column(name, type_), self._key_tree(name, compiler)))
+        return Levels(tuple(per))
 
     def _cursor(self, source: Table, compiler: Compiler) -> BoundMoment | None:
         """The column by which a source tells what changed."""
@@ -429,6 +478,20 @@ class _Binder:
         scan.parts.append(Part(Column(name, type_, source=scan.label), scan.dialect.cast(aggregate, type_)))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
+    def _increase(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        """A level that only grows; what is below zero or no number fails the source, as it has no growth."""
+        assert scan.levels is not None
+        known = len(scan.guards)
+        exact = self._exact(scan, metric, value, where)
+        scan.guards.append(both([sql("_x < 0", _x=exact.tree), *([where] if where is not None else [])]))
+        guard = sql("coalesce(_g, false)", _g=either(scan.guards[known:]))
+        counts = both([exp.Not(this=exp.Paren(this=guard)), *([where] if where is not None else [])])
+        tree = sql("case when _c then _x end", _c=counts, _x=exact.tree)
+        scan.levels = replace(scan.levels, each=(*scan.levels.each, Level(name, tree, guard)))
+        stored = Column(name, _sum_type(exact.type), zero=True, source=scan.label)
+        scan.parts.append(Part(stored, sql("sum(_x)", _x=tree)))
+        scan.presence.append(sql("not _x is null", _x=column(name)))
+
     def _bound(self) -> BoundRollup:
         rollup = self.rollup
         scans = tuple(self.scans.values())
@@ -530,6 +593,7 @@ def _filtered(aggregate: exp.Expr, where: exp.Expr | None) -> exp.Expr:
 _PARTS: dict[type[Measured], Callable[..., None]] = {
     Count: _Binder._count,
     Sum: _Binder._sum,
+    Increase: _Binder._increase,
     Avg: _Binder._avg,
     Distinct: _Binder._distinct,
     Gauge: _Binder._gauge,

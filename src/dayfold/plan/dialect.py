@@ -148,6 +148,7 @@ PIECES = {
         "ARG_MAX(_x, ROW(_at, _x)) FILTER (WHERE NOT _x IS NULL)",
         "(ARRAY_AGG(_x ORDER BY _at DESC, _x DESC) FILTER (WHERE NOT _x IS NULL))[1]",
     ),
+    "json_empty": Spelling("CAST('{}' AS JSON)", "CAST('{}' AS jsonb)"),
     "any_of": Spelling("ANY_VALUE(_x)", "MAX(_x)"),
     "exploded": Spelling("UNNEST(_x)", "UNNEST(_x)"),
     "iso_moment": Spelling("STRFTIME(_x, '%Y-%m-%dT%H:%M:%SZ')", 'TO_CHAR(_x, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')'),

@@ -94,6 +94,20 @@ class BoundMoment:
         low, high = (self._start(one) for one in (day, after))
         return self._between(low, high)
 
+    def before(self, day: exp.Expr) -> exp.Expr:
+        """True for facts of earlier days than the one that a date tree gives."""
+        first = sql("cast('0001-01-01' as date)")
+        if not self.ranges:
+            return sql("_d >= _first and _d < _day", _d=self.day, _first=first, _day=day)
+        low, high = (first, day) if self.raw_kind == "date" else (self._start(first), self._start(day))
+        return self._between(low, high)
+
+    def after(self, day: exp.Expr) -> exp.Expr:
+        """True for facts of later days than the one that a date tree gives."""
+        if not self.ranges or self.raw_kind == "date":
+            return sql("_d > _day", _d=self.day if not self.ranges else self.raw, _day=day)  # type: ignore[arg-type]
+        return sql("_m >= _low", _m=self.raw, _low=self._start(exp.Paren(this=sql("_day + 1", _day=day))))  # type: ignore[arg-type]
+
     def _start(self, day: exp.Expr) -> exp.Expr:
         """The first value of the bare column on a day."""
         if self.raw_kind in ("s", "ms"):

@@ -17,9 +17,10 @@ from sqlglot import exp
 
 from dayfold.days import ONE_DAY, STORED_GRAINS, Days
 from dayfold.define.expr import parse
-from dayfold.define.metric import Avg, Count, Distinct, Gauge, Max, Measured, Min, Sum
+from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Max, Measured, Min, Sum
 from dayfold.define.source import Folded, Moment, Table
 from dayfold.define.types import DATE, HASHES, INT, MAX_DIGITS, TEXT, TIMESTAMP, TIMESTAMPTZ, Kind, Type, decimal
+from dayfold.plan import proof_levels
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.dialect import ISO_WITH_ZONE, Dialect
 from dayfold.plan.expressions import Compiler, Typed
@@ -30,6 +31,8 @@ from dayfold.plan.sql import Values, alias, both, column, either, sql
 DAY, SLOT = "day__", "slot__"
 _MICROS_A_DAY = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
+#: No fact counts earlier, and the days around it are days.
+_EVER = dt.date(1, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class Branch:
     keys: tuple[tuple[Column, exp.Expr], ...]
     timing: Timing
     measures: tuple[Measure, ...]
+    #: Of an increase, which is a branch of its own: whose levels it compares.
+    per: tuple[exp.Expr, ...] = ()
 
     @property
     def columns(self) -> list[Column]:
@@ -101,6 +106,8 @@ class Branch:
 
     def rows(self, ranges: Sequence[Days], salt: str, values: Values) -> exp.Select:
         """A select of one row for each key and bucket of these days that some fact contributes to."""
+        if self.per:
+            return self._grown(ranges, values)
         placed = self._placed(ranges, values)
         gauges = [n for n, one in enumerate(self.measures) if one.kind == "gauge"]
         names = [column(one.name) for one, _ in self.keys]
@@ -116,6 +123,24 @@ class Branch:
         identity = [*names, column(DAY), column(SLOT)]
         rows = exp.select(*identity, *found).from_(_nested(placed, "facts__"), copy=False)
         return rows.group_by(*(one.copy() for one in identity), copy=False)
+
+    def _grown(self, ranges: Sequence[Days], values: Values) -> exp.Select:
+        """The increase of these days: levels are looked for on all days before them, too."""
+        last = max(days.last for days in ranges)
+        facts = self._facts([Days(_EVER, last)], values)
+        facts = facts.select(*(alias(tree.copy(), proof_levels.entity(n)) for n, tree in enumerate(self.per)))
+        start = sql(
+            "_u - (_u - _a) % _n", _u=column("us__"), _a=_number_of(_micros(_EVER)), _n=_number_of(_MICROS_A_DAY)
+        )
+        keys = [one.name for one, _ in self.keys]
+        listed = listed_days(ranges, self.dialect, values)
+        grown = proof_levels.grown(facts, listed, len(self.per), keys, self.dialect, start)
+        names = [column(one) for one in keys]
+        [stored] = self.measures[0].columns
+        total = self.dialect.cast(sql("sum(grown__)"), stored.type)
+        identity = [*names, alias(column("day"), DAY), alias(column("day"), SLOT)]
+        rows = exp.select(*identity, alias(total, stored.name)).from_(_nested(grown, "grown__"), copy=False)
+        return rows.group_by(*names, column("day"), copy=False)
 
     def _facts(self, ranges: Sequence[Days], values: Values) -> exp.Select:
         """Each fact of these days with its key, its microsecond and what it contributes."""
@@ -176,7 +201,7 @@ def branches(rollup: BoundRollup, columns: Mapping[Table, Mapping[str, Type]]) -
     """How a rollup is proved, from its definition and the columns that its sources have."""
     grouped: dict[tuple[object, ...], list[tuple[str, Measured]]] = {}
     for name, metric in rollup.definition.measured.items():
-        apart = name if _is_union(metric, columns) else ""
+        apart = name if _is_union(metric, columns) or isinstance(metric, Increase) else ""
         grouped.setdefault((metric.source, metric.moment, apart), []).append((name, metric))
     return [_branch(rollup, metrics, columns) for metrics in grouped.values()]
 
@@ -194,7 +219,11 @@ def _branch(
     types = {one.name: one.type for one in rollup.shape.values}
     measures = tuple(_measure(compiler, name, metric, types, _is_union(metric, columns)) for name, metric in metrics)
     minutes = STORED_GRAINS[rollup.definition.grain]
-    return Branch(source, scan.relation, dialect, minutes, keys, _timing(compiler, first.moment), measures)
+    columns_of = [compiler.compile(column(one)) for one in first.per] if isinstance(first, Increase) else []
+    per = tuple(
+        dialect.piece("bytewise", _x=one.tree) if one.type.kind is Kind.TEXT else one.tree for one in columns_of
+    )
+    return Branch(source, scan.relation, dialect, minutes, keys, _timing(compiler, first.moment), measures, per)
 
 
 def _compiler(source: Table, columns: Mapping[str, Type], dialect: Dialect) -> Compiler:
@@ -260,6 +289,9 @@ def _number(compiler: Compiler, metric: Measured) -> exp.Expr:
             _bad=dialect.cast(dialect.piece("fail", _x=dialect.cast(typed.tree, TEXT)), typed.type),
         )
         typed = Typed(checked, typed.type)
+    if isinstance(metric, Increase):
+        below = dialect.cast(dialect.piece("fail", _x=dialect.cast(typed.tree, TEXT)), typed.type)
+        typed = Typed(sql("case when _x < 0 then _bad else _x end", _x=typed.tree, _bad=below), typed.type)
     rounds = metric.scale is not None and isinstance(metric, Sum | Gauge)
     if rounds:
         typed = compiler.cast_to(typed, decimal(MAX_DIGITS, metric.scale), metric.expr)
@@ -325,6 +357,10 @@ def _nested(query: exp.Expr, name: str) -> exp.Subquery:
 def set_column(metric: str) -> str:
     """What the set of a metric is called beside its size."""
     return f"{metric}__set"
+
+
+def _number_of(number: int) -> exp.Expr:
+    return exp.Paren(this=exp.cast(exp.Literal.string(str(number)), "bigint"))
 
 
 def _micros(day: dt.date) -> int:

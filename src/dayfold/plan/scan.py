@@ -9,9 +9,12 @@ from sqlglot import exp
 from dayfold.days import Days
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ
 from dayfold.plan.bind import BoundRollup, DistinctPart, Scan, grain_minutes
-from dayfold.plan.cells import Cells, cell_day, changed
+from dayfold.plan.cells import CELL_DAY, Cells, changed
 from dayfold.plan.dialect import Dialect
+from dayfold.plan.follow import following
+from dayfold.plan.growth import grown
 from dayfold.plan.keys import KeyFilter
+from dayfold.plan.lookup import from_cells
 from dayfold.plan.shape import Column, Shape
 from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, remembered, sql
 
@@ -39,11 +42,15 @@ def set_name(metric: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is computed: all of some days, of the keys that a filter admits; or a list of cells."""
+    """What is computed: all of some days, of the keys that a filter admits; or a list of cells.
+
+    ``led``: for increases, whether an index leads from an entity to its moments.
+    """
 
     days: Days
     cells: Cells | None = None
     keys: tuple[KeyFilter, ...] = ()
+    led: bool = False
 
 
 def compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: Values | None = None) -> Statement:
@@ -52,7 +59,7 @@ def compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: Va
     ``salt`` is the store's key for the hashes of distinct values. ``values`` holds those that the scope has bound.
     """
     cells = scope.cells
-    if values is not None or cells is None or scope.keys:
+    if values is not None or cells is None or scope.keys or scan.levels is not None:
         return _compute(rollup, scan, scope, salt, values if values is not None else Values())
     bound = Values()
     scan.moment.within(scope.days, bound)
@@ -68,6 +75,9 @@ def _is_salted(scan: Scan) -> bool:
 
 
 def _compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: Values) -> Statement:
+    if scan.levels is not None:
+        rows = grown(rollup, scan, scope.days, scope.cells, scope.keys, values, led=scope.led)
+        return Statement(_finished(rollup, scan, rows), values)
     keys = [alias(tree, name.name) for name, tree in scan.keys]
     slot = alias(scan.moment.bucket(grain_minutes(rollup.definition)), "slot__")
     conditions = [scan.moment.within(scope.days, values)]
@@ -89,31 +99,7 @@ def _compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: V
     ]
     select = exp.select(*items).where(both(conditions))
     select = select.group_by(*(exp.Literal.number(n + 1) for n in range(len(keys) + 1)))
-    return Statement(_finished(rollup, scan, _from_scope(select, scan, scope.cells)), values)
-
-
-def _from_scope(select: exp.Select, scan: Scan, cells: Cells | None) -> exp.Expr:
-    """The select from all facts, or from those of listed cells; cells with a NULL in their key by a part of its own."""
-    if cells is None:
-        return select.from_(scan.relation.copy())
-    day = cell_day()
-    on_day = scan.moment.on_day(day) if cells.by_range else sql("_d = _day", _d=scan.moment.day, _day=day)
-    parts = [
-        select.copy()
-        .from_(cells.source)
-        .join(scan.relation.copy(), on=cells.listed([bare(tree) for _, tree in scan.keys], on_day, null_safe))
-        for null_safe in cells.branches()
-    ]
-    return parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
-
-
-def bare(tree: exp.Expr) -> exp.Expr:
-    """A key's column as an index has it, without the cast and the order that grouping gives it."""
-    while isinstance(tree, exp.Collate | exp.Cast) and isinstance(tree.this, exp.Column | exp.Cast | exp.Collate):
-        if isinstance(tree, exp.Cast) and tree.to.this != exp.DataType.Type.BIGINT:
-            break
-        tree = tree.this
-    return tree
+    return Statement(_finished(rollup, scan, from_cells(select, scan, scope.cells)), values)
 
 
 def _hashes(scan: Scan, one: DistinctPart, salt: exp.Expr) -> exp.Expr:
@@ -187,11 +173,19 @@ def first_day(scan: Scan, dialect: Dialect) -> Statement:
     return Statement(select)
 
 
-def changed_since(scan: Scan, position: str, values: Values) -> exp.Select:
-    """The cells of facts stamped since a position; also of those that a filter leaves out now, and did not before."""
+def changed_since(scan: Scan, position: str, values: Values, *, led: bool = False) -> exp.Query:
+    """The cells of facts stamped since a position; also of those that a filter leaves out now, and did not before.
+
+    Of levels, the cells as well in which they show next; ``led``: an index leads from an entity to its moments.
+    """
     assert scan.cursor is not None
     since = scan.cursor.since(position, values)
-    return changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy(), [since])
+    cells = changed(scan.dialect, scan.keys, scan.moment.day, scan.relation.copy(), [since])
+    if scan.levels is None:
+        return cells
+    items = [alias(tree.copy(), f"k{n}__") for n, (_, tree) in enumerate(scan.levels.per)]
+    pairs = exp.select(*items, alias(scan.moment.day.copy(), CELL_DAY)).from_(scan.relation.copy())
+    return exp.union(cells, following(scan, pairs.where(since.copy()).distinct(), led=led), distinct=True)
 
 
 def not_finite(scan: Scan, days: Days) -> Statement:

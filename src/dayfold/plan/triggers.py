@@ -23,8 +23,9 @@ from dayfold.names import fitted
 from dayfold.plan.bind import Scan
 from dayfold.plan.cells import changed
 from dayfold.plan.dialect import Dialect
+from dayfold.plan.follow import levels_tag
 from dayfold.plan.reads import Untraceable, is_table, parsed
-from dayfold.plan.shape import quoted
+from dayfold.plan.shape import Column, quoted
 from dayfold.plan.sql import Statement, alias, both, column, derived, sql, table
 
 NEW_ROWS, OLD_ROWS = "dayfold_new_rows", "dayfold_old_rows"
@@ -33,6 +34,8 @@ EVENTS = ("insert", "update", "delete", "truncate")
 FORMAT = 1
 #: What every trigger of ours is called first.
 PREFIX = "dayfold_"
+#: Columns, each with the tree that gives it.
+Parts = Sequence[tuple[Column, exp.Expr]]
 _UNCOMPARABLE = (Kind.JSON, Kind.OTHER)
 
 
@@ -68,16 +71,26 @@ class Feed:
         more = [self.scan.moment.raw_kind, link, list(self.identity), self.loses]
         return [FORMAT, self.store, self.version, self.fingerprint, *more]
 
+    def logs(self, event: str) -> list[tuple[str, exp.Select | exp.Union]]:
+        """What one kind of statement logs, and under which tag: changed cells, and the entities whose levels changed."""
+        found = [(self.tag, self.cells(event))]
+        if self.scan.levels is not None:
+            found.append((levels_tag(self.tag, self.scan), self._changed(event, self.scan.levels.per)))
+        return found
+
     def cells(self, event: str) -> exp.Select | exp.Union:
         """The cells that one kind of statement changed: ``key`` and ``day``."""
-        if self.read is not None:
-            return self._through(self.read, event)
-        return self._of_rows(self._rows(event))
+        return self._changed(event, self.scan.keys)
 
-    def _of_rows(self, rows: exp.Expr) -> exp.Select:
+    def _changed(self, event: str, keys: Parts) -> exp.Select | exp.Union:
+        if self.read is not None:
+            return self._through(self.read, event, keys)
+        return self._of_rows(self._rows(event), keys)
+
+    def _of_rows(self, rows: exp.Expr, keys: Parts) -> exp.Select:
         scan = self.scan
         common = [] if scan.common_filter is None else [scan.common_filter]
-        return changed(scan.dialect, scan.keys, scan.moment.day, rows, common)
+        return changed(scan.dialect, keys, scan.moment.day, rows, common)
 
     def _rows(self, event: str) -> exp.Expr:
         """The rows that a statement added, and those that it took away; a row that it left as it was is neither."""
@@ -102,6 +115,7 @@ class Feed:
         """The columns that decide which cell a row is in and what it counts for."""
         scan = self.scan
         trees = [tree for _, tree in scan.keys]
+        trees += [tree for _, tree in scan.levels.per] if scan.levels is not None else []
         trees += [scan.moment.day, scan.moment.instant]
         trees += [part.aggregate for part in scan.parts]
         trees += [tree for one in scan.sets for tree in (one.text, one.where) if tree is not None]
@@ -111,14 +125,14 @@ class Feed:
 
     # -- queries over several tables -------------------------------------------------------------
 
-    def _through(self, read: Read, event: str) -> exp.Select | exp.Union:
-        """The cells of the query's rows that changed rows of one of its tables lead to, before and after."""
+    def _through(self, read: Read, event: str, keys: Parts) -> exp.Select | exp.Union:
+        """The cells, or entities, of the query's rows that changed rows of one of its tables lead to, before and after."""
         assert self.scan.source.sql is not None
-        sides = [self._led(read, event, self.scan.relation)]
+        sides = [self._led(read, event, self.scan.relation, keys)]
         before = as_before(
             self.scan.source.sql, read, self._links(read, event), event, self.scan.dialect, self.identity
         )
-        sides.append(self._led(read, event, before))
+        sides.append(self._led(read, event, before, keys))
         return exp.union(*sides, distinct=True)
 
     def orphaned(self) -> exp.Expr:
@@ -137,13 +151,13 @@ class Feed:
         rows = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(OLD_ROWS), "o", table=True))
         return exp.Exists(this=rows.where(exp.Not(this=exp.Exists(this=led.where(same)))))
 
-    def _led(self, read: Read, event: str, relation: exp.Expr) -> exp.Select:
+    def _led(self, read: Read, event: str, relation: exp.Expr, keys: Parts) -> exp.Select:
         scan = self.scan
         theirs = [column(name) for name in read.on.values()]
         conditions = [among(scan.dialect, theirs, self._links(read, event))]
         if scan.common_filter is not None:
             conditions.append(scan.common_filter)
-        return changed(scan.dialect, scan.keys, scan.moment.day, relation.copy(), conditions)
+        return changed(scan.dialect, keys, scan.moment.day, relation.copy(), conditions)
 
     def _links(self, read: Read, event: str) -> exp.Expr:
         """The values by which the changed rows lead to rows of the query."""
@@ -259,7 +273,9 @@ class Tracked:
 
     def inserts(self, event: str) -> list[str]:
         """A statement for each feed that logs the cells which an event changed."""
-        found = [self._insert(feed.tag, feed.version, feed.cells(event), event) for feed in self.feeds]
+        found = [
+            self._insert(tag, feed.version, cells, event) for feed in self.feeds for tag, cells in feed.logs(event)
+        ]
         for feed in self.feeds:
             if event == "delete" and feed.loses:
                 gone = self._insert(feed.tag, feed.version, None, event)
@@ -372,10 +388,9 @@ def duckdb_triggers(tracked: Tracked, stamp: str) -> list[str]:
     found = []
     for event in EVENTS[:3]:
         selects = [
-            log_rows(
-                tracked.log, tracked.dialect, one.tag, one.version, one.cells(event), reason_of(tracked.name, event)
-            )
+            log_rows(tracked.log, tracked.dialect, tag, one.version, cells, reason_of(tracked.name, event))
             for one in tracked.feeds
+            for tag, cells in one.logs(event)
         ]
         whole = selects[0]
         for other in selects[1:]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dayfold.days import Days, overlap, union, without
 from dayfold.define.types import DATE, TEXT
+from dayfold.engines.scans import leads_to_levels
 from dayfold.errors import DayfoldError
 from dayfold.ledger import coverage, cursors, fetches, marks
 from dayfold.ledger.coverage import FAILED, FOLDED, OPEN, DayCover
@@ -23,6 +24,7 @@ from dayfold.plan.scan import changed_since, first_day
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, Values
 from dayfold.query.cover import CHANGED, SOME_CHANGED
+from dayfold.query.levels import shown_next
 from dayfold.query.sources import Snapshots, Sources
 
 if TYPE_CHECKING:
@@ -130,6 +132,8 @@ class Decider:
             marked = marks.pending(self.ledger, session, self.rollup.name, self.number)
         found, everything = self._found(covered=bool(known))
         everything = everything or marked.everything
+        if known and not everything:
+            found += self._levels([*marked.whole_days, *(day for one in found for day in _keyless(one))])
         earliest = [*marked.days[:1], *(day for one in found for day in _days(one)[:1])]
         covered = {source: coverage.covered(known.get(source, {})) for source in self.sources.labels}
         standings = fetches.standings(self.ledger, self.snapshots.store, self.rollup)
@@ -208,6 +212,17 @@ class Decider:
         everything = everything or any(one["day"].null_count for one in found)
         return [one.filter(one["day"].is_valid()) for one in found], everything
 
+    def _levels(self, days: Sequence[dt.date]) -> list[pa.Table]:
+        """The cells in which changed levels show, those after days that changed as a whole among them."""
+        if self.number is None:
+            return []
+        scans = [scan for scan in self._healthy if scan.levels is not None]
+        return [
+            one
+            for scan in scans
+            for _, one in shown_next(self.ledger, self.snapshots, self.sources, self.number, scan, days)
+        ]
+
     def _behind_cursor(self, scan: Scan, number: int, *, covered: bool) -> tuple[pa.Table | None, bool]:
         """The cells of rows stamped since the last fold, or that they may be any."""
         known = cursors.cursor(self.ledger, self.snapshots.store, self.rollup.name, number, scan.label)
@@ -215,8 +230,9 @@ class Decider:
             # What was folded before its stamps were read may have changed anywhere since.
             return None, covered
         values = Values()
-        cells = changed_since(scan, known.position, values)
         with self.snapshots.reading(scan) as session:
+            led = leads_to_levels(self.sources.databases.of(scan.source), session, scan)
+            cells = changed_since(scan, known.position, values, led=led)
             return session.arrow(Statement(cells, values), PAIR), False
 
     def _cells(self, found: Sequence[pa.Table], left: Sequence[Days]) -> pa.Table | None:

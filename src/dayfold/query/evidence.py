@@ -19,7 +19,8 @@ from dayfold.define.source import Folded, Table
 from dayfold.define.types import TEXT, Kind, Type
 from dayfold.engines.base import Session
 from dayfold.errors import DayfoldError
-from dayfold.plan.bind import BoundRollup, Scan, stored_columns
+from dayfold.plan.bind import BoundRollup, Levels, Scan, stored_columns
+from dayfold.plan.growth import behind
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.scan import Scope, compute
 from dayfold.plan.sql import Statement, Values, alias, both, column, sql
@@ -103,8 +104,15 @@ def alone(rollup: BoundRollup, name: str) -> Scan:
         parts=[one for one in scan.parts if one.column.name in mine],
         sets=[one for one in scan.sets if one.count.name in mine],
         filters=[scan.filters[siblings.index(name)]],
+        levels=_levels_alone(scan, mine),
         presence=[one for one in scan.presence if {each.name for each in one.find_all(exp.Column)} <= mine],
     )
+
+
+def _levels_alone(scan: Scan, mine: set[str]) -> Levels | None:
+    if scan.levels is None:
+        return None
+    return replace(scan.levels, each=tuple(one for one in scan.levels.each if one.name in mine))
 
 
 def written(statement: Statement, dialect: str) -> tuple[str, list[Any]]:
@@ -141,20 +149,27 @@ def _read(
     day: dt.date,
     page: tuple[int, int],
 ) -> None:
-    """The facts that count for the metric, by their moment, and how many there are."""
+    """The facts that count for the metric, by their moment, and how many there are.
+
+    Of an increase these are the day's levels and the ones before them.
+    """
     values = Values()
     trees = {one.name: (tree, one.type) for one, tree in scan.keys}
     tests = [scan.moment.within(Days(day, day), values), *(one.admits(*trees[one.key], values) for one in keys)]
     if (common := scan.common_filter) is not None:
         tests.append(common)
+    relation = scan.relation
+    if scan.levels is not None:
+        values, tests = Values(), []
+        relation = behind(scan, day, keys, values)
     where = both(tests)
-    count = exp.select(alias(sql("count(*)"), "facts")).from_(scan.relation.copy()).where(where)
+    count = exp.select(alias(sql("count(*)"), "facts")).from_(relation.copy()).where(where)
     found.total = int(session.rows(Statement(count, values))[0][0])
     items = [(name, _shown(scan, name, type_)) for name, type_ in described.items()]
     # Facts of one moment are put in an order of their own, so that pages neither repeat nor leave out.
     order = [scan.moment.instant.copy(), *(_text(scan, tree) for _, tree in items)]
     limit, found.offset = page
-    rows = exp.select(*(alias(tree, f"c{n}__") for n, (_, tree) in enumerate(items))).from_(scan.relation.copy())
+    rows = exp.select(*(alias(tree, f"c{n}__") for n, (_, tree) in enumerate(items))).from_(relation.copy())
     rows = rows.where(where.copy()).order_by(*order).limit(limit).offset(found.offset)
     found.columns = [name for name, _ in items]
     found.rows = [

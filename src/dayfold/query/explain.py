@@ -34,6 +34,7 @@ from dayfold.query.answer import Answer
 from dayfold.query.due import whole
 from dayfold.query.evidence import Evidence, evidence
 from dayfold.query.explanation import Explanation, RowWritten, Run, SourceState, Verification
+from dayfold.query.levels import shown_next
 from dayfold.query.live import left_out
 from dayfold.query.request import Request
 from dayfold.query.run import Rows, answered, check_same, folded_version, merged_rows
@@ -246,7 +247,24 @@ class _Explainer:
         query = Statement(exp.select(alias(encoded(dialect, parts), "key")), values)
         key_text = self.session.rows(query)[0][0]
         name, number = self.rollup.name, self.version.number
-        return list(marks.of_cell(self.ledger, self.session, name, number, key_text, self.day))
+        found = list(marks.of_cell(self.ledger, self.session, name, number, key_text, self.day))
+        return found + self._marks_of_levels(key_text)
+
+    def _marks_of_levels(self, key: str) -> list[marks.MarkRecord]:
+        """Levels that changed on an earlier day, and show in this cell next."""
+        if self._is_sealed():
+            return []
+        name, number = self.sources.rollup.name, self.version.number
+        days = marks.whole_days(self.ledger, self.session, name, number)
+        found = []
+        for scan in self.sources.rollup.scans:
+            if scan.levels is None or scan.label in self.failed:
+                continue
+            for since, cells in shown_next(self.ledger, self.snapshots, self.sources, number, scan, list(days)):
+                if (key, self.day) in zip(cells["key"].to_pylist(), cells["day"].to_pylist(), strict=True):
+                    at = since or min(days.values())
+                    found.append(marks.MarkRecord(key, self.day, at, marks.OF_LEVELS.format(source=scan.label)))
+        return found
 
     def _verification(self) -> Verification | None:
         """The last comparison of the day; it counts everybody's cells."""

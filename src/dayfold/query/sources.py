@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from sqlglot import exp
+
 from dayfold.engines.base import Session, Store
 from dayfold.engines.databases import Databases
 from dayfold.engines.scans import ScanFailed
@@ -25,6 +27,7 @@ class Sources:
         untracked: Those that should report their changes and do not at present.
         renewed: Those whose triggers are not the ones of the last fold, so that nobody told what changed in between.
         logs: For those that log their changes in a database of their own: the query for what is logged.
+        entities: For these, by the tag of their marks, the select of the entities whose changed levels are logged.
     """
 
     databases: Databases
@@ -33,6 +36,7 @@ class Sources:
     untracked: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
     logs: Mapping[str, Statement] = field(default_factory=dict)
+    entities: Mapping[str, exp.Select] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:

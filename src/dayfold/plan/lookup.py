@@ -1,0 +1,33 @@
+"""Facts of listed cells: the join that finds them, in words that an index understands. Plan floor, pure."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from dayfold.plan.bind import Scan
+from dayfold.plan.cells import Cells, cell_day
+from dayfold.plan.sql import sql
+
+
+def from_cells(select: exp.Select, scan: Scan, cells: Cells | None) -> exp.Expr:
+    """The select from all facts, or from those of listed cells; cells with a NULL in their key by a part of its own."""
+    if cells is None:
+        return select.from_(scan.relation.copy())
+    day = cell_day()
+    on_day = scan.moment.on_day(day) if cells.by_range else sql("_d = _day", _d=scan.moment.day, _day=day)
+    parts = [
+        select.copy()
+        .from_(cells.source)
+        .join(scan.relation.copy(), on=cells.listed([bare(tree) for _, tree in scan.keys], on_day, null_safe))
+        for null_safe in cells.branches()
+    ]
+    return parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
+
+
+def bare(tree: exp.Expr) -> exp.Expr:
+    """A key's column as an index has it, without the cast and the order that grouping gives it."""
+    while isinstance(tree, exp.Collate | exp.Cast) and isinstance(tree.this, exp.Column | exp.Cast | exp.Collate):
+        if isinstance(tree, exp.Cast) and tree.to.this != exp.DataType.Type.BIGINT:
+            break
+        tree = tree.this
+    return tree
