@@ -239,6 +239,14 @@ def without_counts(found: dict[str, object]) -> dict[str, object]:
 
 # -- the list of the steps -------------------------------------------------------------------------
 
+ACCESS = "one transaction with its note in the audit table, and no row of a rollup"
+ACCESS_WRITERS = {
+    "ledger/audit.py": ("note",),
+    "ledger/sessions.py": ("begin", "end", "make_link"),
+    "ledger/tokens.py": ("create", "revoke"),
+    "ledger/tries.py": ("count", "forgive", "write"),
+    "ledger/users.py": ("_sign_out", "add", "set_password"),
+}
 #: Functions that write and need no point of their own, each with the reason.
 NO_POINT = {
     ("engines/base.py", "try_making"): "leaves nothing behind, it undoes itself",
@@ -250,23 +258,7 @@ NO_POINT = {
     ("ledger/ledger.py", "migrate"): "one transaction, and 'committed' follows it",
     ("ledger/ledger.py", "_keep_sources"): "one transaction, and 'committed' follows it",
     ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
-    **dict.fromkeys(
-        (
-            ("ledger/audit.py", "note"),
-            ("ledger/sessions.py", "begin"),
-            ("ledger/sessions.py", "end"),
-            ("ledger/sessions.py", "make_link"),
-            ("ledger/tokens.py", "create"),
-            ("ledger/tokens.py", "revoke"),
-            ("ledger/tries.py", "count"),
-            ("ledger/tries.py", "forgive"),
-            ("ledger/tries.py", "write"),
-            ("ledger/users.py", "_sign_out"),
-            ("ledger/users.py", "add"),
-            ("ledger/users.py", "set_password"),
-        ),
-        "access: one transaction with its note in the audit table, and no row of a rollup",
-    ),
+    **{(file, name): ACCESS for file, names in ACCESS_WRITERS.items() for name in names},
 }
 
 
