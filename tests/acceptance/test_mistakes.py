@@ -142,7 +142,8 @@ def test_wrong_variable_is_named(shop: Path) -> None:
     )
     assert fails("fold", cwd=shop, status=2, env={"DAYFOLD_STOER__URL": "duckdb:///other.duckdb"}) == (
         "The variable DAYFOLD_STOER__URL sets nothing; the nearest is 'DAYFOLD_STORE__'.\n"
-        "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, DAYFOLD_VERIFY__"
+        "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, "
+        "DAYFOLD_VERIFY__, DAYFOLD_SERVE__, DAYFOLD_AUTH__"
     )
     assert sorted(path.name for path in shop.iterdir()) == ["dayfold.toml", "metrics.py", "shop.duckdb"]
 

@@ -299,6 +299,14 @@ def test_a_kill_while_fetched_rows_are_dropped(engine: str, new_store: Store, po
 
 # -- the list of the steps -------------------------------------------------------------------------
 
+ACCESS = "one transaction with its note in the audit table, and no row of a rollup"
+ACCESS_WRITERS = {
+    "ledger/audit.py": ("note",),
+    "ledger/sessions.py": ("begin", "end", "make_link"),
+    "ledger/tokens.py": ("create", "revoke"),
+    "ledger/tries.py": ("count", "forgive", "write"),
+    "ledger/users.py": ("_sign_out", "add", "set_password"),
+}
 #: Functions that write and need no point of their own, each with the reason.
 NO_POINT = {
     ("engines/base.py", "try_making"): "leaves nothing behind, it undoes itself",
@@ -313,23 +321,7 @@ NO_POINT = {
     ("fold/rls.py", "_standing"): "a table that ends with its transaction, which is undone",
     ("fold/rls.py", "follow"): "part of the transaction that publishes a new version",
     ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
-    **dict.fromkeys(
-        (
-            ("ledger/audit.py", "note"),
-            ("ledger/sessions.py", "begin"),
-            ("ledger/sessions.py", "end"),
-            ("ledger/sessions.py", "make_link"),
-            ("ledger/tokens.py", "create"),
-            ("ledger/tokens.py", "revoke"),
-            ("ledger/tries.py", "count"),
-            ("ledger/tries.py", "forgive"),
-            ("ledger/tries.py", "write"),
-            ("ledger/users.py", "_sign_out"),
-            ("ledger/users.py", "add"),
-            ("ledger/users.py", "set_password"),
-        ),
-        "access: one transaction with its note in the audit table, and no row of a rollup",
-    ),
+    **{(file, name): ACCESS for file, names in ACCESS_WRITERS.items() for name in names},
 }
 
 

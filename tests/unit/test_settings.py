@@ -169,3 +169,27 @@ def test_secrets_are_shown_nowhere() -> None:
         with pytest.raises(ConfigError) as refused:
             load({**words, **wrong})
         assert SECRET not in f"{refused.value!r} {refused.value} {refused.value.__cause__!r}"
+
+
+def test_access_is_set_by_variables_and_its_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sections inside [auth] have variables too, lists and tables as JSON; no secret shows where settings are printed."""
+    for name, value in {
+        "CRON_SECRET": "rosebud-rosebud-rosebud",
+        "JWT__SECRET": "rosebud" * 5,
+        "JWT__ALGORITHMS": '["HS256"]',
+        "JWT__CLAIMS__ROWS": '{"shop_id": "shop"}',
+        "OIDC__CLIENT_SECRET": "rosebud",
+        "OIDC__RIGHTS": '{"owners": {"kind": "admin"}}',
+    }.items():
+        monkeypatch.setenv(f"DAYFOLD_AUTH__{name}", value)
+    auth = load({"auth": {"jwt": {"audience": "dayfold"}}}).auth
+    assert (auth.jwt.algorithms, auth.jwt.audience, auth.jwt.claims.rows) == (["HS256"], "dayfold", {"shop_id": "shop"})
+    assert auth.oidc.rights["owners"].kind == "admin"
+    assert (auth.jwt.is_on, auth.oidc.is_on) == (True, True)
+    assert "rosebud" not in repr(auth)
+
+
+def test_access_is_off_where_nothing_is_set() -> None:
+    """Neither JWT nor OIDC, and no secret for schedulers."""
+    auth = load({}).auth
+    assert (auth.jwt.is_on, auth.oidc.is_on, auth.cron_secret) == (False, False, None)

@@ -99,9 +99,6 @@ def decoded(
 ) -> Mapping[str, Any]:
     """The claims of a signed token. Raises Unauthenticated saying why, and ConnectionFailed where keys cannot be read."""
     try:
-        header = jwt.get_unverified_header(token)
-        if header.get("alg") not in algorithms:
-            raise jwt.InvalidAlgorithmError
         found: Mapping[str, Any] = jwt.decode(
             token, key(token), algorithms=list(algorithms), audience=audience, issuer=issuer, leeway=leeway_s,
             options={"require": list(require)},
