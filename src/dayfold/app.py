@@ -422,7 +422,8 @@ class Dayfold:
 
     def check_scope(self, scope: Scope) -> None:
         """Raise UnknownName or UsageError where the relations of a scope that is to be given out do not fit the definitions."""
-        self.catalog.check()
+        if scope.relations:
+            self.catalog.check()
         for grant in scope.relations:
             relations.check_grant(self.catalog, self.databases, grant)
 
@@ -550,7 +551,7 @@ class Dayfold:
         """Tokens, users and the audit table, with their verbs."""
         from dayfold.ledger.accounts import Accounts, local_actor
 
-        return Accounts(self.ledger, self.catalog, local_actor())
+        return Accounts(self.ledger, self.catalog, local_actor(), self.check_scope)
 
     def alerts(self) -> Alerts:
         """What judges the alert rules, keeps their episodes and tells the channels."""

@@ -24,6 +24,10 @@ class ClaimsSettings(BaseModel):
         default=None,
         description='For each key column the claim with its value or list of values: { shop_id = "shop" }. Needed; {} limits no rows.',
     )
+    access: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description='For each access its parameters, each with the claim of its value: { Brand = { brand_id = "brand" } }.',
+    )
 
 
 class JwtSettings(BaseModel):
@@ -67,6 +71,9 @@ class RightSettings(BaseModel):
     )
     row_claims: dict[str, str] = Field(
         default_factory=dict, description="For each key column the claim with the values that are seen."
+    )
+    access: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="For each access its parameters, each with the claim of its value."
     )
 
 

@@ -16,6 +16,7 @@ from dayfold import Count, Dayfold, Rollup, Table
 from dayfold.clock import FixedClock
 from dayfold.http import application
 from dayfold.http.rights import Caller, Right, caller, name_target, needs
+from dayfold.http.route import Route
 from dayfold.http.service import Service
 from tests.sql import run_sql
 
@@ -119,7 +120,7 @@ def csrf_of(page: str) -> str:
 
 
 def _trials() -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Route)
 
     async def answer(request: Request) -> dict[str, Any]:
         who: Caller = caller(request)

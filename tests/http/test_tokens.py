@@ -165,7 +165,7 @@ def test_words_of_a_token_are_checked_against_the_definitions(door: Doors) -> No
         "--rows says no row and some rows of 'shop'.\n  Leave out shop:none or the others."
     )
     assert refusal(UsageError, create("jobs", rows=["shop=42"])) == (
-        "Only the kind 'read' has rollups and rows, got 'jobs'.\n  Leave out --rollup and --rows, or write --kind read."
+        "Only the kind 'read' has rollups, rows and access, got 'jobs'.\n  Leave out --rollup, --rows and --access, or write --kind read."
     )
     assert refusal(UsageError, create("raed")) == (
         "There is no kind 'raed'; the nearest is 'read'.\n  Kinds: read, jobs, track, admin"

@@ -229,7 +229,7 @@ MISTAKES: list[tuple[str, str, Any, int, str, str]] = [
     ("POST", "/rebuild", {"rollup": "Shops", "from": "today", "to": "yesterday"}, 400, "bad-date",
      "The range ends before it starts: from 2026-03-12 to 2026-03-11."),
     ("POST", "/rebuild", {"rollup": "Shops", "from": "today", "to": "today", "where": ["shp=1"]}, 404, "unknown-name",
-     "Shops has no key column 'shp' for --where; the nearest is 'shop'."),
+     "Shops has no key column 'shp' to filter by; the nearest is 'shop'."),
     ("POST", "/rebuild", {"rollup": "Shops"}, 400, "usage", "from (body): Field required."),
     ("POST", "/verify", {"from": "today", "to": "today", "sample": 3}, 400, "usage", "A range and a sample were given."),
     ("POST", "/verify", {"sample": 0}, 400, "usage", "sample (body): Input should be greater than or equal to 1."),

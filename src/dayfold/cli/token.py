@@ -29,6 +29,16 @@ RowsOption = Annotated[
         show_default="all",
     ),
 ]
+AccessOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--access",
+        metavar="NAME:PARAM=VALUE",
+        help="An access of the definitions, such as Brand:brand_id=7: its queries say which rows are seen. Again for more. Only of "
+        "the kind read.",
+        show_default="none",
+    ),
+]
 
 
 @app.command()
@@ -44,6 +54,7 @@ def create(
     ],
     rollup: RollupOption = None,
     rows: RowsOption = None,
+    access: AccessOption = None,
     expires: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +69,9 @@ def create(
 ) -> None:
     """Make a token and show it, this once: only its hash is kept."""
     with open_app(file) as dayfold:
-        made = dayfold.accounts.create_token(name, kind, rollups=rollup or (), rows=rows or (), expires=expires)
+        made = dayfold.accounts.create_token(
+            name, kind, rollups=rollup or (), rows=rows or (), accesses=access or (), expires=expires
+        )
     if json:
         write_json({"id": made.id, "name": name, "token": made.secret})
         return
@@ -123,4 +136,5 @@ def sees(scope: Scope) -> str:
         f"{key} is {' or '.join('NULL' if one is None else one or chr(34) * 2 for one in values) or 'none'}"
         for key, values in scope.rows
     ]
+    rows += [f"{one.access}({', '.join(f'{name}={value}' for name, value in one.params)})" for one in scope.relations]
     return f"{rollups} where {', '.join(rows)}" if rows else rollups

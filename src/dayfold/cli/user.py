@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, show_table, write_json
-from dayfold.cli.token import RollupOption, RowsOption, sees
+from dayfold.cli.token import AccessOption, RollupOption, RowsOption, sees
 
 app = typer.Typer(no_args_is_help=True, help="People who sign in with a browser and a password.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name to sign in with.")]
@@ -26,12 +26,13 @@ def add(
     ] = "admin",
     rollup: RollupOption = None,
     rows: RowsOption = None,
+    access: AccessOption = None,
     file: AppOption = DEFAULT_APP,
     json: JsonOption = False,
 ) -> None:
     """Let a person sign in. The password is asked for, or read as the first line of standard input."""
     with open_app(file) as dayfold:
-        dayfold.accounts.add_user(name, _password(), kind, rollups=rollup or (), rows=rows or ())
+        dayfold.accounts.add_user(name, _password(), kind, rollups=rollup or (), rows=rows or (), accesses=access or ())
     if json:
         write_json({"added": name})
     else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from dayfold import __version__
@@ -17,7 +17,7 @@ from dayfold.http.guard import NoSecretsInAddresses
 from dayfold.http.models import Health, Problem
 from dayfold.http.operations import Counted
 from dayfold.http.rights import Right, needs
-from dayfold.http.route import Route
+from dayfold.http.route import Route, passed
 from dayfold.http.service import Service, service
 from dayfold.http.trail import Noting
 from dayfold.http.work import work
@@ -44,7 +44,7 @@ def described() -> FastAPI:
     """
     api = FastAPI(
         title="Dayfold", version=__version__, description=_DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False, dependencies=[Depends(passed)],
     )  # fmt: skip
     problems.install(api)
     for router in routers():

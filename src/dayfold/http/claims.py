@@ -10,7 +10,7 @@ from typing import Any
 
 from dayfold.define.catalog import Catalog
 from dayfold.errors import ConfigError, Unauthenticated, UnknownName
-from dayfold.plan.access import Scope
+from dayfold.plan.access import Grant, Scope
 from dayfold.plan.grants import check_key
 
 
@@ -21,6 +21,7 @@ def scope_of(
     rollups: Iterable[str] | None = None,
     rows: Mapping[str, Iterable[str]] | None = None,
     row_claims: Mapping[str, str] | None = None,
+    access: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Scope:
     """What the bearer of some claims sees.
 
@@ -30,6 +31,7 @@ def scope_of(
         rollups: Names of rollups; None: all.
         rows: For each key column the values that are seen.
         row_claims: For each key column the claim with the values that are seen.
+        access: For each access its parameters, each with the claim of its one value.
 
     Raises:
         Unauthenticated: where a claim is missing, or no text, number or list of these.
@@ -39,7 +41,21 @@ def scope_of(
     for key, claim in (row_claims or {}).items():
         values = texts(claims, claim)
         found[key] = set(values) & set(found[key]) if key in found else values
-    return Scope.of(names, found)
+    grants = [
+        Grant.of(name, {param: _only(claims, claim) for param, claim in params.items()})
+        for name, params in (access or {}).items()
+    ]
+    return Scope.of(names, found, grants)
+
+
+def _only(claims: Mapping[str, Any], claim: str) -> str:
+    """The one value of a claim."""
+    values = texts(claims, claim)
+    if len(values) != 1:
+        raise Unauthenticated(
+            f"The claim '{claim}' of the token has not one value.", hint="Expected a text or an integer."
+        )
+    return values[0]
 
 
 def texts(claims: Mapping[str, Any], claim: str) -> list[str]:
@@ -86,6 +102,6 @@ def check_words(catalog: Catalog, setting: str, rollups: Iterable[str] | None, k
         raise ConfigError(f"{setting}: {error.message}", hint=error.hint) from None
     try:
         for key in keys:
-            check_key(catalog, named, key, setting)
+            check_key(catalog, named, key, f"for {setting}")
     except UnknownName as error:
         raise ConfigError(error.message, hint=error.hint) from None

@@ -72,7 +72,7 @@ class Embed:
         claims = self._claims(token)
         named = self.settings.claims.rollups
         rollups = texts(claims, named) if named else None
-        return scope_of(self.catalog, claims, rollups=rollups, row_claims=self.rows)
+        return scope_of(self.catalog, claims, rollups=rollups, row_claims=self.rows, access=self.settings.claims.access)
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         longest = self.settings.max_lifetime_s

@@ -143,7 +143,12 @@ class Oidc:
         for value, right in self.settings.rights.items():
             if value in mine:
                 scope = scope_of(
-                    self.catalog, claims, rollups=right.rollups, rows=right.rows, row_claims=right.row_claims
+                    self.catalog,
+                    claims,
+                    rollups=right.rollups,
+                    rows=right.rows,
+                    row_claims=right.row_claims,
+                    access=right.access,
                 )
                 return Guest("".join(one for one in name if one.isprintable()), right.kind, scope)
         raise _refused("this account has no rights here")
@@ -205,7 +210,7 @@ def _check(app: Dayfold) -> None:
         )
     for value, right in settings.rights.items():
         place = f"auth.oidc.rights.{value}"
-        if right.kind != "read" and (right.rollups is not None or right.rows or right.row_claims):
+        if right.kind != "read" and (right.rollups is not None or right.rows or right.row_claims or right.access):
             raise ConfigError(f"{place}: only the kind 'read' has rollups and rows, got '{right.kind}'.")
         check_words(app.catalog, place, right.rollups, {**right.rows, **right.row_claims})
 

@@ -40,7 +40,15 @@ async def admit(request: Request) -> None:
         who = replace(who, scope=await found.work(found.app.resolved, who.scope))
     request.state.audit_action = action
     request.state.caller = who
-    check_parameters(request)
+    if right is not Right.PUBLIC:
+        # What a load balancer or another site adds to an address is its own affair.
+        check_parameters(request)
+
+
+async def passed(request: Request) -> None:
+    """Refuse a request that came past `admit`: to a route that somebody included and that is no `Route`."""
+    if not hasattr(request.state, "caller"):
+        raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
 
 
 class Route(APIRoute):

@@ -20,7 +20,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 @router.get("/me", openapi_extra=needs(Right.KNOWN), summary="Who you are")
 async def me(who: Annotated[Caller, Depends(caller)]) -> Response:
     """Your name, rights and scope; in a browser's session also the CSRF token that changes need."""
-    rights = sorted(who.rights - {Right.PUBLIC, Right.KNOWN})
+    rights = sorted(who.rights - {Right.PUBLIC, Right.KNOWN, Right.NEAR})
     found: dict[str, object] = {"name": who.name, "rights": rights, **who.scope.as_object()}
     if who.csrf is not None:
         found["csrf_token"] = who.csrf

@@ -23,6 +23,7 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.tokens import Token
 from dayfold.ledger.users import User
 from dayfold.names import listing, suggestion
+from dayfold.plan.access import Scope
 from dayfold.plan.grants import grant
 
 Result = TypeVar("Result")
@@ -44,16 +45,19 @@ class Accounts:
         ledger: Of the store.
         catalog: The definitions that scopes are checked against.
         actor: Who does what is done here, as the audit table names them.
+        check: Refuses a scope whose accesses do not fit the definitions.
     """
 
-    def __init__(self, ledger: Ledger, catalog: Catalog, actor: str) -> None:
+    def __init__(self, ledger: Ledger, catalog: Catalog, actor: str, check: Callable[[Scope], None]) -> None:
+        self.check = check
         self.ledger = ledger
         self.catalog = catalog
         self.actor = actor
 
     def create_token(
-        self, name: str, kind: str, *, rollups: Sequence[str] = (), rows: Sequence[str] = (), expires: str | None = None
-    ) -> Made:
+        self, name: str, kind: str, *, rollups: Sequence[str] = (), rows: Sequence[str] = (), accesses: Sequence[str] = (),
+        expires: str | None = None,
+    ) -> Made:  # fmt: skip
         """A new token.
 
         Args:
@@ -61,6 +65,7 @@ class Accounts:
             kind: ``read``, ``jobs``, ``track`` or ``admin``.
             rollups: The rollups that a ``read`` token sees; all by default.
             rows: For a ``read`` token ``"key=value,value"``; ``"key="`` for NULL, ``"key:none"`` for no row.
+            accesses: For a ``read`` token ``"NAME:parameter=value,…"``: what an `Access` of the definitions lets through.
             expires: ``90d``, or the last day that it is good on, as ``YYYY-MM-DD`` (UTC); never by default.
 
         Raises:
@@ -68,7 +73,7 @@ class Accounts:
         """
         _check_name("token", name)
         _check_kind(kind, tokens.KINDS)
-        scope = grant(self.catalog, kind, rollups, rows)
+        scope = self._granted(kind, rollups, rows, accesses)
         until = expiry(expires, self.ledger.clock.now()) if expires is not None else None
 
         def make(session: Session) -> Made:
@@ -94,8 +99,9 @@ class Accounts:
         return self._write(revoke)
 
     def add_user(
-        self, name: str, password: str, kind: str = "admin", *, rollups: Sequence[str] = (), rows: Sequence[str] = ()
-    ) -> None:
+        self, name: str, password: str, kind: str = "admin", *, rollups: Sequence[str] = (), rows: Sequence[str] = (),
+        accesses: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """A person may sign in, with the rights of a kind and the scope that a token would have.
 
         Raises:
@@ -104,7 +110,7 @@ class Accounts:
         _check_name("user", name)
         _check_kind(kind, users.KINDS)
         _check_password(password)
-        scope = grant(self.catalog, kind, rollups, rows)
+        scope = self._granted(kind, rollups, rows, accesses)
         kept = passwords.hashed(password)
 
         def add(session: Session) -> None:
@@ -112,6 +118,11 @@ class Accounts:
             self._note(session, "user-add", name)
 
         self._write(add)
+
+    def _granted(self, kind: str, rollups: Sequence[str], rows: Sequence[str], accesses: Sequence[str]) -> Scope:
+        scope = grant(self.catalog, kind, rollups, rows, accesses)
+        self.check(scope)
+        return scope
 
     def users(self) -> list[User]:
         """All users, by name."""

@@ -68,11 +68,11 @@ class KeyFilter:
 
 
 def key_column(rollup: RollupDef, name: str, purpose: str) -> str:
-    """A key column by its name, wanted to "group by" or "filter by". Raises UnknownName."""
+    """A key column by its name, wanted "to group by" or "for --rows". Raises UnknownName."""
     if name in rollup.key:
         return name
     raise UnknownName(
-        f"{rollup.name} has no key column '{name}' to {purpose}{suggestion(name, rollup.key)}.",
+        f"{rollup.name} has no key column '{name}' {purpose}{suggestion(name, rollup.key)}.",
         hint=f"Key columns: {listing(rollup.key)}",
     )
 
@@ -89,7 +89,7 @@ def key_filters(rollup: RollupDef, where: Sequence[str]) -> tuple[KeyFilter, ...
         if parts is None:
             raise UsageError(f"'{word}' is not a filter.", hint=_HINT)
         key, sign, value = parts.groups()
-        found.setdefault((key_column(rollup, key, "filter by"), sign == "!="), []).append(filter_value(value))
+        found.setdefault((key_column(rollup, key, "to filter by"), sign == "!="), []).append(filter_value(value))
     return tuple(KeyFilter(key, tuple(dict.fromkeys(values)), exclude) for (key, exclude), values in found.items())
 
 

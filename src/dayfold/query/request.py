@@ -87,7 +87,7 @@ class Request:
         """
         first, last = (as_day(day, today) for day in (from_, to))
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
-        keys = tuple(key_column(rollup, name, "group by") for name in dict.fromkeys(by))
+        keys = tuple(key_column(rollup, name, "to group by") for name in dict.fromkeys(by))
         request = cls(
             rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
             _one_of("grain", grain, GRAINS), tz, _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit,
