@@ -252,6 +252,22 @@ def test_two_runs_of_one_job_never_go_on_at_once(filled: str, clock: FixedClock)
         begun = at_once(*claims)
         assert begun.count(True) == 1
         assert sorted(status for _, _, status, _ in told(app)) == ["queued", "running"]
+        [waiting] = [one.id for one in runs(app) if one.status == "queued"]
+        assert ledger_jobs.claim_run(app.ledger, waiting, "fold", leases.holder_name(), 30) is False
+
+
+def test_a_slot_is_claimed_once_and_not_beside_an_active_run(filled: str, clock: FixedClock) -> None:
+    """Whatever a replica believed when it looked: neither while its run goes on, nor after it has ended."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        Desk(app).all()
+        number = ledger_jobs.claim_slot(app.ledger, "fold", NOW, march(12, 13))
+        assert number is not None
+        assert ledger_jobs.claim_slot(app.ledger, "fold", march(12, 13), march(12, 14)) is None
+        assert ledger_jobs.claim_run(app.ledger, number, "fold", "me", 30)
+        assert ledger_jobs.claim_slot(app.ledger, "fold", march(12, 13), march(12, 14)) is None
+        assert ledger_jobs.finish(app.ledger, number, "me", "done", {}, None)
+        assert ledger_jobs.claim_slot(app.ledger, "fold", NOW, march(12, 13)) is None
+        assert ledger_jobs.claim_slot(app.ledger, "fold", march(12, 13), march(12, 14)) is not None
 
 
 def test_runs_that_share_a_rollup_wait_for_each_other(filled: str, clock: FixedClock) -> None:
