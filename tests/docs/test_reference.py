@@ -75,8 +75,9 @@ def settings(model: type[BaseModel], section: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         place = f"{section}{field.alias or name}"
         kind = field.annotation
-        if get_origin(kind) is dict:
-            yield from settings(get_args(kind)[1], f"{place}.NAME.")
+        inner = get_args(kind)[1] if get_origin(kind) is dict else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from settings(inner, f"{place}.NAME.")
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from settings(kind, f"{place}.")
         else:

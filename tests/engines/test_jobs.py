@@ -241,6 +241,80 @@ def test_of_thirty_two_that_claim_a_slot_one_wins(filled: str, clock: FixedClock
         assert told(app) == [("fold", "schedule", "running", 1)]
 
 
+def test_two_runs_of_one_job_never_go_on_at_once(filled: str, clock: FixedClock) -> None:
+    """Two that wait, begun by sixteen threads at the same moment: one goes on, and the other waits."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        desk = Desk(app)
+        numbers = [desk.trigger("fold", {"from": day, "to": day}, "anna") for day in ("2026-03-04", "2026-03-05")]
+        claims = [
+            lambda n=n: ledger_jobs.claim_run(app.ledger, n, "fold", leases.holder_name(), 30) for n in numbers * 8
+        ]
+        begun = at_once(*claims)
+        assert begun.count(True) == 1
+        assert sorted(status for _, _, status, _ in told(app)) == ["queued", "running"]
+        [waiting] = [one.id for one in runs(app) if one.status == "queued"]
+        assert ledger_jobs.claim_run(app.ledger, waiting, "fold", leases.holder_name(), 30) is False
+
+
+def test_a_slot_is_claimed_once_and_not_beside_an_active_run(filled: str, clock: FixedClock) -> None:
+    """Whatever a replica believed when it looked: neither while its run goes on, nor after it has ended."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        Desk(app).all()
+        number = ledger_jobs.claim_slot(app.ledger, "fold", NOW, march(12, 13))
+        assert number is not None
+        assert ledger_jobs.claim_slot(app.ledger, "fold", march(12, 13), march(12, 14)) is None
+        assert ledger_jobs.claim_run(app.ledger, number, "fold", "me", 30)
+        assert ledger_jobs.claim_slot(app.ledger, "fold", march(12, 13), march(12, 14)) is None
+        assert ledger_jobs.finish(app.ledger, number, "me", "done", {}, None)
+        assert ledger_jobs.claim_slot(app.ledger, "fold", NOW, march(12, 13)) is None
+        assert ledger_jobs.claim_slot(app.ledger, "fold", march(12, 13), march(12, 14)) is not None
+
+
+def test_runs_that_share_a_rollup_wait_for_each_other(filled: str, clock: FixedClock) -> None:
+    """In the order in which they were asked for; others go on beside them where the store allows it."""
+    orders = Table("orders")
+    apart = type("Apart", (Rollup,), {"schedule": "off", "lookback": 0, "n": Count(orders, at="made")})
+    with replica(filled, clock, apart, *definitions(), schedule={**FOLD_ONLY, "fold": "off"}) as app:
+        goes_on, may_end = threading.Event(), threading.Event()
+        original = app.fold
+
+        def slow(*args: Any, **words: Any) -> Any:
+            goes_on.set()
+            assert may_end.wait(30)
+            return original(*args, **words)
+
+        app.fold = slow  # type: ignore[method-assign]
+        desk, scheduler = Desk(app), Scheduler(app)
+        for name in ("fold", "finalize", "fold:Apart"):
+            desk.trigger(name, {}, "anna")
+        scheduler.step()
+        assert goes_on.wait(30)
+        scheduler.step()
+        # 'finalize' works on all rollups, and what is younger than it does not overtake it on them.
+        assert [(job, status) for job, _, status, _ in told(app)] == [
+            ("fold", "running"), ("finalize", "queued"), ("fold:Apart", "queued"),
+        ]  # fmt: skip
+        may_end.set()
+        settle(scheduler)
+        assert [status for _, _, status, _ in told(app)] == ["done"] * 3
+
+
+def test_a_job_that_is_gone_is_never_due(filled: str, clock: FixedClock) -> None:
+    """A rollup that has no schedule of its own any more; should it get it again, it is due at its next slot."""
+    own = definitions(schedule="01:00")
+    with replica(filled, clock, *own, schedule=FOLD_ONLY) as app:
+        settle(Scheduler(app))
+        assert {one.job for one in app.status().jobs} == {"fold", "fold:Whole"}
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        settle(Scheduler(app))
+        assert {one.job for one in app.status().jobs} == {"fold"}
+    clock.instant = march(14, 12)
+    with replica(filled, clock, *own, schedule=FOLD_ONLY) as app:
+        settle(Scheduler(app))
+        assert Desk(app).one("fold:Whole").next_run == march(15, 1)
+        assert told(app, "fold:Whole") == [("fold:Whole", "schedule", "done", 1)]
+
+
 def test_a_job_that_outlasts_its_interval_runs_once_afterwards(filled: str, clock: FixedClock) -> None:
     """Slots that come while it goes on start nothing; together they are one run when it has ended."""
     with replica(filled, clock, schedule=FOLD_ONLY) as app:
@@ -512,6 +586,36 @@ def test_a_stop_in_the_ledger_reaches_the_replica_that_runs(filled: str, clock: 
         assert ledger_jobs.beat(app.ledger, number, holder, 30, None) is False
         desk.stop("fold")
         assert ledger_jobs.beat(app.ledger, number, holder, 30, None) is True
+
+
+@pytest.mark.parametrize("verb", ["rebuild", "verify"])
+def test_every_verb_can_be_told_to_stop(filled: str, clock: FixedClock, verb: str) -> None:
+    """Between two chunks: a rebuild changes nothing, and a verification keeps what it has compared."""
+    with replica(filled, clock, schedule=FOLD_ONLY, fold={"chunk_rows": 4, "wait_s": 30}) as app:
+        app.fold()
+        run_sql_apart(app, "INSERT INTO orders VALUES (7, TIMESTAMPTZ '2026-03-03 09:00:00+00')")
+        done: list[int] = []
+
+        def stop() -> None:
+            if done:
+                raise Stopped("Enough.")
+
+        def progress(rollup: str, days: int, total: int) -> None:
+            done.append(days)
+
+        if verb == "rebuild":
+            with pytest.raises(Stopped):
+                app.rebuild("Shops", from_="2026-03-02", to="2026-03-12", progress=progress, stop=stop)
+            ended = ("rebuild", "stopped", "Enough.")
+        else:
+            [result] = app.verify(progress=progress, stop=stop)
+            assert (result.rollup, result.days, result.error, result.code) == ("Shops", 8, "Enough.", "stopped")
+            ended = ("verify", "stopped", "Enough.")
+            assert run_in(app, "SELECT count(*) FROM dayfold_verifications") == [(8,)]
+        assert len(done) == 1
+        assert run_in(app, "SELECT job, status, error FROM dayfold_runs ORDER BY id DESC LIMIT 1") == [ended]
+        assert run_in(app, "SELECT count(*) FROM shops WHERE shop = 7") == [(0,)]
+        assert [one for one in app.databases.store.tables() if "rebuild" in one] == []
 
 
 # -- asking ----------------------------------------------------------------------------------------

@@ -240,7 +240,7 @@ MISTAKES: list[tuple[str, str, Any, int, str, str]] = [
     ("GET", "/runs?limit=1001", None, 400, "usage", "limit (query): Input should be less than or equal to 1000."),
     ("GET", "/cron/flod", None, 404, "unknown-name", "There is no job 'flod'; the nearest is 'fold'."),
     ("GET", "/cron/fold?wait=301", None, 400, "usage", "wait (query): Input should be less than or equal to 300."),
-    ("GET", "/cron/fold?wait=nan", None, 400, "usage", "wait (query): Input should be greater than or equal to 0."),
+    ("GET", "/cron/fold?wait=nan", None, 400, "usage", "wait (query): Input should be less than or equal to 300."),
 ]  # fmt: skip
 
 

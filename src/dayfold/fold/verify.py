@@ -253,13 +253,12 @@ class _One:
             began = time.monotonic()
             chunk = days.due[done : done + size]
             self._chunk(contraster, version, lease, chunk, days.sealed)
-            done += len(chunk)
+            self.result.days = done = done + len(chunk)
             took = time.monotonic() - began
             size = min(size * 2, _MOST_DAYS) if took < _QUICK_SECONDS else size
             size = max(size // 2, 1) if took > _SLOW_SECONDS else size
             if progress:
                 progress(self.rollup.name, done, len(days.due))
-        self.result.days = done
 
     def _contraster(self, version: int) -> Contraster:
         bound = self.verifier.bound

@@ -170,8 +170,13 @@ async def trigger(
     return _queued(await found.work(found.desk.trigger, name, request, asker.name))
 
 
-@work.api_route(
-    "/cron/{job}", methods=["GET", "POST"], openapi_extra=_audited(Right.CRON, "cron"), responses=_told(400, 404, 409),
+@work.post(
+    "/cron/{job}", openapi_extra=_audited(Right.CRON, "cron"), responses=_told(400, 404, 409),
+    response_model=Queued | CronDone, status_code=202, summary="Run a job now, for outside schedulers",
+    operation_id="cron_by_post",
+)  # fmt: skip
+@work.get(
+    "/cron/{job}", openapi_extra=_audited(Right.CRON, "cron"), responses=_told(400, 404, 409),
     response_model=Queued | CronDone, status_code=202, summary="Run a job now, for outside schedulers", operation_id="cron",
 )  # fmt: skip
 async def cron(

@@ -87,10 +87,17 @@ def named(found: Mapping[str, Job], name: str) -> Job:
 
 
 def register(ledger: Ledger, found: Mapping[str, Job]) -> None:
-    """The ledger knows every job; one whose schedule was edited is due as it says now. Again is harmless."""
+    """The ledger knows every job; one whose schedule was edited is due as it says now, and one that is gone never.
+
+    Again is harmless.
+    """
     now = ledger.clock.now()
     with ledger.store.transaction(read_only=True) as session:
         known = ledger_jobs.states(ledger, session)
+    for name, one in known.items():
+        if name not in found and one.schedule:
+            # Nobody runs it; should it come back, it is due as its schedule says then.
+            ledger.retried(lambda: ledger_jobs.reschedule(ledger, name, one.schedule, "", None))  # noqa: B023  # called now
     for job in found.values():
         state, written = known.get(job.name), str(job.schedule)
         if state is None:

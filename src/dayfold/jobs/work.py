@@ -26,6 +26,8 @@ from dayfold.settings import Settings
 
 #: Open days that a summary lists one by one.
 MOST_OPEN = 1000
+#: How far back `finalize` looks for days that were never verified.
+MOST_BACK = dt.timedelta(days=35)
 #: The code of the error that is differences which were found.
 DRIFT = "drift"
 
@@ -113,7 +115,10 @@ class Outcome:
     @property
     def error(self) -> str | None:
         """Everything that went wrong, in one text."""
-        return "\n".join(dict.fromkeys(text for _, text in self.errors)) or None
+        # PostgreSQL keeps no NUL, and a name that somebody asked for may hold one.
+        return (
+            "\n".join(dict.fromkeys(text for _, text in self.errors)).replace("\0", "\N{REPLACEMENT CHARACTER}") or None
+        )
 
     @property
     def is_stopped(self) -> bool:
@@ -212,6 +217,8 @@ def _finalize(task: Task, outcome: Outcome) -> None:
     asked = task.days
     with verbs.ledger.store.transaction(read_only=True) as session:
         since = ledger_jobs.states(verbs.ledger, session)[task.job.name].since
+        # After an edit of a definition its whole history is new: the rotation of `verify` gets to what is older.
+        since = max(since, verbs.today - MOST_BACK)
         due = coverage.unproved(verbs.ledger, session, asked.first if asked else since, verbs.today)
     for name in task.job.rollups:
         for days in due.get(name, ()):

@@ -103,6 +103,9 @@ def _jobs(ledger: Ledger, session: Session) -> list[JobStatus]:
     latest = jobs.latest(ledger, session)
     found = []
     for name, state in jobs.states(ledger, session).items():
+        if not state.schedule:
+            # It was of a rollup that is gone, or has no schedule of its own any more.
+            continue
         last = latest.get(name)
         if last is None and state.due_at is None:
             continue
