@@ -19,6 +19,7 @@ from dayfold.clock import FixedClock
 from dayfold.engines import base, scans
 from dayfold.fold import chunk, discover, fetch, prune, reshape
 from dayfold.fold.install import Installer
+from dayfold.fold.longview import LongView
 from dayfold.fold.rebuild import Rebuilder
 from dayfold.ledger import coverage, cursors, fetches, leases, marks, receipts, runs, verifications, versions
 from tests.faults.shops import NOW, config, definitions
@@ -72,6 +73,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "fetches forgotten": (fetches, "forget_fetches"),
     "standing recorded": (fetches, "record_standing"),
     "unread dropped": (fetch, "drop_unread"),
+    "view made": (LongView, "_make"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"
