@@ -353,7 +353,7 @@ NO_POINT = {
     ("ledger/leases.py", "_release"): "a lease that is not given back runs out, as after 'leased'",
     ("ledger/ledger.py", "migrate"): "one transaction, and 'committed' follows it",
     ("ledger/ledger.py", "_keep_sources"): "one transaction, and 'committed' follows it",
-    ("fold/longview.py", "put"): "ends with 'view made'",
+    ("fold/longview.py", "_drop_earlier"): "part of the transaction of 'view made'",
     ("fold/longview.py", "_lock"): "part of the transaction of 'view made'",
     ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
 }
