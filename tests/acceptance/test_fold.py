@@ -27,6 +27,7 @@ def test_plan_says_what_fold_then_does(shop: Path) -> None:
         "facts": 9,
         "rows": None,
         "seconds": None,
+        "fetches": {},
         "failing": {},
         "warnings": [],
     }

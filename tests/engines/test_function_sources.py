@@ -389,6 +389,25 @@ def test_history_without_since_begins_with_the_lookback_and_leaves_no_gap(ground
     assert reports.days() == list(range(12, 21))
 
 
+def test_answers_are_kept_while_others_are_asked_for(
+    store: Ground, reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is stopped has kept what it had; the next one asks for the rest, and says how far it is."""
+    monkeypatch.setattr(fetch, "_BATCH_DAYS", 2)
+    reports.set(1, ("tiktok", 1, 1))
+    reports.set(6, error=KeyboardInterrupt())
+    store.define(daily(function(reports, lookback=0)))
+    with pytest.raises(KeyboardInterrupt):
+        store.opened.fold()
+    reports.days()
+    reports.set(6, ("tiktok", 2, 1))
+    seen: list[tuple[str, int, int]] = []
+    store.fold(progress=lambda *words: seen.append(words))
+    assert reports.days() == list(range(5, 13))
+    assert seen[:4] == [("ad_spend", 2, 8), ("ad_spend", 4, 8), ("ad_spend", 6, 8), ("ad_spend", 8, 8)]
+    assert spent(store, 1, 6) == {1: 1.0, 2: 0.0, 3: 0.0, 4: 0.0, 5: 0.0, 6: 2.0}
+
+
 def test_two_functions_of_one_rollup_do_not_wait_for_each_other(ground: Ground, reports: Reports) -> None:
     """One is not ready; the other's figures are there."""
     clicks = Reports()

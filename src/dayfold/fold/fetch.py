@@ -38,8 +38,9 @@ from dayfold.plan.sql import Statement, Values, alias, column, derived, table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Answers are kept after so many days, or so many seconds: a run that is killed asks for no more of them again.
-_BATCH_DAYS = 32
+#: Answers are kept after so many days, rows or seconds: a run that is killed asks for no more of them again.
+_BATCH_DAYS = 256
+_BATCH_ROWS = 100_000
 _BATCH_SECONDS = 5.0
 _ANSWERS, _ASKED, _CHANGED = "dayfold_answers__", "dayfold_asked__", "dayfold_answered_anew__"
 _THE_DAY = Column(DAY, DATE)
@@ -205,7 +206,9 @@ class _Fetch:
             before = self.known.get(day)
             is_emptied = answer.state == FETCHED and not answer.rows and bool(before and before.held)
             (emptied if is_emptied else waiting).append(answer)
-            if len(waiting) >= _BATCH_DAYS or time.monotonic() - began > _BATCH_SECONDS:
+            held = sum(one.rows.num_rows for one in waiting if one.rows is not None)
+            full = len(waiting) >= _BATCH_DAYS or held >= _BATCH_ROWS
+            if full or time.monotonic() - began > _BATCH_SECONDS:
                 self._keep(waiting)
                 waiting, began = [], time.monotonic()
                 if progress:
