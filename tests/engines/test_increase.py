@@ -599,3 +599,22 @@ def test_day_that_commits_between_two_others(ground: Ground) -> None:
     between.__exit__(None)
     ground.fold()
     assert grown(ground) == [("a", 1, 12), ("a", 3, 6), ("b", 5, 12)]
+
+
+def test_doctor_names_the_index_that_levels_are_looked_up_by(ground: Ground) -> None:
+    """Until it is there, with the statement for it."""
+    if not ground.pairing.source.startswith("postgres"):
+        pytest.skip("an index of DuckDB leads to no range of moments")
+    filled(ground)
+
+    def findings() -> list[tuple[str, str]]:
+        return [(one.message, one.advice) for one in ground.opened.doctor() if "leads from post to seen" in one.message]
+
+    assert findings() == [
+        (
+            "no index leads from post to seen, so every fold reads all earlier levels",
+            'CREATE INDEX CONCURRENTLY ON "snapshot" ("post", "seen");',
+        )
+    ]
+    ground.source("CREATE INDEX ON snapshot (post, seen)")
+    assert [message for message, _ in findings()] == ["an index leads from post to seen"]

@@ -234,3 +234,21 @@ def test_sums_keep_all_their_digits() -> None:
     rows = {"sale": [row("a", at(2), 2**62), row("a", at(2), 2**62 - 1), row("a", at(2), Decimal("-0.01"))]}
     spec = Spec((), {"revenue": measure("sum", "amount")})
     assert stored_cells(spec, rows, TODAY) == {((), D(2026, 3, 2)): {"revenue": Decimal("9223372036854775806.99")}}
+
+
+def test_increase_by_hand() -> None:
+    """From nothing, over a gap under another key, standing still, after a reset; the day's last and greatest counts."""
+    spec = Spec(("shop",), {"grown": measure("increase", "amount", per=lambda row: row["who"])})
+    rows = [
+        row("a", at(1, 9), 99),
+        row("a", at(1, 10), 4),
+        row("b", at(1, 10), 10),
+        row("c", at(4), 15),
+        row("c", at(5), 15),
+        row("a", at(6), 3),
+        row("a", at(6), 2, None),
+        row("a", at(7), None),
+    ]
+    found = {(key[0], bucket): one["grown"] for (key, bucket), one in stored_cells(spec, {"sale": rows}, TODAY).items()}
+    expected = {("b", 1): 10, ("c", 4): 5, ("c", 5): 0, ("a", 6): 5}
+    assert found == {(key, D(2026, 3, day)): number for (key, day), number in expected.items()}
