@@ -187,7 +187,7 @@ def test_hours_are_written_with_their_offset(
         write(answer, form, tmp_path / form)
     [found] = json.loads((tmp_path / "json").read_text())["rows"]
     assert found == {"day": "2026-03-09", "hour": "2026-03-09T09:00:00+01:00", "total": 1}
-    assert (tmp_path / "csv").read_text().splitlines()[1] == "2026-03-09,2026-03-09T09:00:00+01:00,1"
+    assert (tmp_path / "csv").read_text().splitlines()[1] == '2026-03-09,"2026-03-09T09:00:00+01:00",1'
     kept = parquet.read_table(tmp_path / "parquet")
     assert str(kept.schema.field("hour").type) == "timestamp[us, tz=Europe/Paris]"
     assert "2026-03-09T09:00+01:00" in (tmp_path / "table").read_text()
