@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from dayfold import Avg, Count, Distinct, Gauge, Max, Ratio, Rollup, Sum
+from dayfold.cli.query import write
 from dayfold.errors import QueryRefused
 from tests.engines.ground import Ground, march
 
@@ -171,6 +175,23 @@ def test_live_hours_are_computed_from_the_source(ground: Ground) -> None:
     ground.insert("sale", [row("a", march(12, 10))])
     live = ground.ask("Sales", first=12, last=12, grain="hour", live=True)
     assert [one["total"] for one in live][8:12] == [1, 0, 1, 0]
+
+
+def test_hours_are_written_with_their_offset(
+    ground: Ground, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same moments as text in JSON and CSV, as a typed column in Parquet, and short in the table for the eye."""
+    sales(ground, [row("a", march(9, 8))])
+    answer = ground.answer("Sales", first=9, last=9, grain="hour", tz="Europe/Paris", sort="-total", limit=1)
+    for form in ("json", "csv", "parquet", "table"):
+        write(answer, form, tmp_path / form)
+    [found] = json.loads((tmp_path / "json").read_text())["rows"]
+    assert found == {"day": "2026-03-09", "hour": "2026-03-09T09:00:00+01:00", "total": 1}
+    assert (tmp_path / "csv").read_text().splitlines()[1] == '2026-03-09,"2026-03-09T09:00:00+01:00",1'
+    kept = parquet.read_table(tmp_path / "parquet")
+    assert str(kept.schema.field("hour").type) == "timestamp[us, tz=Europe/Paris]"
+    assert "2026-03-09T09:00+01:00" in (tmp_path / "table").read_text()
+    assert capsys.readouterr().out == ""
 
 
 def test_hours_of_a_daily_rollup_are_refused(ground: Ground) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from dayfold import Avg, Count, Distinct, Formula, Gauge, Max, Min, Ratio, Rollup, Sum
-from tests.engines.ground import Ground, march
+from dayfold import Avg, Count, Dayfold, Distinct, Formula, Gauge, Max, Min, Ratio, Rollup, Sum, Table
+from dayfold.clock import FixedClock
+from tests.conftest import Pairing
+from tests.engines.ground import NOW, Ground, march
+from tests.sql import Session, run_sql
 
 D = dt.date
 DDL = "shop text, amount numeric(12,2), who text, made timestamptz"
@@ -223,6 +228,17 @@ def test_folding_again_leaves_the_view_alone(ground: Ground) -> None:
     assert oid(ground) == before
 
 
+def test_view_that_was_renamed_is_no_reason_not_to_publish(ground: Ground) -> None:
+    """Under its earlier name it reads columns that an edit drops: it goes with the transaction that does."""
+    folded(ground)
+    ground.config["store"]["long_view"] = "board"
+    sale = ground.table("sale")
+    ground.define(type("Sales", (Rollup,), {"sold": Count(sale, at="made")}))
+    ground.fold()
+    assert ground.stored("SELECT DISTINCT metric FROM board") == [("sold",)]
+    assert not ground.stored(f"SELECT 1 FROM information_schema.tables WHERE table_name = '{VIEW}'")
+
+
 def oid(ground: Ground) -> Any:
     """What moves when the view is made again."""
     if ground.engine == "postgres":
@@ -294,3 +310,90 @@ def test_many_rollups_make_one_view(ground: Ground) -> None:
     ground.fold()
     asked = f"SELECT count(*) FROM {VIEW} WHERE metric = 'total' AND period = 'daily'"
     assert ground.stored(asked) == [(6 * 7,)]
+
+
+def test_incomplete_sets_have_no_union(ground: Ground) -> None:
+    """More different values than a set keeps: the days are counted exactly, their week cannot be."""
+    ground.source(
+        "CREATE TABLE visit AS SELECT 1 AS n, 'x' AS who, TIMESTAMPTZ '2026-03-03 10:00:00+00' AS made WHERE false"
+    )
+    for day, first in ((3, 0), (4, 8_000)):
+        ground.source(
+            f"INSERT INTO visit SELECT 1, CAST(i AS text), TIMESTAMPTZ '2026-03-{day:02} 10:00:00+00' "
+            f"FROM generate_series({first}, {first + 16_999}) AS t(i)"
+        )
+    people = Distinct(ground.table("visit"), "who", at="made")
+    ground.define(type("Visits", (Rollup,), {"people": people}))
+    ground.fold()
+    rows = ground.stored(f"SELECT period, day, value FROM {VIEW} ORDER BY period, day")
+    assert rows == [
+        ("daily", D(2026, 3, 3), 17_000), ("daily", D(2026, 3, 4), 17_000),
+        ("monthly", D(2026, 3, 1), None), ("weekly", D(2026, 3, 2), None),
+    ]  # fmt: skip
+
+
+def test_formula_over_sources_of_different_days_is_null(ground: Ground) -> None:
+    """Visits were counted a week before there were payments: the month of both has no ratio, the next one has."""
+    ground.clock.instant = dt.datetime(2026, 4, 12, 12, tzinfo=dt.UTC)
+    ground.load("visit", "amount numeric(12,2), made timestamptz", [])
+    ground.load("payment", "amount double precision, made timestamptz", [])
+    ground.insert("visit", [{"amount": Decimal(1), "made": march(day)} for day in (2, 10, 25)])
+    ground.insert("visit", [{"amount": Decimal(1), "made": dt.datetime(2026, 4, 5, tzinfo=dt.UTC)}])
+    for made, amount in ((march(2), float("nan")), (march(25), 6.0), (dt.datetime(2026, 4, 5, tzinfo=dt.UTC), 9.0)):
+        ground.insert("payment", [{"amount": amount, "made": made}])
+    ground.config = {**ground.config, "fold": {"chunk_rows": 1}}
+    paid = Sum(ground.table("payment"), "amount", at="made", scale=2)
+    visits = Count(ground.table("visit"), at="made")
+    ground.define(type("Paid", (Rollup,), {"visits": visits, "paid": paid, "each": Ratio("paid", "visits")}))
+    ground.opened.fold()
+    rows = ground.stored(f"SELECT metric, day, value FROM {VIEW} WHERE period = 'monthly' ORDER BY day, metric")
+    assert rows == [
+        ("each", D(2026, 3, 1), None), ("paid", D(2026, 3, 1), 6), ("visits", D(2026, 3, 1), 3),
+        ("each", D(2026, 4, 1), 9), ("paid", D(2026, 4, 1), 9), ("visits", D(2026, 4, 1), 1),
+    ]  # fmt: skip
+
+
+def test_row_policies_of_a_rollup_hold_in_the_view(postgres_url: str) -> None:
+    """Whoever may see the rows of one shop in the table sees those in the view, with what the page says to grant."""
+    with Ground(Pairing("postgres-same", postgres_url, postgres_url)) as ground:
+        del ground.config["store"]["long_view"]
+        ground.load("sale", DDL, FACTS)
+        total = Count(ground.table("sale"), at="made")
+        ground.define(type("Sales", (Rollup,), {"key": "shop", "total": total}))
+        ground.fold()
+        for statement in (
+            "CREATE ROLE one_shop",
+            "ALTER TABLE sales ENABLE ROW LEVEL SECURITY",
+            "CREATE POLICY mine ON sales TO one_shop USING (shop = 'b')",
+            f"GRANT SELECT ON {VIEW}, dayfold_coverage, sales TO one_shop",
+        ):
+            ground.stored(statement)
+        try:
+            with Session(postgres_url) as session:
+                session.run("SET ROLE one_shop")
+                rows = session.run(f"SELECT DISTINCT dimensions ->> 'shop' FROM {VIEW}")
+            assert rows == [("b",)]
+        finally:
+            ground.stored("DROP OWNED BY one_shop")
+            ground.stored("DROP ROLE one_shop")
+
+
+def test_folds_at_once_make_one_view(postgres_url: str) -> None:
+    """Each of two first folds has tables that the other does not know of; the view has both."""
+    run_sql(postgres_url, f"CREATE TABLE sale ({DDL})")
+    run_sql(postgres_url, "INSERT INTO sale VALUES ('a', 1, 'ann', '2026-03-03 10:00:00+00')")
+    sales = {
+        name: type(name, (Rollup,), {"total": Count(Table("sale"), at="made")}) for name in ("One", "Two", "Three")
+    }
+    barrier = threading.Barrier(len(sales))
+
+    def fold(name: str) -> list[str]:
+        with Dayfold([sales[name]], {"store": {"url": postgres_url}}, clock=FixedClock(NOW)) as app:
+            app.ledger.ready()
+            barrier.wait(30)
+            return [str(one) for run in app.fold() for one in (run.error, *run.warnings) if one]
+
+    with ThreadPoolExecutor(len(sales)) as pool:
+        assert list(pool.map(fold, sales)) == [[], [], []]
+    found = run_sql(postgres_url, f"SELECT DISTINCT source FROM {VIEW} ORDER BY 1")
+    assert found == [("One",), ("Three",), ("Two",)]

@@ -23,6 +23,7 @@ from dayfold.engines import base, scans
 from dayfold.errors import SourceFailed
 from dayfold.fold import chunk, discover, fetch, prune, reshape
 from dayfold.fold.install import Installer
+from dayfold.fold.longview import LongView
 from dayfold.fold.rebuild import Rebuilder
 from dayfold.jobs.alerts import Alerts
 from dayfold.jobs.desk import Desk
@@ -100,6 +101,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "run put back": (ledger_jobs, "put_back"),
     "run interrupted": (ledger_jobs, "_interrupt"),
     "history forgotten": (history, "forget_older"),
+    "view made": (LongView, "_make"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"

@@ -71,8 +71,13 @@ def _told(changes: str, database: str | None, *, edited: bool = False) -> list[t
 
 
 def config(store: str, source: str | None = None) -> dict[str, Any]:
+    """What ``dayfold.toml`` would say; a test that wants the long view sets its variable."""
     databases = {"app": {"url": source}} if source else {}
-    return {"store": {"url": store}, "databases": databases, "fold": {"chunk_rows": CHUNK_ROWS, "wait_s": 30}}
+    return {
+        "store": {"url": store, "long_view": ""},
+        "databases": databases,
+        "fold": {"chunk_rows": CHUNK_ROWS, "wait_s": 30},
+    }
 
 
 def fill(url: str) -> None:

@@ -297,6 +297,38 @@ def test_a_kill_while_fetched_rows_are_dropped(engine: str, new_store: Store, po
     assert run_sql(url, "SELECT count(*) FROM dayfold__fetches") == [(0,)]
 
 
+# -- the long view ---------------------------------------------------------------------------------
+
+VIEW = [("view made", 1), ("view made", 2), ("view made", 3)]
+
+
+def the_view(url: str) -> list[tuple[object, ...]]:
+    """All that the long view says, but when it was calculated."""
+    names = "metric, value, CAST(dimensions AS text), day, period, source"
+    return run_sql(url, f"SELECT {names} FROM board ORDER BY 1, 5, 4, 3")
+
+
+@spread(VIEW)
+def test_a_kill_while_the_view_is_made(
+    engine: str, new_store: Store, point: str, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the old rollup's or the new one's, with the table that it reads; the next run completes it."""
+    monkeypatch.setenv("DAYFOLD_STORE__LONG_VIEW", "board")
+    url = new_store()
+    if nth > 1:
+        fold(url)
+        old = the_view(url)
+        # The second is made without the edited rollup, the third with it; both in the transaction that publishes it.
+        kill(url, "edited", point, nth - 1)
+        assert the_view(url) == old
+        fold(url, "edited")
+        assert {metric for metric, *_ in the_view(url)} == {"asked", "people", "least"}
+    else:
+        kill(url, "first", point, nth)
+        fold(url)
+        assert {metric for metric, *_ in the_view(url)} == {"asked", "people", "paid"}
+
+
 # -- the list of the steps -------------------------------------------------------------------------
 
 ACCESS = "one transaction with its note in the audit table, and no row of a rollup"
@@ -320,6 +352,8 @@ NO_POINT = {
     ("fold/rls.py", "_run"): "one transaction a table, and 'committed' follows it",
     ("fold/rls.py", "_standing"): "a table that ends with its transaction, which is undone",
     ("fold/rls.py", "follow"): "part of the transaction that publishes a new version",
+    ("fold/longview.py", "_drop_earlier"): "part of the transaction of 'view made'",
+    ("fold/longview.py", "_lock"): "part of the transaction of 'view made'",
     ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
     **{(file, name): ACCESS for file, names in ACCESS_WRITERS.items() for name in names},
 }
@@ -353,7 +387,7 @@ def test_every_point_is_killed_at() -> None:
     """A point that no test kills at protects nothing."""
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
-        HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET, *test_kills_alerts.LISTS, *test_kills_jobs.LISTS,
+        HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET, VIEW, *test_kills_alerts.LISTS, *test_kills_jobs.LISTS,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()

@@ -249,10 +249,11 @@ class DuckStore:
                 "select table_schema, table_name from information_schema.tables where table_catalog = :home order by "
                 "1, 2", home=database or self._home
             ))  # fmt: skip
+            ours = [] if database else [name for name, text in self.remarks(session).items() if text.startswith(MARK)]
         return [
             name if schema == "main" else f"{schema}.{name}"
             for schema, name in found
-            if not name.startswith("dayfold_")
+            if not (name.startswith("dayfold_") or (schema == self.schema and name in ours))
         ]
 
     def make_schema(self, session: Session) -> None:

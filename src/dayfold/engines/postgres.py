@@ -211,7 +211,8 @@ class PostgresStore:
         query = statement(
             "select n.nspname, c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
             "where c.relkind in ('r', 'v', 'm', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', "
-            "'pg_toast') order by 1, 2"
+            "'pg_toast') and not starts_with(coalesce(obj_description(c.oid, 'pg_class'), ''), :mark) order by 1, 2",
+            mark=MARK,
         )
         with self.transaction(read_only=True) as session:
             home = session.rows(statement("select current_schema()"))[0][0]

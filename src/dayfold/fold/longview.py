@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlglot import exp
@@ -48,17 +48,20 @@ class LongView:
         try:
             with self.store.transaction(read_only=True) as session:
                 ours = self._ours(session)
-                if not self.name and not ours:
-                    return None
-                if (
-                    self.name
-                    and ours.keys() == {self.name}
-                    and ours[self.name].endswith(self._mark(self._rollups(session)))
+                if reason := self._taken(session, ours):
+                    return reason
+                if ours.keys() == self._wanted and all(
+                    text.endswith(self._mark(self._rollups(session))) for text in ours.values()
                 ):
                     return None
             return self.ledger.retried(self._remade)
         except DayfoldError as error:
             return f"The view {self.name} is not made: {error}"
+
+    @property
+    def _wanted(self) -> set[str]:
+        """The names of the views that there should be."""
+        return {self.name} if self.name else set()
 
     def _remade(self) -> str | None:
         with self.store.transaction() as session:
@@ -67,25 +70,35 @@ class LongView:
     def put(self, session: Session) -> str | None:
         """The view as the stored rollups make it, in a transaction that may have changed them."""
         self._lock(session)
-        ours = self._ours(session)
-        for name in ours:
-            if name != self.name:
-                session.execute(f"DROP VIEW {self._placed(name)}")
+        ours = self._drop_earlier(session)
         if not self.name:
             return None
-        if self.name not in ours and self.store.stored_columns(session, [self.name]):
-            return (
-                f"The view {self.name} is not made: the store has a table or view of that name, which Dayfold did not make. "
-                'Name another one in dayfold.toml: [store] long_view = "…", or "" for none.'
-            )
-        self._make(session, self._rollups(session))
-        return None
+        reason = self._taken(session, ours)
+        if reason is None:
+            self._make(session, self._rollups(session))
+        return reason
+
+    def _taken(self, session: Session, ours: Mapping[str, str]) -> str | None:
+        """Why the view cannot have its name, where somebody else's relation has it."""
+        if not self.name or self.name in ours or not self.store.stored_columns(session, [self.name]):
+            return None
+        return (
+            f"The view {self.name} is not made: the store has a table or view of that name, which Dayfold did not make. "
+            'Name another one in dayfold.toml: [store] long_view = "…", or "" for none.'
+        )
 
     def leave_out(self, session: Session, rollup: str) -> None:
         """The view reads the tables of this rollup no more, until it is put again."""
-        if self.name in self._ours(session):
-            self._lock(session)
+        self._lock(session)
+        if self.name in self._drop_earlier(session):
             self._make(session, [one for one in self._rollups(session) if one.name != rollup])
+
+    def _drop_earlier(self, session: Session) -> dict[str, str]:
+        """Our views of other names are gone; what is there of this name, with its comment."""
+        ours = self._ours(session)
+        for name in ours.keys() - self._wanted:
+            session.execute(f"DROP VIEW {self._placed(name)}")
+        return {name: text for name, text in ours.items() if name == self.name}
 
     def _lock(self, session: Session) -> None:
         """Two runs never make the view at once: the second has a conflict, and is tried again."""

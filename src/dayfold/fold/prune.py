@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,23 +75,30 @@ def prune(
             )
     done = []
     for one in _uppers_first([found[name] for name in dict.fromkeys(names)]):
-        with leases.lease(ledger, one.rollup, wait_s=wait_s) as lease, ledger.store.transaction() as session:
-            leases.fence(ledger, session, lease)
-            known = versions.versions(ledger, session)
-            if dependents := _dependents(ledger, session, known[one.rollup], known):
-                raise StoreError(
-                    f"{one.rollup} is not dropped: {listing(dependents)} depend on its table {one.table}.",
-                    hint="Drop or change these first.",
-                )
-            if long_view:
-                long_view.leave_out(session, one.rollup)
-            _drop(ledger, session, one.table)
-            versions.remove(ledger, session, one.rollup)
-            fetch.drop_unread(ledger, session)
-            if long_view:
-                long_view.put(session)
+        with leases.lease(ledger, one.rollup, wait_s=wait_s) as lease:
+            # Tried again where another run makes the long view at the same time.
+            ledger.retried(functools.partial(_prune, ledger, one, lease, long_view))
         done.append(one)
     return done
+
+
+def _prune(ledger: Ledger, one: Orphan, lease: leases.Lease, long_view: LongView | None) -> None:
+    """The tables of a rollup are gone, and what is known of it, in one transaction."""
+    with ledger.store.transaction() as session:
+        leases.fence(ledger, session, lease)
+        known = versions.versions(ledger, session)
+        if dependents := _dependents(ledger, session, known[one.rollup], known):
+            raise StoreError(
+                f"{one.rollup} is not dropped: {listing(dependents)} depend on its table {one.table}.",
+                hint="Drop or change these first.",
+            )
+        if long_view:
+            long_view.leave_out(session, one.rollup)
+        _drop(ledger, session, one.table)
+        versions.remove(ledger, session, one.rollup)
+        fetch.drop_unread(ledger, session)
+        if long_view:
+            long_view.put(session)
 
 
 def _uppers_first(chosen: Sequence[Orphan]) -> list[Orphan]:

@@ -98,14 +98,24 @@ def long_view(rollups: Iterable[LongRollup], dialect: Dialect) -> str:
     >>> long_view([], DUCKDB).endswith("WHERE FALSE")
     True
     """
+    covers: dict[tuple[str, str, str], str] = {}
     branches = [
         found
         for rollup in rollups
         for period in rollup.periods
         for name in (*rollup.metrics, *rollup.computed)
-        if (found := _Branch(rollup, period, name, dialect).select()) is not None
+        if (found := _Branch(rollup, period, name, dialect, covers).select()) is not None
     ]
-    return " UNION ALL ".join(one.sql(dialect.name, identify=True, copy=False) for one in branches or [_empty(dialect)])
+    return " UNION ALL ".join(_printed(one, dialect) for one in branches or [_empty(dialect)])
+
+
+def _printed(tree: exp.Expr, dialect: Dialect) -> str:
+    return tree.sql(dialect.name, identify=True, copy=False)
+
+
+def _from(query: exp.Expr, name: str) -> exp.Subquery:
+    """A query that nothing else holds as something to select from: copying trees is most of what a view costs."""
+    return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
 
 
 def _empty(dialect: Dialect) -> exp.Select:
@@ -123,12 +133,13 @@ def _names(tree: exp.Expr) -> list[str]:
 
 @dataclass(slots=True)
 class _Branch:
-    """One metric of one rollup in one period."""
+    """One metric of one rollup in one period; ``covers`` keeps the texts that branches share."""
 
     rollup: LongRollup
     period: str
     name: str
     dialect: Dialect
+    covers: dict[tuple[str, str, str], str]
 
     def select(self) -> exp.Select | None:
         """Its rows; None where it is no number."""
@@ -153,7 +164,8 @@ class _Branch:
             "timestamp": moment, "day": day, "period": text["period"], "source": text["source"],
             "calculated_at": column("calculated__", "r"),
         }  # fmt: skip
-        return exp.select(*(alias(items[name], name) for name in COLUMNS)).from_(derived(self._rows(parts), "r"))
+        select = exp.Select(expressions=[alias(items[name], name) for name in COLUMNS])
+        return select.from_(_from(self._rows(parts), "r"), copy=False)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -210,19 +222,19 @@ class _Branch:
         sources = list(dict.fromkeys(one.source for one in parts))
         covers = {source: f"c{n}__" for n, source in enumerate(sources)}
         bucket = self._bucket()
-        select = exp.select(*(column(name, "t") for name in rollup.key), alias(bucket, "bucket__"))
+        items: list[exp.Expr] = [*(column(name, "t") for name in rollup.key), alias(bucket, "bucket__")]
         seen = [column("updated_at", "t"), *(column("folded_at", name) for name in covers.values())]
         latest: exp.Expr = exp.Greatest(this=seen[0], expressions=seen[1:])
         if not self._is_stored:
             latest = exp.Max(this=latest)
-        for one in parts:
-            select = select.select(alias(self._value(one, covers), one.name))
-        select = select.select(alias(latest, "calculated__")).from_(self._table(parts))
+        items += [alias(self._value(one, covers), one.name) for one in parts]
+        select = exp.Select(expressions=[*items, alias(latest, "calculated__")]).from_(self._table(parts), copy=False)
         for source, name in covers.items():
             on = sql("_c = _b", _c=column("bucket__" if self._spans_days else "day", name), _b=self._cut())
-            select = select.join(self._cover(source).subquery(name), on=on)
+            select = select.join(_from(self._cover(source), name), on=on, copy=False)
         if not self._is_stored:
-            select = select.group_by(*(exp.Literal.number(n + 1) for n in range(len(rollup.key) + 1)))
+            positions = (exp.Literal.number(n + 1) for n in range(len(rollup.key) + 1))
+            select = select.group_by(*positions, copy=False)
         return select
 
     def _day(self) -> exp.Column:
@@ -244,7 +256,14 @@ class _Branch:
         whole = self.dialect.cast(day, TIMESTAMP)
         return self.dialect.cast(sql(f"date_trunc('{UNITS[self.period]}', _x)", _x=whole), DATE)
 
-    def _cover(self, source: str) -> exp.Select:
+    def _cover(self, source: str) -> exp.Var:
+        """The coverage of a source, as text: many branches have the same."""
+        place = (self.rollup.name, source, self.period)
+        if place not in self.covers:
+            self.covers[place] = _printed(self._coverage(source), self.dialect)
+        return exp.Var(this=self.covers[place])
+
+    def _coverage(self, source: str) -> exp.Select:
         """The covered days of a source; for weeks and months one row for each, which says whether a day is missing in it.
 
         The first and the last one of a history are whole where all of its days in them are covered.
