@@ -22,6 +22,7 @@ import pytest
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
+from dayfold.jobs.jobs import jobs
 from tests.acceptance.command import succeeds
 from tests.servers import PostgresServer
 from tests.sql import Session, run_sql
@@ -400,3 +401,21 @@ def test_demo_shows_the_example(tmp_path: Path) -> None:
     done = succeeds("demo", "creator_app", cwd=tmp_path, env={"DAYFOLD_NOW": NOW.isoformat()})
     assert "Revenue, month by month" in done.out
     assert "ads_server.py" in done.out
+
+
+def test_its_schedule_is_said_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that the application had say when metrics are aggregated; without them it is one o'clock UTC."""
+    for file in ("metrics.py", "dayfold.toml"):
+        (tmp_path / file).write_text((EXAMPLE / file).read_text())
+
+    def scheduled() -> tuple[str, str]:
+        with Dayfold(tmp_path / "metrics.py", clock=FixedClock(NOW)) as app:
+            app.catalog.check()
+            assert set(app.catalog.alerts) == {"low_revenue", "spend", "jobs"}
+            fold = jobs(app.catalog, app.settings)["fold"]
+            return fold.schedule.text, fold.schedule.zone
+
+    assert scheduled() == ("01:00", "UTC")
+    monkeypatch.setenv("METRICS_AGGREGATION_TIME", "02:30")
+    monkeypatch.setenv("METRICS_AGGREGATION_TIMEZONE", "America/New_York")
+    assert scheduled() == ("02:30", "America/New_York")
