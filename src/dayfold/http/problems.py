@@ -31,11 +31,11 @@ from dayfold.errors import (
     UsageError,
 )
 from dayfold.jobs.report import report
+from dayfold.plan.access import EVERYTHING
 
 CONTENT_TYPE = "application/problem+json"
 #: The first class that an error is one of says its status.
 _STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
-    (AccessUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
     (Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (Forbidden, HTTPStatus.FORBIDDEN),
     (AccessUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -81,9 +81,19 @@ def problem(status: HTTPStatus, code: str, detail: str, hint: str = "", **more: 
     return Response(msgspec.json.encode(body | more), status.value, headers, CONTENT_TYPE)
 
 
-def of_error(error: DayfoldError) -> Response:
-    """The answer to a request that one of our errors ended."""
+def of_error(error: DayfoldError, *, is_known: bool = True) -> Response:
+    """The answer to a request that one of our errors ended.
+
+    ``is_known``: the caller may know what stands behind the service; else a fault of ours, of the definitions or of a database is told
+    by its code alone, for it may name what they do not see.
+    """
     more: dict[str, Any] = {}
+    is_fault = status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, AccessUnknown)
+    if is_fault and not is_known:
+        detail = "This cannot be answered at present; it is not for what was asked."
+        return problem(
+            status_of(error), error.code, detail, "Try again later; who runs the service sees why in its log."
+        )
     if isinstance(error, DefinitionError):
         more["problems"] = [
             {"code": p.code, "place": p.place, "subject": p.subject, "message": p.message, "hint": p.hint}
@@ -115,7 +125,8 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(DayfoldError)
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, DayfoldError)
-        answer = of_error(error)
+        who = getattr(request.state, "caller", None)
+        answer = of_error(error, is_known=who is None or who.scope == EVERYTHING)
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error(
                 "A request failed: %s", error.message, extra={"action": "request-failed", "path": request.url.path}

@@ -28,7 +28,7 @@ from dayfold.http.models import (
 )
 from dayfold.http.rights import Right, caller, needs
 from dayfold.http.route import Route
-from dayfold.http.service import Service, service
+from dayfold.http.service import Present, present, service
 from dayfold.plan.access import Scope
 from dayfold.query.answer import Answer
 from dayfold.query.latest import last_covered
@@ -74,18 +74,21 @@ async def reply(request: Request, key: tuple[Any, ...] | None, compute: Callable
 
     ``key``: begins with the rollup's name; None for what is never kept.
     """
-    found: Service = service(request)
+    found, now = service(request), present(request)
     if key is None:
         kept = await found.work(compute)
         if isinstance(kept, Kept):
             return Response(kept.body, media_type=kept.media_type, headers={"Cache-Control": "no-store"})
         return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers={"Cache-Control": "no-store"})
     standing = request.state.seen.standings.get(key[0])
-    whole = (found.edition, found.app.today, scope_of(request).mark, standing, *key)
+    whole = (now.edition, now.today, scope_of(request).mark, standing, *key)
     kept, how = await found.cache.get(whole, lambda: found.work(compute))
     if isinstance(kept, Large):
         return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers=_PRIVATE)
-    headers = {**_PRIVATE, "ETag": kept.etag, "Dayfold-Cache": how}
+    headers = {**_PRIVATE, "ETag": kept.etag}
+    if not scope_of(request).is_limited:
+        # To others it would tell that rows were published which they do not see.
+        headers["Dayfold-Cache"] = how
     asked = request.headers.get("if-none-match", "")
     if asked and any(tag.strip().removeprefix("W/") in (kept.etag, "*") for tag in asked.split(",")):
         return Response(status_code=304, headers=headers)
@@ -109,27 +112,31 @@ def rendered(
     return Kept.of(b"".join(pieces(form, said, rows)), MEDIA_TYPES[form])
 
 
-def checked(found: Service, scope: Scope, rollup: str, asked: Question) -> Checked:
+def checked(now: Present, scope: Scope, rollup: str, asked: Question) -> Checked:
     """A question that was checked against the definitions. Raises UsageError and its kinds."""
-    first, last = asked_range(asked.first, asked.last, asked.period, found.app.today)
+    first, last = asked_range(asked.first, asked.last, asked.period, now.today)
     # One row more than is given tells whether there are more; after a place the database cannot count.
     limit = None if asked.limit is None or asked.after is not None else asked.limit + 1
     return Checked.parse(
-        scope.rollup(found.app.catalog, rollup), asked.metrics, from_=first, to=last, by=asked.by, where=asked.where,
+        scope.rollup(now.app.catalog, rollup), asked.metrics, from_=first, to=last, by=asked.by, where=asked.where,
         grain=asked.grain, tz=asked.tz, compare=asked.compare, sort=asked.sort, limit=limit, allow_missing=asked.allow_missing,
-        today=found.app.today, now=found.app.clock.now(), scope=scope,
+        today=now.today, now=now.now, scope=scope,
     )  # fmt: skip
 
 
 async def answered(request: Request, rollup: str, asked: Question, more: dict[str, Any] | None = None) -> Response:
     """The reply to a question of one rollup."""
-    found = service(request)
-    one = checked(found, scope_of(request), rollup, asked)
+    now = present(request)
+    one = checked(now, scope_of(request), rollup, asked)
 
     def compute() -> Kept | Large:
-        return rendered(found.app.answer(one, live=asked.live), asked.form, asked.limit, asked.after, more)
+        return rendered(now.app.answer(one, live=asked.live), asked.form, asked.limit, asked.after, more)
 
-    key = None if asked.live else (one.rollup.name, *_words_of(one), asked.form, asked.limit, asked.after)
+    key = (
+        None
+        if asked.live
+        else (one.rollup.name, *_words_of(one), asked.form, asked.limit, asked.after, *(more or {}).items())
+    )
     return await reply(request, key, compute)
 
 
@@ -144,16 +151,16 @@ def _words_of(one: Checked) -> tuple[Any, ...]:
 @router.get("/rollups", openapi_extra=needs(Right.READ), summary="The rollups", response_model=RollupList)
 async def rollups(request: Request) -> Response:
     """All rollups that the caller may see, with their keys and metrics."""
-    visible = scope_of(request).visible(service(request).app.catalog)
+    visible = scope_of(request).visible(present(request).app.catalog)
     return Response(encoded({"rollups": [described(one) for one in visible.values()]}), media_type=MEDIA_TYPES["json"])
 
 
 @router.get("/rollups/{name}", openapi_extra=needs(Right.READ), summary="One rollup", response_model=RollupModel)
 async def rollup(request: Request, name: Name) -> Response:
     """Its keys, its metrics, and the days that are covered."""
-    found = service(request)
-    one = scope_of(request).rollup(found.app.catalog, name)
-    days = await found.work(found.app.covered, one.name)
+    app = present(request).app
+    one = scope_of(request).rollup(app.catalog, name)
+    days = await service(request).work(app.covered, one.name)
     return Response(encoded({**described(one), "coverage": days}), media_type=MEDIA_TYPES["json"])
 
 
@@ -197,14 +204,14 @@ async def latest(request: Request, name: Name) -> Response:
 
 async def latest_of(request: Request, name: str, asked: Question) -> Response:
     """The reply about the last covered day."""
-    found, scope = service(request), scope_of(request)
-    one, today = scope.rollup(found.app.catalog, name), found.app.today
-    of_today = checked(found, scope, name, replace(asked, first="today", last="today"))
+    now, scope = present(request), scope_of(request)
+    one, today = scope.rollup(now.app.catalog, name), now.today
+    of_today = checked(now, scope, name, replace(asked, first="today", last="today"))
 
     def compute() -> Kept | Large:
-        day = last_covered(found.app.ledger, one, asked.metrics or None, today)
-        of_day = checked(found, scope, name, replace(asked, first=day.isoformat(), last=day.isoformat()))
-        return rendered(found.app.answer(of_day), asked.form, None, None, {"day": day, "open": day >= today})
+        day = last_covered(now.app.ledger, one, asked.metrics or None, today)
+        of_day = checked(now, scope, name, replace(asked, first=day.isoformat(), last=day.isoformat()))
+        return rendered(now.app.answer(of_day), asked.form, None, None, {"day": day, "open": day >= today})
 
     return await reply(request, (one.name, "latest", *_words_of(of_today), asked.form), compute)
 
@@ -230,10 +237,10 @@ async def top(request: Request, name: Name) -> Response:
 )  # fmt: skip
 async def explain(request: Request, name: Name) -> Response:
     """The SQL, the source rows, the run that wrote it, and why. Name one value of every key column with `where`."""
-    found, scope, said = service(request), scope_of(request), read(request)
+    app, scope, said = present(request).app, scope_of(request), read(request)
 
     def compute() -> Kept | Large:
-        told = found.app.explain(
+        told = app.explain(
             name,
             said["metric"],
             day=said["day"],
@@ -255,8 +262,8 @@ async def explain(request: Request, name: Name) -> Response:
 )
 async def coverage(request: Request) -> Response:
     """For each rollup and source the ranges of days in each state: folded, open, failed or sealed."""
-    found, scope, name = service(request), scope_of(request), read(request)["rollup"]
-    visible = scope.visible(found.app.catalog)
-    names = [scope.rollup(found.app.catalog, name).name] if name is not None else list(visible)
-    told = {one: await found.work(found.app.covered, one) for one in names}
-    return Response(encoded({"today": found.app.today, "coverage": told}), media_type=MEDIA_TYPES["json"])
+    now, scope, name = present(request), scope_of(request), read(request)["rollup"]
+    visible = scope.visible(now.app.catalog)
+    names = [scope.rollup(now.app.catalog, name).name] if name is not None else list(visible)
+    told = {one: await service(request).work(now.app.covered, one) for one in names}
+    return Response(encoded({"today": now.today, "coverage": told}), media_type=MEDIA_TYPES["json"])

@@ -27,6 +27,7 @@ async def admit(request: Request) -> None:
     if right is None:
         raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
     found: Service = request.app.state.service
+    now = request.state.present = found.present
     action = action_of(request.scope["route"])
     try:
         who = await found.doorkeeper.admit(request, right)
@@ -37,7 +38,7 @@ async def admit(request: Request) -> None:
     if action is None and not who.by_cookie and right not in (Right.PUBLIC, Right.NEAR):
         found.trail.once(who.name, USE, family(request.url.path), OK)
     if who.scope.relations and right is Right.READ:
-        who = replace(who, scope=await found.work(found.app.resolved, who.scope))
+        who = replace(who, scope=await found.resolved(now.app, who.scope))
     request.state.audit_action = action
     request.state.caller = who
     if right is not Right.PUBLIC:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import functools
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from fastapi import Request
@@ -25,9 +27,28 @@ from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
 from dayfold.jobs.scheduler import Scheduler
+from dayfold.plan.access import Scope
 
 Result = TypeVar("Result")
 _log = logging.getLogger("dayfold.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What one request goes by from its beginning to its end, whatever is reloaded or whichever day begins meanwhile.
+
+    Attributes:
+        edition: Moves when the definitions are read again.
+    """
+
+    app: Dayfold
+    edition: int
+    now: dt.datetime
+
+    @property
+    def today(self) -> dt.date:
+        """The UTC day of the request."""
+        return self.now.date()
 
 
 class Service:
@@ -39,22 +60,21 @@ class Service:
     """
 
     def __init__(self, app: Dayfold) -> None:
-        self.app = app
+        # One thing, so that no request meets new definitions under the old number.
+        self._serving = (app, 0)
         origin = app.catalog.origin
         self.settings_file = configuration.digest(origin.path.parent) if origin else ""
         self._reloading = threading.Lock()
         self.threads = ThreadPoolExecutor(app.settings.serve.threads, thread_name_prefix="dayfold")
         # A look at the ledger never waits behind questions that take long.
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
+        # Nor do readers wait behind a slow database that says what others may see.
+        self._askers = ThreadPoolExecutor(4, thread_name_prefix="dayfold-ask")
         self.glance = Glance(app.ledger, self._lookers)
         self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
         self.figures = Figures(self.cache)
-        #: Moves when the definitions are read again.
-        self.edition = 0
-        auth = app.settings.auth
-        embed = Embed(auth.jwt, app.catalog, app.folder) if auth.jwt.is_on else None
-        self.doorkeeper = Doorkeeper(self.glance, auth, embed, self.work)
-        self.oidc = Oidc(app) if auth.oidc.is_on else None
+        embed, self.oidc = _outside(app)
+        self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)
         self.gate = Gate(app)
         self.trail = Trail(app)
         self.alerts = app.alerts()
@@ -68,6 +88,26 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, functools.partial(do, *args, **words))
 
+    async def resolved(self, app: Dayfold, scope: Scope) -> Scope:
+        """A scope whose relations were looked up. Raises AccessUnknown, Forbidden."""
+        return await asyncio.get_running_loop().run_in_executor(self._askers, app.resolved, scope)
+
+    @property
+    def present(self) -> Present:
+        """What a request that comes now goes by."""
+        app, edition = self._serving
+        return Present(app, edition, app.clock.now())
+
+    @property
+    def app(self) -> Dayfold:
+        """The application with its present definitions."""
+        return self._serving[0]
+
+    @property
+    def edition(self) -> int:
+        """How often the definitions were read again."""
+        return self._serving[1]
+
     def start(self) -> None:
         """Run jobs from now on, where ``[serve] jobs`` says so, and judge the alert rules."""
         self.alert_loop.start()
@@ -80,8 +120,8 @@ class Service:
 
     def _serve(self, app: Dayfold) -> None:
         """New requests, jobs and alert rules go by an application's definitions; kept answers are those of the old ones."""
-        self.app = app
-        self.edition += 1
+        self.doorkeeper.embed, self.oidc = _outside(app)
+        self._serving = (app, self.edition + 1)
         self.alerts = self.alert_loop.alerts = app.alerts()
         self.scheduler.redefine(app)
         self.desk.redefine(app)
@@ -111,6 +151,19 @@ class Service:
         self.trail.close()
         self.threads.shutdown(wait=True, cancel_futures=True)
         self._lookers.shutdown(wait=True, cancel_futures=True)
+        self._askers.shutdown(wait=True, cancel_futures=True)
+
+
+def _outside(app: Dayfold) -> tuple[Embed | None, Oidc | None]:
+    """What checks the tokens and people that others vouch for, against an application's definitions."""
+    auth = app.settings.auth
+    return Embed(auth.jwt, app.catalog, app.folder) if auth.jwt.is_on else None, Oidc(app) if auth.oidc.is_on else None
+
+
+def present(request: Request) -> Present:
+    """What a request goes by."""
+    found: Present = request.state.present
+    return found
 
 
 def service(request: Request) -> Service:

@@ -3,7 +3,8 @@
 A change is noted before its answer leaves, by the one middleware here. The use of a token is noted once for each day and
 kind of path (``/v1/rollups``), aside and without making the request wait: a note for each read would be a write for each read.
 
-Weakness: notes of use that the store refuses are only in the log; a process that is killed loses those of its last moment.
+Weakness: notes that the store refuses, also of changes that were made, are only in the log; a process that is killed loses those of
+its last moment.
 """
 
 from __future__ import annotations
