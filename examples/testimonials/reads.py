@@ -18,7 +18,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 #: What a question to the API is asked with: its path under /v1 and its parameters; the answer's JSON.
 Ask = Callable[[str, dict[str, str]], dict[str, Any]]
@@ -52,7 +53,8 @@ class Refused(Exception):
     """The API did not answer the question; the message says why, and what to change."""
 
 
-class Stage(NamedTuple):
+@dataclass(frozen=True)
+class Stage:
     """One card of the funnel.
 
     `share` is of the requests sent in the same range, None where there are none. `is_live`: some of it, or all, was counted just now.
