@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shutil
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -207,6 +209,18 @@ def test_token_of_a_shop_sees_its_shop_alone(site: Site) -> None:
     with pytest.raises(reads.Refused) as refused:
         reads.kpi(reads.over_http(site.url, "dfk_nobody"), day("2026-01-01"), day("2026-01-31"))
     assert str(refused.value) == "The token is not known, or it has expired or was revoked. Ask for a new one."
+
+
+@pytest.mark.parametrize("site", ["postgres"], indirect=True)
+def test_code_of_the_readme_runs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there, but for the server's address; it opens the application's PostgreSQL."""
+    [code] = re.findall(r"```python\n(from datetime.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setitem(sys.modules, "reads", reads)
+    edited = code.replace("http://localhost:8787", site.url).replace("    funnel(ask", "    found = funnel(ask")
+    assert edited.count(site.url) == 1
+    names: dict[str, Any] = {"token_of_shop_7": site.tokens["shop"], "database": site.tables}
+    exec(edited, names)
+    assert [one.name for one in names["found"]] == ["sent", "opened", "clicked", "submitted", "approved", "published"]
 
 
 def test_second_reading_comes_from_memory(site: Site) -> None:
