@@ -82,11 +82,11 @@ def test_webhook_that_is_not_there_or_does_not_answer(silent: socket.socket) -> 
 
 
 def test_command_reads_the_message_from_its_input(tmp_path: Path) -> None:
-    """Its arguments are given as they are: no shell is between."""
+    """As one line, so that messages can be collected in a file; its arguments are given as they are: no shell is between."""
     out = tmp_path / "out"
     program = "import sys; open(sys.argv[1], 'w').write(sys.argv[2] + sys.stdin.read())"
     send(channel(command=[sys.executable, "-c", program, str(out), "$(id); "]), MESSAGE)
-    assert out.read_text() == "$(id); " + MESSAGE.body
+    assert out.read_text() == "$(id); " + MESSAGE.body + "\n"
 
 
 def test_command_that_fails_is_missing_or_hangs(tmp_path: Path) -> None:

@@ -1,14 +1,10 @@
-"""The testimonials example on both engines: every number of every shop and day against a count by hand.
-
-The oracle reads the three tables as rows and counts in Python; it imports nothing of the product.
-"""
+"""The testimonials example on both engines: every number of every shop and day against a count by hand."""
 
 from __future__ import annotations
 
 import datetime as dt
-import importlib.util
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,71 +17,23 @@ from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.days import Days
 from tests.acceptance.command import succeeds
-from tests.servers import PostgresServer
-from tests.sql import Session, run_sql
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "testimonials"
-NOW = dt.datetime(2026, 2, 5, 0, 30, tzinfo=dt.UTC)
-#: A twentieth of the example's size: ten shops.
-SCALE = 0.05
-ROWS = 44_724
-METRICS = (
-    "requests_sent",
-    "requests_clicked",
-    "submissions_count",
-    "approved_count",
-    "published_count",
-    "video_submissions_count",
-    "photo_submissions_count",
+from tests.examples.testimonials import (
+    EXAMPLE,
+    METRICS,
+    NOW,
+    ROWS,
+    SCALE,
+    Cell,
+    Figures,
+    module,
+    row_stamps,
+    stored_figures,
+    totals,
+    truth,
+    untracked_definitions,
 )
-Cell = tuple[int | None, dt.date]
-Figures = dict[Cell, tuple[int, ...]]
-
-
-def loader() -> Any:
-    """The example's `load.py`."""
-    spec = importlib.util.spec_from_file_location("testimonials_load", EXAMPLE / "load.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def truth(url: str) -> Figures:
-    """Every shop and day that has facts, counted row by row from the tables as they are now."""
-    with Session(url) as session:
-        requests = session.run("SELECT id, shop_id, sent_at, clicked_at FROM testimonial_request")
-        clicks = session.run("SELECT request_id, \"at\" FROM testimonial_request_event WHERE type = 'clicked'")
-        submissions = session.run(
-            "SELECT shop_id, media_type, submitted_at, approved_at, published_at FROM testimonial_submission"
-        )
-    first: dict[int, dt.datetime] = {}
-    for request, at in clicks:
-        first[request] = min(at, first.get(request, at))
-    counts: dict[str, Counter[Cell]] = defaultdict(Counter)
-
-    def count(metric: str, shop: int | None, moment: dt.datetime | None) -> None:
-        if moment is not None:
-            counts[metric][shop, moment.astimezone(dt.UTC).date()] += 1
-
-    for number, shop, sent_at, clicked_at in requests:
-        count("requests_sent", shop, sent_at)
-        count("requests_clicked", shop, clicked_at or first.get(number))
-    for shop, media_type, submitted_at, approved_at, published_at in submissions:
-        count("submissions_count", shop, submitted_at)
-        count("approved_count", shop, approved_at)
-        count("published_count", shop, published_at)
-        if media_type in ("video", "photo"):
-            count(f"{media_type}_submissions_count", shop, submitted_at)
-    cells = {cell for counter in counts.values() for cell in counter}
-    return {cell: tuple(counts[metric][cell] for metric in METRICS) for cell in cells}
-
-
-def totals(figures: Figures, first: dt.date, last: dt.date, shop: int | None = None) -> tuple[int, ...]:
-    """The sums over a range of days, of one shop or of all."""
-    chosen = [row for (one, day), row in figures.items() if first <= day <= last and shop in (None, one)]
-    return tuple(map(sum, zip(*chosen, strict=True))) if chosen else (0,) * len(METRICS)
+from tests.servers import PostgresServer
+from tests.sql import run_sql
 
 
 class Shops:
@@ -96,7 +44,7 @@ class Shops:
         self.clock = FixedClock(NOW)
         self.definitions = folder / "metrics.py"
         self.definitions.write_text(definitions)
-        self.load = loader()
+        self.load = module("load")
         assert self.load.load(url, SCALE) == ROWS
         self._app: Dayfold | None = None
 
@@ -126,10 +74,7 @@ class Shops:
     def stored(self) -> Figures:
         """What the rollup's table holds."""
         self.close()
-        found = run_sql(self.url, f"SELECT shop_id, date, {', '.join(METRICS)} FROM testimonial_daily_analytics")
-        rows = {(shop, day): tuple(figures) for shop, day, *figures in found}
-        assert len(rows) == len(found)
-        return rows
+        return stored_figures(self.url)
 
     def bad_week(self) -> None:
         """What `history.sql` says happens."""
@@ -139,9 +84,7 @@ class Shops:
     def stamps(self) -> dict[Cell, tuple[Any, ...]]:
         """When each row was made and last changed, and by which run."""
         self.close()
-        names = "shop_id, date, created_at, updated_at, run_id"
-        rows = run_sql(self.url, f"SELECT {names} FROM testimonial_daily_analytics")
-        return {(shop, day): tuple(stamps) for shop, day, *stamps in rows}
+        return row_stamps(self.url)
 
 
 @dataclass(frozen=True)
@@ -187,9 +130,7 @@ def week(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def untracked(store_url: str, tmp_path: Path) -> Iterator[Shops]:
     """The same definitions where the sources tell nothing: the default lookback of seven days."""
-    text, count = re.subn(r',\s*changes="trigger"', "", (EXAMPLE / "metrics.py").read_text())
-    assert count == 3
-    shops = Shops(store_url, tmp_path, text)
+    shops = Shops(store_url, tmp_path, untracked_definitions())
     assert shops.fold().warnings == []
     yield shops
     shops.close()

@@ -112,7 +112,7 @@ def _command(channel: ChannelSettings, message: Message) -> None:
     except (OSError, ValueError) as error:
         raise DeliveryFailed(f"The command {name} could not be started ({_kind(error)}).") from None
     try:
-        process.communicate(message.body.encode(), timeout=channel.timeout_s)
+        process.communicate(f"{message.body}\n".encode(), timeout=channel.timeout_s)
     except subprocess.TimeoutExpired:
         raise DeliveryFailed(f"The command {name} took longer than {channel.timeout_s:g} s.") from None
     finally:
