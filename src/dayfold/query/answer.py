@@ -62,13 +62,12 @@ class Answer:
             "to": self.days.last,
             "grain": self.request.grain,
             "tz": self.request.tz or "UTC",
+            # It moves with the rows of everybody.
+            **({} if self.request.is_limited else {"revision": self.revision}),
             "rows": self.rows,
             "exact": self.exact,
             "missing": gaps(self.missing),
         }
-        if not self.request.is_limited:
-            # It moves with the rows of everybody.
-            found["revision"] = self.revision
         if self.error:
             found["error"] = self.error
         if self.stale:
