@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dayfold.ledger.migrations import VERSION
 from tests.acceptance.command import NOW, dayfold, fails, succeeds
 from tests.acceptance.shop import METRICS, TOML, source_url, store_url, stored, tables_of
 from tests.servers import PASSWORD, READER
@@ -188,8 +189,8 @@ def project(request: pytest.FixtureRequest, folded: Path) -> tuple[Path, str, di
 
 
 ALTERATIONS = {
-    "newer": ("UPDATE dayfold__store SET version = version + 1", "is of version 3; this program knows versions up to 2."),
-    "older": ("UPDATE dayfold__store SET version = 0", "is of version 0; this program needs version 2."),
+    "newer": ("UPDATE dayfold__store SET version = version + 1", f"is of version {VERSION + 1}; this program knows versions up to {VERSION}."),
+    "older": ("UPDATE dayfold__store SET version = 0", f"is of version 0; this program needs version {VERSION}."),
     "ledger-table-gone": ("DROP TABLE dayfold__fences", "the table dayfold__fences is missing"),
     "ledger-column-added": ("ALTER TABLE dayfold__sources ADD COLUMN note text", "the table dayfold__sources differs in note"),
     "view-gone": ("DROP VIEW dayfold_runs", "the view dayfold_runs is missing"),
@@ -229,7 +230,7 @@ def test_migrate_does_not_call_an_altered_store_up_to_date(
 def test_newer_store_is_refused_by_every_command(folded: Path, words: tuple[str, ...]) -> None:
     run_sql(store_url(folded), "UPDATE dayfold__store SET version = 3")
     assert fails(*words, cwd=folded, status=1) == (
-        "The store duckdb:///dayfold.duckdb is of version 3; this program knows versions up to 2.\n"
+        f"The store duckdb:///dayfold.duckdb is of version {VERSION + 1}; this program knows versions up to {VERSION}.\n"
         "  Install the newer Dayfold that made it."
     )
 

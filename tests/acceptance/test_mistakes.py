@@ -110,7 +110,7 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
         (
             "[stroe]\nurl = 'x'",
             "dayfold.toml: there is no setting 'stroe'; the nearest is 'store'.\n"
-            "  Settings: store, databases, fold, query, verify, serve, auth",
+            "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain",
         ),
         (
             "[fold]\nchunk_row = 5",
@@ -143,7 +143,8 @@ def test_wrong_variable_is_named(shop: Path) -> None:
     assert fails("fold", cwd=shop, status=2, env={"DAYFOLD_STOER__URL": "duckdb:///other.duckdb"}) == (
         "The variable DAYFOLD_STOER__URL sets nothing; the nearest is 'DAYFOLD_STORE__'.\n"
         "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, "
-        "DAYFOLD_VERIFY__, DAYFOLD_SERVE__, DAYFOLD_AUTH__"
+        "DAYFOLD_VERIFY__, DAYFOLD_SERVE__, DAYFOLD_AUTH__, DAYFOLD_RLS__, DAYFOLD_ALERTS__, DAYFOLD_ERRORS__, "
+        "DAYFOLD_SCHEDULE__, DAYFOLD_JOBS__, DAYFOLD_RETAIN__"
     )
     assert sorted(path.name for path in shop.iterdir()) == ["dayfold.toml", "metrics.py", "shop.duckdb"]
 
