@@ -108,7 +108,7 @@ class Folder:
         self.stop = stop
         self.decider = Decider(databases, ledger, clock, bound, chunk_rows)
         self.tracking = track.Tracking(databases, ledger, bound)
-        self.fetcher = fetch.Fetcher(databases, ledger, clock, wait_s)
+        self.fetcher = fetch.Fetcher(databases, ledger, clock, wait_s, stop)
 
     def fold(
         self, *, allow_empty: bool = False, progress: Progress | None = None, job: str = "fold"
