@@ -188,6 +188,26 @@ def test_the_stored_table_holds_null_where_a_day_is_not_ready(ground: Ground, re
     assert [(day.day, *rest) for day, *rest in ground.stored(stored)][2] == (3, 1, 0, 0)
 
 
+def test_a_day_that_is_not_ready_yet_again_moves_nothing(ground: Ground, reports: Reports) -> None:
+    """Answers that were kept stay good until something is published; a day that becomes ready is."""
+    reports.set(10, ("tiktok", 1, 1))
+    reports.set(11, error=NotReady(REASON))
+    ground.define(daily(function(reports)))
+    ground.fold()
+    held = "SELECT * FROM dayfold__rollups", "SELECT * FROM dayfold__coverage ORDER BY day, source"
+    before = [ground.stored(one) for one in held]
+    ground.fold()
+    assert [ground.stored(one) for one in held] == before
+    ground.clock.instant = march(13)
+    ground.fold()
+    before = [ground.stored(one) for one in held]
+    ground.fold()
+    assert [ground.stored(one) for one in held] == before
+    reports.set(11, ("tiktok", 2, 1))
+    ground.fold()
+    assert [ground.stored(one) for one in held] != before
+
+
 def test_figures_stand_while_a_later_fetch_is_not_ready(ground: Ground, reports: Reports) -> None:
     """They are shown as stale, with the reason."""
     reports.set(10, ("tiktok", 7, 1))

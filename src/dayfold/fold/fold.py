@@ -274,13 +274,14 @@ class Folder:
             return
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
-            versions.bump_revision(self.ledger, session, rollup.name)
+            closed = coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
             if beyond:
                 marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
             if everything is not None and not failed:
                 marks.read(self.ledger, session, rollup.name, version, None, everything)
                 marks.delete_read(self.ledger, session)
+            if closed:
+                versions.bump_revision(self.ledger, session, rollup.name)
 
     def uppers(self, session: Session, rollup: BoundRollup) -> list[above.Upper]:
         """The rollups folded from one, as the ledger and the definitions know them.
