@@ -177,9 +177,7 @@ def _its(rollup: str) -> dict[str, str]:
 
 def remove(ledger: Ledger, session: Session, rollup: str) -> None:
     """The ledger knows the rollup no more; its runs stay, and its last revision: none comes back with other rows."""
-    keep = (
-        "insert into dayfold__removed (rollup, revision) select rollup, revision from dayfold__rollups where rollup = :rollup"
-    )
+    keep = "insert into dayfold__removed (rollup, revision) select rollup, revision from dayfold__rollups where rollup = :rollup"
     session.execute(ledger.sql(keep, rollup=rollup))
     for name in (*_OF_VERSIONS, "dayfold__leases", "dayfold__fences", "dayfold__rollups"):
         session.execute(ledger.sql(f"delete from {name} where {_ITS}", **_its(rollup)))
