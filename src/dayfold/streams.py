@@ -47,11 +47,19 @@ def routed() -> Iterator[None]:
 @contextmanager
 def into(out: TextIO, err: TextIO) -> Iterator[None]:
     """Inside, what this piece of work writes goes there; needs `routed` around it."""
-    token = _present.set((out, err))
+    token = _present.set((_own(out), _own(err)))
     try:
         yield
     finally:
         _present.reset(token)
+
+
+def _own(stream: TextIO) -> TextIO:
+    """The stream that one stands in for just now; any other is itself."""
+    while isinstance(stream, _Routed):
+        present = _present.get()
+        stream = present[stream._place] if present else stream._usual
+    return stream
 
 
 @contextmanager
@@ -66,8 +74,7 @@ def output(to: TextIO) -> Iterator[None]:
     'apart\n'
     """
     if isinstance(sys.stdout, _Routed):
-        present = _present.get()
-        with into(to, present[1] if present else sys.stderr):
+        with into(to, sys.stderr):
             yield
     else:
         with contextlib.redirect_stdout(to):

@@ -201,6 +201,25 @@ def test_removed_rollup_stays_until_it_is_pruned_by_name(store: Ground) -> None:
     assert store.stored("SELECT count(*) FROM visits") == [(12,)]
 
 
+def test_revisions_go_on_where_a_rollup_is_pruned_and_folded_anew(store: Ground) -> None:
+    """Answers that were kept of the old one are never taken for those of the new one, however often."""
+    filled(store)
+    mine, other = rollup(store), rollup(store, "Others")
+    query = "SELECT revision FROM dayfold__rollups WHERE rollup = 'Visits'"
+    seen: list[int] = []
+    for _ in range(3):
+        store.define(mine, other)
+        store.fold()
+        [(revision,)] = store.stored(query)
+        assert revision > max(seen, default=0)
+        seen.append(revision)
+        store.define(other).prune(["Visits"])
+    assert seen[0] == 1
+    store.define(mine, other)
+    store.opened.fold(["Visits"])
+    assert store.stored(query) > [(seen[-1],)]
+
+
 def test_lower_rollup_is_pruned_after_the_upper(store: Ground) -> None:
     """One that others are folded from is not dropped before them."""
     filled(store)

@@ -9,6 +9,7 @@ import pytest
 
 from dayfold import Avg, Count, Distinct, Gauge, Ratio, Rollup, Sum
 from dayfold.errors import QueryRefused, UnknownName, UsageError
+from dayfold.plan.access import Scope
 from tests.engines.ground import NOW, Ground, march
 from tests.sql import run_sql
 
@@ -222,6 +223,16 @@ def test_a_source_that_cannot_be_read_is_no_failure_of_the_explanation(folded: G
     found = explained(folded, "revenue")
     assert (found.value, found.computed, found.evidence[0].read) == (12, False, False)
     assert found.unknown.startswith(f"{folded.label('sale')} cannot be read: ")
+    assert found.unknown == f"{folded.label('sale')} cannot be read: {found.evidence[0].reason}"
+
+
+def test_what_a_failure_says_is_not_told_to_whoever_may_not_see_all_rows(folded: Ground) -> None:
+    """It may speak of the rows of others."""
+    folded.source("DROP TABLE sale")
+    found = explained(folded, "revenue", scope=Scope.of(None, {"shop": ["a"]}))
+    assert (found.value, found.computed) == (12, False)
+    assert found.unknown == f"{folded.label('sale')} cannot be read"
+    assert [(one.read, one.reason) for one in found.evidence] == [(False, "the source cannot be read")]
 
 
 def test_a_value_that_cannot_be_computed_with_is_never_shown_in_a_reason(store: Ground) -> None:

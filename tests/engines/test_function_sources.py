@@ -16,7 +16,7 @@ import pytest
 from dayfold import Count, Dayfold, Distinct, Gauge, NotReady, Ratio, Rollup, Sum, source
 from dayfold.clock import FixedClock
 from dayfold.define.function import FunctionSource
-from dayfold.errors import Busy, SourceFailed
+from dayfold.errors import Busy, SourceFailed, Stopped
 from dayfold.fold import fetch
 from dayfold.ledger import leases
 from tests.engines.ground import NOW, D, Ground, march
@@ -186,6 +186,26 @@ def test_the_stored_table_holds_null_where_a_day_is_not_ready(ground: Ground, re
     reports.set(3)
     ground.fold()
     assert [(day.day, *rest) for day, *rest in ground.stored(stored)][2] == (3, 1, 0, 0)
+
+
+def test_a_day_that_is_not_ready_yet_again_moves_nothing(ground: Ground, reports: Reports) -> None:
+    """Answers that were kept stay good until something is published; a day that becomes ready is."""
+    reports.set(10, ("tiktok", 1, 1))
+    reports.set(11, error=NotReady(REASON))
+    ground.define(daily(function(reports)))
+    ground.fold()
+    held = "SELECT * FROM dayfold__rollups", "SELECT * FROM dayfold__coverage ORDER BY day, source"
+    before = [ground.stored(one) for one in held]
+    ground.fold()
+    assert [ground.stored(one) for one in held] == before
+    ground.clock.instant = march(13)
+    ground.fold()
+    before = [ground.stored(one) for one in held]
+    ground.fold()
+    assert [ground.stored(one) for one in held] == before
+    reports.set(11, ("tiktok", 2, 1))
+    ground.fold()
+    assert [ground.stored(one) for one in held] != before
 
 
 def test_figures_stand_while_a_later_fetch_is_not_ready(ground: Ground, reports: Reports) -> None:
@@ -406,6 +426,23 @@ def test_answers_are_kept_while_others_are_asked_for(
     assert reports.days() == list(range(5, 13))
     assert seen[:4] == [("ad_spend", 2, 8), ("ad_spend", 4, 8), ("ad_spend", 6, 8), ("ad_spend", 8, 8)]
     assert spent(store, 1, 6) == {1: 1.0, 2: 0.0, 3: 0.0, 4: 0.0, 5: 0.0, 6: 2.0}
+
+
+def test_a_fold_that_is_told_to_stop_asks_no_further_day_and_keeps_what_it_has(store: Ground, reports: Reports) -> None:
+    """A long history is not asked to its end first; the next fold asks for the rest."""
+    reports.set(2, ("tiktok", 1, 1))
+    store.define(daily(function(reports, lookback=0)))
+
+    def stop() -> None:
+        if len(reports.asked) == 3:
+            raise Stopped("The job was stopped.")
+
+    [run] = store.opened.fold(stop=stop)
+    assert (run.status, run.error) == ("stopped", "The job was stopped.")
+    assert reports.days() == [1, 2, 3]
+    store.fold()
+    assert reports.days() == list(range(4, 13))
+    assert spent(store, 1, 3) == {1: 0.0, 2: 1.0, 3: 0.0}
 
 
 def test_two_functions_of_one_rollup_do_not_wait_for_each_other(ground: Ground, reports: Reports) -> None:

@@ -12,6 +12,7 @@ import pytest
 from dayfold import Count, Gauge, Increase, Rollup, Sum
 from dayfold.errors import DefinitionError
 from dayfold.ledger import marks
+from dayfold.plan.access import Scope
 from tests.engines.ground import Ground, march
 from tests.sql import Session
 
@@ -447,6 +448,22 @@ def test_explain_shows_the_levels_behind_a_growth(ground: Ground) -> None:
     assert [one["id"] for one in found.evidence[0].rows] == [5, 6]
     found = ground.opened.explain("Posts", "views", day="2026-03-01", where=["platform=a"])
     assert [one["id"] for one in found.evidence[0].rows] == [1]
+
+
+def test_a_level_of_another_key_is_not_shown_to_whoever_may_not_see_it(ground: Ground) -> None:
+    """Post 1 was of another platform before; what is left out is said, and only where something is."""
+    filled(ground)
+    scope = Scope.of(None, {"platform": ["b"]})
+    where = ["platform=b"]
+    found = ground.opened.explain("Posts", "views", day="2026-03-04", where=where, scope=scope)
+    [evidence] = found.evidence
+    assert ([one["id"] for one in evidence.rows], evidence.total, evidence.read) == ([3], 1, True)
+    assert evidence.reason == "a level before belongs to another key, and is not shown"
+    assert (found.value, found.present) == (15, 15)
+    [evidence] = ground.opened.explain("Posts", "views", day="2026-03-06", where=where, scope=scope).evidence
+    assert ([one["id"] for one in evidence.rows], evidence.total, evidence.reason) == ([3, 4], 2, None)
+    [evidence] = ground.opened.explain("Posts", "views", day="2026-03-04", where=where).evidence
+    assert ([one["id"] for one in evidence.rows], evidence.reason) == ([2, 3], None)
 
 
 def test_live_answers_and_explanations_follow_changed_levels(ground: Ground) -> None:

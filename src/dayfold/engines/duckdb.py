@@ -97,6 +97,7 @@ class DuckStore:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._stands_in = False
         self._attached: set[str] = set()
+        self._opening = threading.RLock()
         self._entry = threading.Lock()
         self._running = 0
 
@@ -109,12 +110,25 @@ class DuckStore:
         """Own the file, if there is one."""
         self._open(writing=False)
 
-    def _open(self, *, writing: bool) -> None:
-        stands_in = not (writing or self.read_only or self.path == ":memory:" or Path(self.path).exists())
-        if self._connection is not None:
-            if stands_in or not self._stands_in:
-                return
-            self.close()
+    def _open(self, *, writing: bool) -> duckdb.DuckDBPyConnection:
+        """The connection, of which no thread sees anything before all of it is ready."""
+        with self._opening:
+            stands_in = not (writing or self.read_only or self.path == ":memory:" or Path(self.path).exists())
+            if self._connection is not None:
+                if stands_in or not self._stands_in:
+                    return self._connection
+                self.close()
+            connection = self._connect(stands_in)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._stands_in = stands_in
+            self._connection = connection
+            return connection
+
+    def _connect(self, stands_in: bool) -> duckdb.DuckDBPyConnection:
         folder = Path(self.path).expanduser().parent
         if self.path != ":memory:" and not folder.is_dir():
             raise ConnectionFailed(
@@ -122,33 +136,34 @@ class DuckStore:
                 hint=f"Make it: mkdir -p {folder}",
             )
         with _connecting(self.path):
-            self._connection = duckdb.connect(":memory:" if stands_in else self.path, read_only=self.read_only)
-        self._stands_in = stands_in
+            return duckdb.connect(":memory:" if stands_in else self.path, read_only=self.read_only)
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         # Set here and not at connect, so that the user's own code may open the file in this process too.
-        self._connection.execute("SET GLOBAL autoinstall_known_extensions = false")
-        self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.execute("SET GLOBAL autoinstall_known_extensions = false")
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
         if self.memory_limit:
             with _connecting(self.path):
-                self._limit_memory()
+                self._limit_memory(connection)
         # Row order is not promised to anyone, and keeping it costs memory in large folds.
-        self._connection.execute("SET GLOBAL preserve_insertion_order = false")
-        self._home = self._connection.execute("SELECT current_database()").fetchall()[0][0]
+        connection.execute("SET GLOBAL preserve_insertion_order = false")
+        self._home = connection.execute("SELECT current_database()").fetchall()[0][0]
 
-    def _limit_memory(self) -> None:
-        assert self._connection is not None
+    def _limit_memory(self, connection: duckdb.DuckDBPyConnection) -> None:
         limit = (
             f"SET GLOBAL memory_limit = {_literal(self.memory_limit)}"
             if self.memory_limit
             else "RESET GLOBAL memory_limit"
         )
-        self._connection.execute(limit)
+        connection.execute(limit)
 
     def close(self) -> None:
         """Let the file go."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-            self._attached.clear()
+        with self._opening:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+                self._attached.clear()
 
     def reaches(self, database: str) -> bool:
         """Whether a database is a DuckDB file attached here."""
@@ -170,12 +185,11 @@ class DuckStore:
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[DuckSession]:
         """One transaction on a connection of its own; a read-only one is a snapshot as well."""
-        self._open(writing=not read_only)
-        assert self._connection is not None
+        connection = self._open(writing=not read_only)
         with (
             self._counted(),
             _interruptible(),
-            self._connection.cursor() as cursor,
+            connection.cursor() as cursor,
             stopping.interruptible(cursor.interrupt),
         ):
             session = DuckSession(self, cursor)
@@ -213,7 +227,7 @@ class DuckStore:
                 with suppress(duckdb.OutOfMemoryException):
                     self._connection.execute("SET GLOBAL memory_limit = '1MB'")
             finally:
-                self._limit_memory()
+                self._limit_memory(self._connection)
 
     def qualify(self, source: Table) -> Table:
         """A table of an attached file is named with the file."""

@@ -7,6 +7,7 @@ through Python. Session settings are made per transaction, so that a connection 
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,7 @@ class PostgresStore:
         self.schema = schema or "public"
         self._idle: list[psycopg.Connection[Any]] = []
         self._opened = False
+        self._opening = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -93,18 +95,26 @@ class PostgresStore:
 
     def open(self) -> None:
         """Connect and find the schema that new tables go to."""
-        if self._opened:
-            return
-        connection = self._connect()
+        with self._opening:
+            if self._opened:
+                return
+            connection = self._connect()
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
+            self._opened = True
+
+    def _prepare(self, connection: psycopg.Connection[Any]) -> None:
         if connection.info.server_version < _MINIMUM_VERSION:
             version = connection.info.server_version // 10000
-            connection.close()
             raise ConnectionFailed(f"{self.address} is PostgreSQL {version}; Dayfold needs 15 or later.")
-        self._idle.append(connection)
-        self._opened = True
         if self._schema is None:
-            with self.transaction(read_only=True) as session:
-                self.schema = session.rows(statement("select coalesce(current_schema(), 'public')"))[0][0]
+            with self._translating():
+                found = connection.execute("SELECT coalesce(current_schema(), 'public')").fetchall()
+            self.schema = found[0][0]
 
     def _connect(self) -> psycopg.Connection[Any]:
         try:
@@ -151,14 +161,10 @@ class PostgresStore:
         self.open()
         import psycopg
 
-        connection = self._idle.pop() if self._idle else self._connect()
-        if connection.closed:
-            connection = self._connect()
+        connection = self._begun("READ ONLY" if read_only else "READ WRITE")
         try:
-            mode = "READ ONLY" if read_only else "READ WRITE"
             with stopping.interruptible(connection.cancel):
                 with self._translating():
-                    connection.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}")
                     connection.execute(_SETTINGS)
                 yield PostgresSession(self, connection)
                 with self._translating():
@@ -173,6 +179,27 @@ class PostgresStore:
         finally:
             if not connection.closed:
                 self._idle.append(connection)
+
+    def _begun(self, mode: str) -> psycopg.Connection[Any]:
+        """A connection in a new transaction. The server may have ended those that were idle; then it is another one."""
+        import psycopg
+
+        stopping.check()
+        while True:
+            try:
+                connection, was_idle = self._idle.pop(), True
+            except IndexError:
+                connection, was_idle = self._connect(), False
+            try:
+                connection.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}")
+                return connection
+            except psycopg.Error as error:
+                connection.close()
+                if not was_idle:
+                    raise translated(error, self.address) from None
+            except BaseException:
+                connection.close()
+                raise
 
     @contextmanager
     def _translating(self, limit_s: float = 0) -> Iterator[None]:

@@ -8,7 +8,6 @@ Weakness: a function runs on the thread of the fold, one day after another.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from dayfold import streams
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
 from dayfold.days import Days, without
@@ -27,7 +27,7 @@ from dayfold.define.function import DAY, FunctionSource
 from dayfold.define.types import DATE
 from dayfold.engines.base import Session, Store, check_columns
 from dayfold.engines.databases import Databases
-from dayfold.errors import NotReady, SuddenlyEmpty
+from dayfold.errors import NotReady, Stopped, SuddenlyEmpty
 from dayfold.ledger import coverage, fetches, leases, marks, versions
 from dayfold.ledger.fetches import FAILED, FETCHED, GIVEN_UP, WAITING, Fetch, Standing
 from dayfold.ledger.ledger import Ledger
@@ -66,9 +66,15 @@ class _Asked:
 
 
 class Fetcher:
-    """Fetches for the rollups of one run: what one of them asked for is not asked for again."""
+    """Fetches for the rollups of one run: what one of them asked for is not asked for again.
 
-    def __init__(self, databases: Databases, ledger: Ledger, clock: Clock, wait_s: float) -> None:
+    ``stop``: called before a function is asked for a day; where it raises `Stopped`, what was answered is kept.
+    """
+
+    def __init__(
+        self, databases: Databases, ledger: Ledger, clock: Clock, wait_s: float, stop: Callable[[], None]
+    ) -> None:
+        self.stop = stop
         self.store = databases.store
         self.ledger = ledger
         self.clock = clock
@@ -90,7 +96,7 @@ class Fetcher:
 
         Raises:
             SuddenlyEmpty: where a function has nothing for all days that it is asked for, and had some; nothing is kept then.
-            Busy: when another run is fetching it.
+            Busy: when another run is fetching it; Stopped: when the run was told to stop.
         """
         failed: dict[str, dict[dt.date, str]] = {}
         for source in rollup.functions:
@@ -199,6 +205,11 @@ class _Fetch:
         any_rows = False
         began = time.monotonic()
         for done, day in enumerate(days, 1):
+            try:
+                self.fetcher.stop()
+            except Stopped:
+                self._keep(waiting)
+                raise
             answer = ask(self.source, day, self.today)
             if answer.state in (FAILED, GIVEN_UP):
                 self.asked.failures[day] = answer.reason or ""
@@ -282,7 +293,7 @@ def ask(source: FunctionSource, day: dt.date, today: dt.date) -> Answer:
 
     try:
         # What it prints is for its author, and must not stand among the rows of an answer.
-        with contextlib.redirect_stdout(sys.stderr):
+        with streams.output(sys.stderr):
             return Answer(day, FETCHED, typed_rows(source(day), source.types))
     except NotReady as error:
         if source.wait_days is not None and (today - day).days > source.wait_days:

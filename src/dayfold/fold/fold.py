@@ -108,7 +108,7 @@ class Folder:
         self.stop = stop
         self.decider = Decider(databases, ledger, clock, bound, chunk_rows)
         self.tracking = track.Tracking(databases, ledger, bound)
-        self.fetcher = fetch.Fetcher(databases, ledger, clock, wait_s)
+        self.fetcher = fetch.Fetcher(databases, ledger, clock, wait_s, stop)
 
     def fold(
         self, *, allow_empty: bool = False, progress: Progress | None = None, job: str = "fold"
@@ -274,13 +274,14 @@ class Folder:
             return
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
-            versions.bump_revision(self.ledger, session, rollup.name)
+            closed = coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
             if beyond:
                 marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
             if everything is not None and not failed:
                 marks.read(self.ledger, session, rollup.name, version, None, everything)
                 marks.delete_read(self.ledger, session)
+            if closed:
+                versions.bump_revision(self.ledger, session, rollup.name)
 
     def uppers(self, session: Session, rollup: BoundRollup) -> list[above.Upper]:
         """The rollups folded from one, as the ledger and the definitions know them.

@@ -78,14 +78,17 @@ def ranges(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[
 
 def close_days(
     ledger: Ledger, session: Session, rollup: str, version: int, sources: Sequence[str], today: dt.date
-) -> None:
-    """Days that are over are folded, of sources whose every change was marked while they were open."""
+) -> bool:
+    """Days that are over are folded, of sources whose every change was marked while they were open; whether there were any."""
     close = (
         "update dayfold__coverage set state = 'folded' where rollup = :rollup and version = :version and "
         "source = :source and state = 'open' and day < :today::date and reason is null"
     )
-    for source in sources:
+    counts = [
         session.execute(ledger.sql(close, rollup=rollup, version=version, source=source, today=today))
+        for source in sources
+    ]
+    return any(counts)
 
 
 def seal(ledger: Ledger, session: Session, rollup: str, version: int, source: str, days: Days, run_id: int) -> None:

@@ -110,6 +110,7 @@ MIGRATIONS = (
             "CREATE VIEW dayfold_alerts AS SELECT id, rule, subject, opened_at, closed_at, message FROM dayfold__alerts",
             "CREATE TABLE dayfold__fetches (source TEXT NOT NULL, day DATE NOT NULL, state TEXT NOT NULL, reason TEXT, "
             "held BIGINT, asked_on DATE NOT NULL, PRIMARY KEY (source, day))",
+            "CREATE TABLE dayfold__removed (rollup TEXT NOT NULL, revision BIGINT NOT NULL)",
         ),
     ),
 )
@@ -202,4 +203,5 @@ TABLES: dict[str, dict[str, str]] = {
     "dayfold__fetches": {
         "source": "text", "day": "date", "state": "text", "reason": "text", "held": "bigint", "asked_on": "date",
     },
+    "dayfold__removed": {"rollup": "text", "revision": "bigint"},
 }  # fmt: skip

@@ -34,7 +34,8 @@ class Version:
 
     Attributes:
         number: Counts definitions from 1 on.
-        revision: Moves with every chunk that is published: equal revisions have equal answers.
+        revision: Moves with every chunk that is published: equal revisions have equal answers, also where the rollup was
+            removed in between.
         building: The fingerprint of a definition that is being built as ``number + 1``, and its ``building_table``.
     """
 
@@ -116,11 +117,12 @@ def _version(row: Sequence[Any]) -> Version:
 def register(
     ledger: Ledger, session: Session, rollup: str, table: str, fingerprint: str, definition: dict[str, Any]
 ) -> None:
-    """A rollup folded for the first time."""
+    """A rollup folded for the first time; the revisions of one of this name that was removed go on."""
     session.execute(
         ledger.sql(
             "insert into dayfold__rollups (rollup, table_name, version, fingerprint, definition, revision) "
-            "values (:rollup, :table_name, 1, :fingerprint, :definition, 0)",
+            "values (:rollup, :table_name, 1, :fingerprint, :definition, "
+            "coalesce((select max(revision) + 1 from dayfold__removed where rollup = :rollup), 0))",
             rollup=rollup,
             table_name=table,
             fingerprint=fingerprint,
@@ -174,7 +176,9 @@ def _its(rollup: str) -> dict[str, str]:
 
 
 def remove(ledger: Ledger, session: Session, rollup: str) -> None:
-    """The ledger knows the rollup no more; its runs stay."""
+    """The ledger knows the rollup no more; its runs stay, and its last revision: none comes back with other rows."""
+    keep = "insert into dayfold__removed (rollup, revision) select rollup, revision from dayfold__rollups where rollup = :rollup"
+    session.execute(ledger.sql(keep, rollup=rollup))
     for name in (*_OF_VERSIONS, "dayfold__leases", "dayfold__fences", "dayfold__rollups"):
         session.execute(ledger.sql(f"delete from {name} where {_ITS}", **_its(rollup)))
 

@@ -28,6 +28,9 @@ from dayfold.query.sources import Snapshots, Sources
 
 #: What stands for the store's key where it would be a parameter.
 SECRET = "(the store's key)"
+#: What is said to those who may not see all rows.
+CANNOT_BE_READ = "the source cannot be read"
+OF_ANOTHER_KEY = "a level before belongs to another key, and is not shown"
 #: What comes from a database as it is; anything else as its text there, which no client library can misread.
 _PLAIN = (Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.DECIMAL, Kind.TEXT)
 
@@ -39,7 +42,7 @@ class Evidence:
     Attributes:
         sql: What computes it, in the words of the source's database, with ``parameters`` for ``$1``, ``$2`` …
         columns: Those of the source; ``rows``: one page of the facts that count; ``total``: how many there are.
-        read: Whether the source was read; else ``reason`` says why not.
+        read: Whether the source was read; else ``reason`` says why not. Where it was, ``reason`` says what is left out.
     """
 
     metric: str
@@ -67,8 +70,12 @@ def evidence(
     failed: Mapping[str, DayfoldError],
     page: tuple[int, int] | None,
     schema: str,
+    *,
+    is_limited: bool = False,
 ) -> Evidence:
     """How a metric is computed for one key and day. ``page``: how many facts, and from which on; None: the source is not read.
+
+    ``is_limited``: some rows are kept from whoever asks, and so are facts of other keys and what a failure says.
 
     Raises:
         ScanFailed: when the source cannot be read; every snapshot is useless then.
@@ -81,11 +88,11 @@ def evidence(
         found.reason = "the day is sealed"
         return found
     if scan.label in failed:
-        found.reason = failed[scan.label].message
+        found.reason = CANNOT_BE_READ if is_limited else failed[scan.label].message
         return found
     described = _columns(sources, snapshots, scan, schema)
     with snapshots.reading(scan) as session:
-        _read(found, session, scan, described, keys, day, page)
+        _read(found, session, scan, described, keys, day, page, is_limited)
     return found
 
 
@@ -148,10 +155,12 @@ def _read(
     keys: Sequence[KeyFilter],
     day: dt.date,
     page: tuple[int, int],
+    is_limited: bool,
 ) -> None:
     """The facts that count for the metric, by their moment, and how many there are.
 
-    Of an increase these are the day's levels and the ones before them.
+    Of an increase these are the day's levels and the ones before them; where some rows are kept from whoever asks, those alone
+    that are of the cell's key.
     """
     values = Values()
     trees = {one.name: (tree, one.type) for one, tree in scan.keys}
@@ -160,11 +169,14 @@ def _read(
         tests.append(common)
     relation = scan.relation
     if scan.levels is not None:
-        values, tests = Values(), []
+        values = Values()
         relation = behind(scan, day, keys, values)
+        tests = [one.admits(*trees[one.key], values) for one in keys] if is_limited else []
     where = both(tests)
-    count = exp.select(alias(sql("count(*)"), "facts")).from_(relation.copy()).where(where)
-    found.total = int(session.rows(Statement(count, values))[0][0])
+    count = exp.select(alias(sql("count(*)"), "facts")).from_(relation.copy())
+    found.total = int(session.rows(Statement(count.where(where), values))[0][0])
+    if scan.levels is not None and tests and int(session.rows(Statement(count, values))[0][0]) > found.total:
+        found.reason = OF_ANOTHER_KEY
     items = [(name, _shown(scan, name, type_)) for name, type_ in described.items()]
     # Facts of one moment are put in an order of their own, so that pages neither repeat nor leave out.
     order = [scan.moment.instant.copy(), *(_text(scan, tree) for _, tree in items)]

@@ -319,6 +319,7 @@ class _Explainer:
             self.failed,
             page,
             self.ledger.store.schema,
+            is_limited=self.request.is_limited,
         )
 
     def _compute(self, found: Explanation) -> None:
