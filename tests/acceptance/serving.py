@@ -75,7 +75,8 @@ def serving(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Serv
     with subprocess.Popen(
         [*COMMAND, "serve", "--port", "0", "--json"],
         # What the tests do is all that is done: no job folds meanwhile.
-        cwd=folder, env=environment({"DAYFOLD_SERVE__JOBS": "false", **(env or {})}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=folder, env=environment({"DAYFOLD_SERVE__JOBS": "false", **(env or {})}), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:  # fmt: skip

@@ -189,7 +189,10 @@ def project(request: pytest.FixtureRequest, folded: Path) -> tuple[Path, str, di
 
 
 ALTERATIONS = {
-    "newer": ("UPDATE dayfold__store SET version = version + 1", f"is of version {VERSION + 1}; this program knows versions up to {VERSION}."),
+    "newer": (
+        "UPDATE dayfold__store SET version = version + 1",
+        f"is of version {VERSION + 1}; this program knows versions up to {VERSION}.",
+    ),
     "older": ("UPDATE dayfold__store SET version = 0", f"is of version 0; this program needs version {VERSION}."),
     "ledger-table-gone": ("DROP TABLE dayfold__fences", "the table dayfold__fences is missing"),
     "ledger-column-added": ("ALTER TABLE dayfold__sources ADD COLUMN note text", "the table dayfold__sources differs in note"),
