@@ -343,12 +343,14 @@ def test_never_folded_is_unknown(store: Ground) -> None:
     assert states(alerts) == [("Watched", "unknown"), ("Low", "unknown")]
 
 
-def note_run(ground: Ground, number: int, job: str, status: str, attempt: int = 1, error: str | None = None) -> None:
+def note_run(
+    ground: Ground, number: int, job: str, status: str, attempt: int = 1, error: str | None = None, hour: int = 11
+) -> None:
     """A row as the runner of jobs writes it."""
     ground.stored(
         "insert into dayfold__job_runs (id, job, cause, attempt, request, asked_by, status, asked_at, finished_at, stop_asked, error) "
         "values ($1, $2, 'schedule', $3, '{}', 'schedule', $4, timestamptz '2026-03-12 10:00:00+00', "
-        "timestamptz '2026-03-12 11:00:00+00', false, $5)",
+        f"timestamptz '2026-03-12 {hour}:00:00+00', false, $5)",
         [number, job, attempt, status, error],
     )
 
@@ -380,6 +382,14 @@ def test_job_that_failed_after_its_last_attempt(store: Ground, receiver: Receive
         ),
         ("recovered", "The job fold is done.", "GET /v1/runs/4"),
     ]
+
+
+def test_job_that_ended_last_is_not_the_one_that_was_asked_for_last(store: Ground) -> None:
+    """A retry keeps the number of its run, so a run with a smaller number may end later."""
+    alerts = folded(store, [spend(11, 50)], rule(job_failed=True))
+    note_run(store, 1, "fold", "failed", 3, "AdsDaily: the source ad could not be read.", hour=12)
+    note_run(store, 2, "fold", "done", hour=11)
+    assert states(alerts) == [("Watched", "firing")]
 
 
 # -- messages ------------------------------------------------------------------------------------------

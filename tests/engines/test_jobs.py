@@ -481,10 +481,11 @@ def test_a_run_whose_process_died_is_interrupted_and_run_again(filled: str, cloc
             assert ledger_jobs.note_interrupted(app.ledger, set(), 3) == []
         assert told(app, "fold")[1:] == [
             ("fold", "request", "interrupted", 1), ("fold", "interrupted", "interrupted", 2),
-            ("fold", "interrupted", "interrupted", 3),
+            ("fold", "interrupted", "failed", 3),
         ]  # fmt: skip
+        assert runs(app, "fold")[-2].error == "Its process ended in the middle: elsewhere process 1."
         last = runs(app, "fold")[-1]
-        assert last.error == "Its process ended in the middle: elsewhere process 1."
+        assert last.error == "Its process ended in the middle: elsewhere process 1. That was its last attempt of 3."
         assert not ledger_jobs.finish(app.ledger, last.id, "elsewhere process 1", "done", None, None)
         Desk(app).trigger("fold", {}, "anna")
         number = runs(app, "fold")[-1].id
@@ -586,6 +587,86 @@ def test_a_stop_in_the_ledger_reaches_the_replica_that_runs(filled: str, clock: 
         assert ledger_jobs.beat(app.ledger, number, holder, 30, None) is False
         desk.stop("fold")
         assert ledger_jobs.beat(app.ledger, number, holder, 30, None) is True
+
+
+@pytest.mark.parametrize("how", ["stopped", "stopped and started"])
+def test_a_run_that_was_told_to_stop_is_not_put_back(filled: str, clock: FixedClock, how: str) -> None:
+    """However it ends meanwhile, and though its job was started again since: what was stopped is over."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        desk = Desk(app)
+        number = desk.trigger("fold", {}, "anna")
+        assert ledger_jobs.claim_run(app.ledger, number, "fold", "here", 30)
+        desk.stop("fold")
+        if how == "stopped and started":
+            desk.start("fold")
+        assert ledger_jobs.put_back(app.ledger, number, "here", 2, None, None, "The source failed.") == "stopped"
+        assert ledger_jobs.put_back(app.ledger, number, "here", 2, None, None, None) is None
+        assert [(one.status, one.error) for one in runs(app, "fold") if one.id == number] == [
+            ("stopped", "The source failed.")
+        ]
+
+
+def test_a_run_of_a_stopped_job_is_not_begun(filled: str, clock: FixedClock) -> None:
+    """One that waits all the same begins when the job is started, and no earlier stop ends it."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        desk = Desk(app)
+        number = desk.trigger("fold", {}, "anna")
+        desk.stop("fold")
+        run_sql_apart(app, f"UPDATE dayfold__job_runs SET status = 'queued', stop_asked = true WHERE id = {number}")
+        assert not ledger_jobs.claim_run(app.ledger, number, "fold", "here", 30)
+        desk.start("fold")
+        assert ledger_jobs.claim_run(app.ledger, number, "fold", "here", 30)
+        assert ledger_jobs.beat(app.ledger, number, "here", 30, None) is False
+
+
+def test_a_heart_beats_on_after_an_error_that_nobody_foresaw(
+    filled: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run whose heart is still would be taken for dead, and run by another replica too."""
+    beats, third = [], threading.Event()
+    beat = ledger_jobs.beat
+
+    def broken(*args: Any) -> bool:
+        beats.append(args)
+        if len(beats) < 3:
+            raise RuntimeError("out of threads")
+        third.set()
+        return beat(*args)
+
+    monkeypatch.setattr(ledger_jobs, "beat", broken)
+    with replica(filled, clock, schedule=FOLD_ONLY, jobs={"heartbeat_s": 0.05}) as app:
+        original = app.fold
+
+        def slow(*args: Any, **words: Any) -> Any:
+            assert third.wait(20)
+            return original(*args, **words)
+
+        app.fold = slow  # type: ignore[method-assign]
+        settle(Scheduler(app))
+        assert told(app) == [("fold", "schedule", "done", 1)]
+    found = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "heartbeat-failed"]
+    assert found == ["A heartbeat met an error that nobody foresaw"] * 2
+
+
+def test_a_lease_is_renewed_after_an_error_that_nobody_foresaw(
+    filled: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a run computed would be refused at its end, and another would begin it anew."""
+    renewals, third = [], threading.Event()
+
+    def broken(*args: Any) -> None:
+        renewals.append(args)
+        if len(renewals) < 3:
+            raise RuntimeError("out of threads")
+        third.set()
+
+    monkeypatch.setattr(leases, "_push_end", broken)
+    with replica(filled, clock) as app:
+        app.fold()
+        with leases.lease(app.ledger, "Shops", wait_s=1, lease_s=0.15):
+            assert third.wait(20)
+    found = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "lease-failed"]
+    assert found == ["Renewing the lease of Shops met an error that nobody foresaw"] * 2
 
 
 @pytest.mark.parametrize("verb", ["rebuild", "verify"])

@@ -91,6 +91,9 @@ class Runner:
                         signal.job.set()
                 except DayfoldError as error:
                     _log.warning("A heartbeat was not written: %s", error.message, extra={"action": "heartbeat-failed"})
+                except Exception:
+                    # Without the thread the run is taken for dead, and another replica runs it too.
+                    _log.exception("A heartbeat met an error that nobody foresaw", extra={"action": "heartbeat-failed"})
 
         beater = threading.Thread(target=beat, name=f"heartbeat of run {number}", daemon=True)
         beater.start()
@@ -111,7 +114,7 @@ class Runner:
 
         def again(attempt: int, until: dt.datetime | None) -> str | None:
             back = lambda: ledger_jobs.put_back(ledger, run.id, holder, attempt, until, summary, error)  # noqa: E731
-            return ledger_jobs.QUEUED if ledger.retried(back) else None
+            return ledger.retried(back)
 
         if not outcome.errors:
             return ended(runs.DONE)
