@@ -669,6 +669,25 @@ def test_a_lease_is_renewed_after_an_error_that_nobody_foresaw(
     assert found == ["Renewing the lease of Shops met an error that nobody foresaw"] * 2
 
 
+def test_a_run_ends_as_the_job_that_it_was_begun_as(
+    filled: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the definitions that were read again at that moment have it no more."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        scheduler = Scheduler(app)
+        claim = ledger_jobs.claim_run
+
+        def and_then_it_is_gone(*args: Any) -> bool:
+            found = claim(*args)
+            scheduler.jobs = {}
+            return found
+
+        monkeypatch.setattr(ledger_jobs, "claim_run", and_then_it_is_gone)
+        scheduler.step()
+        scheduler.join()
+        assert told(app) == [("fold", "schedule", "done", 1)]
+
+
 @pytest.mark.parametrize("verb", ["rebuild", "verify"])
 def test_every_verb_can_be_told_to_stop(filled: str, clock: FixedClock, verb: str) -> None:
     """Between two chunks: a rebuild changes nothing, and a verification keeps what it has compared."""
