@@ -14,7 +14,7 @@ from dayfold import Count, Dayfold, Rollup, Table
 from dayfold.clock import FixedClock
 from dayfold.errors import Busy, Conflict, Stopped, UnknownName, UsageError
 from dayfold.jobs.desk import Desk
-from dayfold.jobs.jobs import jobs
+from dayfold.jobs.jobs import jobs, register
 from dayfold.jobs.scheduler import Scheduler
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger import leases
@@ -306,6 +306,10 @@ def test_a_job_that_is_gone_is_never_due(filled: str, clock: FixedClock) -> None
         settle(Scheduler(app))
         assert {one.job for one in app.status().jobs} == {"fold", "fold:Whole"}
     with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        clock.instant = march(12, 12, 14)
+        settle(Scheduler(app))
+        assert {one.job for one in app.status().jobs} == {"fold", "fold:Whole"}
+        clock.instant = march(12, 12, 15)
         settle(Scheduler(app))
         assert {one.job for one in app.status().jobs} == {"fold"}
     clock.instant = march(14, 12)
@@ -313,6 +317,27 @@ def test_a_job_that_is_gone_is_never_due(filled: str, clock: FixedClock) -> None
         settle(Scheduler(app))
         assert Desk(app).one("fold:Whole").next_run == march(15, 1)
         assert told(app, "fold:Whole") == [("fold:Whole", "schedule", "done", 1)]
+
+
+def test_a_job_that_only_some_replicas_have_stays_due(filled: str, clock: FixedClock) -> None:
+    """One that does not know it leaves it alone while another has it, and one that has it brings it back."""
+    own = definitions(schedule="01:00")
+    with replica(filled, clock, *own, schedule=FOLD_ONLY) as app:
+        new = Scheduler(app)
+        without = {name: one for name, one in new.jobs.items() if name != "fold:Whole"}
+        settle(new)
+        for minute in (10, 20, 30):
+            clock.instant = march(12, 12, minute)
+            register(app.ledger, without)
+            assert Desk(app).one("fold:Whole").next_run == march(13, 1)
+            new.step()
+        clock.instant = march(12, 12, 45)
+        register(app.ledger, without)
+        with app.ledger.store.transaction(read_only=True) as session:
+            assert ledger_jobs.states(app.ledger, session)["fold:Whole"].due_at is None
+        new.step()
+        with app.ledger.store.transaction(read_only=True) as session:
+            assert ledger_jobs.states(app.ledger, session)["fold:Whole"].due_at == march(13, 1)
 
 
 def test_a_job_that_outlasts_its_interval_runs_once_afterwards(filled: str, clock: FixedClock) -> None:

@@ -10,6 +10,7 @@ tells; where both begin at the same moment, the rollup's lease makes one wait.
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import logging
 import threading
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dayfold.errors import Conflict, DayfoldError
-from dayfold.jobs.jobs import Job, jobs, register
+from dayfold.jobs.jobs import SEEN_EVERY, Job, jobs, register
 from dayfold.jobs.runner import Runner, Signal
 from dayfold.jobs.work import Verbs
 from dayfold.ledger import jobs as ledger_jobs
@@ -70,7 +71,8 @@ class Scheduler:
         self._lock = threading.Lock()
         self._poked = threading.Event()
         self._closing = threading.Event()
-        self._is_registered = False
+        #: When the ledger was last told of the jobs; None where they are others since.
+        self._registered_at: dt.datetime | None = None
         self._loop_thread: threading.Thread | None = None
 
     def redefine(self, verbs: Verbs) -> None:
@@ -79,7 +81,7 @@ class Scheduler:
             self.jobs = jobs(verbs.catalog, verbs.settings)
             self.verbs = verbs
             self.runner = Runner(verbs, self.settings)
-            self._is_registered = False
+            self._registered_at = None
             for one in self._going.values():
                 one.signal.redefined.set()
         self.poke()
@@ -149,15 +151,22 @@ class Scheduler:
 
     def step(self) -> float:
         """Note the dead, queue what is due, begin what waits; how many seconds the next look may wait."""
-        if not self._is_registered:
-            register(self.ledger, self.jobs)
-            self._is_registered = True
+        self._register()
         try:
             self._note_interrupted()
             self._queue_due()
             return self._begin_waiting()
         except Conflict:
             return _CONFLICT_PAUSE_S
+
+    def _register(self) -> None:
+        """The ledger knows the jobs of this process, and hears now and then that there is one which has them."""
+        now = self.ledger.clock.now()
+        if self._registered_at is None or abs(now - self._registered_at) >= SEEN_EVERY:
+            found = self.jobs
+            register(self.ledger, found)
+            with self._lock:
+                self._registered_at = now if self.jobs is found else None
 
     def _note_interrupted(self) -> None:
         mine = {one.holder for one in list(self._going.values())}

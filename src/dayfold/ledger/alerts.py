@@ -130,8 +130,9 @@ def open_episode(
     """Begin an episode: its number, or None where one is open. Raises Conflict where another transaction began it at once."""
     found = session.rows(
         ledger.sql(
-            "insert into dayfold__alerts (id, rule, subject, episode, opened_at, message, details) select :id::bigint, :rule::text, "
-            ":subject::text, coalesce(max(episode), 0) + 1, :now::timestamptz, :message::text, :details::text from dayfold__alerts "
+            "insert into dayfold__alerts (id, rule, subject, episode, opened_at, message, details, seen_at) select :id::bigint, "
+            ":rule::text, :subject::text, coalesce(max(episode), 0) + 1, :now::timestamptz, :message::text, :details::text, "
+            ":now::timestamptz from dayfold__alerts "
             "where rule = :rule::text and subject = :subject::text "
             "having coalesce(sum(case when closed_at is null then 1 else 0 end), 0) = 0 returning id",
             id=next_id(ledger, session), rule=rule, subject=subject, now=ledger.clock.now(), message=message,
@@ -139,6 +140,20 @@ def open_episode(
         )
     )  # fmt: skip
     return int(found[0][0]) if found else None
+
+
+def unseen(ledger: Ledger, session: Session, since: dt.datetime) -> set[int]:
+    """The open episodes that no process which has their rule and subject has looked at since a moment."""
+    query = "select id from dayfold__alerts where closed_at is null and seen_at <= :since::timestamptz"
+    return {int(number) for (number,) in session.rows(ledger.sql(query, since=since))}
+
+
+def touch(ledger: Ledger, session: Session, episode_ids: Iterable[int]) -> bool:
+    """There is a process that has the rules and subjects of these open episodes. Raises Conflict where another notes it at once."""
+    for number in episode_ids:
+        note = "update dayfold__alerts set seen_at = :now::timestamptz where id = :id and closed_at is null"
+        session.execute(ledger.sql(note, now=ledger.clock.now(), id=number))
+    return True
 
 
 def close_episode(ledger: Ledger, session: Session, episode_id: int) -> bool:

@@ -34,13 +34,19 @@ _BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What the ledger says of a job. ``since``: the day before it was first seen; `finalize` answers for the days from then on."""
+    """What the ledger says of a job.
+
+    Attributes:
+        since: The day before it was first seen; `finalize` answers for the days from then on.
+        seen_at: When a process that has the job last said so.
+    """
 
     job: str
     is_enabled: bool
     schedule: str
     due_at: dt.datetime | None
     since: dt.date
+    seen_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +124,10 @@ def _run(row: Sequence[Any]) -> JobRun:
 
 def states(ledger: Ledger, session: Session) -> dict[str, JobState]:
     """Every job that was ever registered, by name."""
-    query = f"select job, is_enabled, schedule, {_epoch('due_at')}, since from dayfold__jobs order by job"
+    query = f"select job, is_enabled, schedule, {_epoch('due_at')}, since, {_epoch('seen_at')} from dayfold__jobs order by job"
     return {
-        job: JobState(job, is_enabled, schedule, _moment(due), since)
-        for job, is_enabled, schedule, due, since in session.rows(ledger.sql(query))
+        job: JobState(job, is_enabled, schedule, _moment(due), since, dt.datetime.fromtimestamp(seen, dt.UTC))
+        for job, is_enabled, schedule, due, since, seen in session.rows(ledger.sql(query))
     }
 
 
@@ -130,8 +136,8 @@ def register(ledger: Ledger, job: str, schedule: str, due_at: dt.datetime | None
     with ledger.store.transaction() as session:
         session.execute(
             ledger.sql(
-                "insert into dayfold__jobs (job, is_enabled, schedule, due_at, since, turn, changed_at) values (:job, true, "
-                ":schedule, :due::timestamptz, :since::date, 0, :now::timestamptz) on conflict (job) do nothing",
+                "insert into dayfold__jobs (job, is_enabled, schedule, due_at, since, turn, changed_at, seen_at) values (:job, true, "
+                ":schedule, :due::timestamptz, :since::date, 0, :now::timestamptz, :now::timestamptz) on conflict (job) do nothing",
                 job=job, schedule=schedule, due=due_at, since=since, now=ledger.clock.now(),
             )
         )  # fmt: skip
@@ -147,6 +153,14 @@ def reschedule(ledger: Ledger, job: str, before: str, schedule: str, due_at: dt.
                 job=job, schedule=schedule, due=due_at, before=before,
             )
         )  # fmt: skip
+
+
+def touch(ledger: Ledger, jobs: Iterable[str]) -> None:
+    """There is a process that has these jobs."""
+    with ledger.store.transaction() as session:
+        for job in jobs:
+            note = "update dayfold__jobs set seen_at = :now::timestamptz where job = :job"
+            session.execute(ledger.sql(note, now=ledger.clock.now(), job=job))
 
 
 def take_turn(ledger: Ledger, session: Session, job: str) -> bool:
