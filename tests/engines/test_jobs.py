@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dayfold import Count, Dayfold, Rollup, Table
+from dayfold import Alert, Count, Dayfold, Rollup, Table
 from dayfold.clock import FixedClock
 from dayfold.errors import Busy, Conflict, Stopped, UnknownName, UsageError
 from dayfold.jobs.desk import Desk
@@ -816,6 +816,34 @@ def test_finalize_reports_the_days_that_stay_open(filled: str, clock: FixedClock
         assert run.summary is not None
         assert (run.status, run.summary["open_days"]) == ("done", 0)
         assert [(one["rollup"], one["days"]) for one in run.summary["verified"]] == [("Shops", 2), ("Whole", 2)]
+
+
+def test_days_that_stay_open_are_alerted_of_until_they_are_folded(filled: str, clock: FixedClock) -> None:
+    """By rollup, from the run of finalize that found them until any fold has made them whole; no later run is waited for."""
+    rule = type("Open", (Alert,), {"left_open": True})
+    only = {**SCHEDULE, "fold": "off", "verify": "off"}
+    with replica(filled, clock, *definitions(), rule, schedule=only) as app:
+        alerts = app.alerts()
+        assert [(one.state, one.firing) for one in alerts.look()] == [("unknown", ())]
+        scheduler = Scheduler(app)
+        settle(scheduler)
+        assert [(one.state, one.firing) for one in alerts.look()] == [("clear", ())]
+        run_sql_apart(app, "ALTER TABLE orders RENAME TO elsewhere")
+        clock.instant = march(13, 0, 5)
+        for _ in range(3):
+            settle(scheduler)
+            clock.instant += dt.timedelta(minutes=2)
+        assert [(one.state, one.firing) for one in alerts.look()] == [("firing", ("Shops", "Whole"))]
+        number = runs(app, "finalize")[-1].id
+        [shops] = [one for one in alerts.listed()["alerts"] if one["subject"] == "Shops"]
+        assert shops["message"] == f"2026-03-12 of Shops is over and still open after run {number} of finalize."
+        assert shops["details"] == {"rollup": "Shops", "run_id": number, "day": "2026-03-12", "value": 1, "bound": 0}
+        run_sql_apart(app, "ALTER TABLE elsewhere RENAME TO orders")
+        app.fold(["Shops"])
+        assert [(one.state, one.firing) for one in alerts.look()] == [("firing", ("Whole",))]
+        app.fold()
+        assert [(one.state, one.firing) for one in alerts.look()] == [("clear", ())]
+        assert [one["closed_at"] is None for one in alerts.listed()["alerts"]] == [False, False]
 
 
 def test_retain_keeps_what_explains_the_rows(filled: str, clock: FixedClock) -> None:

@@ -270,6 +270,29 @@ def job_ends(ledger: Ledger, session: Session) -> list[JobEnd]:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """The days that a run of `finalize` left open or failed, by rollup."""
+
+    run_id: int
+    days: dict[str, set[dt.date]]
+
+
+def left_open(ledger: Ledger, session: Session) -> LeftOpen | None:
+    """What the last run of `finalize` that came so far left open; None where there is none."""
+    query = (
+        "select id, summary from dayfold__job_runs where job = 'finalize' and finished_at is not null and "
+        """summary like '%"open_days":%' order by finished_at desc, id desc limit 1"""
+    )
+    found = session.rows(ledger.sql(query))
+    if not found:
+        return None
+    days: dict[str, set[dt.date]] = {}
+    for one in json.loads(found[0][1])["open"]:
+        days.setdefault(one["rollup"], set()).add(dt.date.fromisoformat(one["day"]))
+    return LeftOpen(int(found[0][0]), days)
+
+
+@dataclass(frozen=True, slots=True)
 class Drifted:
     """What one verification found on the days that no later one has looked at: ``cells`` of all that it compared."""
 
