@@ -26,6 +26,7 @@ from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageErro
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, Stop, never
 from dayfold.fold.longview import LongView
+from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.access import EVERYTHING, Scope
@@ -91,6 +92,7 @@ class Dayfold:
         self.folder = base
         self._closers: list[Callable[[], None]] = []
         self._connections_are_ours = True
+        self._published: dict[str, str] | None = None
 
     def _define(self, written: Catalog) -> None:
         """From now on these are the definitions, with the rules of the settings among them."""
@@ -123,6 +125,7 @@ class Dayfold:
         other = copy.copy(self)
         other._connections_are_ours = False
         other._closers = []
+        other._published = None
         other.settings = settings or self.settings
         if clock is not None:
             other.clock = clock
@@ -148,6 +151,15 @@ class Dayfold:
         except DayfoldError:
             pass
         return other
+
+    def keep_to_published(self) -> None:
+        """From now on no fold replaces a definition that another process publishes later; the ledger is ready.
+
+        For a process that folds by itself for long: its own definitions may be the older ones by then.
+        """
+        with self.ledger.store.transaction(read_only=True) as session:
+            known = versions.versions(self.ledger, session)
+        self._published = {name: one.fingerprint for name, one in known.items()}
 
     def before_closing(self, end: Callable[[], None]) -> None:
         """Call something when the application is closed, while its connections are still there."""
@@ -346,7 +358,7 @@ class Dayfold:
         wait = limits.wait_s if wait_s is None else wait_s
         return Folder(
             self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait, stop=stop,
-            long_view=self._long_view,
+            long_view=self._long_view, published=self._published,
         )  # fmt: skip
 
     def _bound_for_writing(self, rollups: Iterable[str] | None) -> Bound:

@@ -88,7 +88,7 @@ class Sealed(UsageError):
 
 
 class DefinitionsDiffer(UsageError):
-    """The server that owns the store has other definitions than the command that reached it."""
+    """Another process has other definitions: the server that a command reached, or the one that published since a server read its own."""
 
     code = "definitions-differ"
 

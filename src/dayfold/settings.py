@@ -293,6 +293,9 @@ class RuleSettings(BaseModel):
     stale_hours: Any = Field(
         default=None, description="Hours: a rollup was not folded, or a day not settled, for longer."
     )
+    left_open: Any = Field(
+        default=None, description="true: the last finalize left days open or failed that are so still."
+    )
     rollup: Any = Field(default=None, description="The rollup that is watched.")
     where: Any = Field(default=None, description="Values of key columns that the condition is about.")
     by: Any = Field(default=None, description="Key columns; every value has episodes of its own.")

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,6 +67,10 @@ def states(alerts: Alerts) -> list[tuple[str, str]]:
 
 def episodes(alerts: Alerts) -> list[dict[str, Any]]:
     return list(alerts.listed()["alerts"])
+
+
+def subject_of(what: str) -> str:
+    return "AdsDaily" if what == "rule" else '{"campaign": "a"}'
 
 
 def set_spend(ground: Ground, day: int, amount: int) -> None:
@@ -262,10 +267,42 @@ def test_episode_of_a_rule_that_is_gone_ends_without_a_message(store: Ground, re
     alerts = folded(store, [spend(11, 50)], rule(when="ad_spend < 100"), receiver=receiver)
     alerts.look()
     alerts = define(store, ads(store), receiver=receiver)
+    store.clock.instant = march(12, 12, 15)
     alerts.look()
     alerts.deliver()
-    assert [one["closed_at"] for one in episodes(alerts)] == ["2026-03-12T12:00:00Z"]
+    assert [one["closed_at"] for one in episodes(alerts)] == ["2026-03-12T12:15:00Z"]
     assert receiver.events == [("Watched", "opened")]
+
+
+@pytest.mark.parametrize("what", ["rule", "subject"])
+def test_replica_that_lacks_a_rule_leaves_its_episode_to_the_others(
+    store: Ground, receiver: Receiver, what: str
+) -> None:
+    """Definitions reach one replica before another: what is new to one is not gone, until none has had it for a quarter of an hour."""
+    store.load("ad", DDL, [spend(11, 50)])
+    watched = rule(when="ad_spend < 100", by="campaign") if what == "subject" else rule(when="ad_spend < 100")
+    new = define(store, ads(store), watched, receiver=receiver)
+    store.fold()
+    new.look()
+    old = Alerts(store.opened.sibling())
+    old.reads.catalog = replace(old.reads.catalog, alerts={})
+    if what == "subject":
+        # The same rule by another key: it knows nothing of this subject.
+        other = replace(new.rules["Watched"].watch, by=())  # type: ignore[type-var]
+        old.reads.catalog = replace(old.reads.catalog, alerts={"Watched": replace(new.rules["Watched"], watch=other)})
+    for minute in (4, 8, 12, 16, 20):
+        store.clock.instant = march(12, 12, minute)
+        old.look()
+        new.look()
+    assert [one["closed_at"] for one in episodes(new) if one["subject"] == subject_of(what)] == [None]
+    new.deliver()
+    assert receiver.events.count(("Watched", "opened")) == (1 if what == "rule" else 2)
+    store.clock.instant = march(12, 12, 30)
+    old.look()
+    assert [one["closed_at"] for one in episodes(old) if one["subject"] == subject_of(what)] == [None]
+    store.clock.instant = march(12, 12, 31)
+    old.look()
+    assert [one["closed_at"] for one in episodes(old) if one["subject"] == subject_of(what)] == ["2026-03-12T12:31:00Z"]
 
 
 # -- drift, staleness, jobs ----------------------------------------------------------------------------
@@ -343,12 +380,14 @@ def test_never_folded_is_unknown(store: Ground) -> None:
     assert states(alerts) == [("Watched", "unknown"), ("Low", "unknown")]
 
 
-def note_run(ground: Ground, number: int, job: str, status: str, attempt: int = 1, error: str | None = None) -> None:
+def note_run(
+    ground: Ground, number: int, job: str, status: str, attempt: int = 1, error: str | None = None, hour: int = 11
+) -> None:
     """A row as the runner of jobs writes it."""
     ground.stored(
         "insert into dayfold__job_runs (id, job, cause, attempt, request, asked_by, status, asked_at, finished_at, stop_asked, error) "
         "values ($1, $2, 'schedule', $3, '{}', 'schedule', $4, timestamptz '2026-03-12 10:00:00+00', "
-        "timestamptz '2026-03-12 11:00:00+00', false, $5)",
+        f"timestamptz '2026-03-12 {hour}:00:00+00', false, $5)",
         [number, job, attempt, status, error],
     )
 
@@ -380,6 +419,14 @@ def test_job_that_failed_after_its_last_attempt(store: Ground, receiver: Receive
         ),
         ("recovered", "The job fold is done.", "GET /v1/runs/4"),
     ]
+
+
+def test_job_that_ended_last_is_not_the_one_that_was_asked_for_last(store: Ground) -> None:
+    """A retry keeps the number of its run, so a run with a smaller number may end later."""
+    alerts = folded(store, [spend(11, 50)], rule(job_failed=True))
+    note_run(store, 1, "fold", "failed", 3, "AdsDaily: the source ad could not be read.", hour=12)
+    note_run(store, 2, "fold", "done", hour=11)
+    assert states(alerts) == [("Watched", "firing")]
 
 
 # -- messages ------------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from dayfold import Count, Dayfold, Rollup, Table
+from dayfold import Alert, Count, Dayfold, Rollup, Table
 from dayfold.clock import FixedClock
 from dayfold.errors import Busy, Conflict, Stopped, UnknownName, UsageError
 from dayfold.jobs.desk import Desk
-from dayfold.jobs.jobs import jobs
+from dayfold.jobs.jobs import jobs, register
 from dayfold.jobs.scheduler import Scheduler
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger import leases
@@ -306,6 +306,10 @@ def test_a_job_that_is_gone_is_never_due(filled: str, clock: FixedClock) -> None
         settle(Scheduler(app))
         assert {one.job for one in app.status().jobs} == {"fold", "fold:Whole"}
     with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        clock.instant = march(12, 12, 14)
+        settle(Scheduler(app))
+        assert {one.job for one in app.status().jobs} == {"fold", "fold:Whole"}
+        clock.instant = march(12, 12, 15)
         settle(Scheduler(app))
         assert {one.job for one in app.status().jobs} == {"fold"}
     clock.instant = march(14, 12)
@@ -313,6 +317,30 @@ def test_a_job_that_is_gone_is_never_due(filled: str, clock: FixedClock) -> None
         settle(Scheduler(app))
         assert Desk(app).one("fold:Whole").next_run == march(15, 1)
         assert told(app, "fold:Whole") == [("fold:Whole", "schedule", "done", 1)]
+
+
+def test_a_job_that_only_some_replicas_have_stays_due(filled: str, clock: FixedClock) -> None:
+    """One that does not know it leaves it alone while another has it, and one that has it brings it back."""
+    own = definitions(schedule="01:00")
+    with replica(filled, clock, *own, schedule=FOLD_ONLY) as app:
+        new = Scheduler(app)
+        without = {name: one for name, one in new.jobs.items() if name != "fold:Whole"}
+
+        def due() -> dt.datetime | None:
+            with app.ledger.store.transaction(read_only=True) as session:
+                return ledger_jobs.states(app.ledger, session)["fold:Whole"].due_at
+
+        settle(new)
+        for minute in (10, 20, 30):
+            clock.instant = march(12, 12, minute)
+            register(app.ledger, without)
+            assert due() == march(13, 1)
+            new.step()
+        clock.instant = march(12, 12, 45)
+        register(app.ledger, without)
+        assert due() is None
+        new.step()
+        assert due() == march(13, 1)
 
 
 def test_a_job_that_outlasts_its_interval_runs_once_afterwards(filled: str, clock: FixedClock) -> None:
@@ -481,10 +509,11 @@ def test_a_run_whose_process_died_is_interrupted_and_run_again(filled: str, cloc
             assert ledger_jobs.note_interrupted(app.ledger, set(), 3) == []
         assert told(app, "fold")[1:] == [
             ("fold", "request", "interrupted", 1), ("fold", "interrupted", "interrupted", 2),
-            ("fold", "interrupted", "interrupted", 3),
+            ("fold", "interrupted", "failed", 3),
         ]  # fmt: skip
+        assert runs(app, "fold")[-2].error == "Its process ended in the middle: elsewhere process 1."
         last = runs(app, "fold")[-1]
-        assert last.error == "Its process ended in the middle: elsewhere process 1."
+        assert last.error == "Its process ended in the middle: elsewhere process 1. That was its last attempt of 3."
         assert not ledger_jobs.finish(app.ledger, last.id, "elsewhere process 1", "done", None, None)
         Desk(app).trigger("fold", {}, "anna")
         number = runs(app, "fold")[-1].id
@@ -586,6 +615,105 @@ def test_a_stop_in_the_ledger_reaches_the_replica_that_runs(filled: str, clock: 
         assert ledger_jobs.beat(app.ledger, number, holder, 30, None) is False
         desk.stop("fold")
         assert ledger_jobs.beat(app.ledger, number, holder, 30, None) is True
+
+
+@pytest.mark.parametrize("how", ["stopped", "stopped and started"])
+def test_a_run_that_was_told_to_stop_is_not_put_back(filled: str, clock: FixedClock, how: str) -> None:
+    """However it ends meanwhile, and though its job was started again since: what was stopped is over."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        desk = Desk(app)
+        number = desk.trigger("fold", {}, "anna")
+        assert ledger_jobs.claim_run(app.ledger, number, "fold", "here", 30)
+        desk.stop("fold")
+        if how == "stopped and started":
+            desk.start("fold")
+        assert ledger_jobs.put_back(app.ledger, number, "here", 2, None, None, "The source failed.") == "stopped"
+        assert ledger_jobs.put_back(app.ledger, number, "here", 2, None, None, None) is None
+        assert [(one.status, one.error) for one in runs(app, "fold") if one.id == number] == [
+            ("stopped", "The source failed.")
+        ]
+
+
+def test_a_run_of_a_stopped_job_is_not_begun(filled: str, clock: FixedClock) -> None:
+    """One that waits all the same begins when the job is started, and no earlier stop ends it."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        desk = Desk(app)
+        number = desk.trigger("fold", {}, "anna")
+        desk.stop("fold")
+        run_sql_apart(app, f"UPDATE dayfold__job_runs SET status = 'queued', stop_asked = true WHERE id = {number}")
+        assert not ledger_jobs.claim_run(app.ledger, number, "fold", "here", 30)
+        desk.start("fold")
+        assert ledger_jobs.claim_run(app.ledger, number, "fold", "here", 30)
+        assert ledger_jobs.beat(app.ledger, number, "here", 30, None) is False
+
+
+def test_a_heart_beats_on_after_an_error_that_nobody_foresaw(
+    filled: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run whose heart is still would be taken for dead, and run by another replica too."""
+    beats, third = [], threading.Event()
+    beat = ledger_jobs.beat
+
+    def broken(*args: Any) -> bool:
+        beats.append(args)
+        if len(beats) < 3:
+            raise RuntimeError("out of threads")
+        third.set()
+        return beat(*args)
+
+    monkeypatch.setattr(ledger_jobs, "beat", broken)
+    with replica(filled, clock, schedule=FOLD_ONLY, jobs={"heartbeat_s": 0.05}) as app:
+        original = app.fold
+
+        def slow(*args: Any, **words: Any) -> Any:
+            assert third.wait(20)
+            return original(*args, **words)
+
+        app.fold = slow  # type: ignore[method-assign]
+        settle(Scheduler(app))
+        assert told(app) == [("fold", "schedule", "done", 1)]
+    found = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "heartbeat-failed"]
+    assert found == ["A heartbeat met an error that nobody foresaw"] * 2
+
+
+def test_a_lease_is_renewed_after_an_error_that_nobody_foresaw(
+    filled: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a run computed would be refused at its end, and another would begin it anew."""
+    renewals, third = [], threading.Event()
+
+    def broken(*args: Any) -> None:
+        renewals.append(args)
+        if len(renewals) < 3:
+            raise RuntimeError("out of threads")
+        third.set()
+
+    monkeypatch.setattr(leases, "_push_end", broken)
+    with replica(filled, clock) as app:
+        app.fold()
+        with leases.lease(app.ledger, "Shops", wait_s=1, lease_s=0.15):
+            assert third.wait(20)
+    found = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "lease-failed"]
+    assert found == ["Renewing the lease of Shops met an error that nobody foresaw"] * 2
+
+
+def test_a_run_ends_as_the_job_that_it_was_begun_as(
+    filled: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the definitions that were read again at that moment have it no more."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        scheduler = Scheduler(app)
+        claim = ledger_jobs.claim_run
+
+        def and_then_it_is_gone(*args: Any) -> bool:
+            found = claim(*args)
+            scheduler.jobs = {}
+            return found
+
+        monkeypatch.setattr(ledger_jobs, "claim_run", and_then_it_is_gone)
+        scheduler.step()
+        scheduler.join()
+        assert told(app) == [("fold", "schedule", "done", 1)]
 
 
 @pytest.mark.parametrize("verb", ["rebuild", "verify"])
@@ -691,6 +819,34 @@ def test_finalize_reports_the_days_that_stay_open(filled: str, clock: FixedClock
         assert run.summary is not None
         assert (run.status, run.summary["open_days"]) == ("done", 0)
         assert [(one["rollup"], one["days"]) for one in run.summary["verified"]] == [("Shops", 2), ("Whole", 2)]
+
+
+def test_days_that_stay_open_are_alerted_of_until_they_are_folded(filled: str, clock: FixedClock) -> None:
+    """By rollup, from the run of finalize that found them until any fold has made them whole; no later run is waited for."""
+    rule = type("Open", (Alert,), {"left_open": True})
+    only = {**SCHEDULE, "fold": "off", "verify": "off"}
+    with replica(filled, clock, *definitions(), rule, schedule=only) as app:
+        alerts = app.alerts()
+        assert [(one.state, one.firing) for one in alerts.look()] == [("unknown", ())]
+        scheduler = Scheduler(app)
+        settle(scheduler)
+        assert [(one.state, one.firing) for one in alerts.look()] == [("clear", ())]
+        run_sql_apart(app, "ALTER TABLE orders RENAME TO elsewhere")
+        clock.instant = march(13, 0, 5)
+        for _ in range(3):
+            settle(scheduler)
+            clock.instant += dt.timedelta(minutes=2)
+        assert [(one.state, one.firing) for one in alerts.look()] == [("firing", ("Shops", "Whole"))]
+        number = runs(app, "finalize")[-1].id
+        [shops] = [one for one in alerts.listed()["alerts"] if one["subject"] == "Shops"]
+        assert shops["message"] == f"2026-03-12 of Shops is over and still open after run {number} of finalize."
+        assert shops["details"] == {"rollup": "Shops", "run_id": number, "day": "2026-03-12", "value": 1, "bound": 0}
+        run_sql_apart(app, "ALTER TABLE elsewhere RENAME TO orders")
+        app.fold(["Shops"])
+        assert [(one.state, one.firing) for one in alerts.look()] == [("firing", ("Whole",))]
+        app.fold()
+        assert [(one.state, one.firing) for one in alerts.look()] == [("clear", ())]
+        assert [one["closed_at"] is None for one in alerts.listed()["alerts"]] == [False, False]
 
 
 def test_retain_keeps_what_explains_the_rows(filled: str, clock: FixedClock) -> None:

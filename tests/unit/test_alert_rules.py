@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dayfold import Alert, Count, Dayfold, Rollup, Sum, Table
-from dayfold.define.alert import Drift, JobFailed, Stale, Threshold, checked, of_settings
+from dayfold.define.alert import Drift, JobFailed, LeftOpen, Stale, Threshold, checked, of_settings
 from dayfold.define.catalog import catalog, load
 from dayfold.define.condition import Condition, condition
 from dayfold.define.expr import ExpressionError
@@ -73,6 +73,8 @@ def test_words_in_a_class_and_in_the_settings_mean_the_same() -> None:
     ({"drift_above": 10}, Drift(None, 10, None)),
     ({"drift_above": "1.5 %", "rollup": "ShopDaily"}, Drift("ShopDaily", None, Fraction(3, 200))),
     ({"stale_hours": 26}, Stale(None, 26.0)),
+    ({"left_open": True}, LeftOpen(None)),
+    ({"left_open": True, "rollup": "ShopDaily"}, LeftOpen("ShopDaily")),
 ])  # fmt: skip
 def test_kinds(words: dict[str, Any], watch: object) -> None:
     """Each kind by its word."""
@@ -85,7 +87,7 @@ def test_metric_that_one_rollup_has_needs_no_rollup() -> None:
     assert (watch.rollup, watch.condition.period, watch.condition.days, problems) == ("CreatorDaily", "week", 7, [])
 
 
-KINDS = "when, job_failed, drift_above, stale_hours"
+KINDS = "when, job_failed, drift_above, stale_hours, left_open"
 WORDS = f"{KINDS}, rollup, where, by, to"
 JOBS = "fold, finalize, verify, rebuild, retain, fold:CreatorDaily, fold:ShopDaily"
 EXAMPLES = 'Write a comparison such as "mrr < 1000" or "ad_spend > 1.5 * previous week".'
@@ -104,6 +106,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"drift_above": "101%"}, "bad-value", "drift_above is a number of cells, or a share such as \"1%\", got '101%'.", ""),
     ({"drift_above": 0.5}, "bad-value", 'drift_above is a number of cells, or a share such as "1%", got 0.5.', ""),
     ({"stale_hours": 0}, "bad-value", "stale_hours is a number of hours above 0, got 0.", ""),
+    ({"left_open": 1}, "bad-value", "left_open is true, got 1.", ""),
     ({"stale_hours": "26"}, "bad-value", "stale_hours is a number of hours above 0, got '26'.", ""),
     ({"stale_hours": 2, "rollup": "ShopDayly"}, "unknown-rollup", "there is no rollup 'ShopDayly'; the nearest is 'ShopDaily'.",
      "Rollups: CreatorDaily, ShopDaily"),

@@ -91,7 +91,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
      "the configuration: alerts.channels.ops: user and password belong together."),
     ({"alerts": {"rules": {"low": {"whn": "x"}}}},
      "the configuration: there is no setting 'alerts.rules.low.whn'; the nearest is 'when'.\n"
-     "  Settings: when, job_failed, drift_above, stale_hours, rollup, where, by, to"),
+     "  Settings: when, job_failed, drift_above, stale_hours, left_open, rollup, where, by, to"),
     ({"databases": {"app": {}}}, "the configuration: databases.app.url: it is needed and not there."),
     ({"fold": {"chunk_rows": 0}}, "the configuration: fold.chunk_rows: Input should be greater than 0."),
     ({"fold": {"chunk_rows": SECRET}},

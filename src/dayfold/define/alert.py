@@ -31,7 +31,8 @@ class Alert:
         job_failed: True, or the names of jobs: a run failed after its last attempt.
         drift_above: A number of cells, or a share such as ``"1%"``: a verification found more drift.
         stale_hours: A rollup was not folded, or a day that is over not settled, for longer.
-        rollup: The rollup that is watched. Default: that of the metrics; for drift and staleness all of them.
+        left_open: True: the last `finalize` left days open or failed that are so still.
+        rollup: The rollup that is watched. Default: that of the metrics; for drift, staleness and days left open all of them.
         where: For ``when``: values of key columns, such as ``{"channel": "ios"}``.
         by: For ``when``: key columns; every value has episodes of its own.
         to: The channels that are told. Default: all.
@@ -46,6 +47,7 @@ class Alert:
     job_failed: ClassVar[bool | str | list[str]]
     drift_above: ClassVar[int | str]
     stale_hours: ClassVar[float]
+    left_open: ClassVar[bool]
     rollup: ClassVar[str]
     where: ClassVar[Mapping[str, Any]]
     by: ClassVar[str | tuple[str, ...]]
@@ -100,6 +102,14 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """Days of a rollup that the last `finalize` left open or failed are so still."""
+
+    kind: ClassVar[str] = "left_open"
+    rollup: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """A condition on metrics of one rollup; ``where`` are words of a question's filters."""
 
@@ -110,7 +120,7 @@ class Threshold:
     by: tuple[str, ...]
 
 
-Watch = JobFailed | Drift | Stale | Threshold
+Watch = JobFailed | Drift | Stale | LeftOpen | Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +281,11 @@ class _Reader:
         self.problem("bad-value", f"stale_hours is a number of hours above 0, got {value!r}.")
         return Stale(rollup, 0)
 
+    def left_open(self, value: object) -> LeftOpen:
+        if value is not True:
+            self.problem("bad-value", f"left_open is true, got {value!r}.")
+        return LeftOpen(self.rollup())
+
     def threshold(self, value: object) -> Threshold | None:
         try:
             wanted = condition(value)
@@ -357,6 +372,7 @@ KINDS: dict[str, tuple[Callable[[_Reader, object], Watch | None], tuple[str, ...
     "job_failed": (_Reader.job_failed, ()),
     "drift_above": (_Reader.drift, ("rollup",)),
     "stale_hours": (_Reader.stale, ("rollup",)),
+    "left_open": (_Reader.left_open, ("rollup",)),
 }
 #: Every word that a rule may have.
 WORDS = (*KINDS, "rollup", "where", "by", "to")

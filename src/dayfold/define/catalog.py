@@ -289,6 +289,15 @@ def load_again(known: Origin) -> Catalog:
     return found
 
 
+def has_moved(known: Origin) -> bool:
+    """Whether the file that definitions were read from, or a module beside it, says something else now, or nothing."""
+    try:
+        text = known.path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return True
+    return _origin(known.path, text, known.modules).fingerprint != known.fingerprint
+
+
 def _origin(path: Path, text: str, imported: Sequence[str]) -> Origin:
     """Where definitions came from; of what they imported, the modules that lie beside them count."""
     folder = path.resolve().parent

@@ -96,8 +96,11 @@ class Folder:
         wait_s: float,
         stop: Stop = never,
         long_view: LongView | None = None,
+        published: dict[str, str] | None = None,
     ) -> None:
         self.long_view = long_view
+        #: By rollup, the definition that this process knows to be published; None: whichever is published is replaced.
+        self.published = published
         self.databases = databases
         self.store = databases.store
         self.ledger = ledger
@@ -363,6 +366,7 @@ class Folder:
         mark = digest(words)
         with self.store.transaction(read_only=True) as session:
             version = versions.versions(self.ledger, session)[rollup.name]
+            reshape.check_not_undone(version, mark, self.published)
             known = self.store.stored_columns(session, [one.name for one in shapes(rollup)])
         if version.fingerprint == mark and not version.building and len(known) == len(shapes(rollup)):
             # As on any ordinary day: there is nothing to make, and nothing to write.
@@ -372,6 +376,7 @@ class Folder:
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
             version = versions.versions(self.ledger, session)[rollup.name]
+            reshape.check_not_undone(version, mark, self.published)
             if version.fingerprint == mark:
                 if version.building:
                     versions.abandon_build(self.ledger, session, version)

@@ -14,7 +14,7 @@ from sqlglot import exp
 from dayfold.days import Days, union
 from dayfold.define.metric import Distinct
 from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
-from dayfold.errors import Conflict, Sealed, StoreAltered, SuddenlyEmpty
+from dayfold.errors import Conflict, DefinitionsDiffer, Sealed, StoreAltered, SuddenlyEmpty
 from dayfold.fold import above, rls
 from dayfold.fold.longview import LongView
 from dayfold.ledger import coverage, leases, receipts, runs, versions
@@ -111,6 +111,24 @@ def check_ours(ledger: Ledger, session: Session, rollup: BoundRollup, version: v
         raise StoreAltered(
             f"The table {version.table} has what Dayfold did not make: {listing(strange)}. The edit would drop it.",
             hint="Move it elsewhere and drop it here; then fold again.",
+        )
+
+
+def check_not_undone(version: versions.Version, mark: str, published: dict[str, str] | None) -> None:
+    """What this process wants may replace what is published: it is the same, or was published when this process read its own.
+
+    Raises:
+        DefinitionsDiffer: where another process has published an edited definition since.
+    """
+    if published is None:
+        return
+    if version.fingerprint == mark:
+        published[version.rollup] = mark
+    elif version.fingerprint != published.get(version.rollup):
+        raise DefinitionsDiffer(
+            f"Another process has published another definition of {version.rollup} since this one read its own: fingerprint "
+            f"{version.fingerprint}; this one has {mark}.",
+            hint="Restart or reload this server with the definitions that are wanted.",
         )
 
 

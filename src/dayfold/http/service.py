@@ -16,6 +16,8 @@ from fastapi import Request
 
 from dayfold import settings as configuration
 from dayfold.app import Dayfold
+from dayfold.define.catalog import has_moved
+from dayfold.errors import DayfoldError
 from dayfold.http.cache import Cache
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.embed import Embed
@@ -60,11 +62,14 @@ class Service:
     """
 
     def __init__(self, app: Dayfold) -> None:
+        app.keep_to_published()
         # One thing, so that no request meets new definitions under the old number.
         self._serving = (app, 0)
         origin = app.catalog.origin
         self.settings_file = configuration.digest(origin.path.parent) if origin else ""
         self._reloading = threading.Lock()
+        #: What was last said about definitions that cannot be read again.
+        self._wrong = ""
         self.threads = ThreadPoolExecutor(app.settings.serve.threads, thread_name_prefix="dayfold")
         # A look at the ledger never waits behind questions that take long.
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="dayfold-look")
@@ -80,7 +85,7 @@ class Service:
         self.alerts = app.alerts()
         #: Poked at the end of every job's run; the server starts it.
         self.alert_loop = AlertLoop(self.alerts)
-        self.scheduler = Scheduler(app, self.alert_loop.poke)
+        self.scheduler = Scheduler(app, self.alert_loop.poke, self.refresh)
         self.desk = Desk(app, self.scheduler.poke, self.scheduler.stop_job)
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
@@ -120,6 +125,7 @@ class Service:
 
     def _serve(self, app: Dayfold) -> None:
         """New requests, jobs and alert rules go by an application's definitions; kept answers are those of the old ones."""
+        app.keep_to_published()
         self.doorkeeper.embed, self.oidc = _outside(app)
         self._serving = (app, self.edition + 1)
         self.alerts = self.alert_loop.alerts = app.alerts()
@@ -129,7 +135,7 @@ class Service:
     def reload(self, fingerprint: str) -> Dayfold:
         """The application with definitions of a fingerprint where their file has it now, for all requests from then on.
 
-        What runs goes on with the definitions that it began with. Where the file has others, nothing is changed.
+        Jobs that run end their chunk and go on with the new ones. Where the file has others, nothing is changed.
 
         Raises:
             DefinitionError: with every mistake of the file; nothing is changed.
@@ -142,6 +148,26 @@ class Service:
                     self._serve(fresh)
                     _log.info("The definitions were read again", extra={"action": "definitions-reloaded"})
             return self.app
+
+    def refresh(self) -> DayfoldError | None:
+        """The application has the definitions of the file as it is now; where these cannot be read, why, and it keeps its own."""
+        with self._reloading:
+            known = self.app.catalog.origin
+            if known is None or not has_moved(known):
+                self._wrong = ""
+                return None
+            try:
+                self._serve(self.app.reloaded())
+            except DayfoldError as error:
+                if str(error) != self._wrong:
+                    self._wrong = str(error)
+                    _log.error(
+                        "The definitions were edited and cannot be read again; no fold begins until they can: %s", error,
+                        extra={"action": "definitions-failed"},
+                    )  # fmt: skip
+                return error
+            _log.info("The definitions were read again", extra={"action": "definitions-reloaded"})
+            return None
 
     def close(self) -> None:
         """Let jobs end their chunk, and the threads what they do."""

@@ -7,6 +7,7 @@ Invariant: an episode is told of once when it opens and once when it closes, in 
 
 Weakness: a message is sent at least once: where a process ends between sending and writing that down, it is sent again with the same
 identity. A replica that was paused between judging and writing may open an episode that another has closed; the next look closes it.
+The episode of a rule that is gone ends only when no replica has had the rule for a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from dayfold.engines.base import Session
 from dayfold.errors import Conflict, DayfoldError, DeliveryFailed, UnknownName, UsageError
 from dayfold.jobs.channels import Message, send
 from dayfold.jobs.findings import Finding, Reads, State
+from dayfold.jobs.jobs import GONE_AFTER, SEEN_EVERY
 from dayfold.jobs.report import report
 from dayfold.jobs.rules import judge
 from dayfold.ledger import alerts as ledger_alerts
@@ -96,14 +98,15 @@ class Alerts:
         self.ledger.ready()
         with self.ledger.store.transaction(read_only=True) as session:
             known = ledger_alerts.open_episodes(self.ledger, session)
+        watched: set[int] = set()
         for name, rule in self.rules.items():
             mine = {one.subject: one for one in known if one.rule == name}
             findings = self._judged(rule, list(mine))
             for one in findings:
                 self._write(rule, one, mine.get(one.subject))
-        for episode in known:
-            if episode.rule not in self.rules:
-                self._retire(episode)
+            gone = {one.subject for one in findings if one.state is State.GONE}
+            watched |= {one.id for subject, one in mine.items() if subject not in gone}
+        self._retire_unwatched(known, watched)
         return self.states()
 
     def evaluate(self) -> list[RuleState]:
@@ -163,9 +166,6 @@ class Alerts:
         if found.state is State.FIRING and episode is None:
             done = self._tried(lambda session: self._open(session, rule, found))
             event = OPENED
-        elif found.state is State.GONE and episode is not None:
-            self._retire(episode)
-            return
         elif found.state is State.CLEAR and episode is not None:
             done = self._tried(lambda session: self._close(session, rule, found, episode))
             event = RECOVERED
@@ -217,6 +217,20 @@ class Alerts:
                 "closed_at": closed_at, "details": found.details, "look": found.look,
             }  # fmt: skip
             ledger_alerts.queue(self.ledger, session, delivery, number, channel, event, ledger_alerts.as_json(body))
+
+    def _retire_unwatched(self, known: Sequence[Episode], watched: Set[int]) -> None:
+        """Episodes whose rule and subject this process has are noted as watched; those that none has had for long end."""
+        if not known:
+            return
+        now = self.ledger.clock.now()
+        with self.ledger.store.transaction(read_only=True) as session:
+            quiet = ledger_alerts.unseen(self.ledger, session, now - SEEN_EVERY) & watched
+            gone = ledger_alerts.unseen(self.ledger, session, now - GONE_AFTER) - watched
+        if quiet:
+            self._tried(lambda session: ledger_alerts.touch(self.ledger, session, sorted(quiet)))
+        for episode in known:
+            if episode.id in gone:
+                self._retire(episode)
 
     def _retire(self, episode: Episode) -> None:
         """End the episode of a rule or subject that is there no more; nobody is told."""

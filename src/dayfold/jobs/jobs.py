@@ -20,6 +20,10 @@ from dayfold.settings import Settings
 
 FOLD, FINALIZE, VERIFY, RETAIN, REBUILD = "fold", "finalize", "verify", "retain", "rebuild"
 
+#: A job or a rule that a process has is noted so often; one that was not noted for longer is gone, and not only new to some replicas.
+SEEN_EVERY = dt.timedelta(minutes=5)
+GONE_AFTER = dt.timedelta(minutes=15)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -87,17 +91,20 @@ def named(found: Mapping[str, Job], name: str) -> Job:
 
 
 def register(ledger: Ledger, found: Mapping[str, Job]) -> None:
-    """The ledger knows every job; one whose schedule was edited is due as it says now, and one that is gone never.
+    """The ledger knows every job; one whose schedule was edited is due as it says now, and one that no process has had for long never.
 
-    Again is harmless.
+    Again is harmless, and needed now and then: another process may have seen to it by other definitions.
     """
     now = ledger.clock.now()
     with ledger.store.transaction(read_only=True) as session:
         known = ledger_jobs.states(ledger, session)
     for name, one in known.items():
-        if name not in found and one.schedule:
+        if name not in found and one.schedule and now - one.seen_at >= GONE_AFTER:
             # Nobody runs it; should it come back, it is due as its schedule says then.
             ledger.retried(lambda: ledger_jobs.reschedule(ledger, name, one.schedule, "", None))  # noqa: B023  # called now
+    quiet = [name for name in sorted(found) if name in known and now - known[name].seen_at >= SEEN_EVERY]
+    if quiet:
+        ledger.retried(lambda: ledger_jobs.touch(ledger, quiet))
     for job in found.values():
         state, written = known.get(job.name), str(job.schedule)
         if state is None:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from dayfold.days import ONE_DAY, Days
-from dayfold.define.alert import AlertDef, Drift, JobFailed, Stale, Threshold
+from dayfold.define.alert import AlertDef, Drift, JobFailed, LeftOpen, Stale, Threshold
 from dayfold.define.condition import shown
 from dayfold.jobs.findings import Finding, Reads, State, gone, settled
 from dayfold.jobs.thresholds import threshold
@@ -147,6 +147,36 @@ def unsettled(known: Mapping[str, Mapping[str, Sequence[Days]]], today: dt.date)
     return min((day for day in gaps if day < today), default=None)
 
 
+# -- days that were left open ----------------------------------------------------------------------
+
+
+def _left_open(reads: Reads, watch: LeftOpen, open_subjects: Sequence[str]) -> list[Finding]:
+    with reads.ledger.store.transaction(read_only=True) as session:
+        left = ledger_alerts.left_open(reads.ledger, session)
+        now = coverage.left_open(reads.ledger, session, reads.today) if left and left.days else []
+    found = []
+    for name in _watched(reads, watch.rollup, open_subjects):
+        if name not in reads.catalog.rollups:
+            found.append(gone(name))
+        elif left is None:
+            found.append(Finding(name, State.UNKNOWN, "The job finalize has not ended yet."))
+        else:
+            days = {one.day for one in now if one.rollup == name} & left.days.get(name, set())
+            found.append(_openness(name, left.run_id, sorted(days)))
+    return found
+
+
+def _openness(name: str, run_id: int, days: Sequence[dt.date]) -> Finding:
+    details = {
+        "rollup": name, "run_id": run_id, "day": str(days[0]) if days else None, "value": len(days), "bound": 0,
+    }  # fmt: skip
+    look = f"GET /v1/runs/{run_id}"
+    if not days:
+        return Finding(name, State.CLEAR, f"No day of {name} that finalize looked at is open.", details, look)
+    said = f"{days[0]} of {name} is" if len(days) == 1 else f"{len(days):,} days of {name}, the first {days[0]}, are"
+    return Finding(name, State.FIRING, f"{said} over and still open after run {run_id} of finalize.", details, look)
+
+
 # -- what they share -------------------------------------------------------------------------------
 
 
@@ -163,5 +193,6 @@ _JUDGES: dict[type, Callable[[Reads, Any, Sequence[str]], list[Finding]]] = {
     JobFailed: _job_failed,
     Drift: _drift,
     Stale: _stale,
+    LeftOpen: _left_open,
     Threshold: threshold,
 }

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dayfold.errors import DayfoldError, Stopped
-from dayfold.jobs.jobs import Job
+from dayfold.jobs.jobs import FINALIZE, FOLD, REBUILD, Job
 from dayfold.jobs.report import report
 from dayfold.jobs.work import Outcome, Task, Verbs, do
 from dayfold.ledger import jobs as ledger_jobs
@@ -23,6 +23,8 @@ from dayfold.ledger import runs
 from dayfold.ledger.jobs import JobRun
 from dayfold.settings import JobsSettings
 
+#: Jobs that publish what definitions say.
+FOLDING = (FOLD, FINALIZE, REBUILD)
 _log = logging.getLogger("dayfold.jobs")
 
 
@@ -33,10 +35,12 @@ class Signal:
     Attributes:
         job: Somebody stopped the job; the run is over.
         process: The process ends; another one goes on with the run.
+        redefined: The definitions were read again; the run goes on with the new ones.
     """
 
     job: threading.Event = field(default_factory=threading.Event)
     process: threading.Event = field(default_factory=threading.Event)
+    redefined: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
         """Raise Stopped where one of them is set; called between chunks."""
@@ -44,6 +48,8 @@ class Signal:
             raise Stopped("The job was stopped.", hint="What was published stays; the next run goes on from there.")
         if self.process.is_set():
             raise Stopped("The process was told to end.", hint="The run goes on as soon as a process runs jobs again.")
+        if self.redefined.is_set():
+            raise Stopped("The definitions were read again.", hint="The run goes on with the new ones.")
 
 
 class Runner:
@@ -54,8 +60,11 @@ class Runner:
         self.ledger = verbs.ledger
         self.settings = settings
 
-    def run(self, job: Job, run: JobRun, holder: str, signal: Signal) -> str | None:
-        """Do one attempt of a claimed run; the status it has then, or None where it was not ours any more."""
+    def run(self, job: Job, run: JobRun, holder: str, signal: Signal, wrong: DayfoldError | None = None) -> str | None:
+        """Do one attempt of a claimed run; the status it has then, or None where it was not ours any more.
+
+        ``wrong``: what is wrong with the definitions as they were edited; nothing is folded by those that they replace.
+        """
         began = time.perf_counter()
         told: dict[str, Any] = {}
 
@@ -64,7 +73,7 @@ class Runner:
 
         task = Task(self.verbs, job, run.request, run.summary, progress, signal.check)
         with self._beating(run.id, holder, signal, told):
-            outcome = self._do(task)
+            outcome = self._do(task) if wrong is None or job.kind not in FOLDING else _refused(run, wrong)
         status = self._settle(run, holder, outcome, signal)
         self._tell(job, run, outcome, status, time.perf_counter() - began)
         return status
@@ -91,6 +100,9 @@ class Runner:
                         signal.job.set()
                 except DayfoldError as error:
                     _log.warning("A heartbeat was not written: %s", error.message, extra={"action": "heartbeat-failed"})
+                except Exception:
+                    # Without the thread the run is taken for dead, and another replica runs it too.
+                    _log.exception("A heartbeat met an error that nobody foresaw", extra={"action": "heartbeat-failed"})
 
         beater = threading.Thread(target=beat, name=f"heartbeat of run {number}", daemon=True)
         beater.start()
@@ -111,7 +123,7 @@ class Runner:
 
         def again(attempt: int, until: dt.datetime | None) -> str | None:
             back = lambda: ledger_jobs.put_back(ledger, run.id, holder, attempt, until, summary, error)  # noqa: E731
-            return ledger_jobs.QUEUED if ledger.retried(back) else None
+            return ledger.retried(back)
 
         if not outcome.errors:
             return ended(runs.DONE)
@@ -148,3 +160,9 @@ class Runner:
                 "seconds": round(seconds, 4),
             },
         )  # fmt: skip
+
+
+def _refused(run: JobRun, wrong: DayfoldError) -> Outcome:
+    """An attempt that did nothing; what earlier ones did stays noted."""
+    text = f"The definitions were edited and cannot be read again, so nothing was folded.\n{wrong}"
+    return Outcome(dict(run.summary or {}), [(wrong.code, text)])

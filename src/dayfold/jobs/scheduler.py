@@ -10,6 +10,8 @@ tells; where both begin at the same moment, the rollup's lease makes one wait.
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import logging
 import threading
 import time
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dayfold.errors import Conflict, DayfoldError
-from dayfold.jobs.jobs import Job, jobs, register
+from dayfold.jobs.jobs import SEEN_EVERY, Job, jobs, register
 from dayfold.jobs.runner import Runner, Signal
 from dayfold.jobs.work import Verbs
 from dayfold.ledger import jobs as ledger_jobs
@@ -46,14 +48,22 @@ class Scheduler:
     Args:
         verbs: The application; its store's ledger is ready.
         ended: Called after each run of this process.
+        refresh: Called before a run begins: definitions that were edited are read again, which calls `redefine`; gives what is
+            wrong with them where they cannot be, and then nothing is folded with the old ones.
     """
 
-    def __init__(self, verbs: Verbs, ended: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        verbs: Verbs,
+        ended: Callable[[], object] = lambda: None,
+        refresh: Callable[[], DayfoldError | None] = lambda: None,
+    ) -> None:
         self.verbs = verbs
         self.ledger = verbs.ledger
         self.settings = verbs.settings.jobs
         self.jobs: dict[str, Job] = jobs(verbs.catalog, verbs.settings)
         self.ended = ended
+        self.refresh = refresh
         self.runner = Runner(verbs, self.settings)
         # One process writes a DuckDB file, and two of its transactions may refuse each other.
         self.threads = 1 if self.ledger.store.dialect.name == "duckdb" else self.settings.threads
@@ -61,15 +71,19 @@ class Scheduler:
         self._lock = threading.Lock()
         self._poked = threading.Event()
         self._closing = threading.Event()
-        self._is_registered = False
+        #: When the ledger was last told of the jobs; None where they are others since.
+        self._registered_at: dt.datetime | None = None
         self._loop_thread: threading.Thread | None = None
 
     def redefine(self, verbs: Verbs) -> None:
-        """From now on these definitions say which jobs there are; runs that go on end with those that they began with."""
-        self.jobs = jobs(verbs.catalog, verbs.settings)
-        self.verbs = verbs
-        self.runner = Runner(verbs, self.settings)
-        self._is_registered = False
+        """From now on runs go by these definitions; those that go on end their chunk, and go on with them afterwards."""
+        with self._lock:
+            self.jobs = jobs(verbs.catalog, verbs.settings)
+            self.verbs = verbs
+            self.runner = Runner(verbs, self.settings)
+            self._registered_at = None
+            for one in self._going.values():
+                one.signal.redefined.set()
         self.poke()
 
     # -- the loop --------------------------------------------------------------------------------
@@ -137,15 +151,22 @@ class Scheduler:
 
     def step(self) -> float:
         """Note the dead, queue what is due, begin what waits; how many seconds the next look may wait."""
-        if not self._is_registered:
-            register(self.ledger, self.jobs)
-            self._is_registered = True
+        self._register()
         try:
             self._note_interrupted()
             self._queue_due()
             return self._begin_waiting()
         except Conflict:
             return _CONFLICT_PAUSE_S
+
+    def _register(self) -> None:
+        """The ledger knows the jobs of this process, and hears now and then that there is one which has them."""
+        now = self.ledger.clock.now()
+        if self._registered_at is None or abs(now - self._registered_at) >= SEEN_EVERY:
+            found = self.jobs
+            register(self.ledger, found)
+            with self._lock:
+                self._registered_at = now if self.jobs is found else None
 
     def _note_interrupted(self) -> None:
         mine = {one.holder for one in list(self._going.values())}
@@ -175,13 +196,20 @@ class Scheduler:
             active = ledger_jobs.active(self.ledger, session)
         busy = {name for one in active if one.status == RUNNING for name in self._touched(one)}
         running = {one.job for one in active if one.status == RUNNING}
+        wrong, known = None, None
         for one in active:
             ready = one.status == QUEUED and (one.not_before is None or one.not_before <= now)
             if not ready or one.job not in self.jobs:
                 continue
             touched = self._touched(one)
             if one.job not in running and not busy & touched and len(self._going) < self.threads:
-                self._begin(one)
+                if known is None:
+                    known = self.runner
+                    wrong = self.refresh()
+                    if self.runner is not known:
+                        # There may be other jobs now, of other rollups.
+                        return 0
+                self._begin(one, wrong)
             # What waits is not overtaken by younger runs of its job or rollups.
             running.add(one.job)
             busy |= touched
@@ -196,22 +224,24 @@ class Scheduler:
         job = self.jobs.get(run.job)
         return job.touches(run.request) if job else frozenset()
 
-    def _begin(self, run: JobRun) -> None:
+    def _begin(self, run: JobRun, wrong: DayfoldError | None) -> None:
         """Begin a run in a thread of its own, unless another replica was quicker."""
         holder = leases.holder_name()
         with self._lock:
-            if self._closing.is_set():
+            job = self.jobs.get(run.job)
+            if job is None or self._closing.is_set():
                 return
             if not ledger_jobs.claim_run(self.ledger, run.id, run.job, holder, self.settings.heartbeat_s):
                 return
             signal = Signal()
-            thread = threading.Thread(target=self._run, args=(run, holder, signal), name=f"run {run.id}", daemon=True)
+            do = functools.partial(self.runner.run, job, run, holder, signal, wrong)
+            thread = threading.Thread(target=self._run, args=(do, run), name=f"run {run.id}", daemon=True)
             self._going[run.id] = _Going(run, holder, signal, thread)
             thread.start()
 
-    def _run(self, run: JobRun, holder: str, signal: Signal) -> None:
+    def _run(self, do: Callable[[], object], run: JobRun) -> None:
         try:
-            self.runner.run(self.jobs[run.job], run, holder, signal)
+            do()
         except DayfoldError as error:
             _log.error(
                 "How run %s ended could not be written down: %s", run.id, error.message,

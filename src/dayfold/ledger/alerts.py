@@ -130,8 +130,9 @@ def open_episode(
     """Begin an episode: its number, or None where one is open. Raises Conflict where another transaction began it at once."""
     found = session.rows(
         ledger.sql(
-            "insert into dayfold__alerts (id, rule, subject, episode, opened_at, message, details) select :id::bigint, :rule::text, "
-            ":subject::text, coalesce(max(episode), 0) + 1, :now::timestamptz, :message::text, :details::text from dayfold__alerts "
+            "insert into dayfold__alerts (id, rule, subject, episode, opened_at, message, details, seen_at) select :id::bigint, "
+            ":rule::text, :subject::text, coalesce(max(episode), 0) + 1, :now::timestamptz, :message::text, :details::text, "
+            ":now::timestamptz from dayfold__alerts "
             "where rule = :rule::text and subject = :subject::text "
             "having coalesce(sum(case when closed_at is null then 1 else 0 end), 0) = 0 returning id",
             id=next_id(ledger, session), rule=rule, subject=subject, now=ledger.clock.now(), message=message,
@@ -139,6 +140,20 @@ def open_episode(
         )
     )  # fmt: skip
     return int(found[0][0]) if found else None
+
+
+def unseen(ledger: Ledger, session: Session, since: dt.datetime) -> set[int]:
+    """The open episodes that no process which has their rule and subject has looked at since a moment."""
+    query = "select id from dayfold__alerts where closed_at is null and seen_at <= :since::timestamptz"
+    return {int(number) for (number,) in session.rows(ledger.sql(query, since=since))}
+
+
+def touch(ledger: Ledger, session: Session, episode_ids: Iterable[int]) -> bool:
+    """There is a process that has the rules and subjects of these open episodes. Raises Conflict where another notes it at once."""
+    for number in episode_ids:
+        note = "update dayfold__alerts set seen_at = :now::timestamptz where id = :id and closed_at is null"
+        session.execute(ledger.sql(note, now=ledger.clock.now(), id=number))
+    return True
 
 
 def close_episode(ledger: Ledger, session: Session, episode_id: int) -> bool:
@@ -244,13 +259,37 @@ class JobEnd:
 
 
 def job_ends(ledger: Ledger, session: Session) -> list[JobEnd]:
-    """The last run of each job that ended well or, after its last attempt, badly."""
+    """The run of each job that was the last to end well or, after its last attempt, badly; a retry keeps its number."""
     query = ledger.sql(
-        "select r.job, r.id, r.status, r.attempt, r.error, _finished from dayfold__job_runs as r join (select job, max(id) as id from "
-        "dayfold__job_runs where status = 'done' or status = 'failed' group by job) as l on l.id = r.id order by r.job",
+        "select r.job, r.id, r.status, r.attempt, r.error, _finished from dayfold__job_runs as r join (select id, row_number() over "
+        "(partition by job order by finished_at desc, id desc) as place from dayfold__job_runs where status = 'done' or "
+        "status = 'failed') as l on l.id = r.id where l.place = 1 order by r.job",
         _finished=ledger.store.dialect.piece("iso_moment", _x=column("finished_at", "r")),
     )
     return [JobEnd(*row) for row in session.rows(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """The days that a run of `finalize` left open or failed, by rollup."""
+
+    run_id: int
+    days: dict[str, set[dt.date]]
+
+
+def left_open(ledger: Ledger, session: Session) -> LeftOpen | None:
+    """What the last run of `finalize` that came so far left open; None where there is none."""
+    query = (
+        "select id, summary from dayfold__job_runs where job = 'finalize' and finished_at is not null and "
+        """summary like '%"open_days":%' order by finished_at desc, id desc limit 1"""
+    )
+    found = session.rows(ledger.sql(query))
+    if not found:
+        return None
+    days: dict[str, set[dt.date]] = {}
+    for one in json.loads(found[0][1])["open"]:
+        days.setdefault(one["rollup"], set()).add(dt.date.fromisoformat(one["day"]))
+    return LeftOpen(int(found[0][0]), days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,19 @@ _BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What the ledger says of a job. ``since``: the day before it was first seen; `finalize` answers for the days from then on."""
+    """What the ledger says of a job.
+
+    Attributes:
+        since: The day before it was first seen; `finalize` answers for the days from then on.
+        seen_at: When a process that has the job last said so.
+    """
 
     job: str
     is_enabled: bool
     schedule: str
     due_at: dt.datetime | None
     since: dt.date
+    seen_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +124,10 @@ def _run(row: Sequence[Any]) -> JobRun:
 
 def states(ledger: Ledger, session: Session) -> dict[str, JobState]:
     """Every job that was ever registered, by name."""
-    query = f"select job, is_enabled, schedule, {_epoch('due_at')}, since from dayfold__jobs order by job"
+    query = f"select job, is_enabled, schedule, {_epoch('due_at')}, since, {_epoch('seen_at')} from dayfold__jobs order by job"
     return {
-        job: JobState(job, is_enabled, schedule, _moment(due), since)
-        for job, is_enabled, schedule, due, since in session.rows(ledger.sql(query))
+        job: JobState(job, is_enabled, schedule, _moment(due), since, dt.datetime.fromtimestamp(seen, dt.UTC))
+        for job, is_enabled, schedule, due, since, seen in session.rows(ledger.sql(query))
     }
 
 
@@ -130,8 +136,8 @@ def register(ledger: Ledger, job: str, schedule: str, due_at: dt.datetime | None
     with ledger.store.transaction() as session:
         session.execute(
             ledger.sql(
-                "insert into dayfold__jobs (job, is_enabled, schedule, due_at, since, turn, changed_at) values (:job, true, "
-                ":schedule, :due::timestamptz, :since::date, 0, :now::timestamptz) on conflict (job) do nothing",
+                "insert into dayfold__jobs (job, is_enabled, schedule, due_at, since, turn, changed_at, seen_at) values (:job, true, "
+                ":schedule, :due::timestamptz, :since::date, 0, :now::timestamptz, :now::timestamptz) on conflict (job) do nothing",
                 job=job, schedule=schedule, due=due_at, since=since, now=ledger.clock.now(),
             )
         )  # fmt: skip
@@ -147,6 +153,14 @@ def reschedule(ledger: Ledger, job: str, before: str, schedule: str, due_at: dt.
                 job=job, schedule=schedule, due=due_at, before=before,
             )
         )  # fmt: skip
+
+
+def touch(ledger: Ledger, jobs: Iterable[str]) -> None:
+    """There is a process that has these jobs."""
+    with ledger.store.transaction() as session:
+        for job in jobs:
+            note = "update dayfold__jobs set seen_at = :now::timestamptz where job = :job"
+            session.execute(ledger.sql(note, now=ledger.clock.now(), job=job))
 
 
 def take_turn(ledger: Ledger, session: Session, job: str) -> bool:
@@ -229,18 +243,19 @@ def queue(
 
 
 def claim_run(ledger: Ledger, number: int, job: str, holder: str, heartbeat_s: float) -> bool:
-    """Begin a run that waits; false where it does not any more, or another run of its job goes on.
+    """Begin a run that waits; false where it does not any more, its job is stopped, or another run of its job goes on.
 
     Raises:
         Conflict: when another replica acts on the job at this moment.
     """
     with ledger.store.transaction() as session:
-        take_turn(ledger, session, job)
+        if not take_turn(ledger, session, job):
+            return False
         if any(one.status == RUNNING for one in active(ledger, session, job)):
             return False
         query = (
             "update dayfold__job_runs set status = 'running', holder = :holder, backend = :backend, not_before = null, "
-            "started_at = :now::timestamptz, finished_at = null, progress = null, "
+            "started_at = :now::timestamptz, finished_at = null, progress = null, stop_asked = false, "
             f"beats_until = {_beats_until(heartbeat_s)} where id = :id and status = 'queued' returning id"
         )
         backend = leases.backend(ledger, session)
@@ -293,25 +308,29 @@ def put_back(
     not_before: dt.datetime | None,
     summary: Mapping[str, object] | None,
     error: str | None,
-) -> bool:
-    """The run waits for another attempt, of any replica's; false where it was not ours any more."""
+) -> str | None:
+    """The run waits for another attempt, of any replica's, or is over where it or its job was stopped.
+
+    The status it has then; None where it was not ours any more.
+    """
     with ledger.store.transaction() as session:
         found = session.rows(
             ledger.sql(
-                "update dayfold__job_runs set status = 'queued', attempt = :attempt, not_before = :until::timestamptz, "
+                "update dayfold__job_runs as r set status = case when r.stop_asked or not (select j.is_enabled from dayfold__jobs as j "
+                "where j.job = r.job) then 'stopped' else 'queued' end, attempt = :attempt, not_before = :until::timestamptz, "
                 "summary = :summary::text, error = :error::text, finished_at = :now::timestamptz, beats_until = null "
-                "where id = :id and status = 'running' and holder = :holder returning id",
+                "where r.id = :id and r.status = 'running' and r.holder = :holder returning status",
                 id=number, holder=holder, attempt=attempt, until=not_before, error=error,
                 summary=None if summary is None else _text(summary), now=ledger.clock.now(),
             )
         )  # fmt: skip
-    return bool(found)
+    return str(found[0][0]) if found else None
 
 
 def note_interrupted(ledger: Ledger, mine: Iterable[str], attempts: int) -> list[tuple[int, str]]:
     """Runs whose process died are interrupted, and their work is queued again at once; their numbers and jobs.
 
-    ``mine``: holders of this process, which lives. A run that died at its last attempt is not queued again.
+    ``mine``: holders of this process, which lives. A run that died at its last attempt failed, and is not queued again.
     """
     query = (
         "select id, job, holder, backend, beats_until > now(), request, asked_by, attempt, stop_asked from dayfold__job_runs "
@@ -324,8 +343,11 @@ def note_interrupted(ledger: Ledger, mine: Iterable[str], attempts: int) -> list
             if row[2] not in mine and (not row[4] or leases.is_dead(ledger, session, row[3]))
         ]
     for number, job, holder, _, _, request, asked_by, attempt, stop_asked in dead:
-        again = attempt < attempts and not stop_asked
-        _interrupt(ledger, number, job, holder, json.loads(request), asked_by, attempt + 1 if again else None)
+        error, status = f"Its process ended in the middle: {holder}.", INTERRUPTED
+        following: int | None = None if stop_asked else attempt + 1
+        if not stop_asked and attempt >= attempts:
+            error, status, following = f"{error} That was its last attempt of {attempts}.", FAILED, None
+        _interrupt(ledger, number, job, holder, json.loads(request), asked_by, status, error, following)
     return [(number, job) for number, job, *_ in dead]
 
 
@@ -336,15 +358,17 @@ def _interrupt(
     holder: str,
     request: Mapping[str, object],
     asked_by: str,
+    status: str,
+    error: str,
     attempt: int | None,
 ) -> None:
     with ledger.store.transaction() as session:
         enabled = take_turn(ledger, session, job)
         found = session.rows(
             ledger.sql(
-                "update dayfold__job_runs set status = 'interrupted', finished_at = :now::timestamptz, error = :error "
+                "update dayfold__job_runs set status = :status, finished_at = :now::timestamptz, error = :error "
                 "where id = :id and status = 'running' and holder = :holder returning id",
-                id=number, holder=holder, now=ledger.clock.now(), error=f"Its process ended in the middle: {holder}.",
+                id=number, holder=holder, now=ledger.clock.now(), status=status, error=error,
             )
         )  # fmt: skip
         if found and enabled and attempt is not None:

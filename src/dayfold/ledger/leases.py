@@ -11,6 +11,7 @@ over early, and the holder is refused by the fence.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -29,6 +30,8 @@ from dayfold.plan.sql import sql
 
 LEASE_SECONDS = 30
 _POLL_SECONDS = 0.2
+_FAILED = {"action": "lease-failed"}
+_log = logging.getLogger("dayfold.ledger")
 #: Tells this process from any other, also from an earlier one with the same number.
 PROCESS = secrets.token_hex(4)
 
@@ -174,17 +177,27 @@ def is_dead(ledger: Ledger, session: Session, backend: str) -> bool:
 def _renew(ledger: Ledger, held: Lease, lease_s: float, stop: threading.Event) -> None:
     """Push the end of the lease out until told to stop; failures show at the next publication's fence."""
     while not stop.wait(lease_s / 3):
-        with contextlib.suppress(DayfoldError), ledger.store.transaction() as session:
-            session.execute(
-                ledger.sql(
-                    "update dayfold__leases set expires_at = _until, backend = :backend where rollup = :rollup and "
-                    "holder = :holder",
-                    _until=_until(lease_s),
-                    backend=backend(ledger, session),
-                    rollup=held.rollup,
-                    holder=held.holder,
-                )
+        try:
+            _push_end(ledger, held, lease_s)
+        except DayfoldError as error:
+            _log.warning("The lease of %s was not renewed: %s", held.rollup, error.message, extra=_FAILED)
+        except Exception:
+            # Without the thread the lease runs out, and the run is refused at the end of its work.
+            _log.exception("Renewing the lease of %s met an error that nobody foresaw", held.rollup, extra=_FAILED)
+
+
+def _push_end(ledger: Ledger, held: Lease, lease_s: float) -> None:
+    with ledger.store.transaction() as session:
+        session.execute(
+            ledger.sql(
+                "update dayfold__leases set expires_at = _until, backend = :backend where rollup = :rollup and "
+                "holder = :holder",
+                _until=_until(lease_s),
+                backend=backend(ledger, session),
+                rollup=held.rollup,
+                holder=held.holder,
             )
+        )
 
 
 def _release(ledger: Ledger, held: Lease) -> None:

@@ -81,7 +81,7 @@ MIGRATIONS = (
         "jobs, access, alerts and days fetched from functions",
         (
             "CREATE TABLE dayfold__jobs (job TEXT PRIMARY KEY, is_enabled BOOLEAN NOT NULL, schedule TEXT NOT NULL, due_at TIMESTAMPTZ, "
-            "since DATE NOT NULL, turn BIGINT NOT NULL, changed_at TIMESTAMPTZ NOT NULL)",
+            "since DATE NOT NULL, turn BIGINT NOT NULL, changed_at TIMESTAMPTZ NOT NULL, seen_at TIMESTAMPTZ NOT NULL)",
             "CREATE TABLE dayfold__job_runs (id BIGINT PRIMARY KEY, job TEXT NOT NULL, cause TEXT NOT NULL, due_at TIMESTAMPTZ, "
             "attempt BIGINT NOT NULL, request TEXT NOT NULL, asked_by TEXT NOT NULL, status TEXT NOT NULL, holder TEXT, backend TEXT, "
             "asked_at TIMESTAMPTZ NOT NULL, not_before TIMESTAMPTZ, started_at TIMESTAMPTZ, beats_until TIMESTAMPTZ, "
@@ -101,7 +101,7 @@ MIGRATIONS = (
             "CREATE SEQUENCE dayfold__alert_ids",
             "CREATE TABLE dayfold__alerts (id BIGINT PRIMARY KEY, rule TEXT NOT NULL, subject TEXT NOT NULL, episode BIGINT NOT NULL, "
             "opened_at TIMESTAMPTZ NOT NULL, closed_at TIMESTAMPTZ, message TEXT NOT NULL, details TEXT NOT NULL, "
-            "UNIQUE (rule, subject, episode))",
+            "seen_at TIMESTAMPTZ NOT NULL, UNIQUE (rule, subject, episode))",
             "CREATE TABLE dayfold__deliveries (id BIGINT PRIMARY KEY, alert_id BIGINT NOT NULL, channel TEXT NOT NULL, "
             "event TEXT NOT NULL, body TEXT NOT NULL, attempts BIGINT NOT NULL, next_at TIMESTAMPTZ, delivered_at TIMESTAMPTZ, error TEXT)",
             "CREATE VIEW dayfold_job_runs AS SELECT id, job, cause, due_at, attempt, status, asked_by, asked_at, started_at, "
@@ -168,7 +168,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "dayfold__jobs": {
         "job": "text", "is_enabled": "boolean", "schedule": "text", "due_at": "timestamptz", "since": "date", "turn": "bigint",
-        "changed_at": "timestamptz",
+        "changed_at": "timestamptz", "seen_at": "timestamptz",
     },
     "dayfold__job_runs": {
         "id": "bigint", "job": "text", "cause": "text", "due_at": "timestamptz", "attempt": "bigint", "request": "text",
@@ -194,7 +194,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "dayfold__alerts": {
         "id": "bigint", "rule": "text", "subject": "text", "episode": "bigint", "opened_at": "timestamptz",
-        "closed_at": "timestamptz", "message": "text", "details": "text",
+        "closed_at": "timestamptz", "message": "text", "details": "text", "seen_at": "timestamptz",
     },
     "dayfold__deliveries": {
         "id": "bigint", "alert_id": "bigint", "channel": "text", "event": "text", "body": "text", "attempts": "bigint",
