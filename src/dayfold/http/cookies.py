@@ -96,7 +96,7 @@ async def fields(request: Request) -> dict[str, str]:
     """The fields of a form. Raises UsageError where it is none, or too long."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     length = request.headers.get("content-length", "")
-    if kind != _FORM or not length.isdigit() or int(length) > _FORM_BYTES:
+    if kind != _FORM or not (length.isascii() and length.isdigit()) or int(length[:20]) > _FORM_BYTES:
         raise UsageError(f"This needs a form of at most {_FORM_BYTES:,} bytes.", hint=f"Send it as {_FORM}.")
     body = await request.body()
     try:
