@@ -100,6 +100,9 @@ async def fields(request: Request) -> dict[str, str]:
         raise UsageError(f"This needs a form of at most {_FORM_BYTES:,} bytes.", hint=f"Send it as {_FORM}.")
     body = await request.body()
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
+        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"))
+        if any("\0" in text for text in (*found, *found.values())):
+            raise ValueError  # no store keeps it, and no field of ours has it
+        return found
     except ValueError:
         raise UsageError("The form cannot be read.", hint=f"Send UTF-8 as {_FORM}.") from None

@@ -13,10 +13,9 @@ from dayfold.errors import UnknownName, UsageError
 from dayfold.http.asked import PARAMETERS, Question, read, takes
 from dayfold.http.formats import MEDIA_TYPES, encoded
 from dayfold.http.models import MetricList
-from dayfold.http.reads import ANSWERS, LATEST, REFUSALS, answered, latest_of, scope_of
+from dayfold.http.reads import ANSWERS, LATEST, REFUSALS, answered, app_of, latest_of, scope_of
 from dayfold.http.rights import Right, needs
 from dayfold.http.route import Route
-from dayfold.http.service import service
 from dayfold.names import listing, suggestion
 from dayfold.plan.access import Scope
 
@@ -88,7 +87,7 @@ def dimensions(request: Request, rollup: RollupDef) -> list[str]:
 async def metrics(request: Request) -> Response:
     """The names of all metrics that the caller may see, with the rollups that have one of each name."""
     told: dict[str, list[RollupDef]] = {}
-    for one in scope_of(request).visible(service(request).app.catalog).values():
+    for one in scope_of(request).visible(app_of(request).catalog).values():
         for name in one.metrics:
             told.setdefault(name, []).append(one)
     rows = [
@@ -105,7 +104,7 @@ async def metrics(request: Request) -> Response:
 @router.get("/metrics/{metric}", openapi_extra=_RANGE, summary="One metric over a range of days", responses=ANSWERS)
 async def metric(request: Request, metric: Metric) -> Response:
     """A metric by its name. Any key column of its rollup is a parameter too, such as `platform=ios`; twice is either value."""
-    rollup, name = home(scope_of(request), service(request).app.catalog, metric)
+    rollup, name = home(scope_of(request), app_of(request).catalog, metric)
     said = read(request)
     words = {
         "metrics": [name],
@@ -119,6 +118,6 @@ async def metric(request: Request, metric: Metric) -> Response:
 @router.get("/metrics/{metric}/latest", openapi_extra=_LATEST, summary="A metric's last covered day", responses=LATEST)
 async def latest(request: Request, metric: Metric) -> Response:
     """A metric on the last day that is covered; key columns are parameters, as for its range."""
-    rollup, name = home(scope_of(request), service(request).app.catalog, metric)
+    rollup, name = home(scope_of(request), app_of(request).catalog, metric)
     words = {"metrics": [name], "where": dimensions(request, rollup)}
     return await latest_of(request, rollup.name, Question.of(read(request) | words))

@@ -108,6 +108,8 @@ def _of_words(error: RequestValidationError) -> Response:
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
         found.append({"in": str(one["loc"][0]), "name": where, "message": one["msg"]})
+    if any(one["type"] == "json_invalid" for one in error.errors()):
+        return of_framework(HTTPStatus.BAD_REQUEST)
     first = found[0]
     detail = f"{first['name']} ({first['in']}): {first['message']}."
     return problem(

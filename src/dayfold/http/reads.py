@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response, StreamingResponse
 
+from dayfold.app import Dayfold
 from dayfold.define.rollup import RollupDef
 from dayfold.errors import UsageError
 from dayfold.http.asked import QUESTION, Question, asked_range, read, takes
@@ -60,6 +61,12 @@ def scope_of(request: Request) -> Scope:
     return caller(request).scope
 
 
+def app_of(request: Request) -> Dayfold:
+    """The application with the definitions as they were when the request came: the one place that routes take it from."""
+    app: Dayfold = request.state.app
+    return app
+
+
 async def reply(request: Request, key: tuple[Any, ...] | None, compute: Callable[[], Kept | Large]) -> Response:
     """The answer to a question: kept under a key and the present standing of its rollup, or computed and not kept.
 
@@ -72,7 +79,7 @@ async def reply(request: Request, key: tuple[Any, ...] | None, compute: Callable
             return Response(kept.body, media_type=kept.media_type, headers={"Cache-Control": "no-store"})
         return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers={"Cache-Control": "no-store"})
     standing = request.state.seen.standings.get(key[0])
-    whole = (found.edition, found.app.today, scope_of(request).mark, standing, *key)
+    whole = (request.state.edition, app_of(request).today, scope_of(request).mark, standing, *key)
     kept, how = await found.cache.get(whole, lambda: found.work(compute))
     if isinstance(kept, Large):
         return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers=_PRIVATE)
@@ -100,28 +107,33 @@ def rendered(
     return Kept.of(b"".join(pieces(form, said, rows)), MEDIA_TYPES[form])
 
 
-def checked(found: Service, scope: Scope, rollup: str, asked: Question) -> Checked:
+def checked(app: Dayfold, scope: Scope, rollup: str, asked: Question) -> Checked:
     """A question that was checked against the definitions. Raises UsageError and its kinds."""
-    first, last = asked_range(asked.first, asked.last, asked.period, found.app.today)
+    first, last = asked_range(asked.first, asked.last, asked.period, app.today)
     # One row more than is given tells whether there are more; after a place the database cannot count.
     limit = None if asked.limit is None or asked.after is not None else asked.limit + 1
     return Checked.parse(
-        scope.rollup(found.app.catalog, rollup), asked.metrics, from_=first, to=last, by=asked.by, where=asked.where,
+        scope.rollup(app.catalog, rollup), asked.metrics, from_=first, to=last, by=asked.by, where=asked.where,
         grain=asked.grain, tz=asked.tz, compare=asked.compare, sort=asked.sort, limit=limit, allow_missing=asked.allow_missing,
-        today=found.app.today, now=found.app.clock.now(), scope=scope,
+        today=app.today, now=app.clock.now(), scope=scope,
     )  # fmt: skip
 
 
 async def answered(request: Request, rollup: str, asked: Question, more: dict[str, Any] | None = None) -> Response:
     """The reply to a question of one rollup."""
-    found = service(request)
-    one = checked(found, scope_of(request), rollup, asked)
+    app = app_of(request)
+    one = checked(app, scope_of(request), rollup, asked)
 
     def compute() -> Kept | Large:
-        return rendered(found.app.answer(one, live=asked.live), asked.form, asked.limit, asked.after, more)
+        return rendered(app.answer(one, live=asked.live), asked.form, asked.limit, asked.after, more)
 
-    key = None if asked.live else (one.rollup.name, *_words_of(one), asked.form, asked.limit, asked.after)
+    key = None if asked.live else (one.rollup.name, *_words_of(one), asked.form, asked.limit, asked.after, *_said(more))
     return await reply(request, key, compute)
+
+
+def _said(more: dict[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    """What else an answer says, which makes it another one."""
+    return tuple(sorted((more or {}).items()))
 
 
 def _words_of(one: Checked) -> tuple[Any, ...]:
@@ -135,16 +147,16 @@ def _words_of(one: Checked) -> tuple[Any, ...]:
 @router.get("/rollups", openapi_extra=needs(Right.READ), summary="The rollups", response_model=RollupList)
 async def rollups(request: Request) -> Response:
     """All rollups that the caller may see, with their keys and metrics."""
-    visible = scope_of(request).visible(service(request).app.catalog)
+    visible = scope_of(request).visible(app_of(request).catalog)
     return Response(encoded({"rollups": [described(one) for one in visible.values()]}), media_type=MEDIA_TYPES["json"])
 
 
 @router.get("/rollups/{name}", openapi_extra=needs(Right.READ), summary="One rollup", response_model=RollupModel)
 async def rollup(request: Request, name: Name) -> Response:
     """Its keys, its metrics, and the days that are covered."""
-    found = service(request)
-    one = scope_of(request).rollup(found.app.catalog, name)
-    days = await found.work(found.app.covered, one.name)
+    app = app_of(request)
+    one = scope_of(request).rollup(app.catalog, name)
+    days = await service(request).work(app.covered, one.name)
     return Response(encoded({**described(one), "coverage": days}), media_type=MEDIA_TYPES["json"])
 
 
@@ -188,14 +200,14 @@ async def latest(request: Request, name: Name) -> Response:
 
 async def latest_of(request: Request, name: str, asked: Question) -> Response:
     """The reply about the last covered day."""
-    found, scope = service(request), scope_of(request)
-    one, today = scope.rollup(found.app.catalog, name), found.app.today
-    of_today = checked(found, scope, name, replace(asked, first="today", last="today"))
+    app, scope = app_of(request), scope_of(request)
+    one, today = scope.rollup(app.catalog, name), app.today
+    of_today = checked(app, scope, name, replace(asked, first="today", last="today"))
 
     def compute() -> Kept | Large:
-        day = last_covered(found.app.ledger, one, asked.metrics or None, today)
-        of_day = checked(found, scope, name, replace(asked, first=day.isoformat(), last=day.isoformat()))
-        return rendered(found.app.answer(of_day), asked.form, None, None, {"day": day, "open": day >= today})
+        day = last_covered(app.ledger, one, asked.metrics or None, today)
+        of_day = checked(app, scope, name, replace(asked, first=day.isoformat(), last=day.isoformat()))
+        return rendered(app.answer(of_day), asked.form, None, None, {"day": day, "open": day >= today})
 
     return await reply(request, (one.name, "latest", *_words_of(of_today), asked.form), compute)
 
@@ -221,10 +233,10 @@ async def top(request: Request, name: Name) -> Response:
 )  # fmt: skip
 async def explain(request: Request, name: Name) -> Response:
     """The SQL, the source rows, the run that wrote it, and why. Name one value of every key column with `where`."""
-    found, scope, said = service(request), scope_of(request), read(request)
+    app, scope, said = app_of(request), scope_of(request), read(request)
 
     def compute() -> Kept | Large:
-        told = found.app.explain(
+        told = app.explain(
             name,
             said["metric"],
             day=said["day"],
@@ -246,8 +258,8 @@ async def explain(request: Request, name: Name) -> Response:
 )
 async def coverage(request: Request) -> Response:
     """For each rollup and source the ranges of days in each state: folded, open, failed or sealed."""
-    found, scope, name = service(request), scope_of(request), read(request)["rollup"]
-    visible = scope.visible(found.app.catalog)
-    names = [scope.rollup(found.app.catalog, name).name] if name is not None else list(visible)
-    told = {one: await found.work(found.app.covered, one) for one in names}
-    return Response(encoded({"today": found.app.today, "coverage": told}), media_type=MEDIA_TYPES["json"])
+    app, scope, name = app_of(request), scope_of(request), read(request)["rollup"]
+    visible = scope.visible(app.catalog)
+    names = [scope.rollup(app.catalog, name).name] if name is not None else list(visible)
+    told = {one: await service(request).work(app.covered, one) for one in names}
+    return Response(encoded({"today": app.today, "coverage": told}), media_type=MEDIA_TYPES["json"])

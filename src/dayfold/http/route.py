@@ -27,6 +27,8 @@ async def admit(request: Request) -> None:
     if right is None:
         raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
     found: Service = request.app.state.service
+    # The edition first: what is kept under a new one was never computed by old definitions.
+    request.state.edition, request.state.app = found.edition, found.app
     action = action_of(request.scope["route"])
     try:
         who = await found.doorkeeper.admit(request, right)

@@ -80,6 +80,7 @@ class Service:
 
     def _serve(self, app: Dayfold) -> None:
         """New requests, jobs and alert rules go by an application's definitions; kept answers are those of the old ones."""
+        # In this order: see `dayfold.http.route.admit`.
         self.app = app
         self.edition += 1
         self.alerts = self.alert_loop.alerts = app.alerts()

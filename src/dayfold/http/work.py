@@ -42,13 +42,16 @@ from dayfold.http.work_forms import (
 from dayfold.jobs.jobs import REBUILD, VERIFY
 from dayfold.ledger import runs as ledger_runs
 from dayfold.plan.keys import key_filters
+from dayfold.query.request import MAX_DAYS
 
 #: What a route passes beside its right when the audit has to know of it.
 #: How soon a caller who waits for a run is told that it has ended, at first and at most.
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0
 Asker = Annotated[Caller, Depends(caller)]
 Found = Annotated[Service, Depends(service)]
-JobName = Annotated[str, Path(description="The job's name, such as `fold` or `fold:ShopDaily`.", examples=["fold"])]
+JobName = Annotated[
+    str, Path(description="The job's name, such as `fold` or `fold:ShopDaily`.", max_length=200, examples=["fold"])
+]
 Number = Annotated[int, Path(ge=1, le=MOST_NUMBER, description="The run's number.")]
 
 
@@ -275,4 +278,9 @@ def _range(found: Service, first: str | None, last: str | None) -> dict[str, str
     if first is None or last is None:
         raise UsageError("A range has two ends; 'from' or 'to' is missing.", hint="Give both, or neither.")
     days = Days(as_day(first, found.app.today), as_day(last, found.app.today))
+    if len(days) > MAX_DAYS:
+        raise UsageError(
+            f"The range has {len(days):,} days; at most {MAX_DAYS:,} are asked at once.",
+            hint="Ask for a shorter range.",
+        )
     return {"from": str(days.first), "to": str(days.last)}
