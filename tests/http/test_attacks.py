@@ -9,8 +9,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from dayfold import Dayfold
-from dayfold.http import bounds
+from dayfold.http import bounds, reads
 from dayfold.plan.access import Scope
 from tests.conftest import Pairing
 from tests.engines.ground import Ground
@@ -344,15 +343,17 @@ def test_the_place_of_another_scope_tells_nothing(site: Site, admin: dict[str, s
 
 
 def test_new_definitions_are_never_answered_by_old_ones(site: Site, admin: dict[str, str]) -> None:
-    """What old definitions had begun to compute when new ones were read is not kept for those who ask by the new ones."""
-    begun, words = site.app, {"grain": "month", **SPAN}
+    """What was checked by old definitions just before new ones were read is not kept for those who ask by the new ones."""
+    words = {"grain": "month", **SPAN}
+    checked = reads.checked
 
-    def slow(*asked: Any, **more: Any) -> Any:
-        site.service._serve(begun)
-        return Dayfold.answer(begun, *asked, **more)
+    def overtaken(*asked: Any) -> Any:
+        one = checked(*asked)
+        site.service._serve(site.app)
+        return one
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(begun, "answer", slow)
+        patch.setattr(reads, "checked", overtaken)
         assert site.get(QUERY, admin, **words).headers["dayfold-cache"] == "miss"
     assert site.get(QUERY, admin, **words).headers["dayfold-cache"] == "miss"
     assert site.get(QUERY, admin, **words).headers["dayfold-cache"] == "hit"
