@@ -83,12 +83,12 @@ def parse_day(text: str, today: dt.date) -> dt.date:
             return today
         case "yesterday":
             return today - ONE_DAY
-    if back := re.fullmatch(r"-(\d{1,6})d", text):
+    if back := re.fullmatch(r"-([0-9]{1,6})d", text):
         try:
             return today - dt.timedelta(days=int(back[1]))
         except OverflowError:
             pass
-    elif re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+    elif re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         try:
             return dt.date.fromisoformat(text)
         except ValueError:

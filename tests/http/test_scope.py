@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import jwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
+from dayfold.errors import UsageError
+from dayfold.http.embed import Embed
 from dayfold.http.rights import Right, right_of
 from dayfold.plan.access import Scope
+from dayfold.settings_auth import JwtSettings
 from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground
 from tests.http.shops import COLUMNS, order, rollups
@@ -123,16 +130,116 @@ def told(site: Site, token: str, path: str, words: Words) -> tuple[Any, ...]:
     return answer.status_code, answer.headers.get("etag"), answer.headers["content-type"], answer.content
 
 
+#: Every route that is open to everybody, or to this machine. A new one is a decision, written down here.
+OPEN = {
+    Right.PUBLIC: {
+        "GET /openapi.json", "GET /healthz", "GET /readyz", "GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /sign-in/oidc",
+        "GET /sign-in/oidc/return",
+    },
+    Right.NEAR: {"GET /metrics"},
+    Right.KNOWN: {"GET /v1/me"},
+}  # fmt: skip
+#: What no caller of whom rows are kept may do.
+UNLIMITED = {Right.JOBS, Right.ADMIN, Right.CRON, Right.TRACK}
+
+
+def by_right(site: Site) -> dict[Right, set[str]]:
+    """Every route of the application, by what it asks for."""
+    found: dict[Right, set[str]] = {}
+    for route in routes(site.api):
+        right = right_of(route)
+        assert right is not None, f"{route.path} does not say what it needs"
+        found.setdefault(right, set()).update(f"{method} {route.path}" for method in route.methods)
+    return found
+
+
 def test_every_route_is_scoped_public_or_not_for_readers(duck: Ground) -> None:
-    """A route that says nothing of its right, or that reads and has no question here, fails."""
+    """A route that says nothing of its right, that is open and not in the list, or that reads and has no question here, fails."""
     with Site(world(duck, 1)) as site:
-        reading = set()
-        for route in routes(site.api):
-            right = right_of(route)
-            assert right is not None, f"{route.path} does not say what it needs"
-            if right is Right.READ:
-                reading.add(route.path)
-        assert reading == set(QUESTIONS), "every route that reads is asked below"
+        found = by_right(site)
+        assert {right: found.get(right, set()) for right in OPEN} == OPEN
+        assert found[Right.READ] == {f"GET {path}" for path in QUESTIONS}, "every route that reads is asked below"
+        assert set(found) - {*OPEN, Right.READ} <= UNLIMITED
+
+
+JWT = {"secret": "s" * 32, "algorithms": ["HS256"], "audience": "dayfold", "claims": {"rows": {"shop_id": "shop"}}}
+PASSWORD = "a password that is long enough"
+
+
+def limited_callers(site: Site) -> dict[str, dict[str, str]]:
+    """Shop 42 as each kind of caller of whom rows can be kept: a token, a JWT and a browser that signed in."""
+    ends = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    signed = jwt.encode({"aud": "dayfold", "exp": ends, "shop": MINE}, "s" * 32, "HS256")
+    site.app.accounts.add_user("anna", PASSWORD, "read", rows=[f"shop_id={MINE}"])
+    browser = TestClient(site.api, follow_redirects=False)
+    assert browser.post("/sign-in", data={"name": "anna", "password": PASSWORD}).status_code == 303
+    csrf = browser.get("/v1/me").json()["csrf_token"]
+    cookie = "; ".join(f"{one.name}={one.value}" for one in browser.cookies.jar)
+    return {
+        "token": header(site.token("read", Scope.of(None, {"shop_id": [MINE]}))),
+        "jwt": header(signed),
+        "cookie": {"Cookie": cookie, "X-CSRF-Token": csrf},
+    }
+
+
+def refused(site: Site, headers: dict[str, str], route: str, name: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """All that a caller is told by a route, but the moment and the random number of a token."""
+    method, _, path = route.partition(" ")
+    answer = site.client.request(method, re.sub(r"{\w+}", name, path), headers=headers)
+    said = answer.json()
+    said["detail"] = re.sub(r"\([0-9a-f]+\)", "(id)", said["detail"])
+    kept = {key: value for key, value in answer.headers.items() if key != "content-length"}
+    return answer.status_code, said, kept
+
+
+def test_a_limited_caller_is_refused_whatever_is_not_reading(
+    worlds: list[Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every such route: 403 to a token, a JWT and a cookie, in the same words in both worlds, of a name that is there or not."""
+    for site in worlds:
+        settings_ = JwtSettings.model_validate(JWT)
+        monkeypatch.setattr(site.service.doorkeeper, "embed", Embed(settings_, site.app.catalog, site.app.folder))
+    callers = [limited_callers(site) for site in worlds]
+    found = by_right(worlds[0])
+    others = sorted(route for right in UNLIMITED for route in found.get(right, ()))
+    assert len(others) > 10
+    for kind in callers[0]:
+        for route in others:
+            told_of = {
+                json.dumps(refused(site, mine[kind], route, name), sort_keys=True)
+                for site, mine in zip(worlds, callers, strict=True)
+                for name in ("fold", "1", "nothing")
+            }
+            assert len(told_of) == 1, (kind, route)
+            [status, said, _] = json.loads(told_of.pop())
+            # Outside schedulers have no browser: a session does not even make somebody known there.
+            is_cron = kind == "cookie" and route in found[Right.CRON]
+            assert (status, said["code"]) == ((401, "unauthenticated") if is_cron else (403, "forbidden")), (
+                kind,
+                route,
+            )
+
+
+def test_a_limited_caller_is_known_as_such(worlds: list[Site]) -> None:
+    """`/v1/me` tells each world's caller the same, and of nobody else."""
+    told_of = [
+        site.get("/v1/me", header(site.token("read", Scope.of(["ShopDaily"], {"shop_id": [MINE]})))).json()
+        for site in worlds
+    ]
+    for one in told_of:
+        assert one.pop("name").startswith("token a read token (")
+        assert one == {"rights": ["read"], "rollups": ["ShopDaily"], "rows": {"shop_id": [MINE]}}
+
+
+@pytest.mark.parametrize("kind", ["jobs", "admin"])
+def test_only_a_reader_is_limited(duck: Ground, kind: str) -> None:
+    """No token or user that steers or administers is made with rows or rollups: its limits would hold nothing back."""
+    with Site(world(duck, 1)) as site:
+        for limits in ({"rows": [f"shop_id={MINE}"]}, {"rollups": ["ShopDaily"]}):
+            with pytest.raises(UsageError, match="read"):
+                site.app.accounts.create_token("limited", kind, **limits)
+            with pytest.raises(UsageError, match="read"):
+                site.app.accounts.add_user("limited", PASSWORD, kind, **limits)
 
 
 def test_no_answer_tells_of_the_rows_of_others(worlds: list[Site]) -> None:

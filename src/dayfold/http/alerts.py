@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from dayfold.errors import Forbidden
+from dayfold.http.description import told
 from dayfold.http.formats import encoded
+from dayfold.http.models import AlertList, TriedList
 from dayfold.http.rights import Caller, Right, caller, needs
 from dayfold.http.route import Route
 from dayfold.http.service import Service, service
@@ -44,6 +46,7 @@ class ChannelWanted(BaseModel):
     "",
     openapi_extra=needs(Right.JOBS),
     summary="Episodes, rules and messages",
+    response_model=AlertList,
     dependencies=[Depends(_sees_everything)],
 )
 async def alerts(
@@ -61,8 +64,9 @@ async def alerts(
 
 
 @router.post(
-    "/test", openapi_extra=needs(Right.ADMIN), summary="Send a test message", dependencies=[Depends(_sees_everything)]
-)
+    "/test", openapi_extra=needs(Right.ADMIN), summary="Send a test message", dependencies=[Depends(_sees_everything)],
+    response_model=TriedList, responses=told(404),
+)  # fmt: skip
 async def try_channels(found: Annotated[Service, Depends(service)], wanted: ChannelWanted | None = None) -> Response:
     """Send a test message to one channel or to each, once, and say what happened."""
     tried: Any = await found.work(found.alerts.test, wanted.channel if wanted else None)

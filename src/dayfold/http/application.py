@@ -12,18 +12,17 @@ from starlette.responses import PlainTextResponse, Response
 
 from dayfold import __version__
 from dayfold.http import alerts, metrics, operations, problems, reads, signin, whoami
+from dayfold.http.bounds import Bounded
+from dayfold.http.description import describe
 from dayfold.http.formats import encoded
 from dayfold.http.guard import NoSecretsInAddresses
-from dayfold.http.models import Health, Problem
+from dayfold.http.models import Health
 from dayfold.http.operations import Counted
 from dayfold.http.rights import Right, needs
 from dayfold.http.route import Route, passed
 from dayfold.http.service import Service, service
 from dayfold.http.trail import Noting
 from dayfold.http.work import work
-
-_DESCRIPTION = """Exact daily metrics. Dates are plain `YYYY-MM-DD` and UTC days; a range names its first and its last day, both included.
-Errors are problem details (RFC 9457): `code` is stable, `detail` says what is wrong and `hint` what to do."""
 
 
 def make(found: Service) -> FastAPI:
@@ -32,6 +31,7 @@ def make(found: Service) -> FastAPI:
     api.state.service = found
     api.add_middleware(Noting, trail=found.trail)
     api.add_middleware(NoSecretsInAddresses)
+    api.add_middleware(Bounded)
     api.add_middleware(Counted, figures=found.figures)
     return api
 
@@ -43,13 +43,14 @@ def described() -> FastAPI:
     True
     """
     api = FastAPI(
-        title="Dayfold", version=__version__, description=_DESCRIPTION, openapi_url=None, docs_url=None, redoc_url=None,
-        redirect_slashes=False, dependencies=[Depends(passed)],
+        title="Dayfold", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        dependencies=[Depends(passed)],
     )  # fmt: skip
     problems.install(api)
     for router in routers():
         # As they are, and not included: the framework then looks for each request's route in one list.
         api.router.routes.extend(router.routes)
+    describe(api)
     return api
 
 
@@ -73,10 +74,7 @@ async def healthz() -> Response:
     return Response(encoded({"status": "up"}), media_type="application/json")
 
 
-@_about.get(
-    "/readyz", openapi_extra=needs(Right.PUBLIC), summary="Whether the store answers", response_model=Health,
-    responses={503: {"model": Problem, "description": "The store does not answer."}},
-)  # fmt: skip
+@_about.get("/readyz", openapi_extra=needs(Right.PUBLIC), summary="Whether the store answers", response_model=Health)
 async def readyz(request: Request) -> Response:
     """The store answers and has a ledger; a load balancer sends requests only then."""
     try:

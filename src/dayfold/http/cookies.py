@@ -96,10 +96,13 @@ async def fields(request: Request) -> dict[str, str]:
     """The fields of a form. Raises UsageError where it is none, or too long."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     length = request.headers.get("content-length", "")
-    if kind != _FORM or not length.isdigit() or int(length) > _FORM_BYTES:
+    if kind != _FORM or not (length.isascii() and length.isdigit()) or int(length[:20]) > _FORM_BYTES:
         raise UsageError(f"This needs a form of at most {_FORM_BYTES:,} bytes.", hint=f"Send it as {_FORM}.")
     body = await request.body()
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
+        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"))
+        if any("\0" in text for text in (*found, *found.values())):
+            raise ValueError  # no store keeps it, and no field of ours has it
+        return found
     except ValueError:
         raise UsageError("The form cannot be read.", hint=f"Send UTF-8 as {_FORM}.") from None

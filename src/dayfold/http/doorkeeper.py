@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 
 from fastapi import Request
 
@@ -16,6 +15,7 @@ from dayfold.errors import Forbidden, Unauthenticated
 from dayfold.http import cookies
 from dayfold.http.embed import Embed
 from dayfold.http.glance import Glance, Seen
+from dayfold.http.opening import is_loopback
 from dayfold.http.rights import Caller, Right
 from dayfold.ledger import sessions, tokens
 from dayfold.plan.access import EVERYTHING, Scope
@@ -30,6 +30,8 @@ _RIGHTS = {
 }
 #: What to bring for a right that a caller does not have.
 _BRING = {Right.CRON: "Send the secret of [auth] cron_secret, or the token of an administrator."}
+#: Headers of requests that somebody passed on.
+_PASSED_ON = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-host"})
 NOBODY = Caller("nobody", frozenset(), EVERYTHING)
 
 
@@ -119,12 +121,13 @@ class Doorkeeper:
 
 
 def is_near(request: Request) -> bool:
-    """Whether a request came from this machine itself, and not through a proxy that stands on it."""
-    forwarded = {"forwarded", "x-forwarded-for", "x-real-ip"} & set(request.headers)
-    try:
-        return not forwarded and request.client is not None and ip_address(request.client.host).is_loopback
-    except ValueError:
+    """Whether a request came from this machine itself, and not through a proxy that stands on it or a page of another site.
+
+    A proxy says for whom it asks, or passes on the name that it was asked by; a page has made its own name lead here.
+    """
+    if any(name in _PASSED_ON or name.startswith("x-forwarded-") for name in request.headers):
         return False
+    return is_loopback(request.client.host if request.client else "") and is_loopback(request.url.hostname or "")
 
 
 def _signed_in(guest: sessions.Guest, secret: str) -> Caller:

@@ -130,6 +130,105 @@ class MetricList(BaseModel):
     metrics: list[MetricOfRollups]
 
 
+class GrantModel(BaseModel):
+    """Rows by a relation of the definitions."""
+
+    access: str
+    params: dict[str, str | int]
+
+
+class CallerModel(BaseModel):
+    """Who asks, and what they may see."""
+
+    name: str
+    rights: list[str]
+    rollups: list[str] | None = Field(description="Null: all.")
+    rows: dict[str, list[str | None]] = Field(description="The values of each limited key column.")
+    relations: list[GrantModel] | None = None
+    csrf_token: str | None = Field(default=None, description="What changes need, in a browser's session.")
+
+
+class NoteModel(BaseModel):
+    """A line of the audit table."""
+
+    id: int
+    at: dt.datetime
+    actor: str
+    action: str
+    target: str | None
+    outcome: Literal["ok", "refused", "failed"]
+
+
+class NoteList(BaseModel):
+    """Notes, the newest first."""
+
+    notes: list[NoteModel]
+
+
+class DeliveryModel(BaseModel):
+    """A message on its way to one channel."""
+
+    id: int
+    channel: str
+    event: str
+    state: str
+    attempts: int
+    next_at: dt.datetime | None
+    delivered_at: dt.datetime | None
+    error: str | None
+
+
+class EpisodeModel(BaseModel):
+    """A time in which an alert rule held of a subject."""
+
+    id: int
+    rule: str
+    subject: str
+    opened_at: dt.datetime
+    closed_at: dt.datetime | None = Field(description="Null while it is open.")
+    message: str
+    details: dict[str, Any]
+    deliveries: list[DeliveryModel]
+
+
+class RuleModel(BaseModel):
+    """How an alert rule stood when this process last looked."""
+
+    name: str
+    kind: str
+    place: str
+    description: str
+    to: list[str]
+    state: str
+    firing: list[str]
+    error: str | None
+    looked_at: dt.datetime | None
+
+
+class AlertList(BaseModel):
+    """Episodes and rules."""
+
+    alerts: list[EpisodeModel]
+    rules: list[RuleModel]
+    before: int | None = Field(description="Pass it as `before` for the next page.")
+
+
+class TriedModel(BaseModel):
+    """What happened to a test message."""
+
+    channel: str
+    kind: str
+    ok: bool
+    seconds: float
+    error: str | None
+
+
+class TriedList(BaseModel):
+    """What happened to the test messages."""
+
+    channels: list[TriedModel]
+
+
 class Health(BaseModel):
     """The process answers."""
 

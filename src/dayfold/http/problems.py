@@ -48,8 +48,14 @@ _STATUS: tuple[tuple[type[DayfoldError], HTTPStatus], ...] = (
     (TookTooLong, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ConnectionFailed, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-#: What the framework refuses by itself.
-_FRAMEWORK = {404: ("unknown-path", "There is no path like this."), 405: ("method", "This path has no such method.")}
+#: What the framework refuses by itself: code, detail and hint.
+_PATHS = "GET /openapi.json lists every path."
+_FRAMEWORK = {
+    400: ("request", "The body cannot be read.", "Send JSON, as UTF-8."),
+    404: ("unknown-path", "There is no path like this.", _PATHS),
+    405: ("method", "This path has no such method.", _PATHS),
+    413: ("too-long", "The body is too long: at most 1 MiB is read.", "Send less at once."),
+}
 _log = logging.getLogger("dayfold.http")
 
 
@@ -112,11 +118,22 @@ def _of_words(error: RequestValidationError) -> Response:
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
         found.append({"in": str(one["loc"][0]), "name": where, "message": one["msg"]})
+    if any(one["type"] == "json_invalid" for one in error.errors()):
+        return of_framework(HTTPStatus.BAD_REQUEST)
     first = found[0]
     detail = f"{first['name']} ({first['in']}): {first['message']}."
     return problem(
         HTTPStatus.BAD_REQUEST, "usage", detail, "GET /openapi.json describes every parameter.", errors=found
     )
+
+
+def of_framework(status: HTTPStatus) -> Response:
+    """The answer to a request that the framework refuses.
+
+    >>> of_framework(HTTPStatus.NOT_FOUND).status_code
+    404
+    """
+    return problem(status, *_FRAMEWORK.get(status.value, ("request", f"{status.phrase}.", _PATHS)))
 
 
 def install(api: FastAPI) -> None:
@@ -141,9 +158,7 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(HTTPException)
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        status = HTTPStatus(error.status_code)
-        code, detail = _FRAMEWORK.get(status.value, ("request", str(error.detail)))
-        answer = problem(status, code, detail, "GET /openapi.json lists every path.")
+        answer = of_framework(HTTPStatus(error.status_code))
         answer.headers.update(error.headers or {})
         return answer
 

@@ -16,13 +16,13 @@ from dayfold.define.rollup import RollupDef
 from dayfold.errors import UsageError
 from dayfold.http.asked import QUESTION, Question, asked_range, read, takes
 from dayfold.http.cache import Kept, Large
+from dayfold.http.description import told
 from dayfold.http.formats import MEDIA_TYPES, encoded, pieces
 from dayfold.http.models import (
     AnswerModel,
     CoverageModel,
     ExplanationModel,
     LatestModel,
-    Problem,
     RollupList,
     RollupModel,
 )
@@ -39,17 +39,8 @@ from dayfold.query.request import Request as Checked
 _WHOLE_ROWS = 20_000
 #: An answer is the caller's own, and is to be asked for again each time.
 _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
-    for status, text in (
-        (400, "The words do not fit; the answer says what to change."),
-        (401, "No token, or one that is not valid."),
-        (403, "The caller may not do this."),
-        (404, "There is no such name for this caller."),
-        (422, "The answer would take too long."),
-        (503, "A database does not answer."),
-    )
-}
+#: What a question may be refused with, beside what every request may.
+REFUSALS = told(404, 422)
 FORMS: dict[str, Any] = {
     MEDIA_TYPES["csv"]: {"schema": {"type": "string"}},
     MEDIA_TYPES["parquet"]: {"schema": {"type": "string", "format": "binary"}},
@@ -57,10 +48,10 @@ FORMS: dict[str, Any] = {
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": AnswerModel, "content": FORMS},
     304: {"description": "As it was: the ETag matches."},
-    **PROBLEMS,
+    **REFUSALS,
 }
 
-router = APIRouter(prefix="/v1", tags=["rollups"], responses=PROBLEMS, route_class=Route)
+router = APIRouter(prefix="/v1", tags=["rollups"], responses=REFUSALS, route_class=Route)
 Name = Annotated[str, Path(description="The rollup, by class or table name.", max_length=200)]
 
 

@@ -9,10 +9,11 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from dayfold.errors import AccessRefused, ConnectionFailed, DayfoldError, TooMany, UnknownName
 from dayfold.http import cookies, pages, problems
+from dayfold.http.description import told
 from dayfold.http.oidc import COOKIE, COOKIE_S, Oidc
 from dayfold.http.rights import Right, needs
 from dayfold.http.route import Route
@@ -30,16 +31,12 @@ def _form(**fields: str) -> dict[str, Any]:
     return {"requestBody": {"content": content}}
 
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    303: {"description": "Where to go on"},
-    400: {"description": "Words that do not fit"},
-    401: {"description": "Nobody was signed in"},
-    403: {"description": "From a page of another site, or without the CSRF token"},
-}
-_PROVIDER: dict[int | str, dict[str, Any]] = {
-    404: {"description": "There is no provider"},
-    503: {"description": "The provider does not answer"},
-}
+#: A refusal is a page for a browser, and a problem for a program.
+_PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+_ONWARD: dict[int | str, dict[str, Any]] = {303: {"description": "Where to go on."}}
+_REFUSED = {status: words | _PAGE for status, words in told(401).items()}
+_TRIES = {status: words | _PAGE for status, words in told(429).items()}
+_PROVIDER = {**told(404), **{status: words | _PAGE for status, words in told(503).items()}}
 _SEE_OTHER = 303
 ServiceOf = Annotated[Service, Depends(service)]
 router = APIRouter(tags=["sign-in"], route_class=Route)
@@ -57,8 +54,8 @@ def onward(path: str | None) -> str:
 
 
 @router.get(
-    "/sign-in", openapi_extra=_PUBLIC, summary="The page that people sign in at", response_class=Response,
-    responses=_ANSWERS,
+    "/sign-in", openapi_extra=_PUBLIC, summary="The page that people sign in at", response_class=HTMLResponse,
+    responses=_ONWARD | _REFUSED,
 )  # fmt: skip
 async def page(
     request: Request,
@@ -80,9 +77,9 @@ async def page(
 
 
 @router.post(
-    "/sign-in", summary="Sign in with a password", response_class=Response,
+    "/sign-in", summary="Sign in with a password", response_class=Response, status_code=_SEE_OTHER,
     openapi_extra=_PUBLIC | _form(name="The user's", password="The user's", next="The path to go on to"),
-    responses=_ANSWERS | {429: {"description": "Too many tries"}},
+    responses=_ONWARD | _REFUSED | _TRIES | told(403),
 )  # fmt: skip
 async def sign_in(request: Request, found: ServiceOf) -> Response:
     """A form with ``name``, ``password`` and ``next``: 303 with the session's cookie; 401, or 429 after too many tries."""
@@ -100,8 +97,9 @@ async def sign_in(request: Request, found: ServiceOf) -> Response:
 
 
 @router.post(
-    "/sign-out", summary="End the session", response_class=Response,
-    openapi_extra=_PUBLIC | _form(csrf_token="Unless it is sent as X-CSRF-Token"), responses=_ANSWERS,
+    "/sign-out", summary="End the session", response_class=Response, status_code=_SEE_OTHER,
+    openapi_extra=_PUBLIC | _form(csrf_token="Unless it is sent as X-CSRF-Token"),
+    responses=_ONWARD | told(403),
 )  # fmt: skip
 async def sign_out(request: Request, found: ServiceOf) -> Response:
     """The session lets nobody in any more, and the cookie is taken away. The CSRF token as header or form field."""
@@ -117,7 +115,7 @@ async def sign_out(request: Request, found: ServiceOf) -> Response:
 
 @router.get(
     "/sign-in/oidc", openapi_extra=_PUBLIC, summary="Sign in with the provider", response_class=Response,
-    responses=_ANSWERS | _PROVIDER,
+    status_code=_SEE_OTHER, responses=_ONWARD | _PROVIDER,
 )  # fmt: skip
 async def to_provider(
     request: Request,
@@ -134,7 +132,7 @@ async def to_provider(
 
 @router.get(
     "/sign-in/oidc/return", openapi_extra=_PUBLIC, summary="Back from the provider", response_class=Response,
-    responses=_ANSWERS | _PROVIDER,
+    status_code=_SEE_OTHER, responses=_ONWARD | _REFUSED | _PROVIDER,
 )  # fmt: skip
 async def from_provider(request: Request, found: ServiceOf) -> Response:
     """The provider sends the browser here with a code, and it is signed in."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from dayfold.http.formats import encoded
+from dayfold.http.models import CallerModel, NoteList
 from dayfold.http.rights import Caller, Right, caller, needs
 from dayfold.http.route import Route
 from dayfold.http.service import Service, service
@@ -17,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["access"], route_class=Route)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-@router.get("/me", openapi_extra=needs(Right.KNOWN), summary="Who you are")
+@router.get("/me", openapi_extra=needs(Right.KNOWN), summary="Who you are", response_model=CallerModel)
 async def me(who: Annotated[Caller, Depends(caller)]) -> Response:
     """Your name, rights and scope; in a browser's session also the CSRF token that changes need."""
     rights = sorted(who.rights - {Right.PUBLIC, Right.KNOWN, Right.NEAR})
@@ -27,7 +28,7 @@ async def me(who: Annotated[Caller, Depends(caller)]) -> Response:
     return Response(encoded(found), media_type="application/json", headers=_NO_STORE)
 
 
-@router.get("/audit", openapi_extra=needs(Right.ADMIN), summary="Who did what")
+@router.get("/audit", openapi_extra=needs(Right.ADMIN), summary="Who did what", response_model=NoteList)
 async def audited(
     found: Annotated[Service, Depends(service)],
     limit: Annotated[int, Query(ge=1, le=1_000, description="At most so many notes.")] = 100,

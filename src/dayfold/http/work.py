@@ -17,7 +17,7 @@ from starlette.responses import Response
 from dayfold.days import Days, as_day
 from dayfold.errors import UnknownName, UsageError
 from dayfold.fold.chosen import choice
-from dayfold.http import problems
+from dayfold.http.description import told
 from dayfold.http.formats import encoded
 from dayfold.http.rights import Caller, Right, caller, needs
 from dayfold.http.route import Route
@@ -42,26 +42,17 @@ from dayfold.http.work_forms import (
 from dayfold.jobs.jobs import REBUILD, VERIFY
 from dayfold.ledger import runs as ledger_runs
 from dayfold.plan.keys import key_filters
+from dayfold.query.request import MAX_DAYS
 
 #: What a route passes beside its right when the audit has to know of it.
 #: How soon a caller who waits for a run is told that it has ended, at first and at most.
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.05, 1.0
 Asker = Annotated[Caller, Depends(caller)]
 Found = Annotated[Service, Depends(service)]
-JobName = Annotated[str, Path(description="The job's name, such as `fold` or `fold:ShopDaily`.", examples=["fold"])]
+JobName = Annotated[
+    str, Path(description="The job's name, such as `fold` or `fold:ShopDaily`.", max_length=200, examples=["fold"])
+]
 Number = Annotated[int, Path(ge=1, le=MOST_NUMBER, description="The run's number.")]
-
-_PROBLEM_TEXTS = {
-    400: "The words do not fit together.", 401: "Nobody knows who asks.", 403: "The caller may not do this.",
-    404: "There is no such job, rollup or run.", 409: "The job is stopped, or a run of it is active.",
-    500: "The store or the program failed.", 503: "The store does not answer.",
-}  # fmt: skip
-
-
-def _told(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that a route may answer with, for its description."""
-    problem = {"content": {problems.CONTENT_TYPE: {"schema": {"type": "object"}}}}
-    return {status: {"description": _PROBLEM_TEXTS[status], **problem} for status in (401, 403, 500, 503, *statuses)}
 
 
 def _audited(right: Right, action: str) -> dict[str, Any]:
@@ -79,13 +70,17 @@ def _queued(number: int) -> Response:
     return _answer(Queued(run_id=number, href=href), HTTPStatus.ACCEPTED, {"Location": href})
 
 
+_CRON: dict[int | str, dict[str, Any]] = {
+    200: {"model": CronDone, "description": "The run has ended."},
+    **told(404, 409),
+}
 work = APIRouter(prefix="/v1", tags=["jobs"], route_class=Route)
 
 
 # -- jobs ------------------------------------------------------------------------------------------
 
 
-@work.get("/jobs", openapi_extra=needs(Right.JOBS), responses=_told(), response_model=JobsForm, summary="All jobs")
+@work.get("/jobs", openapi_extra=needs(Right.JOBS), response_model=JobsForm, summary="All jobs")
 async def jobs(found: Found) -> Response:
     """Every job with its schedule, how often it ran, how it went last and when it is due."""
     views = await found.work(found.desk.all)
@@ -95,7 +90,6 @@ async def jobs(found: Found) -> Response:
 @work.get(
     "/jobs/status",
     openapi_extra=needs(Right.JOBS),
-    responses=_told(),
     response_model=JobsStatus,
     summary="The jobs together",
 )
@@ -126,7 +120,7 @@ async def jobs_status(found: Found) -> Response:
 
 
 @work.get(
-    "/jobs/{name}", openapi_extra=needs(Right.JOBS), responses=_told(404), response_model=JobForm, summary="One job"
+    "/jobs/{name}", openapi_extra=needs(Right.JOBS), responses=told(404), response_model=JobForm, summary="One job"
 )
 async def job(name: JobName, found: Found) -> Response:
     """One job as `/v1/jobs` lists it."""
@@ -134,7 +128,7 @@ async def job(name: JobName, found: Found) -> Response:
 
 
 @work.post(
-    "/jobs/{name}/start", openapi_extra=_audited(Right.JOBS, "start"), responses=_told(404), response_model=JobForm,
+    "/jobs/{name}/start", openapi_extra=_audited(Right.JOBS, "start"), responses=told(404, 409), response_model=JobForm,
     summary="Let a job run when it is due",
 )  # fmt: skip
 async def start(name: JobName, found: Found) -> Response:
@@ -143,7 +137,7 @@ async def start(name: JobName, found: Found) -> Response:
 
 
 @work.post(
-    "/jobs/{name}/stop", openapi_extra=_audited(Right.JOBS, "stop"), responses=_told(404), response_model=JobForm,
+    "/jobs/{name}/stop", openapi_extra=_audited(Right.JOBS, "stop"), responses=told(404, 409), response_model=JobForm,
     summary="Let a job run no more",
 )  # fmt: skip
 async def stop(name: JobName, found: Found) -> Response:
@@ -155,7 +149,7 @@ async def stop(name: JobName, found: Found) -> Response:
 
 
 @work.post(
-    "/jobs/{name}/trigger", openapi_extra=_audited(Right.JOBS, "trigger"), responses=_told(400, 404, 409), response_model=Queued,
+    "/jobs/{name}/trigger", openapi_extra=_audited(Right.JOBS, "trigger"), responses=told(404, 409), response_model=Queued,
     status_code=202, summary="Run a job now",
 )  # fmt: skip
 async def trigger(
@@ -171,13 +165,13 @@ async def trigger(
 
 
 @work.post(
-    "/cron/{job}", openapi_extra=_audited(Right.CRON, "cron"), responses=_told(400, 404, 409),
-    response_model=Queued | CronDone, status_code=202, summary="Run a job now, for outside schedulers",
+    "/cron/{job}", openapi_extra=_audited(Right.CRON, "cron"), responses=_CRON,
+    response_model=Queued, status_code=202, summary="Run a job now, for outside schedulers",
     operation_id="cron_by_post",
 )  # fmt: skip
 @work.get(
-    "/cron/{job}", openapi_extra=_audited(Right.CRON, "cron"), responses=_told(400, 404, 409),
-    response_model=Queued | CronDone, status_code=202, summary="Run a job now, for outside schedulers", operation_id="cron",
+    "/cron/{job}", openapi_extra=_audited(Right.CRON, "cron"), responses=_CRON,
+    response_model=Queued, status_code=202, summary="Run a job now, for outside schedulers", operation_id="cron",
 )  # fmt: skip
 async def cron(
     request: Request,
@@ -211,7 +205,7 @@ async def cron(
 @work.get(
     "/runs",
     openapi_extra=needs(Right.JOBS),
-    responses=_told(400, 404),
+    responses=told(404),
     response_model=RunsForm,
     summary="Runs, the newest first",
 )
@@ -237,7 +231,7 @@ async def runs(
 
 
 @work.get(
-    "/runs/{id}", openapi_extra=needs(Right.JOBS), responses=_told(400, 404), response_model=RunWhole, summary="One run"
+    "/runs/{id}", openapi_extra=needs(Right.JOBS), responses=told(404), response_model=RunWhole, summary="One run"
 )
 async def run(id: Number, found: Found) -> Response:
     """One run with its progress while it goes on, its summary once it has ended, and what it did to each rollup."""
@@ -251,7 +245,7 @@ async def run(id: Number, found: Found) -> Response:
 
 
 @work.post(
-    "/rebuild", openapi_extra=_audited(Right.JOBS, "rebuild"), responses=_told(400, 404, 409), response_model=Queued, status_code=202,
+    "/rebuild", openapi_extra=_audited(Right.JOBS, "rebuild"), responses=told(404, 409), response_model=Queued, status_code=202,
     summary="Fold days again",
 )  # fmt: skip
 async def rebuild(asked: RebuildAsked, found: Found, asker: Asker) -> Response:
@@ -264,7 +258,7 @@ async def rebuild(asked: RebuildAsked, found: Found, asker: Asker) -> Response:
 
 
 @work.post(
-    "/verify", openapi_extra=_audited(Right.JOBS, "verify"), responses=_told(400, 404, 409), response_model=Queued, status_code=202,
+    "/verify", openapi_extra=_audited(Right.JOBS, "verify"), responses=told(404, 409), response_model=Queued, status_code=202,
     summary="Compare stored cells with their sources",
 )  # fmt: skip
 async def verify(asked: VerifyAsked, found: Found, asker: Asker) -> Response:
@@ -284,4 +278,9 @@ def _range(found: Service, first: str | None, last: str | None) -> dict[str, str
     if first is None or last is None:
         raise UsageError("A range has two ends; 'from' or 'to' is missing.", hint="Give both, or neither.")
     days = Days(as_day(first, found.app.today), as_day(last, found.app.today))
+    if len(days) > MAX_DAYS:
+        raise UsageError(
+            f"The range has {len(days):,} days; at most {MAX_DAYS:,} are asked at once.",
+            hint="Ask for a shorter range.",
+        )
     return {"from": str(days.first), "to": str(days.last)}

@@ -52,7 +52,7 @@ class RebuildAsked(_Asked):
     rollup: str = Field(max_length=200, description="Its class or table name.", examples=["ShopDaily"])
     first: str = Field(alias="from", max_length=20, description=f"First day. {_DAY}", examples=["2026-03-01"])
     last: str = Field(alias="to", max_length=20, description=f"Last day, included. {_DAY}", examples=["2026-03-07"])
-    where: list[Annotated[str, Field(max_length=1000)]] = Field(
+    where: list[Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]] = Field(
         default=[],
         max_length=1000,
         description="Only these keys: `k=v`, `k!=v`, or `k=` for NULL.",

@@ -37,9 +37,14 @@ def note(ledger: Ledger, session: Session, actor: str, action: str, target: str 
             "insert into dayfold__audit (id, noted_at, actor, action, target, outcome) values "
             "(nextval(:sequence), :now::timestamptz, :actor, :action, :target, :outcome)",
             sequence=f'"{ledger.store.schema}"."dayfold__audit_ids"', now=ledger.clock.now(), actor=actor[:_LETTERS],
-            action=action, target=target[:_LETTERS] if target else target, outcome=outcome,
+            action=action, target=_kept(target) if target else target, outcome=outcome,
         )
     )  # fmt: skip
+
+
+def _kept(target: str) -> str:
+    """A target as it is kept. A path that somebody asked for may hold a NUL, which PostgreSQL keeps nowhere."""
+    return target[:_LETTERS].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def noted_since(
@@ -49,7 +54,7 @@ def noted_since(
     query = ledger.sql(
         "select 1 from dayfold__audit where noted_at >= :moment::timestamptz and actor = :actor and action = :action "
         "and target = :target and outcome = :outcome limit 1",
-        moment=moment, actor=actor[:_LETTERS], action=action, target=target[:_LETTERS], outcome=outcome,
+        moment=moment, actor=actor[:_LETTERS], action=action, target=_kept(target), outcome=outcome,
     )  # fmt: skip
     return bool(session.rows(query))
 

@@ -130,7 +130,8 @@ class Request:
 
     def _check_zone(self, tz: str) -> None:
         try:
-            if tz not in zoneinfo.available_timezones():
+            # `localtime` is the zone of this machine: the same question would have another answer on the next one.
+            if tz not in zoneinfo.available_timezones() or tz == "localtime":
                 raise zoneinfo.ZoneInfoNotFoundError
             zone = zoneinfo.ZoneInfo(tz)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
