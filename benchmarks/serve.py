@@ -6,12 +6,9 @@ import asyncio
 import datetime as dt
 import json
 import os
-import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +27,6 @@ from dayfold.plan.access import EVERYTHING
 
 KEYS, YEARS = 1_000, 3
 CLIENTS, DASHBOARDS, CROWD_S, PUBLISHED_EVERY_S = 1_000, 20, 30.0, 5.0
-_START_S = 60
 METRICS = """
 from dayfold import Count, Ratio, Rollup, Sum, Table
 
@@ -166,14 +162,12 @@ def _serving(place: Path) -> Iterator[str]:
 
 
 def _announced(process: subprocess.Popen[str]) -> str:
+    """The server's URL, which it prints as JSON once it listens."""
     assert process.stdout is not None
-    text, give_up = "", time.monotonic() + _START_S
-    while time.monotonic() < give_up:
-        if select.select([process.stdout], [], [], 0.5)[0]:
-            line = process.stdout.readline()
-            if not line:
-                break
-            text += line
-            if found := re.search(r"\{.*\}", text, re.DOTALL):
-                return str(json.loads(found[0])["url"])
-    raise Failed("`dayfold serve` did not start")
+    text = ""
+    while not text.endswith("}\n"):
+        line = process.stdout.readline()
+        if not line:
+            raise Failed("`dayfold serve` did not start")
+        text += line
+    return str(json.loads(text)["url"])
