@@ -225,9 +225,10 @@ def scheduled(app: Dayfold) -> list[str]:
 
 def served(app: Dayfold) -> list[str]:
     """The real server, which runs what is due."""
+    from dayfold.cli import errand
     from dayfold.http.server import serve
 
-    serve(app, "127.0.0.1", 0, lambda url: None)
+    serve(app, "127.0.0.1", 0, lambda url: None, errand.run)
     return []
 
 

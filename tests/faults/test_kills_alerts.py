@@ -27,9 +27,7 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def words(minutes: int, *, holds: bool = True, refused: bool = False) -> None:
         monkeypatch.setenv("ALERTS_MINUTES", str(minutes))
         monkeypatch.setenv("ALERTS_WHEN", "asked >= 0" if holds else "asked < 0")
-        monkeypatch.setenv(
-            "ALERTS_COMMAND", "exit 1" if refused else f"cat >> '{tmp_path}/log'; echo >> '{tmp_path}/log'"
-        )
+        monkeypatch.setenv("ALERTS_COMMAND", "exit 1" if refused else f"cat >> '{tmp_path}/log'")
 
     return words
 
