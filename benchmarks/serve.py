@@ -148,17 +148,16 @@ def _serving(place: Path) -> Iterator[str]:
         "DAYFOLD_SCHEDULE__VERIFY": "off",
     }
     command = [str(Path(sys.executable).parent / "dayfold"), "serve", "--port", "0", "--host", "127.0.0.1", "--json"]
-    process = subprocess.Popen(
-        command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        yield _announced(process)
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with place.joinpath("serve.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            yield _announced(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _announced(process: subprocess.Popen[str]) -> str:

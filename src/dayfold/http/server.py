@@ -20,6 +20,8 @@ from dayfold.jobs.report import reporting
 
 #: Connections that wait to be taken.
 _BACKLOG = 2048
+#: How long an idle connection is kept: longer than a proxy keeps its own, which would else send into a closed one.
+_IDLE_S = 75
 #: How long requests may go on after the process was told to stop.
 _GRACE_S = 10
 
@@ -47,6 +49,7 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
         server_header=False,
         forwarded_allow_ips=found.app.settings.auth.trusted_proxies,
         backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config, found.ask_stop)
