@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +21,8 @@ from dayfold.jobs.report import reporting
 
 #: Connections that wait to be taken.
 _BACKLOG = 2048
+#: How long one thread may hold the interpreter while another waits for it.
+_SWITCH_S = 0.001
 #: How long an idle connection is kept: longer than a proxy keeps its own, which would else send into a closed one.
 _IDLE_S = 75
 #: How long requests may go on after the process was told to stop.
@@ -36,6 +39,8 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], r
             settings say.
     """
     app.ledger.ready()
+    # Questions that are computed give the interpreter back sooner, so that kept answers do not wait for them.
+    sys.setswitchinterval(_SWITCH_S)
     with reporting(app.settings.errors):
         _serve(Service(app), host, port, announce, run)
 
