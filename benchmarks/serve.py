@@ -30,7 +30,7 @@ CLIENTS, DASHBOARDS, CROWD_S, PUBLISHED_EVERY_S = 1_000, 20, 30.0, 5.0
 METRICS = """
 from dayfold import Count, Ratio, Rollup, Sum, Table
 
-event = Table("event", database={database!r})
+event = Table("event", database={database!r}, changes="trigger")
 
 
 class ShopDaily(Rollup):
@@ -75,6 +75,7 @@ def _of_engine(work: str, place: Path, engine: str, url: str, keys: int) -> Iter
     databases = "" if database is None else f'[databases.app]\nurl = "{url}"\n'
     place.joinpath("dayfold.toml").write_text(f'[store]\nurl = "{store}"\n{databases}')
     with Dayfold(place / "metrics.py") as app:
+        app.track_install()
         [result] = app.fold()
         if result.error:
             raise Failed(result.error)
@@ -148,17 +149,16 @@ def _serving(place: Path) -> Iterator[str]:
         "DAYFOLD_SCHEDULE__VERIFY": "off",
     }
     command = [str(Path(sys.executable).parent / "dayfold"), "serve", "--port", "0", "--host", "127.0.0.1", "--json"]
-    process = subprocess.Popen(
-        command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        yield _announced(process)
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with place.joinpath("serve.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            yield _announced(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _announced(process: subprocess.Popen[str]) -> str:

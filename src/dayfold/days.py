@@ -228,6 +228,8 @@ def buckets(asked: Days, grain: str) -> list[Bucket]:
     """
     if grain == "total":
         return [Bucket(asked, partial=False)]
+    if grain == "day":
+        return [Bucket(Days(day, day), partial=False) for day in asked]
     found = []
     first = asked.first
     while True:

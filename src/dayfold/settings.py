@@ -113,7 +113,7 @@ class ServeSettings(BaseModel):
         description="The address to listen at. Default: 127.0.0.1 until there is a token or a user, then 0.0.0.0.",
     )
     port: int = Field(default=8787, ge=0, le=65535, description="The port to listen at; 0 takes a free one.")
-    threads: int = Field(default=8, ge=1, le=256, description="How many questions are computed at once.")
+    threads: int = Field(default=4, ge=1, le=256, description="How many questions are computed at once.")
     cache_mb: int = Field(default=64, ge=0, description="Memory for answers, in MB; 0 keeps none.")
     jobs: bool = Field(default=True, description="Whether this process runs jobs too; false: it only answers.")
     log: Literal["auto", "json", "text"] = Field(

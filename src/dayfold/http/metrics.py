@@ -15,12 +15,12 @@ from dayfold.http.formats import MEDIA_TYPES, encoded
 from dayfold.http.models import MetricList
 from dayfold.http.reads import ANSWERS, LATEST, REFUSALS, answered, latest_of, scope_of
 from dayfold.http.rights import Right, needs
-from dayfold.http.route import Route
+from dayfold.http.route import QuickRoute
 from dayfold.http.service import present
 from dayfold.names import listing, suggestion
 from dayfold.plan.access import Scope
 
-router = APIRouter(prefix="/v1", tags=["metrics"], responses=REFUSALS, route_class=Route)
+router = APIRouter(prefix="/v1", tags=["metrics"], responses=REFUSALS, route_class=QuickRoute)
 
 
 _GRAINS = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}

@@ -27,7 +27,7 @@ from dayfold.http.models import (
     RollupModel,
 )
 from dayfold.http.rights import Right, caller, needs
-from dayfold.http.route import Route
+from dayfold.http.route import QuickRoute
 from dayfold.http.service import Present, present, service
 from dayfold.plan.access import Scope
 from dayfold.query.answer import Answer
@@ -51,7 +51,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     **REFUSALS,
 }
 
-router = APIRouter(prefix="/v1", tags=["rollups"], responses=REFUSALS, route_class=Route)
+router = APIRouter(prefix="/v1", tags=["rollups"], responses=REFUSALS, route_class=QuickRoute)
 Name = Annotated[str, Path(description="The rollup, by class or table name.", max_length=200)]
 
 

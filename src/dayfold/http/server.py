@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +21,10 @@ from dayfold.jobs.report import reporting
 
 #: Connections that wait to be taken.
 _BACKLOG = 2048
+#: How long one thread may hold the interpreter while another waits for it.
+_SWITCH_S = 0.001
+#: How long an idle connection is kept: longer than a proxy keeps its own, which would else send into a closed one.
+_IDLE_S = 75
 #: How long requests may go on after the process was told to stop.
 _GRACE_S = 10
 
@@ -34,6 +39,8 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], r
             settings say.
     """
     app.ledger.ready()
+    # Questions that are computed give the interpreter back sooner, so that kept answers do not wait for them.
+    sys.setswitchinterval(_SWITCH_S)
     with reporting(app.settings.errors):
         _serve(Service(app), host, port, announce, run)
 
@@ -47,6 +54,7 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
         server_header=False,
         forwarded_allow_ips=found.app.settings.auth.trusted_proxies,
         backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config, found.ask_stop)
@@ -94,7 +102,10 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named by its protocol: the event loop sends small answers at once only on sockets that say that they are TCP; others wait
+    # for the other side's acknowledgement, 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -66,13 +66,19 @@ class Cover:
         self.failed = failed
         self.unequal: list[Gap] = []
         self.by_source: dict[str, dict[dt.date, DayCover]] = {}
+        # What most days are, kept apart: a year of days is looked at several times for each answer.
+        self._ever: dict[str, set[dt.date]] = {}
+        self._unsettled: dict[str, set[dt.date]] = {}
         for one in known:
             self.by_source.setdefault(one.source, {})[one.day] = one
+            if one.ever_folded:
+                self._ever.setdefault(one.source, set()).add(one.day)
+            if one.state in (OPEN, FAILED):
+                self._unsettled.setdefault(one.source, set()).add(one.day)
 
     def has(self, source: str, day: dt.date) -> bool:
         """Whether a day's number is known, be it an older one."""
-        one = self.by_source.get(source, {}).get(day)
-        return one is not None and one.ever_folded
+        return day in self._ever.get(source, ())
 
     def spine(self) -> Spine:
         """The buckets of the question with their coverage."""
@@ -128,6 +134,8 @@ class Cover:
 
     def _knows(self, source: str, day: dt.date) -> bool:
         """Whether an asked day is known: all of the UTC days that it touches and that have begun."""
+        if self.request.tz is None:
+            return self.has(source, day)
         touched = self._utc(day)
         begun = [utc for utc in touched if utc <= self.request.today]
         return all(self.has(source, utc) for utc in begun or touched)
@@ -181,9 +189,12 @@ class Cover:
         return FUTURE if absent == whole else LATER
 
     def _stale_reason(self, source: str, day: dt.date) -> str | None:
+        unsettled = self._unsettled.get(source, ())
         for utc in self._utc(day):
-            one = self.by_source.get(source, {}).get(utc)
-            if one is None or not one.ever_folded:
+            if utc not in unsettled:
+                continue
+            one = self.by_source[source][utc]
+            if not one.ever_folded:
                 continue
             if one.state == FAILED or (one.state == OPEN and one.reason is not None):
                 return self._unable(one)
