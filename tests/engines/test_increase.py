@@ -321,6 +321,19 @@ def test_changed_level_shows_on_the_next_observed_day(ground: Ground, indexed: b
     assert (result.error, result.drifted) == (None, 0)
 
 
+def test_installing_again_loses_no_changed_level(ground: Ground) -> None:
+    """What is logged and not folded stays when triggers are made once more, wherever it is logged."""
+    filled(trackable(ground), changes="trigger")
+    ground.source("UPDATE snapshot SET views = 12 WHERE id = 1")
+    # A second rollup over the table: its triggers are made anew.
+    source = ground.table("snapshot", changes="trigger")
+    posts = type("Posts", (Rollup,), {"key": "platform", "views": Increase(source, "views", per="post", at="seen")})
+    ground.define(posts, type("Seen", (Rollup,), {"seen_posts": Count(source, at="seen")}))
+    ground.opened.track_install()
+    ground.fold()
+    assert grown(ground) == truth(ground)
+
+
 def test_row_that_was_last_uncovers_the_one_before_it(ground: Ground) -> None:
     """With the day's last row gone its growth belongs to a key that no changed row names."""
     rows = [*HISTORY, row(9, 1, 3, 17, "z", seen=march(3, 20))]

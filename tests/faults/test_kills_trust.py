@@ -351,6 +351,7 @@ NO_POINT = {
     ("ledger/leases.py", "_release"): "a lease that is not given back runs out, as after 'leased'",
     ("ledger/ledger.py", "migrate"): "one transaction, and 'committed' follows it",
     ("ledger/ledger.py", "_keep_sources"): "one transaction, and 'committed' follows it",
+    ("fold/install.py", "_drop_outdated"): "part of the transaction that installs, which ends at 'triggers installed'",
     ("fold/rls.py", "_run"): "one transaction a table, and 'committed' follows it",
     ("fold/rls.py", "_standing"): "a table that ends with its transaction, which is undone",
     ("fold/rls.py", "follow"): "part of the transaction that publishes a new version",

@@ -141,7 +141,7 @@ class Installer:
                     "delete from _log where starts_with(rollup, :begin) and not rollup = any(:tags)",
                     _log=LOG.table,
                     begin=f"{self.tracking.store_mark} {rollup} ",
-                    tags=sorted({feed.tag for feed in feeds if feed.rollup == rollup}),
+                    tags=sorted({tag for feed in feeds if feed.rollup == rollup for tag in feed.tags}),
                 )
             )
 

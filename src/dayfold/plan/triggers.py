@@ -75,8 +75,13 @@ class Feed:
         """What one kind of statement logs, and under which tag: changed cells, and the entities whose levels changed."""
         found = [(self.tag, self.cells(event))]
         if self.scan.levels is not None:
-            found.append((levels_tag(self.tag, self.scan), self._changed(event, self.scan.levels.per)))
+            found.append((self.tags[1], self._changed(event, self.scan.levels.per)))
         return found
+
+    @property
+    def tags(self) -> list[str]:
+        """What the log calls the rollup: where cells changed, and where levels did."""
+        return [self.tag] if self.scan.levels is None else [self.tag, levels_tag(self.tag, self.scan)]
 
     def cells(self, event: str) -> exp.Select | exp.Union:
         """The cells that one kind of statement changed: ``key`` and ``day``."""
