@@ -55,8 +55,8 @@ class Session(Protocol):
         """The result of a small query."""
         ...
 
-    def arrow(self, statement: Statement, columns: Sequence[Column]) -> pa.Table:
-        """The result of a query, its columns of the named types."""
+    def arrow(self, statement: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
+        """The result of a query, its columns of the named types; ``few``: of a few thousand rows at most, sooner and at once."""
         ...
 
     def stage(self, name: str, statement: Statement) -> None:
@@ -134,6 +134,21 @@ class Store(Protocol):
 
     def transaction(self, *, read_only: bool = False) -> Any:
         """A context that yields a `Session` over one snapshot."""
+        ...
+
+    def peek(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """The result of one small query in a snapshot of its own, sooner than through a `transaction`.
+
+        Moments must be selected as text or numbers.
+        """
+        ...
+
+    @property
+    def commits(self) -> int | None:
+        """How many transactions were committed, where only this process can commit any; None: others may, or one is under way.
+
+        What was read after a number was seen holds for as long as it is seen again.
+        """
         ...
 
     def trim(self) -> None:

@@ -5,7 +5,7 @@ NULL is an empty field and an empty text is ``""``, as both sides write and read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,6 +64,24 @@ def from_csv(text: bytes, columns: Sequence[Column]) -> pa.Table:
         if one.type.kind is Kind.HASHES:
             table = table.set_column(place, one.name, _hashes(table[one.name]))
     return table
+
+
+def written(rows: Iterable[Sequence[bytes | None]], columns: Sequence[Column]) -> bytes:
+    r"""Fields of a few rows, as PostgreSQL prints them, as ``COPY … TO STDOUT (FORMAT csv)`` would write them.
+
+    >>> from dayfold.define.types import INT, TEXT
+    >>> written([[b"1", b"a, b"], [None, b""]], [Column("n", INT), Column("t", TEXT)])
+    b'1,"a, b"\n,""\n'
+    """
+    quoted = [one.type.kind is Kind.HASHES or arrow_type(one.type) == pa.string() for one in columns]
+    lines = (b",".join([_field(*pair) for pair in zip(row, quoted, strict=True)]) for row in rows)
+    return b"".join([line + b"\n" for line in lines])
+
+
+def _field(value: bytes | None, is_quoted: bool) -> bytes:
+    if value is None:
+        return b""
+    return b'"' + value.replace(b'"', b'""') + b'"' if is_quoted else value
 
 
 def _hashes(texts: pa.ChunkedArray) -> pa.ChunkedArray:

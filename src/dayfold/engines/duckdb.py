@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ from dayfold.plan.sql import Statement, column, statement, table
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Said of results of few rows, whose copy is wanted.
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
 #: Holds the rows of a table while it is made anew.
 _KEPT = "dayfold_kept__"
 _KINDS = {
@@ -69,6 +72,35 @@ def logical_type(name: str) -> Type:
     if name.startswith("ENUM("):
         return TEXT
     return _KINDS.get(name, OTHER)
+
+
+class _Commits:
+    """Counts the transactions that this process commits to a file; while it has the file, nobody else does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = self._ended = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """One is being committed; whether it succeeds or not, what was read before may have changed."""
+        with self._lock:
+            self._begun += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ended += 1
+
+    @property
+    def count(self) -> int | None:
+        """How many there were; None while one is under way."""
+        with self._lock:
+            return self._ended if self._begun == self._ended else None
+
+
+#: By file: a process may open one more than once.
+_commits: dict[str, _Commits] = {}
 
 
 class DuckStore:
@@ -100,6 +132,7 @@ class DuckStore:
         self._opening = threading.RLock()
         self._entry = threading.Lock()
         self._running = 0
+        self._commits = _Commits() if path == ":memory:" else _commits.setdefault(str(Path(path).resolve()), _Commits())
 
     @property
     def address(self) -> str:
@@ -201,11 +234,26 @@ class DuckStore:
                     cursor.execute("ROLLBACK")
                 raise
             try:
-                cursor.execute("COMMIT")
+                with nullcontext() if read_only else self._commits.one():
+                    cursor.execute("COMMIT")
             except duckdb.Error as error:
                 stopping.check()
                 kind = Conflict if _is_conflict(error) else StoreError
                 raise kind(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
+
+    def peek(self, one: Statement) -> list[tuple[Any, ...]]:
+        """The result of one small query."""
+        connection = self._open(writing=False)
+        with self._counted(), _interruptible(), connection.cursor() as cursor:
+            try:
+                return cursor.execute(*one.render("duckdb")).fetchall()
+            except duckdb.Error as error:
+                raise translated(error, self.address) from None
+
+    @property
+    def commits(self) -> int | None:
+        """How many transactions this process committed to the file."""
+        return self._commits.count
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -430,12 +478,12 @@ class DuckSession:
         """The result of a small query. Moments must be selected as text or numbers."""
         return self._run(*one.render("duckdb")).fetchall()
 
-    def arrow(self, one: Statement, columns: Sequence[Column]) -> pa.Table:
-        """The result of a query."""
+    def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
+        """The result of a query; one of few rows is copied once more, which takes less than planning it twice."""
         text, values = one.render("duckdb")
         try:
             stopping.check()
-            return self.cursor.sql(text, params=values).to_arrow_table()
+            return (self.cursor.execute(text, values) if few else self.cursor.sql(text, params=values)).to_arrow_table()
         except duckdb.Error as error:
             raise self._broken_by(error) from None
 

@@ -34,7 +34,7 @@ from dayfold.define.types import (
     decimal,
 )  # fmt: skip
 from dayfold.engines.base import Session, normal_type, try_making
-from dayfold.engines.csv import from_csv, to_csv
+from dayfold.engines.csv import from_csv, to_csv, written
 from dayfold.errors import (
     ConfigError,
     Conflict,
@@ -164,8 +164,6 @@ class PostgresStore:
         connection = self._begun("READ ONLY" if read_only else "READ WRITE")
         try:
             with stopping.interruptible(connection.cancel):
-                with self._translating():
-                    connection.execute(_SETTINGS)
                 yield PostgresSession(self, connection)
                 with self._translating():
                     connection.execute("COMMIT")
@@ -180,8 +178,26 @@ class PostgresStore:
             if not connection.closed:
                 self._idle.append(connection)
 
+    def peek(self, one: Statement) -> list[tuple[Any, ...]]:
+        """The result of one small query, whose plan is kept."""
+        self.open()
+        text, values = one.render("postgres")
+        connection, cursor = self._first(text, values)
+        found = cursor.fetchall()
+        self._idle.append(connection)
+        return found
+
+    @property
+    def commits(self) -> int | None:
+        """Others write as well."""
+        return None
+
     def _begun(self, mode: str) -> psycopg.Connection[Any]:
-        """A connection in a new transaction. The server may have ended those that were idle; then it is another one."""
+        """A connection in a new transaction."""
+        return self._first(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}; {_SETTINGS}")[0]
+
+    def _first(self, text: str, values: Sequence[Any] = ()) -> tuple[psycopg.Connection[Any], psycopg.Cursor[Any]]:
+        """A connection with the result of a first statement. The server may have ended those that were idle; then it is another one."""
         import psycopg
 
         stopping.check()
@@ -191,8 +207,7 @@ class PostgresStore:
             except IndexError:
                 connection, was_idle = self._connect(), False
             try:
-                connection.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}")
-                return connection
+                return connection, connection.execute(text, values or None, prepare=bool(values))
             except psycopg.Error as error:
                 connection.close()
                 if not was_idle:
@@ -393,8 +408,15 @@ class PostgresSession:
         cursor = self._run(*one.render("postgres"))
         return [(c.name, c.type_code, c.precision, c.scale) for c in cursor.description or ()]
 
-    def arrow(self, one: Statement, columns: Sequence[Column]) -> pa.Table:
-        """The result of a query, read as CSV."""
+    def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
+        """The result of a query, read as CSV: the driver takes rows of a COPY one by one, which is slow for few and light for many."""
+        if few:
+            text, values = one.render("postgres")
+            found = self._run(text, [_parameter(value) for value in values]).pgresult
+            assert found is not None
+            places = range(len(columns))
+            rows = ([found.get_value(row, place) for place in places] for row in range(found.ntuples))
+            return from_csv(written(rows, columns), columns)
         text = f"COPY ({with_literals(one)}) TO STDOUT (FORMAT csv)"
         with (
             self.store._translating(limit_s=self._limit_s),
@@ -453,6 +475,11 @@ class PostgresSession:
         yield
 
 
+def _parameter(value: Any) -> Any:
+    """A value as the driver sends it soonest: a list as its text, which the cast around it reads."""
+    return _list_text(value) if isinstance(value, list) else value
+
+
 def with_literals(one: Statement) -> str:
     """A statement with its values as SQLGlot prints literals: COPY takes no parameters."""
     text, values = one.render("postgres")
@@ -470,10 +497,14 @@ _NUMBERED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\d+)""")
 def _literal(value: Any) -> exp.Expr:
     """A value as a literal of its own type, or as text that the cast around it reads."""
     if isinstance(value, list):
-        return exp.Literal.string("{" + ",".join(map(_element, value)) + "}")
+        return exp.Literal.string(_list_text(value))
     if value is None or isinstance(value, bool | int):
         return exp.convert(value)
     return exp.Literal.string(str(value))
+
+
+def _list_text(values: list[Any]) -> str:
+    return "{" + ",".join(map(_element, values)) + "}"
 
 
 def _element(value: Any) -> str:

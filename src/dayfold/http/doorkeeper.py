@@ -14,10 +14,11 @@ from fastapi import Request
 from dayfold.errors import Forbidden, Unauthenticated
 from dayfold.http import cookies
 from dayfold.http.embed import Embed
-from dayfold.http.glance import Glance, Seen
+from dayfold.http.glance import Glance
 from dayfold.http.opening import is_loopback
 from dayfold.http.rights import Caller, Right
 from dayfold.ledger import sessions, tokens
+from dayfold.ledger.look import Seen
 from dayfold.plan.access import EVERYTHING, Scope
 from dayfold.settings_auth import AuthSettings
 

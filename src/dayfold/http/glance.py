@@ -2,86 +2,97 @@
 
 A request has to know the present revisions, or a cached answer might be older than what another replica published, and whom its
 secret lets in, or a revoked token would live on. One read that began after a request came is as good for it as one of its own:
-requests that come while a read runs share the next one, so a thousand at once cost two.
+requests that come while a read runs share the next one, so a thousand at once cost two. Where the store knows that nothing was
+committed since the last look, as DuckDB's does, that one is as good as a new one.
 
-Invariant: what a request is given was read in a snapshot that began after the request came.
+Invariant: what a request is given is what a snapshot that began after the request came would have shown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from dayfold.ledger import sessions, tokens, versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.ledger.versions import Standing
+from dayfold.ledger.look import Seen, look
 
 #: The digest of a token and that of a session, each where there is one.
 _Asked = tuple[str | None, str | None]
+#: Secrets that one kept look knows at most; more are looked up again.
+_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What one look saw.
+class _Kept:
+    """What was seen, for which secrets, and how many transactions had been committed before."""
 
-    Attributes:
-        standings: Each rollup's version and revision, by name.
-        bearers: Whom the asked digests of tokens let in; one that is not there lets nobody in.
-        guests: The same of the digests of browsers' sessions.
-    """
-
-    standings: dict[str, Standing]
-    bearers: dict[str, tokens.Bearer]
-    guests: dict[str, sessions.Guest]
+    seen: Seen
+    asked: frozenset[_Asked]
+    commits: int
 
 
 class Glance:
-    """Looks at the ledger of one store for all who ask."""
+    """Looks at the ledger of one store for all who ask. Used on the event loop only."""
 
     def __init__(self, ledger: Ledger, threads: Executor) -> None:
         self.ledger = ledger
         self.threads = threads
         self._waiting: list[tuple[_Asked, asyncio.Future[Seen]]] = []
         self._looking = False
+        self._kept: _Kept | None = None
 
     async def look(self, token: str | None = None, *, session: str | None = None) -> Seen:
         """What the ledger says from this moment on, with whom the digest of a token or of a browser's session lets in.
 
         Raises what the store raises.
         """
+        asked = (token, session)
+        if (kept := self._still()) is not None and asked in kept.asked:
+            return kept.seen
         mine: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((token, session), mine))
+        self._waiting.append((asked, mine))
         if not self._looking:
             self._looking = True
             asyncio.get_running_loop().create_task(self._look_for_all())
         return await mine
+
+    def _still(self) -> _Kept | None:
+        """What was seen last, where a look now would see the same."""
+        kept = self._kept
+        if kept is None or kept.commits != self.ledger.store.commits:
+            return None
+        until = kept.seen.until
+        return kept if until is None or self.ledger.clock.now().timestamp() < until else None
 
     async def _look_for_all(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
-                asked = {one for one, _ in waiting}
+                asked = frozenset(one for one, _ in waiting)
+                if (kept := self._still()) is not None and len(kept.asked) < _MOST:
+                    # Those that asked before come again.
+                    asked |= kept.asked
+                # Seen before the look begins: what is committed meanwhile makes it one that is not kept.
+                commits = self.ledger.store.commits
                 try:
                     seen = await loop.run_in_executor(self.threads, self._read, asked)
                 except Exception as error:
                     _tell(waiting, lambda one, error=error: one.set_exception(error))  # type: ignore[misc]  # bound early
                 else:
+                    self._kept = _Kept(seen, asked, commits) if commits is not None else None
                     _tell(waiting, lambda one, seen=seen: one.set_result(seen))  # type: ignore[misc]  # bound early
         finally:
             self._looking = False
 
-    def _read(self, asked: Iterable[_Asked]) -> Seen:
-        with self.ledger.store.transaction(read_only=True) as session:
-            bearers = {one: tokens.bearer(self.ledger, session, one) for one, _ in asked if one is not None}
-            guests = {one: sessions.guest(self.ledger, session, one) for _, one in asked if one is not None}
-            return Seen(
-                versions.standings(self.ledger, session),
-                {digest: one for digest, one in bearers.items() if one is not None},
-                {digest: one for digest, one in guests.items() if one is not None},
-            )
+    def _read(self, asked: Collection[_Asked]) -> Seen:
+        return look(
+            self.ledger,
+            {token for token, _ in asked if token is not None},
+            {session for _, session in asked if session is not None},
+        )
 
 
 def _tell(waiting: Iterable[tuple[_Asked, asyncio.Future[Seen]]], tell: Callable[[asyncio.Future[Seen]], None]) -> None:

@@ -46,6 +46,25 @@ def coverage(ledger: Ledger, session: Session, rollup: str, version: int, days: 
     return [DayCover(*row) for row in session.rows(query)]
 
 
+def first_days(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[str, dt.date]:
+    """The first covered day of each source of a rollup."""
+    query = ledger.sql(
+        "select source, min(day) from dayfold__coverage where rollup = :rollup and version = :version group by source",
+        rollup=rollup, version=version,
+    )  # fmt: skip
+    return dict(session.rows(query))
+
+
+def last_days(ledger: Ledger, session: Session, rollup: str, version: int, until: dt.date) -> dict[str, dt.date]:
+    """The last day of each source of a rollup up to some day, that one included, that was ever folded."""
+    query = ledger.sql(
+        "select source, max(day) from dayfold__coverage where rollup = :rollup and version = :version and "
+        "day <= :until::date and not folded_at is null group by source",
+        rollup=rollup, version=version, until=until,
+    )  # fmt: skip
+    return dict(session.rows(query))
+
+
 def ranges(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[str, dict[str, list[Days]]]:
     """For each source the ranges of days in each state, in order.
 

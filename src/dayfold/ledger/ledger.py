@@ -40,6 +40,8 @@ class Ledger:
         self._remembered: dict[str, str] = {}
         #: The columns of rollups' tables, by version: a table keeps them for as long as its version stands.
         self.types: dict[tuple[str, int, str], Mapping[str, Type]] = {}
+        #: What the query floor has worked out of rollups as they stand, by rollup.
+        self.kept: dict[str, object] = {}
 
     def sql(self, text: str, **values: Any) -> Statement:
         """A statement of ours in the spelling that the engines share, its tables in the store's schema.

@@ -54,21 +54,6 @@ def begin(ledger: Ledger, session: Session, origin: str, guest: Guest, hours: fl
     return secret
 
 
-def guest(ledger: Ledger, session: Session, secret_digest: str) -> Guest | None:
-    """Whom a session lets in now, by its digest; None where it is not known, has ended, or its user went or changed."""
-    found = session.rows(
-        ledger.sql(
-            "select username, kind, scope from dayfold__sessions as s where digest = :digest and expires_at > "
-            ":now::timestamptz and (origin <> 'password' or exists (select 1 from dayfold__users as u where "
-            "u.name = s.username and u.changed_at <= s.created_at))",
-            digest=secret_digest, now=ledger.clock.now(),
-        )
-    )  # fmt: skip
-    for name, kind, scope in found:
-        return Guest(name, kind, Scope.from_object(json.loads(scope)))
-    return None
-
-
 def end(ledger: Ledger, session: Session, secret_digest: str) -> None:
     """The session lets nobody in any more; again is harmless."""
     session.execute(ledger.sql("delete from dayfold__sessions where digest = :digest", digest=secret_digest))

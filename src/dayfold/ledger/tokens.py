@@ -94,20 +94,6 @@ def listed(ledger: Ledger, session: Session) -> list[Token]:
     ]
 
 
-def bearer(ledger: Ledger, session: Session, secret_digest: str) -> Bearer | None:
-    """Whom a secret lets in now, by its digest; None where it is not known, expired or revoked."""
-    found = session.rows(
-        ledger.sql(
-            "select id, name, kind, scope from dayfold__tokens where digest = :digest and revoked_at is null and "
-            "(expires_at is null or expires_at > :now::timestamptz)",
-            digest=secret_digest, now=ledger.clock.now(),
-        )
-    )  # fmt: skip
-    for token_id, name, kind, scope in found:
-        return Bearer(token_id, name, kind, Scope.from_object(json.loads(scope)))
-    return None
-
-
 def revoke(ledger: Ledger, session: Session, word: str) -> list[Token]:
     """A token, by its id, or all of a name, let nobody in any more; again is harmless. Raises UnknownName."""
     known = listed(ledger, session)

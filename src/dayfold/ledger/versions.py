@@ -13,6 +13,7 @@ from typing import Any
 
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
+from dayfold.ledger.migrations import VERSION
 from dayfold.plan.follow import TAG
 
 #: The tables that keep something for each version of a rollup.
@@ -62,10 +63,14 @@ class Standing:
     revision: int
 
 
-def standings(ledger: Ledger, session: Session) -> dict[str, Standing]:
-    """How all rollups of the store stand, by name."""
-    query = ledger.sql("select rollup, version, revision from dayfold__rollups")
-    return {rollup: Standing(int(version), int(revision)) for rollup, version, revision in session.rows(query)}
+def standing_of(ledger: Ledger, session: Session, rollup: str) -> Standing | None:
+    """How one rollup stands; None where it was never folded, or the store is of another program's version."""
+    query = ledger.sql(
+        "select r.version, r.revision from dayfold__rollups as r join dayfold__store as s on s.version = :known "
+        "where r.rollup = :rollup",
+        known=VERSION, rollup=rollup,
+    )  # fmt: skip
+    return next((Standing(int(version), int(revision)) for version, revision in session.rows(query)), None)
 
 
 def folded_from(version: Version) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dayfold.days import ONE_DAY, ONE_HOUR, Bucket, Days, buckets, hours, start_of
+from dayfold.define.rollup import RollupDef
 from dayfold.ledger.coverage import FAILED, OPEN, DayCover
 from dayfold.query.request import Request
 
@@ -45,6 +46,17 @@ class Spine:
     apart: dict[str, list[bool]]
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What an answer has beside its numbers; ``rollup``: of the definition that it was worked out for."""
+
+    rollup: RollupDef
+    spine: Spine
+    missing: list[Gap]
+    stale: list[Gap]
+    provisional: list[Gap]
+
+
 class Cover:
     """The coverage of one question.
 
@@ -75,6 +87,11 @@ class Cover:
                 self._ever.setdefault(one.source, set()).add(one.day)
             if one.state in (OPEN, FAILED):
                 self._unsettled.setdefault(one.source, set()).add(one.day)
+
+    def frame(self) -> Frame:
+        """The buckets of the question and what has to be said with them."""
+        spine = self.spine()
+        return Frame(self.request.rollup, spine, self.missing(), self.stale(), self.provisional())
 
     def has(self, source: str, day: dt.date) -> bool:
         """Whether a day's number is known, be it an older one."""

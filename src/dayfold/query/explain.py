@@ -22,7 +22,7 @@ from dayfold.define.types import TEXT, Type
 from dayfold.engines.base import Session
 from dayfold.engines.scans import ScanFailed
 from dayfold.errors import DayfoldError, QueryRefused, UsageError
-from dayfold.ledger import coverage, fetches, marks, receipts, versions
+from dayfold.ledger import coverage, fetches, marks, receipts
 from dayfold.ledger.coverage import FAILED, OPEN, SEALED
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
@@ -34,10 +34,11 @@ from dayfold.query.answer import Answer
 from dayfold.query.due import whole
 from dayfold.query.evidence import Evidence, evidence
 from dayfold.query.explanation import Explanation, RowWritten, Run, SourceState, Verification
+from dayfold.query.known import Known
 from dayfold.query.levels import shown_next
 from dayfold.query.live import left_out
 from dayfold.query.request import Request
-from dayfold.query.run import Rows, answered, check_same, folded_version, merged_rows
+from dayfold.query.run import Rows, answered, check_same, folded, merged_rows
 from dayfold.query.sources import Snapshots, Sources
 
 #: More source rows than are looked through at once.
@@ -79,16 +80,16 @@ def explain(ledger: Ledger, sources: Sources, request: Request, *, limit: int, o
         raise UsageError(f"limit is from 1 to {MAX_ROWS:,} rows and offset from 0 on, got {limit} and {offset}.")
     ledger.store.open()
     with ledger.store.transaction(read_only=True) as session:
-        version = folded_version(ledger, session, request)
-    types = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
+        table = folded(ledger, session, request).version.table
+    types = ledger.store.describe(Table(f"{ledger.store.schema}.{table}"))
     request = _permitted(request, types)
     failed = dict(sources.failed)
     while True:
         try:
             with Snapshots(sources.databases) as snapshots:
-                version = folded_version(ledger, snapshots.store, request)
-                rows = Rows(version.table, ledger.store.schema, types, version.number, version.revision)
-                return _Explainer(ledger, sources, snapshots, request, version, rows, failed).explain(limit, offset)
+                found = folded(ledger, snapshots.store, request)
+                rows = Rows(found.version.table, ledger.store.schema, types, found)
+                return _Explainer(ledger, sources, snapshots, request, found, rows, failed).explain(limit, offset)
         except ScanFailed as failure:
             # An engine's failed statement has ended its transaction, so it starts again without the source.
             failed[failure.scan.label] = left_out(failure)
@@ -113,7 +114,7 @@ class _Explainer:
         sources: Sources,
         snapshots: Snapshots,
         request: Request,
-        version: versions.Version,
+        found: Known,
         rows: Rows,
         failed: dict[str, DayfoldError],
     ) -> None:
@@ -121,7 +122,8 @@ class _Explainer:
         self.sources = sources
         self.snapshots = snapshots
         self.request = request
-        self.version = version
+        self.found = found
+        self.version = found.version
         self.rows = rows
         self.failed = failed
         self.rollup = request.rollup
@@ -334,7 +336,7 @@ class _Explainer:
         due = whole(Days(self.day, self.day), self.request.today, self.failed, standings)
         carried = isinstance(metric := self.rollup.metrics[self.metric], Gauge) and metric.carry
         held = [Days(dt.date.min, self.day) if carried else self.request.days]
-        rows = merged_rows(self.ledger, self.snapshots, self.sources, due, self.version, held, self.request.filters)
+        rows = merged_rows(self.ledger, self.snapshots, self.sources, due, self.found, held, self.request.filters)
         present = answered(self.ledger, self.session, self._asked(), rows)
         if any(source in self.failed for source in self.request.sources_of(self.metric)):
             return

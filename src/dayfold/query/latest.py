@@ -9,8 +9,8 @@ from dayfold.define.rollup import RollupDef
 from dayfold.errors import QueryRefused
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
+from dayfold.query.known import known
 from dayfold.query.request import Request
-from dayfold.query.run import known_version
 
 
 def last_covered(ledger: Ledger, rollup: RollupDef, metrics: Sequence[str] | None, today: dt.date) -> dt.date:
@@ -23,15 +23,8 @@ def last_covered(ledger: Ledger, rollup: RollupDef, metrics: Sequence[str] | Non
     sources = sorted({source for name in request.metrics for source in request.sources_of(name)})
     ledger.store.open()
     with ledger.store.transaction(read_only=True) as session:
-        version = known_version(ledger, session, rollup.name)
-        days: dict[str, dt.date] = {}
-        if version is not None:
-            query = ledger.sql(
-                "select source, max(day) from dayfold__coverage where rollup = :rollup and version = :version and "
-                "day <= :today::date and not folded_at is null group by source",
-                rollup=rollup.name, version=version.number, today=today,
-            )  # fmt: skip
-            days = dict(session.rows(query))
+        found = known(ledger, session, rollup.name)
+        days = found.last_days(ledger, session, today) if found else {}
     if any(source not in days for source in sources):
         raise QueryRefused(
             f"{rollup.name} has no covered day for {listing(request.metrics)}.",

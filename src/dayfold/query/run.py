@@ -27,8 +27,9 @@ from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.keys import KeyFilter
 from dayfold.query.answer import Answer
 from dayfold.query.compare import comparison, hours_beside
-from dayfold.query.cover import Cover
+from dayfold.query.cover import Cover, Frame
 from dayfold.query.due import Decider, Due
+from dayfold.query.known import Known, known
 from dayfold.query.live import LIVE, left_out, merged
 from dayfold.query.request import Request
 from dayfold.query.series import Series
@@ -36,6 +37,8 @@ from dayfold.query.sources import Snapshots, Sources
 
 #: More rows than a person or a program can want at once.
 MAX_ROWS = 2_000_000
+#: Rows of an answer that are read at once.
+_FEW = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,14 @@ class Rows:
     """The rows that a question is answered from: a rollup's tables, or temporary ones that hold live rows too.
 
     Attributes:
-        types: The columns of the table; ``version``: under which its coverage is kept, None where it was never folded.
+        types: The columns of the table; ``known``: the rollup as it stands, None where it was never folded.
         due: What was computed for live rows.
     """
 
     table: str
     schema: str | None
     types: Mapping[str, Type]
-    version: int | None
-    revision: int
+    known: Known | None
     due: Due | None = None
 
 
@@ -64,11 +66,11 @@ def answer(ledger: Ledger, request: Request) -> Answer:
     ledger.store.open()
     while True:
         with ledger.store.transaction(read_only=True) as session:
-            version = folded_version(ledger, session, request)
+            found = folded(ledger, session, request)
+            version = found.version
             types = ledger.types.get(version.identity)
             if types is not None:
-                rows = Rows(version.table, ledger.store.schema, types, version.number, version.revision)
-                return answered(ledger, session, request, rows)
+                return answered(ledger, session, request, Rows(version.table, ledger.store.schema, types, found))
         ledger.types[version.identity] = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
 
 
@@ -104,10 +106,10 @@ def _live_rows(
 ) -> Rows:
     """What a fold would compute of the asked ranges, merged with the stored rows."""
     session, rollup = snapshots.store, sources.rollup
-    version = known_version(ledger, session, request.rollup.name)
-    if version is not None:
-        _check_edits(request, version)
-        check_same(rollup, version)
+    found = known(ledger, session, request.rollup.name)
+    if found is not None:
+        _check_edits(request, found)
+        check_same(rollup, found.version)
     ranges = [request.utc_days]
     if request.compare:
         ranges.append(comparison(request.days, request.compare, request.grain, request.today).days)
@@ -115,9 +117,9 @@ def _live_rows(
     if any(metric.carry for metric in carried):
         # A level is carried from however long ago.
         ranges = [Days(dt.date.min, max(days.last for days in ranges))]
-    number = version.number if version else None
+    number = found.version.number if found else None
     due = Decider(ledger, snapshots, sources, number, failed).decide(ranges, request.today)
-    return merged_rows(ledger, snapshots, sources, due, version, ranges, request.filters)
+    return merged_rows(ledger, snapshots, sources, due, found, ranges, request.filters)
 
 
 def merged_rows(
@@ -125,19 +127,18 @@ def merged_rows(
     snapshots: Snapshots,
     sources: Sources,
     due: Due,
-    version: versions.Version | None,
+    found: Known | None,
     ranges: Sequence[Days],
     keys: tuple[KeyFilter, ...],
 ) -> Rows:
     """Rows of some days with what is due computed. Raises ScanFailed."""
     # Hashes of distinct values are compared within this answer alone where nothing is stored yet.
-    salt = ledger.store_key(snapshots.store) if version else ""
+    salt = ledger.store_key(snapshots.store) if found else ""
     sources = changed_copy(sources, rollup=fetches.knowing(sources.rollup, due.standings))
-    merged(snapshots, sources, due, ranges, keys, salt, stored=version is not None)
+    merged(snapshots, sources, due, ranges, keys, salt, stored=found is not None)
     shape = sources.rollup.shape
     types = {one.name: one.type for one in shape.columns}
-    number, revision = (version.number, version.revision) if version else (None, 0)
-    return Rows(LIVE, None, types, number, revision, due)
+    return Rows(LIVE, None, types, found, due)
 
 
 def answered(ledger: Ledger, session: Session, request: Request, rows: Rows) -> Answer:
@@ -153,38 +154,36 @@ def answered(ledger: Ledger, session: Session, request: Request, rows: Rows) -> 
     return found
 
 
-def known_version(ledger: Ledger, session: Session, rollup: str) -> versions.Version | None:
-    """The stored version of a rollup, or None where it was never folded."""
-    return versions.version_of(ledger, session, rollup) if ledger.is_there(session) else None
+def folded(ledger: Ledger, session: Session, request: Request) -> Known:
+    """The rollup as it stands, which must have what is asked for. Raises QueryRefused."""
+    name = request.rollup.name
+    found = known(ledger, session, name)
+    if found is None:
+        raise QueryRefused(f"{name} was never folded.", hint=f"Run: dayfold fold {name}")
+    _check_edits(request, found)
+    return found
 
 
-def folded_version(ledger: Ledger, session: Session, request: Request) -> versions.Version:
-    """The stored version of the rollup, which must have what is asked for. Raises QueryRefused."""
-    rollup = request.rollup
-    version = known_version(ledger, session, rollup.name)
-    if version is None:
-        raise QueryRefused(f"{rollup.name} was never folded.", hint=f"Run: dayfold fold {rollup.name}")
-    _check_edits(request, version)
-    return version
-
-
-def _check_edits(request: Request, version: versions.Version) -> None:
+def _check_edits(request: Request, found: Known) -> None:
     """Refuse what was edited since it was folded."""
-    rollup = request.rollup
-    stored = version.definition["metrics"]
+    rollup, definition = request.rollup, found.version.definition
+    if found.fitting.get(request.needed) is rollup:
+        return
+    stored = definition["metrics"]
     edited = [
         name
         for name in request.needed
         if name in rollup.measured and stored.get(name) != rollup.measured[name].identity()
     ]
     shape = {"key": list(rollup.key), "day_column": rollup.day_column, "grain": rollup.grain}
-    edited += [name for name, value in shape.items() if version.definition[name] != value]
+    edited += [name for name, value in shape.items() if definition[name] != value]
     if edited:
         what = ", ".join(edited)
         raise QueryRefused(
             f"The definition of {rollup.name} was edited since it was folded: {what}.",
             hint=f"Run: dayfold fold {rollup.name}",
         )
+    found.fitting[request.needed] = rollup
 
 
 def check_same(rollup: BoundRollup, version: versions.Version) -> None:
@@ -197,17 +196,8 @@ def check_same(rollup: BoundRollup, version: versions.Version) -> None:
 
 
 def _answer(ledger: Ledger, session: Session, request: Request, rows: Rows) -> Answer:
-    known: list[coverage.DayCover] = []
-    history: dict[str, dt.date] = {}
-    if rows.version is not None:
-        known = coverage.coverage(ledger, session, request.rollup.name, rows.version, request.utc_days)
-        history = _history(ledger, session, request, rows.version)
-    cover = Cover(request, known, history)
-    if rows.due is not None:
-        labels = [source.label for source in request.rollup.sources]
-        known = rows.due.covered(known, request.utc_days, labels)
-        cover = Cover(request, known, rows.due.history(history, labels), rows.due.reasons, rows.due.failed)
-    spine = cover.spine()
+    frame = _frame(ledger, session, request, rows)
+    spine = frame.spine
     dialect = ledger.store.dialect
     if request.by and len(spine.buckets) > 1 and not request.limit:
         groups = session.rows(Series(request, rows.table, rows.types, rows.schema, dialect, spine).groups())[0][0]
@@ -218,17 +208,35 @@ def _answer(ledger: Ledger, session: Session, request: Request, rows: Rows) -> A
             )
     series = Series(request, rows.table, rows.types, rows.schema, dialect, spine)
     statement = series.statement()
-    table = session.arrow(statement, series.columns)
+    most = request.limit or (len(spine.buckets) if not request.by else MAX_ROWS)
+    table = session.arrow(statement, series.columns, few=most <= _FEW)
     exact, error = _exactness(request, table)
     table = _narrowed(table.select([*request.bucket_columns, *request.by, *request.metrics]))
     if request.grain == "hour":
         # The same instants, written with the offset that the asked zone has at each.
         zoned = pa.timestamp("us", tz=request.tz or "UTC")
         table = table.set_column(1, "hour", pc.cast(table.column("hour"), zoned))
+    revision = rows.known.version.revision if rows.known else 0
     return Answer(
-        request, table, exact, error, cover.missing(), cover.stale(), spine.partial, rows.revision,
-        provisional=cover.provisional(),
+        request, table, exact, error, list(frame.missing), list(frame.stale), list(spine.partial), revision,
+        provisional=list(frame.provisional),
     )  # fmt: skip
+
+
+def _frame(ledger: Ledger, session: Session, request: Request, rows: Rows) -> Frame:
+    """The buckets of the answer, and what has to be said with them."""
+    if rows.due is None:
+        assert rows.known is not None
+        return rows.known.frame(ledger, session, request)
+    days: list[coverage.DayCover] = []
+    history: dict[str, dt.date] = {}
+    if rows.known is not None:
+        number = rows.known.version.number
+        days = coverage.coverage(ledger, session, request.rollup.name, number, request.utc_days)
+        history = rows.known.history(ledger, session)
+    labels = [source.label for source in request.rollup.sources]
+    days = rows.due.covered(days, request.utc_days, labels)
+    return Cover(request, days, rows.due.history(history, labels), rows.due.reasons, rows.due.failed).frame()
 
 
 def _narrowed(table: pa.Table) -> pa.Table:
@@ -258,12 +266,3 @@ def _exactness(request: Request, table: pa.Table) -> tuple[dict[str, bool], dict
     return {name: exact[name] for name in request.metrics}, {
         name: error[name] for name in request.metrics if name in error
     }
-
-
-def _history(ledger: Ledger, session: Session, request: Request, version: int) -> dict[str, dt.date]:
-    """The first covered day of each source."""
-    query = ledger.sql(
-        "select source, min(day) from dayfold__coverage where rollup = :rollup and version = :version group by source",
-        rollup=request.rollup.name, version=version,
-    )  # fmt: skip
-    return dict(session.rows(query))

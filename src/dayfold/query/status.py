@@ -13,7 +13,7 @@ from dayfold.engines.base import Session
 from dayfold.ledger import coverage, jobs, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import SETS_SUFFIX
-from dayfold.query.run import known_version
+from dayfold.query.known import known
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +118,13 @@ def covered(ledger: Ledger, rollup: str) -> dict[str, dict[str, list[dict[str, d
     """The days of each source of a rollup in each state, as ranges; nothing where it was never folded."""
     ledger.store.open()
     with ledger.store.transaction(read_only=True) as session:
-        version = known_version(ledger, session, rollup)
-        known = coverage.ranges(ledger, session, rollup, version.number) if version else {}
+        standing = known(ledger, session, rollup)
+        ranges = coverage.ranges(ledger, session, rollup, standing.version.number) if standing else {}
     return {
         source: {
             state: [{"from": days.first, "to": days.last} for days in found] for state, found in sorted(states.items())
         }
-        for source, states in sorted(known.items())
+        for source, states in sorted(ranges.items())
     }
 
 
