@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import subjects
-from benchmarks.load.client import Connection, Target
+from benchmarks.load.client import Connection, Target, run
 from benchmarks.load.work import Subject, Timing, crowd, one_by_one, unchanged
 from benchmarks.machine import Failed
 from benchmarks.measures import server as postgres
@@ -82,7 +82,7 @@ def _of_engine(work: str, place: Path, engine: str, url: str, keys: int) -> Iter
         with app.ledger.store.transaction() as session:
             secret = tokens.create(app.ledger, session, "load", "admin", EVERYTHING, None, "benchmarks")[1]
     with _serving(place) as at:
-        yield from asyncio.run(_measured(work, Target(at, secret), url, keys))
+        yield from run(_measured(work, Target(at, secret), url, keys))
 
 
 async def _measured(work: str, target: Target, url: str, keys: int) -> list[Line]:

@@ -6,12 +6,11 @@ The token is read from DAYFOLD_TOKEN. Ask only deployments of your own: a crowd 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime as dt
 import os
 import sys
 
-from benchmarks.load.client import Target
+from benchmarks.load.client import Target, run
 from benchmarks.load.work import Subject, Timing, crowd, one_by_one, unchanged
 
 
@@ -47,7 +46,7 @@ def main() -> None:
         str(words.last),
         str(words.last.replace(day=1)),
     )
-    asyncio.run(measure(Target(words.url, token), subject, words.clients, words.dashboards, words.seconds))
+    run(measure(Target(words.url, token), subject, words.clients, words.dashboards, words.seconds))
 
 
 async def measure(target: Target, subject: Subject, clients: int, dashboards: int, for_s: float) -> None:

@@ -74,8 +74,8 @@ async def one_by_one(target: Target, subject: Subject) -> Timing:
     for value in subject.values:
         answer = await connection.get(subject.panel(PANELS[0], value))
         timing.seconds.append(answer.seconds)
-        if answer.status != 200 or answer.headers.get("dayfold-cache") != "miss":
-            timing.wrong.append(f"{answer.status} {answer.headers.get('dayfold-cache')}")
+        if answer.status != 200 or answer.header("dayfold-cache") != "miss":
+            timing.wrong.append(f"{answer.status} {answer.header('dayfold-cache')}")
     timing.whole_s = time.perf_counter() - began
     connection.close()
     return timing
@@ -88,7 +88,7 @@ async def unchanged(target: Target, subject: Subject, connections: int, requests
     left = itertools.count()
 
     async def ask(connection: Connection) -> None:
-        etag = (await connection.get(path)).headers["etag"]
+        etag = (await connection.get(path)).header("etag") or ""
         while next(left) < requests:
             answer = await connection.get(path, etag)
             timing.seconds.append(answer.seconds)
@@ -113,7 +113,7 @@ async def crowd(
         while time.perf_counter() < ends_at:
             answer = await connection.get(draw.choice(questions))
             timing.seconds.append(answer.seconds)
-            kind = answer.headers.get("dayfold-cache", "none")
+            kind = answer.header("dayfold-cache") or "none"
             kinds[kind] = kinds.get(kind, 0) + 1
             if answer.status != 200:
                 timing.wrong.append(f"{answer.status} {answer.body[:200]!r}")

@@ -504,13 +504,18 @@ def _literal(value: Any) -> exp.Expr:
 
 
 def _list_text(values: list[Any]) -> str:
-    return "{" + ",".join(map(_element, values)) + "}"
+    as_text = _element if any(isinstance(value, str) for value in values) else _plain
+    return "{" + ",".join(map(as_text, values)) + "}"
+
+
+def _plain(value: Any) -> str:
+    return "NULL" if value is None else str(value)
 
 
 def _element(value: Any) -> str:
     """A value as an element of an array's text."""
     if not isinstance(value, str):
-        return "NULL" if value is None else str(value)
+        return _plain(value)
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

@@ -45,6 +45,8 @@ def described() -> FastAPI:
     api = FastAPI(
         title="Dayfold", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
         dependencies=[Depends(passed)],
+        # Errors are reported, and requests counted, by us: the framework would send addresses along, which may hold values.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )  # fmt: skip
     problems.install(api)
     for router in routers():
@@ -56,7 +58,17 @@ def described() -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """All routes, by subject."""
-    return [_about, reads.router, metrics.router, work, alerts.router, signin.router, whoami.router]
+    return [
+        reads.questions,
+        metrics.questions,
+        _about,
+        reads.router,
+        metrics.router,
+        work,
+        alerts.router,
+        signin.router,
+        whoami.router,
+    ]
 
 
 _about = APIRouter(tags=["about"], route_class=Route)

@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from dayfold.days import GRAINS, bucket_start
 from dayfold.errors import UsageError
+from dayfold.http.addresses import Addresses
 from dayfold.http.formats import MEDIA_TYPES
 from dayfold.http.rights import Right, needs
 from dayfold.names import listing, suggestion
@@ -167,11 +168,23 @@ def read(request: Request) -> dict[str, Any]:
 
 def check_parameters(request: Request) -> None:
     """Every parameter of the URL is one that the route has. Raises UsageError with the nearest known one."""
-    extra = request.scope["route"].openapi_extra or {}
-    if extra.get(OPEN) or not request.scope.get("query_string"):
+    route, query = request.scope["route"], request.scope.get("query_string")
+    if query:
+        _rightly_asked.get(
+            query, (request.method, route.path), lambda: _check_parameters(route, list(request.query_params))
+        )
+
+
+#: Queries that only have parameters of their routes.
+_rightly_asked: Addresses[None] = Addresses()
+
+
+def _check_parameters(route: APIRoute, names: list[str]) -> None:
+    extra = route.openapi_extra or {}
+    if extra.get(OPEN):
         return
-    known = extra.get(PARAMETERS) or _parameters(request.scope["route"])
-    for name in request.query_params:
+    known = extra.get(PARAMETERS) or _parameters(route)
+    for name in names:
         if name not in known:
             raise UsageError(
                 f"There is no parameter '{name}'{suggestion(name, known)}.", hint=f"Parameters: {listing(known)}"

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dayfold.errors import UsageError
 from dayfold.http import problems
+from dayfold.http.addresses import Addresses
 from dayfold.ledger.tokens import PREFIX
 
 #: Names of parameters that hold secrets, in small letters without - and _.
@@ -30,10 +31,12 @@ class NoSecretsInAddresses:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._clean: Addresses[bool] = Addresses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
-        if scope["type"] == "http" and has_secret(scope.get("query_string", b"")):
+        query = scope.get("query_string", b"")
+        if query and scope["type"] == "http" and not self._is_clean(query):
             _log.warning(
                 "A secret was sent in an address and refused",
                 extra={"action": "secret-in-address", "path": scope["path"]},
@@ -45,6 +48,22 @@ class NoSecretsInAddresses:
             await problems.of_error(error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+    def _is_clean(self, query: bytes) -> bool:
+        try:
+            return self._clean.get(query, None, lambda: _clean(query))
+        except _Secret:
+            return False
+
+
+class _Secret(Exception):
+    """Raised instead of an answer, so that the secret is not kept."""
+
+
+def _clean(query: bytes) -> bool:
+    if has_secret(query):
+        raise _Secret
+    return True
 
 
 def has_secret(query: bytes) -> bool:

@@ -13,13 +13,15 @@ from dayfold.errors import UnknownName, UsageError
 from dayfold.http.asked import PARAMETERS, Question, read, takes
 from dayfold.http.formats import MEDIA_TYPES, encoded
 from dayfold.http.models import MetricList
-from dayfold.http.reads import ANSWERS, LATEST, REFUSALS, answered, latest_of, scope_of
+from dayfold.http.questions import QuestionRoute, Reading, scope_of
+from dayfold.http.reads import ANSWERS, LATEST, REFUSALS, answered, latest_of
 from dayfold.http.rights import Right, needs
 from dayfold.http.route import QuickRoute
 from dayfold.http.service import present
 from dayfold.names import listing, suggestion
 from dayfold.plan.access import Scope
 
+questions = APIRouter(prefix="/v1", tags=["metrics"], responses=REFUSALS, route_class=QuestionRoute)
 router = APIRouter(prefix="/v1", tags=["metrics"], responses=REFUSALS, route_class=QuickRoute)
 
 
@@ -102,8 +104,14 @@ async def metrics(request: Request) -> Response:
     return Response(encoded({"metrics": rows}), media_type=MEDIA_TYPES["json"])
 
 
-@router.get("/metrics/{metric}", openapi_extra=_RANGE, summary="One metric over a range of days", responses=ANSWERS)
-async def metric(request: Request, metric: Metric) -> Response:
+@questions.get(
+    "/metrics/{metric}",
+    openapi_extra=_RANGE,
+    summary="One metric over a range of days",
+    response_model=None,
+    responses=ANSWERS,
+)
+def metric(request: Request, metric: Metric) -> Reading:
     """A metric by its name. Any key column of its rollup is a parameter too, such as `platform=ios`; twice is either value."""
     rollup, name = home(scope_of(request), present(request).app.catalog, metric)
     said = read(request)
@@ -113,12 +121,18 @@ async def metric(request: Request, metric: Metric) -> Response:
         "grain": _GRAINS[said["period"]],
         "period": said["range"],
     }
-    return await answered(request, rollup.name, Question.of(said | words), {"metric": name, "period": said["period"]})
+    return answered(request, rollup.name, Question.of(said | words), {"metric": name, "period": said["period"]})
 
 
-@router.get("/metrics/{metric}/latest", openapi_extra=_LATEST, summary="A metric's last covered day", responses=LATEST)
-async def latest(request: Request, metric: Metric) -> Response:
+@questions.get(
+    "/metrics/{metric}/latest",
+    openapi_extra=_LATEST,
+    summary="A metric's last covered day",
+    response_model=None,
+    responses=LATEST,
+)
+def latest(request: Request, metric: Metric) -> Reading:
     """A metric on the last day that is covered; key columns are parameters, as for its range."""
     rollup, name = home(scope_of(request), present(request).app.catalog, metric)
     words = {"metrics": [name], "where": dimensions(request, rollup)}
-    return await latest_of(request, rollup.name, Question.of(read(request) | words))
+    return latest_of(request, rollup.name, Question.of(read(request) | words))

@@ -1,16 +1,12 @@
-"""``/v1/rollups``: what there is, and questions to one rollup. HTTP door.
-
-Every answer is computed before its first byte is sent, so that none is partial.
-"""
+"""``/v1/rollups``: what there is, and questions to one rollup. HTTP door."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from dayfold.define.rollup import RollupDef
 from dayfold.errors import UsageError
@@ -26,7 +22,8 @@ from dayfold.http.models import (
     RollupList,
     RollupModel,
 )
-from dayfold.http.rights import Right, caller, needs
+from dayfold.http.questions import QuestionRoute, Reading, Words, reply, scope_of
+from dayfold.http.rights import Right, needs
 from dayfold.http.route import QuickRoute
 from dayfold.http.service import Present, present, service
 from dayfold.plan.access import Scope
@@ -37,8 +34,6 @@ from dayfold.query.request import Request as Checked
 
 #: Answers of more rows are sent in pieces, and not kept.
 _WHOLE_ROWS = 20_000
-#: An answer is the caller's own, and is to be asked for again each time.
-_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 #: What a question may be refused with, beside what every request may.
 REFUSALS = told(404, 422)
 FORMS: dict[str, Any] = {
@@ -51,39 +46,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     **REFUSALS,
 }
 
+#: Questions, and what is told of rollups themselves.
+questions = APIRouter(prefix="/v1", tags=["rollups"], responses=REFUSALS, route_class=QuestionRoute)
 router = APIRouter(prefix="/v1", tags=["rollups"], responses=REFUSALS, route_class=QuickRoute)
 Name = Annotated[str, Path(description="The rollup, by class or table name.", max_length=200)]
-
-
-def scope_of(request: Request) -> Scope:
-    """What the caller may see: the one place that routes take it from."""
-    return caller(request).scope
-
-
-async def reply(request: Request, key: tuple[Any, ...] | None, compute: Callable[[], Kept | Large]) -> Response:
-    """The answer to a question: kept under a key and the present standing of its rollup, or computed and not kept.
-
-    ``key``: begins with the rollup's name; None for what is never kept.
-    """
-    found, now = service(request), present(request)
-    if key is None:
-        kept = await found.work(compute)
-        if isinstance(kept, Kept):
-            return Response(kept.body, media_type=kept.media_type, headers={"Cache-Control": "no-store"})
-        return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers={"Cache-Control": "no-store"})
-    standing = request.state.seen.standings.get(key[0])
-    whole = (now.edition, now.today, scope_of(request).mark, standing, *key)
-    kept, how = await found.cache.get(whole, lambda: found.work(compute))
-    if isinstance(kept, Large):
-        return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers=_PRIVATE)
-    headers = {**_PRIVATE, "ETag": kept.etag}
-    if not scope_of(request).is_limited:
-        # To others it would tell that rows were published which they do not see.
-        headers["Dayfold-Cache"] = how
-    asked = request.headers.get("if-none-match", "")
-    if asked and any(tag.strip().removeprefix("W/") in (kept.etag, "*") for tag in asked.split(",")):
-        return Response(status_code=304, headers=headers)
-    return Response(kept.body, media_type=kept.media_type, headers=headers)
 
 
 def rendered(
@@ -115,20 +81,18 @@ def checked(now: Present, scope: Scope, rollup: str, asked: Question) -> Checked
     )  # fmt: skip
 
 
-async def answered(request: Request, rollup: str, asked: Question, more: dict[str, Any] | None = None) -> Response:
-    """The reply to a question of one rollup."""
+def answered(request: Request, rollup: str, asked: Question, more: dict[str, Any] | None = None) -> Reading:
+    """The reading of a question to one rollup; ``more`` is said beside its answer."""
     now = present(request)
     one = checked(now, scope_of(request), rollup, asked)
 
     def compute() -> Kept | Large:
         return rendered(now.app.answer(one, live=asked.live), asked.form, asked.limit, asked.after, more)
 
-    key = (
-        None
-        if asked.live
-        else (one.rollup.name, *_words_of(one), asked.form, asked.limit, asked.after, *(more or {}).items())
-    )
-    return await reply(request, key, compute)
+    if asked.live:
+        return Reading(None, compute)
+    said = tuple((more or {}).items())
+    return Reading(Words(one.rollup.name, *_words_of(one), asked.form, asked.limit, asked.after, said), compute)
 
 
 def _words_of(one: Checked) -> tuple[Any, ...]:
@@ -167,34 +131,35 @@ def described(one: RollupDef) -> dict[str, Any]:
     }
 
 
-@router.get(
+@questions.get(
     "/rollups/{name}/query",
     openapi_extra=takes(Right.READ, *QUESTION),
     summary="Metrics over a range of days",
+    response_model=None,
     responses=ANSWERS,
 )
-async def query(request: Request, name: Name) -> Response:
+def query(request: Request, name: Name) -> Reading:
     """Metrics of one rollup over a range, both ends included.
 
     Covered days without a row are zero; days that were not folded are null, with the reason under `missing`.
     """
-    return await answered(request, name, Question.of(read(request)))
+    return answered(request, name, Question.of(read(request)))
 
 
 LATEST: dict[int | str, dict[str, Any]] = {**ANSWERS, 200: {"model": LatestModel, "content": FORMS}}
 
 
-@router.get(
+@questions.get(
     "/rollups/{name}/latest", openapi_extra=takes(Right.READ, "metrics", "by", "where", "format"), summary="The last covered day",
-    responses=LATEST,
+    response_model=None, responses=LATEST,
 )  # fmt: skip
-async def latest(request: Request, name: Name) -> Response:
+def latest(request: Request, name: Name) -> Reading:
     """Metrics of the last day that all their sources cover; `day` says which, and `open` whether it may still change."""
-    return await latest_of(request, name, Question.of(read(request)))
+    return latest_of(request, name, Question.of(read(request)))
 
 
-async def latest_of(request: Request, name: str, asked: Question) -> Response:
-    """The reply about the last covered day."""
+def latest_of(request: Request, name: str, asked: Question) -> Reading:
+    """The reading of a question about the last covered day."""
     now, scope = present(request), scope_of(request)
     one, today = scope.rollup(now.app.catalog, name), now.today
     of_today = checked(now, scope, name, replace(asked, first="today", last="today"))
@@ -204,14 +169,14 @@ async def latest_of(request: Request, name: str, asked: Question) -> Response:
         of_day = checked(now, scope, name, replace(asked, first=day.isoformat(), last=day.isoformat()))
         return rendered(now.app.answer(of_day), asked.form, None, None, {"day": day, "open": day >= today})
 
-    return await reply(request, (one.name, "latest", *_words_of(of_today), asked.form), compute)
+    return Reading(Words(one.name, "latest", *_words_of(of_today), asked.form), compute)
 
 
-@router.get(
+@questions.get(
     "/rollups/{name}/top", openapi_extra=takes(Right.READ, "metric", "by", "n", "from", "to", "period", "where", "format"),
-    summary="The greatest values", responses=ANSWERS,
+    summary="The greatest values", response_model=None, responses=ANSWERS,
 )  # fmt: skip
-async def top(request: Request, name: Name) -> Response:
+def top(request: Request, name: Name) -> Reading:
     """The keys with the greatest values of a metric over the whole range."""
     said = read(request)
     if not said["by"]:
@@ -219,7 +184,7 @@ async def top(request: Request, name: Name) -> Response:
     asked = Question.of(
         said | {"metrics": [said["metric"]], "sort": f"-{said['metric']}", "limit": said["n"], "grain": "total"}
     )
-    return await answered(request, name, asked)
+    return answered(request, name, asked)
 
 
 @router.get(
@@ -242,7 +207,7 @@ async def explain(request: Request, name: Name) -> Response:
         )
         return Kept.of(encoded(told.as_object()), MEDIA_TYPES["json"])
 
-    return await reply(request, None, compute)
+    return await reply(request, service(request), Reading(None, compute))
 
 
 @router.get(

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import Request
 
@@ -18,6 +18,7 @@ from dayfold import settings as configuration
 from dayfold.app import Dayfold
 from dayfold.define.catalog import has_moved
 from dayfold.errors import DayfoldError
+from dayfold.http.addresses import Addresses
 from dayfold.http.cache import Cache
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.embed import Embed
@@ -30,6 +31,9 @@ from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
 from dayfold.jobs.scheduler import Scheduler
 from dayfold.plan.access import Scope
+
+if TYPE_CHECKING:
+    from dayfold.http.questions import Reading
 
 Result = TypeVar("Result")
 _log = logging.getLogger("dayfold.http")
@@ -77,6 +81,7 @@ class Service:
         self._askers = ThreadPoolExecutor(4, thread_name_prefix="dayfold-ask")
         self.glance = Glance(app.ledger, self._lookers)
         self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
+        self.readings: Addresses[Reading] = Addresses()
         self.figures = Figures(self.cache)
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)

@@ -39,16 +39,20 @@ class KeyFilter:
 
     def admits(self, tree: exp.Expr, type_: Type, values: Values) -> exp.Expr:
         """True where the key column that a tree gives is one that the filter lets through."""
-        fitting = self._fitting(type_)
-        wanted = [value for value in fitting if value is not None]
-        tests = [sql("_k is null", _k=tree)] if None in fitting else []
-        if len(wanted) > FEW_VALUES:
-            bound = values.bind(wanted, f"{cast_name(type_)}[]")
-            tests.append(sql("_k in (select unnest(_v))", _k=tree, _v=bound))
-        else:
-            tests += [sql("_k = _v", _k=tree, _v=values.bind(one, cast_name(type_))) for one in wanted]
+        tests = [sql("_k is null", _k=tree)] if None in self._fitting(type_) else []
+        for one in self.bound(type_):
+            if isinstance(one, list):
+                bound = values.bind(one, f"{cast_name(type_)}[]")
+                tests.append(sql("_k in (select unnest(_v))", _k=tree, _v=bound))
+            else:
+                tests.append(sql("_k = _v", _k=tree, _v=values.bind(one, cast_name(type_))))
         any_of = either(tests) if tests else exp.false()
         return sql("coalesce(not (_t), true)", _t=any_of) if self.exclude else any_of
+
+    def bound(self, type_: Type) -> list[object]:
+        """The values that `admits` binds, in that order: each of a few, or all of them as one list."""
+        wanted = [value for value in self._fitting(type_) if value is not None]
+        return [wanted] if len(wanted) > FEW_VALUES else wanted
 
     def lets(self, text: str | None, type_: Type) -> bool:
         """Whether one value is let through. Raises UsageError where it is not of the key's type."""

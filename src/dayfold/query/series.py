@@ -69,7 +69,7 @@ class Series:
         self.joins: list[tuple[str, exp.Expr]] = []
         self.results: dict[str, Typed] = {}
         self.columns: list[Column] = []
-        self.values, self.filters = self._bound()
+        self.values = self._bound()
 
     # -- texts that are known from questions of the same shape ------------------------------------
 
@@ -102,8 +102,8 @@ class Series:
         self.columns = list(known.columns)
         return Constant(exp.null(), self.values, text=known.text, names=known.names)
 
-    def _bound(self) -> tuple[Values, list[exp.Expr]]:
-        """Every value of the statement under a name that says its part in it, and the filters, whose values are among them."""
+    def _bound(self) -> Values:
+        """Every value of the statement under a name that says its part in it."""
         request, spine = self.request, self.spine
         named: dict[str, Any] = {}
         for what, days in (("asked", request.days), ("also", request.also)):
@@ -121,12 +121,9 @@ class Series:
             named |= {f"ok_{n}": spine.covered[source], f"last_{n}": _texts(last) if self._is_hourly else last}
             named |= {f"partly_{n}_{m}": day for m, day in enumerate(spine.partly[source])}
         named |= {f"apart_{name}": apart for name, apart in spine.apart.items()}
-        filters = []
         for n, one in enumerate(request.filters):
-            values = Values(prefix=f"key_{n}_")
-            filters.append(one.admits(column(one.key), self.types[one.key], values))
-            named |= values.by_name
-        return Values(named), filters
+            named |= {f"key_{n}_{m}": value for m, value in enumerate(one.bound(self.types[one.key]))}
+        return Values(named)
 
     def _value(self, name: str, cast: str) -> exp.Expr:
         """The tree of a value that `_bound` names."""
@@ -236,7 +233,11 @@ class Series:
         return sql("greatest(_s, _f)", _s=start, _f=first)
 
     def _filters(self) -> list[exp.Expr]:
-        return [one.copy() for one in self.filters]
+        """What the filters let through; their values have the names that `_bound` gives them."""
+        return [
+            one.admits(column(one.key), self.types[one.key], Values(prefix=f"key_{n}_"))
+            for n, one in enumerate(self.request.filters)
+        ]
 
     def _prepare(self, name: str, ctes: list[tuple[str, exp.Expr]]) -> None:
         """Add the parts of a metric and how its value comes from them."""
