@@ -146,9 +146,11 @@ class DuckStore:
     def _open(self, *, writing: bool) -> duckdb.DuckDBPyConnection:
         """The connection, of which no thread sees anything before all of it is ready."""
         with self._opening:
+            if self._connection is not None and not self._stands_in:
+                return self._connection
             stands_in = not (writing or self.read_only or self.path == ":memory:" or Path(self.path).exists())
             if self._connection is not None:
-                if stands_in or not self._stands_in:
+                if stands_in:
                     return self._connection
                 self.close()
             connection = self._connect(stands_in)

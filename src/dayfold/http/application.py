@@ -16,6 +16,7 @@ from dayfold.http.bounds import Bounded
 from dayfold.http.description import describe
 from dayfold.http.formats import encoded
 from dayfold.http.guard import NoSecretsInAddresses
+from dayfold.http.lane import Lane
 from dayfold.http.models import Health
 from dayfold.http.operations import Counted
 from dayfold.http.rights import Right, needs
@@ -32,6 +33,7 @@ def make(found: Service) -> FastAPI:
     api.add_middleware(Noting, trail=found.trail)
     api.add_middleware(NoSecretsInAddresses)
     api.add_middleware(Bounded)
+    api.add_middleware(Lane, places=found.places)
     api.add_middleware(Counted, figures=found.figures)
     return api
 

@@ -25,17 +25,26 @@ _OVERHEAD_BYTES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer as it is sent. ``etag`` is made of the body alone: what one may not see does not show in it."""
+    """An answer as it is sent. ``etag`` is made of the body alone: what one may not see does not show in it.
+
+    ``headers``: those that tell of the body.
+    """
 
     body: bytes
     media_type: str
     etag: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @classmethod
     def of(cls, body: bytes, media_type: str) -> Kept:
         """An answer with its tag."""
         mark = hashlib.sha256(media_type.encode() + b"\n" + body).hexdigest()[:32]
-        return cls(body, media_type, f'"{mark}"')
+        headers = (
+            (b"content-length", str(len(body)).encode()),
+            (b"content-type", media_type.encode()),
+            (b"etag", f'"{mark}"'.encode()),
+        )
+        return cls(body, media_type, f'"{mark}"', headers)
 
 
 @dataclass(frozen=True, slots=True)

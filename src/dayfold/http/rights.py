@@ -38,6 +38,9 @@ class Right(StrEnum):
     NEAR = "near"
 
 
+_RIGHTS = {right.value: right for right in Right}
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks.
@@ -86,7 +89,7 @@ def name_target(request: Request, target: str) -> None:
 def right_of(route: object) -> Right | None:
     """What a route asks for, or None where it does not say."""
     extra = getattr(route, "openapi_extra", None) or {}
-    return Right(extra[MARK]) if MARK in extra else None
+    return _RIGHTS[extra[MARK]] if MARK in extra else None
 
 
 def caller(request: Request) -> Caller:

@@ -24,12 +24,13 @@ from dayfold.ledger.audit import OK, REFUSED
 
 async def admit(request: Request) -> None:
     """Let the caller in, or raise: `request.state.caller` is who they are."""
-    right = right_of(request.scope["route"])
+    route = request.scope["route"]
+    right = right_of(route)
     if right is None:
         raise Forbidden("This path is open to nobody.", hint="GET /openapi.json lists the paths that are.")
     found: Service = request.app.state.service
     now = request.state.present = found.present
-    action = action_of(request.scope["route"])
+    action = action_of(route)
     try:
         who = await found.doorkeeper.admit(request, right)
     except Forbidden:
@@ -76,15 +77,18 @@ class QuickRoute(Route):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **words: Any) -> None:
         super().__init__(path, endpoint, **words)
-        self.app = self._answered
+        self.app = self._serve
 
     async def answer(self, request: Request) -> Response:
         """The answer to a request that was let in."""
         found: Response = await self.endpoint(request, **request.path_params)
         return found
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
+    async def answered(self, request: Request) -> Response:
+        """The answer to whoever asks, if they are let in."""
         await admit(request)
-        response = await self.answer(request)
+        return await self.answer(request)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.answered(Request(scope, receive, send))
         await response(scope, receive, send)

@@ -22,7 +22,7 @@ from dayfold.jobs.report import reporting
 #: Connections that wait to be taken.
 _BACKLOG = 2048
 #: How long one thread may hold the interpreter while another waits for it.
-_SWITCH_S = float(__import__("os").environ.get("SW", "0.001"))
+_SWITCH_S = 0.0002
 #: How long an idle connection is kept: longer than a proxy keeps its own, which would else send into a closed one.
 _IDLE_S = 75
 #: How long requests may go on after the process was told to stop.

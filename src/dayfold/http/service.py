@@ -24,6 +24,7 @@ from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.embed import Embed
 from dayfold.http.gate import Gate
 from dayfold.http.glance import Glance
+from dayfold.http.lane import Place
 from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
 from dayfold.http.trail import Trail
@@ -82,6 +83,7 @@ class Service:
         self.glance = Glance(app.ledger, self._lookers)
         self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
         self.readings: Addresses[Reading] = Addresses()
+        self.places: Addresses[Place] = Addresses()
         self.figures = Figures(self.cache)
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)

@@ -1,0 +1,116 @@
+"""Routes that answer questions: their words are read once, and their answers are kept. HTTP door.
+
+Every answer is computed before its first byte is sent, so that none is partial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from dayfold.http.cache import Kept, Large
+from dayfold.http.formats import MEDIA_TYPES
+from dayfold.http.lane import Place, address
+from dayfold.http.rights import caller
+from dayfold.http.route import QuickRoute
+from dayfold.http.service import Service, present, service
+from dayfold.plan.access import Scope
+
+#: An answer is the caller's own, and is to be asked for again each time.
+_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+_PRIVATE_RAW = tuple((name.lower().encode(), value.encode()) for name, value in _PRIVATE.items())
+_HOW = {how: ((b"dayfold-cache", how.encode()),) for how in ("hit", "joined", "miss")}
+_UNKEPT = {"Cache-Control": "no-store"}
+#: What one reading of the words may depend on beside them changes at most so often.
+_QUARTER_S = 900
+
+
+class Words:
+    """All that decides an answer beside the rows of its rollup, hashed once."""
+
+    __slots__ = ("_hash", "parts", "rollup")
+
+    def __init__(self, rollup: str, *parts: Any) -> None:
+        self.rollup = rollup
+        self.parts = parts
+        self._hash = hash((rollup, parts))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Words) and (self.rollup, self.parts) == (other.rollup, other.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A question whose words were read and checked.
+
+    Attributes:
+        words: What its answer is kept under; None: it is computed each time.
+        compute: Computes it, in a thread.
+    """
+
+    words: Words | None
+    compute: Callable[[], Kept | Large]
+
+
+def scope_of(request: Request) -> Scope:
+    """What the caller may see: the one place that routes take it from."""
+    return caller(request).scope
+
+
+class QuestionRoute(QuickRoute):
+    """A route whose code makes a `Reading` of a request, from its address, the caller's scope and what is `present` alone.
+
+    What equal requests read is made once in a quarter of an hour, the shortest time by which any question goes.
+    """
+
+    async def answer(self, request: Request) -> Response:
+        """The answer to a request that was let in."""
+        found, now, scope = service(request), present(request), request.scope
+        decides = (scope["path"], now.edition, now.now.timestamp() // _QUARTER_S, scope_of(request).mark)
+        query = scope["query_string"]
+        reading = found.readings.get(query, decides, lambda: self.endpoint(request, **request.path_params))
+        answer = await reply(request, found, reading)
+        found.places.get(query, address(scope), lambda: Place(self, scope["path_params"]))
+        return answer
+
+
+async def reply(request: Request, found: Service, reading: Reading) -> Response:
+    """The answer to a question: kept under its words and the present standing of its rollup, or computed and not kept."""
+    if reading.words is None:
+        return _sent(await found.work(reading.compute), _UNKEPT)
+    now, scope = present(request), scope_of(request)
+    standing = request.state.seen.standings.get(reading.words.rollup)
+    key = (reading.words, now.edition, now.today, scope.mark, standing)
+    kept, how = await found.cache.get(key, lambda: found.work(reading.compute))
+    if isinstance(kept, Large):
+        return _sent(kept, _PRIVATE)
+    # To limited callers it would tell that rows were published which they do not see.
+    more = () if scope.is_limited else _HOW[how]
+    asked = request.headers.get("if-none-match", "")
+    if asked and any(tag.strip().removeprefix("W/") in (kept.etag, "*") for tag in asked.split(",")):
+        return _Ready(HTTPStatus.NOT_MODIFIED, b"", (*_PRIVATE_RAW, (b"etag", kept.etag.encode()), *more))
+    return _Ready(HTTPStatus.OK, kept.body, (*_PRIVATE_RAW, *kept.headers, *more))
+
+
+class _Ready(Response):
+    """A response whose headers are there already: making them takes as long as finding a kept answer."""
+
+    def __init__(self, status: HTTPStatus, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.status_code = status.value
+        self.body = body
+        self.raw_headers = list(headers)
+        self.background = None
+
+
+def _sent(kept: Kept | Large, headers: dict[str, str]) -> Response:
+    if isinstance(kept, Large):
+        return StreamingResponse(iter(kept), media_type=MEDIA_TYPES[kept.form], headers=headers)
+    return Response(kept.body, media_type=kept.media_type, headers=headers)
