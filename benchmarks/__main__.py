@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--soak] [--only NAME]`: measure, print a table, keep it in RESULTS.md."""
+"""`python -m benchmarks [--quick] [--soak] [--only NAME [--keep]]`: measure, print a table, keep it in RESULTS.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def main() -> None:
         "memory": lambda: measures.memory([m * measures.MILLION // scale for m in millions]),
     }
     parser.add_argument("--only", choices=works, help="one piece of work; RESULTS.md is left alone")
-    chosen = parser.parse_args().only
+    parser.add_argument("--keep", action="store_true", help="with --only: its lines in RESULTS.md are replaced")
+    words = parser.parse_args()
+    chosen = words.only
 
     subjects.WORK.mkdir(exist_ok=True)
     facts = [
@@ -46,8 +48,8 @@ def main() -> None:
                     flush=True,
                 )
     print("\n" + results.markdown(lines))
-    if chosen is None and not known.quick:
-        results.write(lines, facts)
+    if not known.quick and (chosen is None or words.keep):
+        results.write(lines if chosen is None else results.renewed(lines), facts)
 
 
 if __name__ == "__main__":

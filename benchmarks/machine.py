@@ -106,3 +106,25 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "(not installed)"
+
+
+class Stolen:
+    """The share of the processors that others of the same host took from this machine since a moment; 0 where it does not say."""
+
+    def __init__(self) -> None:
+        self._before = _ticks()
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1, of all processors together."""
+        whole, stolen = (now - then for now, then in zip(_ticks(), self._before, strict=True))
+        return stolen / whole if whole else 0.0
+
+
+def _ticks() -> tuple[int, int]:
+    """All processors' time, and what of it was stolen."""
+    try:
+        ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]]
+    except OSError:
+        return 0, 0
+    return sum(ticks), ticks[7]

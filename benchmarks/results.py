@@ -76,5 +76,34 @@ def markdown(lines: list[Line]) -> str:
 def write(lines: list[Line], machine: list[str]) -> None:
     """Replace RESULTS.md."""
     facts = "\n".join(f"- {fact}" for fact in machine)
-    title = "# Measurements\n\nWritten by `make bench`; `python -m benchmarks --help` tells how to run a part."
+    title = (
+        "# Measurements\n\nWritten by `make bench`; `python -m benchmarks --help` tells how to run a part. "
+        "All lines of one piece of work are of one run."
+    )
     RESULTS.write_text("\n\n".join([title, facts, markdown(lines), HOW]), encoding="utf-8")
+
+
+def renewed(lines: list[Line]) -> list[Line]:
+    """The lines of RESULTS.md with those of some pieces of work replaced, or added at the end."""
+    fresh: dict[str, list[Line]] = {}
+    for line in lines:
+        fresh.setdefault(line.work, []).append(line)
+    found: list[Line] = []
+    for line in _kept():
+        if line.work in fresh:
+            found += fresh.pop(line.work)
+        elif line.work not in {one.work for one in lines}:
+            found.append(line)
+    return found + [line for left in fresh.values() for line in left]
+
+
+def _kept() -> list[Line]:
+    """The lines that RESULTS.md has."""
+    found = []
+    work = ""
+    for row in RESULTS.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if row.startswith("|") and len(cells) == 5 and cells[0] != "work" and not cells[0].startswith("---"):
+            work = cells[0] or work
+            found.append(Line(work, *cells[1:]))
+    return found
