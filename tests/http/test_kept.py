@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from dayfold import Dayfold
-from dayfold.errors import UsageError
-from dayfold.http.addresses import Addresses
+from dayfold.engines.duckdb import DuckStore
+from dayfold.engines.postgres import PostgresStore
+from dayfold.errors import StoreError
 from dayfold.http.glance import Glance
 from dayfold.ledger import look as looking
 from dayfold.ledger import tokens
 from dayfold.ledger.look import Seen
+from dayfold.memo import Memo
 from dayfold.plan.access import EVERYTHING
+from dayfold.plan.sql import statement
 from tests.conftest import Pairing
 from tests.engines.ground import Ground
 from tests.http.shops import COLUMNS, order, rollups
@@ -154,27 +158,136 @@ def test_frames_follow_the_coverage(postgres_url: str) -> None:
             assert ([row["orders"] for row in told["rows"]], told["missing"]) == ([1, 0, 0], [])
 
 
-def test_refusals_and_long_addresses_are_not_kept() -> None:
-    """Only what was made of an address of an ordinary length is."""
-    kept: Addresses[int] = Addresses()
-    count = itertools.count()
+def test_coverage_that_is_forgotten_shows_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody dropped a rollup's table and the fold that makes it anew is ended: its days are missing, and not zero."""
+    token, ledger = header(site.token()), site.app.ledger
+    assert site.get(QUERY, token, **MARCH_9).json()["rows"][0]["orders"] == 3
+    with ledger.store.transaction() as session:
+        session.execute(f'DROP TABLE "{ledger.store.schema}"."shop_daily"')
 
-    def refuse() -> int:
-        next(count)
-        raise UsageError("No.")
+    def end(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
 
+    monkeypatch.setattr("dayfold.fold.chunk.Chunk._replace", end)
+    with pytest.raises(KeyboardInterrupt):
+        site.app.fold()
+    told = site.get(QUERY, token, **MARCH_9, where="shop_id!=7").json()
+    assert (told["rows"][0]["orders"], told["missing"][0]["reason"]) == (None, "never folded")
+
+
+def test_a_secret_that_nobody_has_costs_one_look_of_its_own(site: Site, looks: list[int]) -> None:
+    """It is looked up by itself, again and again, and those that are known stay known."""
+    token = header(site.token())
+    for _ in range(3):
+        site.get(QUERY, token, **MARCH_9)
+    settled = len(looks)
+    for n in range(3):
+        assert site.get(QUERY, header(f"dfk_{n}"), **MARCH_9).status_code == 401
+    assert len(looks) - settled == 3
+    site.get(QUERY, token, **MARCH_9)
+    assert len(looks) - settled == (4 if site.app.ledger.store.commits is None else 3)
+
+
+def test_a_file_that_was_let_go_is_looked_at_anew(tmp_path: Path) -> None:
+    """Another process may have written to it: what was seen before it was closed does not count."""
+    url = f"duckdb:///{tmp_path}/shops.duckdb"
+    with Ground(Pairing("duckdb-same", url, url)) as ground:
+        ground.load("orders", COLUMNS, [order(1, 9, 500)])
+        ground.define(*rollups(ground))
+        ground.fold()
+        with Site(ground) as site:
+            token = header(site.token())
+            assert site.get(QUERY, token, **MARCH_9).status_code == 200
+            site.app.ledger.store.close()
+            assert site.app.ledger.store.commits is None
+            with duckdb.connect(f"{tmp_path}/shops.duckdb") as other:
+                other.execute("UPDATE dayfold__tokens SET revoked_at = created_at")
+            assert site.get(QUERY, token, **MARCH_9).status_code == 401
+
+
+def test_two_openings_of_one_file_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However its path is written: what one commits, the other does not overlook."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Dayfold([], {"store": {"url": f"duckdb:///{tmp_path}/one.duckdb"}}) as first:
+        first.ledger.ready()
+        before = first.ledger.store.commits
+        with DuckStore("~/one.duckdb").transaction() as session:
+            session.execute("CREATE TABLE mine (n bigint)")
+        assert before is not None
+        assert first.ledger.store.commits != before
+
+
+def test_a_question_that_fails_is_computed_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also at an address that was answered before; the refusal is told as it always is."""
+    token = header(site.token())
+    site.get(QUERY, token, **MARCH_9)
+    site.service.cache._kept.clear()
+    asked = []
+
+    def refuse(*_: object, **__: object) -> None:
+        asked.append(1)
+        raise StoreError("The store is away.")
+
+    monkeypatch.setattr("dayfold.query.run.answer", refuse)
+    answer = site.get(QUERY, token, **MARCH_9)
+    assert (problem(answer)[0], len(asked)) == (500, 1)
+
+
+def test_a_known_address_lets_no_long_body_through(site: Site) -> None:
+    """What a request says of its body is looked at on the short way too."""
+    token = header(site.token())
     for _ in range(2):
-        with pytest.raises(UsageError):
-            kept.get(b"q", None, refuse)
-    assert next(count) == 2
-    long = b"x" * 10_000
-    assert [kept.get(long, None, lambda: next(count)) for _ in range(2)] == [3, 4]
-    assert [kept.get(b"q", "one", lambda: next(count)), kept.get(b"q", "two", lambda: next(count))] == [5, 6]
+        assert site.get(QUERY, token, **MARCH_9).status_code == 200
+        answer = site.get(QUERY, {**token, "Content-Length": "9999999"}, **MARCH_9)
+        assert answer.status_code == 413
 
 
-def test_kept_addresses_are_bounded() -> None:
+def test_known_addresses_take_only_what_they_took_before(site: Site) -> None:
+    """Other methods, and what nobody may ask, are refused there as elsewhere."""
+    token = header(site.token())
+    words = {"from": "2026-03-09", "to": "2026-03-09", "metrics": "orders"}
+    for _ in range(2):
+        assert site.client.get(QUERY, headers=token, params=words).status_code == 200
+        assert site.client.post(QUERY, headers=token, params=words).status_code == 405
+        assert site.client.head(QUERY, headers=token, params=words).status_code == 405
+        assert site.client.get(QUERY, params=words).status_code == 401
+        assert site.client.get(QUERY, headers=header(site.token("track")), params=words).status_code == 403
+
+
+def test_long_ranges_and_long_scopes_are_not_kept_in_memory(site: Site) -> None:
+    """What is kept of questions is bounded by what it holds, and not only by how many there are."""
+    token = header(site.token())
+    long = site.reader({"shop_id": [str(n) for n in range(500)]})
+    short = site.reader({"shop_id": ["1", "2"]})
+    known = site.app.ledger.kept
+    for first in ("2020-01-01", "2020-01-02"):
+        site.get(QUERY, token, from_=first, to="2026-03-09", metrics="orders", limit=1)
+    assert not len(known["ShopDaily"]._frames)  # type: ignore[attr-defined]
+    before = len(site.service.readings)
+    assert site.get(QUERY, long, **MARCH_9).json() == site.get(QUERY, short, **MARCH_9).json()
+    assert len(site.service.readings) - before == 1
+
+
+def test_a_refused_statement_leaves_connections_open(postgres_url: str) -> None:
+    """It says nothing of the connections that wait."""
+    store = PostgresStore(postgres_url)
+    with store.transaction(read_only=True), store.transaction(read_only=True):
+        pass
+    waiting = list(store._idle)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="a table does not exist"):
+            store.peek(statement("select * from nothing_here where 1 = :a", a=1))
+    assert sorted(map(id, store._idle)) == sorted(map(id, waiting))
+    assert not any(one.closed for one in waiting)
+    store.close()
+
+
+def test_a_memo_is_bounded() -> None:
     """A caller that asks for something else each time does not fill the memory."""
-    kept: Addresses[int] = Addresses()
-    for n in range(10_000):
-        assert kept.get(str(n).encode(), None, lambda n=n: n) == n  # type: ignore[misc]
-    assert len(kept._kept) <= 4_000
+    memo: Memo[int, int] = Memo(100)
+    for n in range(1_000):
+        memo.learn(n, n)
+        assert memo.get(n) == n
+        assert len(memo) <= 100
+    memo.learn(999, 0)
+    assert memo.get(999) == 0

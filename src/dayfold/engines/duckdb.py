@@ -75,7 +75,10 @@ def logical_type(name: str) -> Type:
 
 
 class _Commits:
-    """Counts the transactions that this process commits to a file; while it has the file, nobody else does."""
+    """Counts what may change a file: the transactions that this process commits, and each time that it takes the file.
+
+    Weakness: a connection that somebody else opens to the file in this process is not counted.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -91,6 +94,11 @@ class _Commits:
         finally:
             with self._lock:
                 self._ended += 1
+
+    def changed(self) -> None:
+        """The file was taken; others may have written to it before."""
+        with self.one():
+            pass
 
     @property
     def count(self) -> int | None:
@@ -132,7 +140,8 @@ class DuckStore:
         self._opening = threading.RLock()
         self._entry = threading.Lock()
         self._running = 0
-        self._commits = _Commits() if path == ":memory:" else _commits.setdefault(str(Path(path).resolve()), _Commits())
+        file = str(Path(path).expanduser().resolve())
+        self._commits = _Commits() if path == ":memory:" else _commits.setdefault(file, _Commits())
 
     @property
     def address(self) -> str:
@@ -161,6 +170,7 @@ class DuckStore:
                 raise
             self._stands_in = stands_in
             self._connection = connection
+            self._commits.changed()
             return connection
 
     def _connect(self, stands_in: bool) -> duckdb.DuckDBPyConnection:
@@ -254,8 +264,8 @@ class DuckStore:
 
     @property
     def commits(self) -> int | None:
-        """How many transactions this process committed to the file."""
-        return self._commits.count
+        """How many transactions this process committed to the file, while it has it."""
+        return None if self._connection is None or self._stands_in else self._commits.count
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

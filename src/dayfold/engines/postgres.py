@@ -181,11 +181,11 @@ class PostgresStore:
     def peek(self, one: Statement) -> list[tuple[Any, ...]]:
         """The result of one small query, whose plan is kept."""
         self.open()
-        text, values = one.render("postgres")
-        connection, cursor = self._first(text, values)
-        found = cursor.fetchall()
-        self._idle.append(connection)
-        return found
+        connection, cursor = self._first(*one.render("postgres"))
+        try:
+            return cursor.fetchall()
+        finally:
+            self._idle.append(connection)
 
     @property
     def commits(self) -> int | None:
@@ -209,8 +209,12 @@ class PostgresStore:
             try:
                 return connection, connection.execute(text, values or None, prepare=bool(values))
             except psycopg.Error as error:
-                connection.close()
-                if not was_idle:
+                was_ended = connection.closed or isinstance(error, psycopg.OperationalError)
+                if was_ended or connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
+                if not (was_ended and was_idle):
                     raise translated(error, self.address) from None
             except BaseException:
                 connection.close()

@@ -16,9 +16,9 @@ from fastapi.routing import APIRoute
 
 from dayfold.days import GRAINS, bucket_start
 from dayfold.errors import UsageError
-from dayfold.http.addresses import Addresses
 from dayfold.http.formats import MEDIA_TYPES
 from dayfold.http.rights import Right, needs
+from dayfold.memo import Memo
 from dayfold.names import listing, suggestion
 from dayfold.query.request import COMPARISONS
 
@@ -166,17 +166,18 @@ def read(request: Request) -> dict[str, Any]:
     return found
 
 
-def check_parameters(request: Request) -> None:
-    """Every parameter of the URL is one that the route has. Raises UsageError with the nearest known one."""
-    route, query = request.scope["route"], request.scope.get("query_string")
-    if query:
-        _rightly_asked.get(
-            query, (request.method, route.path), lambda: _check_parameters(route, list(request.query_params))
-        )
+def check_parameters(request: Request, known: Memo[bytes, bool]) -> None:
+    """Every parameter of the URL is one that the route has; ``known``: the queries of it that were found right before.
 
-
-#: Queries that only have parameters of their routes.
-_rightly_asked: Addresses[None] = Addresses()
+    Raises:
+        UsageError: with the nearest parameter that it has.
+    """
+    query = request.scope.get("query_string")
+    if not query or known.get(query):
+        return
+    _check_parameters(request.scope["route"], list(request.query_params))
+    if len(query) <= _LONGEST:
+        known.learn(query, True)
 
 
 def _check_parameters(route: APIRoute, names: list[str]) -> None:

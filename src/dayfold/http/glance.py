@@ -25,8 +25,8 @@ _MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What was seen, for which secrets, and how many transactions had been committed before."""
+class _Last:
+    """What was seen last, of which secrets, and how many transactions had been committed before."""
 
     seen: Seen
     asked: frozenset[_Asked]
@@ -41,7 +41,7 @@ class Glance:
         self.threads = threads
         self._waiting: list[tuple[_Asked, asyncio.Future[Seen]]] = []
         self._looking = False
-        self._kept: _Kept | None = None
+        self._last: _Last | None = None
 
     async def look(self, token: str | None = None, *, session: str | None = None) -> Seen:
         """What the ledger says from this moment on, with whom the digest of a token or of a browser's session lets in.
@@ -49,8 +49,8 @@ class Glance:
         Raises what the store raises.
         """
         asked = (token, session)
-        if (kept := self._still()) is not None and asked in kept.asked:
-            return kept.seen
+        if (last := self._still()) is not None and asked in last.asked:
+            return last.seen
         mine: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, mine))
         if not self._looking:
@@ -58,13 +58,14 @@ class Glance:
             asyncio.get_running_loop().create_task(self._look_for_all())
         return await mine
 
-    def _still(self) -> _Kept | None:
+    def _still(self) -> _Last | None:
         """What was seen last, where a look now would see the same."""
-        kept = self._kept
-        if kept is None or kept.commits != self.ledger.store.commits:
+        last = self._last
+        # Where the store does not know of all commits its number is None, which no look is kept under.
+        if last is None or last.commits != self.ledger.store.commits:
             return None
-        until = kept.seen.until
-        return kept if until is None or self.ledger.clock.now().timestamp() < until else None
+        until = last.seen.until
+        return last if until is None or self.ledger.clock.now().timestamp() < until else None
 
     async def _look_for_all(self) -> None:
         loop = asyncio.get_running_loop()
@@ -72,9 +73,6 @@ class Glance:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
                 asked = frozenset(one for one, _ in waiting)
-                if (kept := self._still()) is not None and len(kept.asked) < _MOST:
-                    # Those that asked before come again.
-                    asked |= kept.asked
                 # Seen before the look begins: what is committed meanwhile makes it one that is not kept.
                 commits = self.ledger.store.commits
                 try:
@@ -82,10 +80,22 @@ class Glance:
                 except Exception as error:
                     _tell(waiting, lambda one, error=error: one.set_exception(error))  # type: ignore[misc]  # bound early
                 else:
-                    self._kept = _Kept(seen, asked, commits) if commits is not None else None
+                    self._keep(seen, asked, commits)
                     _tell(waiting, lambda one, seen=seen: one.set_result(seen))  # type: ignore[misc]  # bound early
         finally:
             self._looking = False
+
+    def _keep(self, seen: Seen, asked: frozenset[_Asked], commits: int | None) -> None:
+        """What was seen stands beside what was seen before, where nothing was committed in between."""
+        if commits is None:
+            self._last = None
+            return
+        # A secret that lets nobody in is looked up each time: whoever makes some up pushes nobody out.
+        known = frozenset(one for one in asked if _is_answered(one, seen))
+        last = self._still()
+        if last is not None and len(last.asked) < _MOST:
+            seen, known = last.seen.with_(seen), known | last.asked
+        self._last = _Last(seen, known, commits)
 
     def _read(self, asked: Collection[_Asked]) -> Seen:
         return look(
@@ -93,6 +103,11 @@ class Glance:
             {token for token, _ in asked if token is not None},
             {session for _, session in asked if session is not None},
         )
+
+
+def _is_answered(asked: _Asked, seen: Seen) -> bool:
+    token, session = asked
+    return (token is None or token in seen.bearers) and (session is None or session in seen.guests)
 
 
 def _tell(waiting: Iterable[tuple[_Asked, asyncio.Future[Seen]]], tell: Callable[[asyncio.Future[Seen]], None]) -> None:

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dayfold.errors import UsageError
 from dayfold.http import problems
-from dayfold.http.addresses import Addresses
 from dayfold.ledger.tokens import PREFIX
+from dayfold.memo import Memo
 
 #: Names of parameters that hold secrets, in small letters without - and _.
 _SECRET_NAMES = frozenset(
@@ -23,6 +23,8 @@ _SECRET_NAMES = frozenset(
         "idtoken", "refreshtoken", "bearer", "auth", "authorization", "jwt", "apitoken", "accesskey", "secretkey",
     }
 )  # fmt: skip
+#: Longer queries are rare, and looked through each time.
+_LONGEST = 2_000
 _log = logging.getLogger("dayfold.http")
 
 
@@ -31,7 +33,8 @@ class NoSecretsInAddresses:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._clean: Addresses[bool] = Addresses()
+        #: Queries without a secret; those with one are not held on to.
+        self._clean: Memo[bytes, bool] = Memo(4_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
@@ -50,20 +53,13 @@ class NoSecretsInAddresses:
         await self.app(scope, receive, send)
 
     def _is_clean(self, query: bytes) -> bool:
-        try:
-            return self._clean.get(query, None, lambda: _clean(query))
-        except _Secret:
+        if self._clean.get(query):
+            return True
+        if has_secret(query):
             return False
-
-
-class _Secret(Exception):
-    """Raised instead of an answer, so that the secret is not kept."""
-
-
-def _clean(query: bytes) -> bool:
-    if has_secret(query):
-        raise _Secret
-    return True
+        if len(query) <= _LONGEST:
+            self._clean.learn(query, True)
+        return True
 
 
 def has_secret(query: bytes) -> bool:

@@ -136,19 +136,22 @@ def of_framework(status: HTTPStatus) -> Response:
     return problem(status, *_FRAMEWORK.get(status.value, ("request", f"{status.phrase}.", _PATHS)))
 
 
+def told(request: Request, error: DayfoldError) -> Response:
+    """The answer to a request that one of our errors ended, as its caller may know it; a fault is in the log."""
+    who = getattr(request.state, "caller", None)
+    answer = of_error(error, is_known=who is None or who.scope == EVERYTHING)
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("A request failed: %s", error.message, extra={"action": "request-failed", "path": request.url.path})
+    return answer
+
+
 def install(api: FastAPI) -> None:
     """All errors of an API are answered as problems."""
 
     @api.exception_handler(DayfoldError)
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, DayfoldError)
-        who = getattr(request.state, "caller", None)
-        answer = of_error(error, is_known=who is None or who.scope == EVERYTHING)
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.error(
-                "A request failed: %s", error.message, extra={"action": "request-failed", "path": request.url.path}
-            )
-        return answer
+        return told(request, error)
 
     @api.exception_handler(RequestValidationError)
     async def words(request: Request, error: Exception) -> Response:

@@ -15,36 +15,37 @@ from starlette.responses import Response, StreamingResponse
 
 from dayfold.http.cache import Kept, Large
 from dayfold.http.formats import MEDIA_TYPES
-from dayfold.http.lane import Place, address
+from dayfold.http.lane import Place, address, is_ordinary
 from dayfold.http.rights import caller
 from dayfold.http.route import QuickRoute
 from dayfold.http.service import Service, present, service
 from dayfold.plan.access import Scope
+from dayfold.query.request import quarter
 
 #: An answer is the caller's own, and is to be asked for again each time.
 _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 _PRIVATE_RAW = tuple((name.lower().encode(), value.encode()) for name, value in _PRIVATE.items())
 _HOW = {how: ((b"dayfold-cache", how.encode()),) for how in ("hit", "joined", "miss")}
 _UNKEPT = {"Cache-Control": "no-store"}
-#: What one reading of the words may depend on beside them changes at most so often.
-_QUARTER_S = 900
+#: A caller limited to more values than this has their questions read each time: a reading holds all of them.
+_MOST_VALUES = 100
 
 
 class Words:
-    """All that decides an answer beside the rows of its rollup, hashed once."""
+    """All that decides an answer beside the rows of its rollup and the caller's scope, hashed once."""
 
-    __slots__ = ("_hash", "parts", "rollup")
+    __slots__ = ("_asked", "_hash", "rollup")
 
-    def __init__(self, rollup: str, *parts: Any) -> None:
+    def __init__(self, rollup: str, *asked: Any) -> None:
         self.rollup = rollup
-        self.parts = parts
-        self._hash = hash((rollup, parts))
+        self._asked = asked
+        self._hash = hash((rollup, asked))
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Words) and (self.rollup, self.parts) == (other.rollup, other.parts)
+        return isinstance(other, Words) and (self.rollup, self._asked) == (other.rollup, other._asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,22 @@ def scope_of(request: Request) -> Scope:
 class QuestionRoute(QuickRoute):
     """A route whose code makes a `Reading` of a request, from its address, the caller's scope and what is `present` alone.
 
-    What equal requests read is made once in a quarter of an hour, the shortest time by which any question goes.
+    What equal requests read is made once in a `QUARTER` of an hour, the shortest time by which any question goes.
     """
 
     async def answer(self, request: Request) -> Response:
         """The answer to a request that was let in."""
         found, now, scope = service(request), present(request), request.scope
-        decides = (scope["path"], now.edition, now.now.timestamp() // _QUARTER_S, scope_of(request).mark)
-        query = scope["query_string"]
-        reading = found.readings.get(query, decides, lambda: self.endpoint(request, **request.path_params))
+        mine = scope_of(request)
+        said = (scope["path"], scope["query_string"], now.edition, quarter(now.now), mine.mark)
+        reading = found.readings.get(said)
+        if reading is None:
+            reading = self.endpoint(request, **request.path_params)
+            if is_ordinary(scope) and mine.size <= _MOST_VALUES:
+                found.readings.learn(said, reading)
         answer = await reply(request, found, reading)
-        found.places.get(query, address(scope), lambda: Place(self, scope["path_params"]))
+        if is_ordinary(scope):
+            found.places.learn(address(scope), Place(self, scope["path_params"]))
         return answer
 
 
@@ -101,7 +107,7 @@ async def reply(request: Request, found: Service, reading: Reading) -> Response:
 
 
 class _Ready(Response):
-    """A response whose headers are there already: making them takes as long as finding a kept answer."""
+    """A response whose headers are there already: making them, as the framework's own does, takes as long as finding the answer."""
 
     def __init__(self, status: HTTPStatus, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.status_code = status.value

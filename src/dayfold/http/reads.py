@@ -96,9 +96,10 @@ def answered(request: Request, rollup: str, asked: Question, more: dict[str, Any
 
 
 def _words_of(one: Checked) -> tuple[Any, ...]:
-    """All that decides an answer beside the rollup's rows."""
+    """All that decides an answer beside the rollup's rows and what the caller may see."""
+    asked = tuple(filter_ for filter_ in one.filters if not filter_.is_right)
     return (
-        one.metrics, one.days, one.by, one.filters, one.grain, one.tz, one.compare, one.sort, one.limit, one.allow_missing,
+        one.metrics, one.days, one.by, asked, one.grain, one.tz, one.compare, one.sort, one.limit, one.allow_missing,
         one.present,
     )  # fmt: skip
 

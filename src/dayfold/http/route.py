@@ -20,6 +20,7 @@ from dayfold.http.rights import Right, action_of, right_of
 from dayfold.http.service import Service
 from dayfold.http.trail import USE, family
 from dayfold.ledger.audit import OK, REFUSED
+from dayfold.memo import Memo
 
 
 async def admit(request: Request) -> None:
@@ -45,7 +46,7 @@ async def admit(request: Request) -> None:
     request.state.caller = who
     if right is not Right.PUBLIC:
         # What a load balancer or another site adds to an address is its own affair.
-        check_parameters(request)
+        check_parameters(request, route.rightly_asked)
 
 
 async def passed(request: Request) -> None:
@@ -56,6 +57,10 @@ async def passed(request: Request) -> None:
 
 class Route(APIRoute):
     """A route behind the check; every router of ours makes its routes of it."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **words: Any) -> None:
+        self.rightly_asked: Memo[bytes, bool] = Memo(1_000)
+        super().__init__(path, endpoint, **words)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler that the framework calls."""

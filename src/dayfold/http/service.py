@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -18,25 +18,27 @@ from dayfold import settings as configuration
 from dayfold.app import Dayfold
 from dayfold.define.catalog import has_moved
 from dayfold.errors import DayfoldError
-from dayfold.http.addresses import Addresses
 from dayfold.http.cache import Cache
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.embed import Embed
 from dayfold.http.gate import Gate
 from dayfold.http.glance import Glance
-from dayfold.http.lane import Place
+from dayfold.http.lane import Address, Place
 from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
 from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
 from dayfold.jobs.scheduler import Scheduler
+from dayfold.memo import Memo
 from dayfold.plan.access import Scope
 
 if TYPE_CHECKING:
     from dayfold.http.questions import Reading
 
 Result = TypeVar("Result")
+#: Addresses of which something is kept.
+_ADDRESSES = 4_000
 _log = logging.getLogger("dayfold.http")
 
 
@@ -82,8 +84,9 @@ class Service:
         self._askers = ThreadPoolExecutor(4, thread_name_prefix="dayfold-ask")
         self.glance = Glance(app.ledger, self._lookers)
         self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
-        self.readings: Addresses[Reading] = Addresses()
-        self.places: Addresses[Place] = Addresses()
+        #: What was read of addresses, and where they lead; used on the event loop only.
+        self.readings: Memo[Hashable, Reading] = Memo(_ADDRESSES)
+        self.places: Memo[Address, Place] = Memo(_ADDRESSES)
         self.figures = Figures(self.cache)
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)
@@ -135,6 +138,8 @@ class Service:
         app.keep_to_published()
         self.doorkeeper.embed, self.oidc = _outside(app)
         self._serving = (app, self.edition + 1)
+        # They hold on to the application that was.
+        self.readings.forget()
         self.alerts = self.alert_loop.alerts = app.alerts()
         self.scheduler.redefine(app)
         self.desk.redefine(app)

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from dayfold.days import Days, union
 from dayfold.engines.base import Session
+from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.cells import CELL_DAY, Cells, Covered
 from dayfold.plan.sql import Values, column, either, sql
@@ -255,9 +256,10 @@ def record_failed(
 
 
 def forget(ledger: Ledger, session: Session, rollup: str, version: int) -> None:
-    """Nothing of this version is covered any more."""
+    """Nothing of this version is covered any more, and answers about the rollup are other ones."""
     gone = "delete from dayfold__coverage where rollup = :rollup and version = :version"
-    session.execute(ledger.sql(gone, rollup=rollup, version=version))
+    if session.execute(ledger.sql(gone, rollup=rollup, version=version)):
+        versions.bump_revision(ledger, session, rollup)
 
 
 def facts_before(

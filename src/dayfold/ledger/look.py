@@ -1,4 +1,7 @@
-"""The one small read that every request waits for: how rollups stand, and whom secrets let in. Ledger floor."""
+"""The one small read that every request waits for: how rollups stand, and whom secrets let in. Ledger floor.
+
+Invariant: all of a look is of one snapshot.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +37,23 @@ class Seen:
         standings: Each rollup's version and revision, by name.
         bearers: Whom the asked digests of tokens let in; one that is not known, or has expired or was revoked, lets nobody in.
         guests: The same of the digests of browsers' sessions: where one is not known or has ended, or its user went or changed.
-        until: Seconds since 1970 up to which time changes nothing of it; None where it never does.
+        until: Whole seconds since 1970 up to which time changes nothing of it; None where it never does.
     """
 
     standings: dict[str, Standing]
     bearers: dict[str, Bearer]
     guests: dict[str, Guest]
     until: float | None
+
+    def with_(self, later: Seen) -> Seen:
+        """Both looks as one, of which nothing was committed between."""
+        ends = [one.until for one in (self, later) if one.until is not None]
+        return Seen(
+            later.standings,
+            {**self.bearers, **later.bearers},
+            {**self.guests, **later.guests},
+            min(ends, default=None),
+        )
 
 
 def look(ledger: Ledger, tokens: Collection[str], guests: Collection[str]) -> Seen:

@@ -87,6 +87,11 @@ class Scope:
         return bool(self.rows or self.relations)
 
     @property
+    def size(self) -> int:
+        """How many values it names."""
+        return sum(len(values) for _, values in self.rows)
+
+    @property
     def mark(self) -> str:
         """A short text that is the same for equal scopes only; it tells none of their values.
 

@@ -16,6 +16,8 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
+from dayfold.memo import Memo
+
 Part = exp.Expr | Sequence[exp.Expr]
 
 
@@ -90,9 +92,8 @@ class Remembered(Statement):
             assert self.build is not None
             made = self.build()
             text, _ = made.render(dialect)
-            known = _texts[self.key, dialect] = (text, tuple(made.order))
-            if len(_texts) > _MOST_TEXTS:
-                _texts.clear()
+            known = text, tuple(made.order)
+            _texts.learn((self.key, dialect), known)
         text, names = known
         return text, [self.values.by_name[name] for name in names]
 
@@ -103,8 +104,7 @@ class Remembered(Statement):
 
 
 #: Rendered texts by what they were built from.
-_texts: dict[tuple[Hashable, str], tuple[str, tuple[str, ...]]] = {}
-_MOST_TEXTS = 2_000
+_texts: Memo[tuple[Hashable, str], tuple[str, tuple[str, ...]]] = Memo(2_000)
 
 
 def remembered(key: Hashable, values: Sequence[Any], build: Callable[[], Statement]) -> Statement:

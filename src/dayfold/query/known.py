@@ -4,6 +4,8 @@ Equal standings have equal answers, so what these have beside their numbers is e
 covered. After a publication a hundred questions find the same new standing, and most of them ask about the same days.
 
 Invariant: it is used only in a snapshot that has its standing.
+
+Weakness: frames of very many buckets are worked out for each question, so that what is kept of a rollup takes some ten MB at most.
 """
 
 from __future__ import annotations
@@ -17,26 +19,23 @@ from dayfold.engines.base import Session
 from dayfold.ledger import coverage, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.versions import Standing, Version
+from dayfold.memo import Memo
 from dayfold.query.cover import Cover, Frame
 from dayfold.query.request import Request
 
-#: Questions of more kinds than this are worked out again.
-_MOST_FRAMES = 500
+#: Frames that are kept of a rollup, and the most buckets and days that one of them may have.
+_MOST_FRAMES, _MOST_PARTS = 100, 1_000
 
 
 @dataclass(slots=True)
 class Known:
-    """A rollup at one standing.
-
-    Attributes:
-        fitting: For some metrics the definition that was found to be the one they were folded by.
-    """
+    """A rollup at one standing. Threads share it; each of its values is put in place whole."""
 
     version: Version
-    fitting: dict[tuple[str, ...], RollupDef] = field(default_factory=dict)
+    _fit: tuple[RollupDef, list[str], list[str]] | None = None
     _history: dict[str, dt.date] | None = None
-    _last: dict[dt.date, dict[str, dt.date]] = field(default_factory=dict)
-    _frames: dict[Hashable, Frame] = field(default_factory=dict)
+    _last: tuple[dt.date, dict[str, dt.date]] | None = None
+    _frames: Memo[Hashable, Frame] = field(default_factory=lambda: Memo(_MOST_FRAMES))
 
     @property
     def standing(self) -> Standing:
@@ -54,10 +53,19 @@ class Known:
         if found is None or found.rollup is not request.rollup:
             days = coverage.coverage(ledger, session, request.rollup.name, self.version.number, request.utc_days)
             found = Cover(request, days, self.history(ledger, session)).frame()
-            if len(self._frames) >= _MOST_FRAMES:
-                self._frames.clear()
-            self._frames[kind] = found
+            if max(len(found.spine.buckets), len(request.days)) <= _MOST_PARTS:
+                self._frames.learn(kind, found)
         return found
+
+    def edited(self, rollup: RollupDef) -> tuple[list[str], list[str]]:
+        """The metrics of a definition that are not as they were folded, and its other parts that are not."""
+        if self._fit is None or self._fit[0] is not rollup:
+            definition = self.version.definition
+            stored = definition["metrics"]
+            found = [name for name, metric in rollup.measured.items() if stored.get(name) != metric.identity()]
+            shape = {"key": list(rollup.key), "day_column": rollup.day_column, "grain": rollup.grain}
+            self._fit = rollup, found, [name for name, value in shape.items() if definition[name] != value]
+        return self._fit[1:]
 
     def history(self, ledger: Ledger, session: Session) -> dict[str, dt.date]:
         """The first covered day of each source."""
@@ -67,10 +75,12 @@ class Known:
 
     def last_days(self, ledger: Ledger, session: Session, today: dt.date) -> dict[str, dt.date]:
         """The last covered day of each source up to today."""
-        if today not in self._last:
+        last = self._last
+        if last is None or last[0] != today:
             # Of one day only: a standing may hold for months.
-            self._last = {today: coverage.last_days(ledger, session, self.version.rollup, self.version.number, today)}
-        return self._last[today]
+            found = coverage.last_days(ledger, session, self.version.rollup, self.version.number, today)
+            self._last = last = today, found
+        return last[1]
 
 
 def known(ledger: Ledger, session: Session, rollup: str) -> Known | None:

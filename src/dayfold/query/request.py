@@ -25,7 +25,7 @@ MAX_DAYS = 40_000
 #: Hours that are answered at once: half a century of them.
 MOST_HOURS = 500_000
 #: Every hour of every present zone begins at one of these minutes, so that the present is known as well by the last of them.
-_QUARTER = dt.timedelta(minutes=15)
+QUARTER = dt.timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Request:
             rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
             _one_of("grain", grain, GRAINS), tz, _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit,
             allow_missing, today, _needed(rollup, wanted), is_limited=scope.is_limited,
-            present=_quarter(now) if now is not None and grain == "hour" and last >= today - ONE_DAY else None,
+            present=quarter(now) if now is not None and grain == "hour" and last >= today - ONE_DAY else None,
         )  # fmt: skip
         request._check()
         return request
@@ -217,9 +217,9 @@ class Request:
         return sorted({source for part in parts for source in self.sources_of(part)})
 
 
-def _quarter(now: dt.datetime) -> dt.datetime:
+def quarter(now: dt.datetime) -> dt.datetime:
     """The quarter of an hour that an instant lies in: questions within it have one answer."""
-    return now - (now - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)) % _QUARTER
+    return now - (now - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)) % QUARTER
 
 
 def _metric(rollup: RollupDef, name: str) -> str:

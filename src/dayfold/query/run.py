@@ -166,24 +166,14 @@ def folded(ledger: Ledger, session: Session, request: Request) -> Known:
 
 def _check_edits(request: Request, found: Known) -> None:
     """Refuse what was edited since it was folded."""
-    rollup, definition = request.rollup, found.version.definition
-    if found.fitting.get(request.needed) is rollup:
-        return
-    stored = definition["metrics"]
-    edited = [
-        name
-        for name in request.needed
-        if name in rollup.measured and stored.get(name) != rollup.measured[name].identity()
-    ]
-    shape = {"key": list(rollup.key), "day_column": rollup.day_column, "grain": rollup.grain}
-    edited += [name for name, value in shape.items() if definition[name] != value]
-    if edited:
+    rollup = request.rollup
+    metrics, others = found.edited(rollup)
+    if edited := [*(name for name in request.needed if name in metrics), *others]:
         what = ", ".join(edited)
         raise QueryRefused(
             f"The definition of {rollup.name} was edited since it was folded: {what}.",
             hint=f"Run: dayfold fold {rollup.name}",
         )
-    found.fitting[request.needed] = rollup
 
 
 def check_same(rollup: BoundRollup, version: versions.Version) -> None:

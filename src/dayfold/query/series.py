@@ -16,6 +16,7 @@ from dayfold.days import ONE_DAY
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Max, Measured, Min, Sum
 from dayfold.define.rollup import RollupDef
 from dayfold.define.types import BOOL, DATE, FLOAT, MAX_DIGITS, TIMESTAMPTZ, Kind, Type, decimal
+from dayfold.memo import Memo
 from dayfold.plan.dialect import HASH_SPACE, SET_LIMIT, Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import SETS_SUFFIX, Column
@@ -38,8 +39,7 @@ class _Spelling:
 
 
 #: Texts by the shapes of their questions.
-_spellings: dict[Hashable, _Spelling] = {}
-_MOST_SPELLINGS = 2_000
+_spellings: Memo[Hashable, _Spelling] = Memo(2_000)
 
 
 def _texts(values: Iterable[Any]) -> list[str | None]:
@@ -96,9 +96,8 @@ class Series:
             tree = build()
             made = Statement(tree, self.values)
             text, _ = made.render(self.dialect.name)
-            if len(_spellings) > _MOST_SPELLINGS:
-                _spellings.clear()
-            known = _spellings[shape] = _Spelling(text, tuple(made.order), tuple(self.columns), request.rollup)
+            known = _Spelling(text, tuple(made.order), tuple(self.columns), request.rollup)
+            _spellings.learn(shape, known)
         self.columns = list(known.columns)
         return Constant(exp.null(), self.values, text=known.text, names=known.names)
 
