@@ -24,7 +24,7 @@ from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageError
 from dayfold.fold.binding import Binder, Bindings, Bound
-from dayfold.fold.fold import Folder, FoldResult, Progress, Stop, never
+from dayfold.fold.fold import Folder, FoldResult, Progress, StopCheck, never
 from dayfold.fold.longview import LongView
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
@@ -190,7 +190,7 @@ class Dayfold:
         allow_empty: bool = False,
         wait_s: float | None = None,
         progress: Progress | None = None,
-        stop: Stop = never,
+        stop: StopCheck = never,
     ) -> list[FoldResult]:
         """Bring rollups up to date. Folding again writes nothing.
 
@@ -221,7 +221,7 @@ class Dayfold:
         allow_empty: bool = False,
         wait_s: float | None = None,
         progress: Progress | None = None,
-        stop: Stop = never,
+        stop: StopCheck = never,
     ) -> RebuildResult:
         """Fold days that exist again: built aside, and switched in one transaction.
 
@@ -259,7 +259,7 @@ class Dayfold:
         budget_s: float | None = None,
         wait_s: float | None = None,
         progress: Progress | None = None,
-        stop: Stop = never,
+        stop: StopCheck = never,
     ) -> list[VerifyResult]:
         """Compare stored cells with their sources, exactly, by other SQL than the fold's.
 
@@ -353,7 +353,7 @@ class Dayfold:
         """The view over every rollup of the store."""
         return LongView(self.ledger, self.catalog, self.settings.store.long_view)
 
-    def _folder(self, bound: Bound, wait_s: float | None = None, stop: Stop = never) -> Folder:
+    def _folder(self, bound: Bound, wait_s: float | None = None, stop: StopCheck = never) -> Folder:
         limits = self.settings.fold
         wait = limits.wait_s if wait_s is None else wait_s
         return Folder(

@@ -166,6 +166,54 @@ def test_doctor_gives_the_statement_for_a_missing_index(shop: Path, postgres_url
     assert [one["level"] for one in told if one["subject"].endswith("orders")] == ["ok"]
 
 
+def test_doctor_gives_the_statement_for_an_index_that_leads_to_cells(shop: Path, postgres_url: str) -> None:
+    """A source that tells its changes: a marked cell is looked up by its key and moment, in whatever order the key stands."""
+    with Session(postgres_url) as session:
+        for text in (*TABLES, ORDERS, LEVELS, "CREATE INDEX ON orders (created_at)"):
+            session.run(text)
+    (shop / "dayfold.toml").write_text(f'[databases.app]\nurl = "{postgres_url}"\n')
+    tracked = METRICS.replace('Table("orders", database="app")', 'Table("orders", database="app", changes="trigger")')
+    (shop / "metrics.py").write_text(tracked.replace('"shop_id", "country"', '"shop_id", "customer_id"'))
+    wanted = {
+        "shop_id, customer_id": '"shop_id", "customer_id", "created_at"',
+        "shop_id": '"shop_id", "created_at"',
+    }
+    assert cell_indexes(shop) == [
+        (
+            "warning",
+            f"no index leads from {key} to created_at, so every marked cell is looked for among the facts of its day",
+            f'CREATE INDEX CONCURRENTLY ON "orders" ({columns});',
+        )
+        for key, columns in wanted.items()
+    ]
+    run_sql(postgres_url, "CREATE INDEX ON orders (customer_id, shop_id, created_at)")
+    assert [level for level, _, _ in cell_indexes(shop)] == ["ok", "warning"]
+    run_sql(postgres_url, cell_indexes(shop)[1][2].replace(" CONCURRENTLY", ""))
+    assert cell_indexes(shop) == [("ok", f"an index leads from {key} to created_at", "") for key in wanted]
+
+
+def cell_indexes(folder: Path) -> list[tuple[str, str, str]]:
+    findings = succeeds("doctor", "--json", cwd=folder, env={"DAYFOLD_NOW": ""}).json["findings"]
+    return [(one["level"], one["message"], one["advice"]) for one in findings if "index leads from" in one["message"]]
+
+
+def test_doctor_gives_the_statement_for_a_moment_that_a_table_does_not_keep(shop: Path) -> None:
+    """Beside the problem itself; once for each moment, however many metrics count by it."""
+    run_sql(source_url(shop), "ALTER TABLE levels RENAME COLUMN measured_at TO updated_at")
+    done = dayfold("doctor", "--json", cwd=shop)
+    assert done.status == 1
+    assert [one for one in done.json["findings"] if one["level"] == "warning"] == [
+        {
+            "level": "warning",
+            "subject": "app.levels",
+            "message": "it does not keep measured_at; from the day that it does, seats is exact",
+            "advice": 'ALTER TABLE "levels" ADD COLUMN "measured_at" timestamptz;',
+        }
+    ]
+    run_sql(source_url(shop), 'ALTER TABLE "levels" ADD COLUMN "measured_at" timestamptz')
+    succeeds("doctor", cwd=shop, env={"DAYFOLD_NOW": ""})
+
+
 def test_migrate_makes_a_store_and_then_has_nothing_to_do(shop: Path) -> None:
     assert succeeds("migrate", "--json", cwd=shop).json["applied"][0].startswith("1: ")
     assert succeeds("migrate", "--json", cwd=shop).json == {"applied": []}

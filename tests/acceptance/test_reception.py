@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dayfold import Dayfold, stopping, streams
+from dayfold import Dayfold, interrupting, streams
 from dayfold.engines import owners
 from dayfold.errors import DefinitionError
 from dayfold.http.owner import Errand, Reception, Runner
@@ -116,7 +116,7 @@ def test_command_is_stopped_where_its_client_leaves(folded: Path) -> None:
         print("begun", file=sys.stderr)
         try:
             while True:
-                stopping.check()
+                interrupting.check()
         except KeyboardInterrupt:
             met.set()
             raise

@@ -45,6 +45,25 @@ def tracked(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_status_counts_the_changes_that_wait_to_be_folded(tracked: Path) -> None:
+    """Those that were told, for each rollup, also by the rollup below; after the next fold there are none."""
+    succeeds("track", "install", cwd=tracked)
+    succeeds("fold", cwd=tracked)
+    run_sql(f"duckdb:///{tracked}/store.duckdb", "INSERT INTO visit VALUES (1, TIMESTAMPTZ '2025-12-03 12:00:00+00')")
+    assert stale(tracked) == {"Visits": 1, "Everywhere": 0}
+    assert "\nVisits: 1 change told since, to be folded\n" in succeeds("status", cwd=tracked).out
+    succeeds("fold", "Visits", cwd=tracked)
+    found = stale(tracked)
+    assert (found["Visits"], found["Everywhere"] > 0) == (0, True)
+    succeeds("fold", cwd=tracked)
+    assert stale(tracked) == {"Visits": 0, "Everywhere": 0}
+    assert "to be folded" not in succeeds("status", cwd=tracked).out
+
+
+def stale(folder: Path) -> dict[str, int]:
+    return {one["rollup"]: one["stale"] for one in succeeds("status", "--json", cwd=folder).json["rollups"]}
+
+
 def test_tampering_is_found_by_verify_and_healed(folded: Path) -> None:
     """Exit status 1, then 0, then 0."""
     assert "no drift" in succeeds("verify", "ShopDaily", cwd=folded).out

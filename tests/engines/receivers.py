@@ -1,4 +1,4 @@
-"""Real receivers on loopback: an HTTP server and a mail server, each in a thread, that keep what they were sent."""
+"""Real receivers on loopback: an HTTP server and a mail server that keep what they were sent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import threading
 from collections.abc import Sequence
 from email import message_from_bytes
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from tests.loopback import Answers, Loopback
 
 
-class Receiver:
+class Receiver(Loopback):
     """An HTTP receiver that answers with the given statuses in turn, and then with 200."""
 
     def __init__(self, statuses: Sequence[int] = ()) -> None:
@@ -23,37 +24,20 @@ class Receiver:
         self.arrived = threading.Condition()
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Answers):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.asked()
                 with receiver.arrived:
                     status = receiver.statuses.pop(0) if receiver.statuses else 200
                     receiver.requests.append((self.path, dict(self.headers), body))
                     receiver.arrived.notify_all()
-                self.send_response(status)
-                if status in (301, 302, 307):
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.answer(status, **({"Location": "/elsewhere"} if status in (301, 302, 307) else {}))
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/hooks/alerts?team=a"
+        return f"{self.origin}/hooks/alerts?team=a"
 
     def wait(self, count: int, timeout_s: float = 30) -> None:
         """So many requests have come."""
@@ -81,7 +65,7 @@ def is_signed(headers: dict[str, str], body: bytes, secret: str) -> bool:
     return set(parts) == {"t", "v1"} and hmac.compare_digest(parts["v1"], wanted)
 
 
-class MailServer:
+class MailServer(Loopback):
     """A mail server that takes every mail, or refuses it with a status."""
 
     def __init__(self, refuse: str | None = None) -> None:
@@ -116,18 +100,4 @@ class MailServer:
                     else:
                         self.say("250 ok")
 
-        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    @property
-    def port(self) -> int:
-        return int(self.server.server_address[1])
+        super().__init__(Handler, socketserver.ThreadingTCPServer)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
 
-from dayfold import Avg, Count, Distinct, Max, Ratio, Rollup, Sum, Table
+from dayfold import Avg, Count, Distinct, Max, Min, Ratio, Rollup, Sum, Table
 from dayfold.define.catalog import catalog
-from dayfold.errors import DefinitionError
+from dayfold.errors import DefinitionError, Stopped
 from dayfold.plan import dialect
 from tests.engines.ground import Ground, march
 
@@ -152,6 +153,48 @@ def test_edit_of_the_lower_reaches_the_upper(store: Ground) -> None:
         "SELECT CAST(made AT TIME ZONE 'UTC' AS DATE), count(*), count(DISTINCT who) FROM visit WHERE amount > 20 "
         "GROUP BY 1 ORDER BY 1"
     )
+
+
+def test_change_below_reaches_an_upper_that_is_being_built(store: Ground) -> None:
+    """A day that was built aside before the lower changed is marked there too, and right when it is published."""
+    store.config["fold"] = {"chunk_rows": 10}
+    filled(store, changes="trigger")
+    edited = rollups(store, changes="trigger")
+    edited[0] = type("Platform", (Rollup,), {**vars(edited[0]), "least": Min(edited[2], "views", at="day")})
+    built: list[str] = []
+
+    def stop() -> None:
+        if "Platform" in built:
+            raise Stopped("Enough is built.")
+
+    store.define(*edited)
+    store.opened.track_install()
+    runs = store.opened.fold(progress=lambda name, *_: built.append(name), stop=stop)
+    assert [(run.rollup, run.status) for run in runs] == [("AssetDaily", "done"), ("Platform", "stopped")]
+    covered = store.stored("SELECT min(day), count(*) FROM dayfold__coverage WHERE rollup = 'Platform' AND version = 2")
+    assert covered[0][0] == dt.date(2026, 3, 1)
+    assert covered[0][1] < 12
+    store.insert("visit", [row(200, 1, asset=2)])
+    store.fold(rollups=["AssetDaily"])
+    store.fold()
+    assert stored(store) == truth(store)
+    assert {run.cells for run in store.fold()} == {0}
+
+
+def test_plan_of_an_upper_waits_for_the_first_fold_of_the_lower(store: Ground) -> None:
+    """What there will be to fold is not known before; afterwards there is nothing to warn of."""
+    store.load("visit", DDL, [row(n, n % 9 + 1) for n in range(80)])
+    store.define(*rollups(store))
+    said = "it is folded from AssetDaily, which is folded first; only then is known how much"
+    plans = {plan.rollup: plan for plan in store.opened.plan()}
+    assert {name: plan.warnings for name, plan in plans.items()} == {
+        "AssetDaily": [], "Platform": [said], "OwnerMonthly": [said],
+    }  # fmt: skip
+    assert {name: bool(plan.days) for name, plan in plans.items()} == {
+        "AssetDaily": True, "Platform": False, "OwnerMonthly": False,
+    }  # fmt: skip
+    store.fold()
+    assert [plan.warnings for plan in store.opened.plan()] == [[], [], []]
 
 
 def test_failed_lower_leaves_the_upper_as_it_was(ground: Ground) -> None:

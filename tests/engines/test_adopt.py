@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -97,6 +98,21 @@ def test_sealed_days_are_never_computed_again(ground: Ground) -> None:
     assert stored(ground) == before
 
 
+def test_plan_says_that_an_edit_would_touch_sealed_days(store: Ground) -> None:
+    """And that the fold will refuse it; as long as nothing is edited there is nothing to say."""
+    filled(store)
+    adopt(store)
+    store.fold()
+    [plan] = store.opened.plan()
+    assert (plan.action, plan.warnings) == ("refresh", [])
+    store.define(rollup(store, more=Count(store.table("visit"), at="made", where="amount > 3")))
+    [plan] = store.opened.plan()
+    assert (plan.action, plan.edits) == ("new version", ["metric more added"])
+    assert plan.warnings == [
+        "the edit will be refused: 2026-03-01..2026-03-06 are sealed and can never be computed again"
+    ]
+
+
 def test_mark_on_a_sealed_day_is_dropped(store: Ground) -> None:
     """A trigger sees a late row on it; the day stands, and the mark does not wait for ever."""
     filled(store)
@@ -154,6 +170,25 @@ def test_table_that_does_not_fit_is_refused(store: Ground) -> None:
     store.define(type("People", (Rollup,), {"key": "shop", "people": Distinct(visit, "amount", at="made")}))
     with pytest.raises(UsageError, match="has Distinct metrics"):
         store.opened.adopt("People", "legacy_daily")
+
+
+def test_empty_source_beside_another_leaves_the_days_unknown(ground: Ground) -> None:
+    """It may have had rows on the other one's days or not: nothing is sealed before the last day is named."""
+    filled(ground)
+    ground.load("call", "shop bigint, made timestamptz", [])
+    calls = Count(ground.table("call"), at="made")
+    ground.define(rollup(ground, calls=calls))
+    ground.source("ALTER TABLE legacy_daily ADD COLUMN calls bigint DEFAULT 0")
+    with pytest.raises(UsageError) as refused:
+        adopt(ground)
+    assert str(refused.value) == (
+        "One of the sources of Visits has no row, and another has rows since 2026-03-07: which days are to be taken over is "
+        "not known.\n  Name the last of them: --to DAY"
+    )
+    assert ground.stored("SELECT count(*) FROM visits") == [(0,)]
+    assert ground.stored("SELECT count(*) FROM dayfold_coverage WHERE state = 'sealed'") == [(0,)]
+    result = adopt(ground, to="2026-03-04")
+    assert (str(result.sealed), result.rows) == ("2026-03-01..2026-03-04", 12)
 
 
 def test_mean_is_adopted_as_sum_and_count(store: Ground) -> None:
@@ -231,3 +266,23 @@ def test_lower_rollup_is_pruned_after_the_upper(store: Ground) -> None:
     with pytest.raises(StoreError, match="the rollup Upper depend"):
         store.opened.prune(["Lower"])
     assert [one.rollup for one in store.opened.prune(["Lower", "Upper"])] == ["Upper", "Lower"]
+
+
+@pytest.mark.parametrize("order", list(permutations(["Lowest", "Middle", "Highest"])), ids="-".join)
+def test_rollups_folded_from_each_other_are_pruned_from_the_highest(store: Ground, order: tuple[str, ...]) -> None:
+    """In whatever order they are named, and however many stand on one another."""
+    filled(store)
+    lowest = rollup(store, "Lowest")
+    middle = type("Middle", (Rollup,), {"key": "shop", "visits": Sum(lowest, "visits", at="day")})
+    highest = type("Highest", (Rollup,), {"visits": Sum(middle, "visits", at="day")})
+    other = rollup(store, "Other")
+    store.define(lowest, middle, highest, other)
+    store.fold()
+    store.define(other)
+    with pytest.raises(StoreError) as refused:
+        store.opened.prune(["Lowest", "Middle"])
+    assert str(refused.value) == (
+        "Middle is not dropped: the rollup Highest depend on its table middle.\n  Drop or change these first."
+    )
+    assert [one.rollup for one in store.opened.prune(order)] == ["Highest", "Middle", "Lowest"]
+    assert store.opened.orphans() == []

@@ -184,7 +184,7 @@ def test_unforeseen_error_of_a_request_is_reported_without_values(door: Door, mo
 
     monkeypatch.setattr(door.service.alerts, "listed", broken)
     with Receiver() as sentry:
-        dsn = f"http://key@127.0.0.1:{sentry.server.server_port}/1"
+        dsn = f"http://key@127.0.0.1:{sentry.port}/1"
         with reporting(ErrorsSettings.model_validate({"sentry_dsn": dsn})):
             answer = door.get("/v1/alerts")
         assert answer.status_code == 500

@@ -165,7 +165,7 @@ def meet_an_error(action: str) -> None:
 def test_sentry_is_told_class_place_and_action_alone() -> None:
     """The event's envelope, as a real receiver gets it, holds no value."""
     with Receiver() as receiver:
-        dsn = f"http://key@127.0.0.1:{receiver.server.server_port}/1"
+        dsn = f"http://key@127.0.0.1:{receiver.port}/1"
         with reporting(ErrorsSettings.model_validate({"sentry_dsn": dsn})):
             meet_an_error("request-failed")
         [(path, headers, body)] = receiver.requests
@@ -187,7 +187,7 @@ def test_sentry_is_told_class_place_and_action_alone() -> None:
 def test_otlp_is_told_class_place_and_action_alone() -> None:
     """One span for an error; the collector's request holds no value."""
     with Receiver() as receiver:
-        endpoint = f"http://127.0.0.1:{receiver.server.server_port}/"
+        endpoint = f"{receiver.origin}/"
         with reporting(ErrorsSettings.model_validate({"otlp_endpoint": endpoint})):
             meet_an_error("job-failed")
         [(path, _, body)] = receiver.requests

@@ -8,7 +8,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from dayfold.errors import Busy, SourceFailed, Stopped
 from dayfold.fold import fetch
 from dayfold.ledger import leases
 from tests.engines.ground import NOW, D, Ground, march
+from tests.loopback import Answers, Loopback
 from tests.sql import run_sql
 
 COLUMNS = {"platform": "text", "spend": "numeric(12,2)", "clicks": "bigint"}
@@ -742,27 +742,17 @@ def api(ground: Ground) -> Iterator[tuple[str, Callable[[], list[str]]]]:
     """An HTTP server that has no report of a day until two days later, then a first figure, and a corrected one from the third."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answers):
         def do_GET(self) -> None:
             day = dt.date.fromisoformat(self.path.strip("/"))
             asked.append(self.path)
             age = (ground.clock.instant.date() - day).days
             spend = None if age < 2 else "10.00" if age == 2 else "12.75"
             body = json.dumps([{"platform": "tiktok", "spend": spend, "clicks": 3}]).encode() if spend else b"{}"
-            self.send_response(200 if spend else 404)
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200 if spend else 404, body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", lambda: asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Loopback(Handler) as server:
+        yield server.origin, lambda: asked
 
 
 def test_an_api_that_answers_late_and_corrects_itself(ground: Ground, api: tuple[str, Callable[[], list[str]]]) -> None:

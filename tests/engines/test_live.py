@@ -240,6 +240,26 @@ def test_rows_stamped_since_the_last_fold_are_seen(ground: Ground) -> None:
     same(live, told(ground, QUESTIONS))
 
 
+def test_everything_is_live_where_stamps_were_not_read_yet(ground: Ground) -> None:
+    """Folded by lookback before: what changed since then may stand behind any stamp, so no stored cell is believed."""
+    ground.load("sale", DDL, ROWS)
+    ground.define(sales(ground, lookback=0))
+    ground.fold()
+    ground.source("UPDATE sale SET amount = 9 WHERE id = 1")
+    ground.define(sales(ground, changes="seen_at"))
+    before = stored(ground)
+    answer = ground.answer("Sales", "amount", first=3, last=11, live=True)
+    assert [row["amount"] for row in answer.rows if row["amount"]] == [9, 2, 1, 1]
+    assert [(str(gap.days), gap.reason) for gap in answer.provisional] == [
+        ("2026-03-03..2026-03-11", "changed since it was folded")
+    ]
+    live = told(ground, QUESTIONS, live=True)
+    assert stored(ground) == before
+    ground.fold()
+    same(live, told(ground, QUESTIONS))
+    assert ground.answer("Sales", "amount", first=3, last=11, live=True).provisional == []
+
+
 def test_sealed_days_are_never_computed(ground: Ground) -> None:
     """Their source may be gone: the stored number stands, marked or not."""
     ground.load("sale", DDL, ROWS)

@@ -192,6 +192,28 @@ def test_another_metric_of_the_row_is_a_change(store: Ground) -> None:
     assert cells(store) == {"Visits": 1}
 
 
+def test_plan_says_where_triggers_are_missing_or_older(store: Ground) -> None:
+    """Before the first fold, and after an edit; not while they stand."""
+    said = "visit is folded by lookback: its triggers are missing, or older than the definitions; dayfold track install"
+    store.load("visit", DDL, [row(n) for n in range(5)])
+    store.define(rollup(store))
+    assert planned(store) == [said]
+    store.opened.track_install()
+    assert planned(store) == []
+    store.fold()
+    assert planned(store) == []
+    store.define(rollup(store, key="amount"))
+    assert planned(store) == [said]
+    store.opened.track_install()
+    assert planned(store) == []
+
+
+def planned(ground: Ground) -> list[str]:
+    """What a plan of the one rollup warns of."""
+    [plan] = ground.opened.plan()
+    return plan.warnings
+
+
 # -- the application's statements ------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -15,10 +16,12 @@ import pytest
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
-from dayfold.errors import FileLocked
-from dayfold.fold import chunk
+from dayfold.engines.base import Session as StoreSession
+from dayfold.errors import DayfoldError, FileLocked
+from dayfold.fold import chunk, reshape
 from dayfold.fold.fold import Folder
-from dayfold.ledger import leases
+from dayfold.ledger import leases, versions
+from dayfold.ledger.ledger import Ledger
 from tests.faults import shops
 from tests.faults.conftest import fold, start
 from tests.faults.killed import around_points
@@ -93,6 +96,38 @@ def test_a_first_fold_that_comes_second_goes_on(
         [run] = app.fold()
     assert (run.status, run.error) == ("done", None)
     assert comparable(url) == undisturbed(engine, new_store, fold)
+
+
+@pytest.mark.parametrize(("version", "publishing"), [("first", chunk), ("edited", reshape)], ids=["chunk", "version"])
+def test_a_publication_that_meets_another_fold_at_its_fence_is_tried_again(
+    engine: str, new_store: Stores, monkeypatch: pytest.MonkeyPatch, version: str, publishing: ModuleType
+) -> None:
+    """A rollup above registers between its snapshot and its fence: it is refused once, and published then."""
+    url = new_store()
+    fold(url)
+    shops.change(url)
+    found: list[str] = []
+
+    def fence(ledger: Ledger, session: StoreSession, held: leases.Lease) -> None:
+        if not found:
+            # The snapshot is taken; then the other fold comes, as `Folder.register` does.
+            ledger.version(session)
+            with ledger.store.transaction() as other:
+                versions.pass_fence(ledger, other, held.rollup)
+        try:
+            leases.fence(ledger, session, held)
+        except DayfoldError as error:
+            found.append(type(error).__name__)
+            raise
+        found.append("ours")
+
+    monkeypatch.setattr(publishing, "leases", SimpleNamespace(fence=fence))
+    fold(url, version)
+    monkeypatch.undo()
+    assert found[:2] == ["Conflict", "ours"]
+    assert comparable(url) == undisturbed(
+        engine, new_store, fold, shops.change, edited if version == "edited" else fold
+    )
 
 
 def test_a_holder_that_was_paused_past_its_lease_publishes_nothing_more(

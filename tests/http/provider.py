@@ -6,22 +6,21 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 import time
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.loopback import Answers, Loopback
 
 CLIENT, SECRET = "dayfold", "s3cret:of the client"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KEY_ID = "first"
 
 
-class Provider:
+class Provider(Loopback):
     """What it answers can be bent by a test: `claims` of the next id_token, the `key` that signs it, its `algorithm`.
 
     Attributes:
@@ -35,18 +34,8 @@ class Provider:
         self.key: Any = KEY
         self.algorithm = "RS256"
         self.codes: dict[str, dict[str, str]] = {}
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._answers())
-        self.issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+        super().__init__(self._answers())
+        self.issuer = self.origin
 
     def agree(self, url: str) -> dict[str, str]:
         """The person agrees at the address that the browser was sent to; what the browser is sent back with."""
@@ -99,27 +88,18 @@ class Provider:
             "token_endpoint": f"{self.issuer}/token", "jwks_uri": f"{self.issuer}/keys",
         } | self.described  # fmt: skip
 
-    def _answers(self) -> Callable[..., BaseHTTPRequestHandler]:
+    def _answers(self) -> type[Answers]:
         provider = self
 
-        class Answers(BaseHTTPRequestHandler):
+        class Handler(Answers):
             def do_GET(self) -> None:
-                self.answer(200, provider.get(self.path))
+                self.say(200, provider.get(self.path))
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"])).decode()
-                form = {name: values[0] for name, values in parse_qs(body).items()}
-                self.answer(*provider.tokens(form, self.headers.get("authorization", "")))
+                form = {name: values[0] for name, values in parse_qs(self.asked().decode()).items()}
+                self.say(*provider.tokens(form, self.headers.get("authorization", "")))
 
-            def answer(self, status: int, words: dict[str, Any]) -> None:
-                body = json.dumps(words).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+            def say(self, status: int, words: dict[str, Any]) -> None:
+                self.answer(status, json.dumps(words).encode(), Content_Type="application/json")
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Answers
+        return Handler

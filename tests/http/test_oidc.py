@@ -182,8 +182,7 @@ def test_provider_that_does_not_answer_is_named(door: Doors, provider: Provider)
     assert door.browser().get("/sign-in/oidc").status_code == 303
     browser = door.browser()
     words = provider.agree(browser.get("/sign-in/oidc").headers["location"])
-    provider.server.shutdown()
-    provider.server.server_close()
+    provider.end()
     assert problem(browser.get("/sign-in/oidc/return", params=words)) == silent
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
-from dayfold import stopping
+from dayfold import interrupting
 from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL,
@@ -235,7 +235,7 @@ class DuckStore:
             self._counted(),
             _interruptible(),
             connection.cursor() as cursor,
-            stopping.interruptible(cursor.interrupt),
+            interrupting.interruptible(cursor.interrupt),
         ):
             session = DuckSession(self, cursor)
             cursor.execute("BEGIN TRANSACTION")
@@ -249,7 +249,7 @@ class DuckStore:
                 with nullcontext() if read_only else self._commits.one():
                     cursor.execute("COMMIT")
             except duckdb.Error as error:
-                stopping.check()
+                interrupting.check()
                 kind = Conflict if _is_conflict(error) else StoreError
                 raise kind(f"{self.address} could not commit ({_kind(error)}).", hint=_advice(error)) from None
 
@@ -305,7 +305,7 @@ class DuckStore:
             except duckdb.Error as error:
                 session.broken = True
                 session.cursor.execute("ROLLBACK")
-                stopping.check()
+                interrupting.check()
                 # Describing reads no row, so the engine's words hold none; they point at the mistake in the user's own SQL.
                 words = str(error).strip().splitlines()[0] if source.sql is not None else ""
                 raise SourceFailed(
@@ -448,7 +448,7 @@ def _interruptible() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     except duckdb.InterruptException:
-        stopping.check()
+        interrupting.check()
         raise
 
 
@@ -462,16 +462,16 @@ class DuckSession:
         self._loads = 0
 
     def _run(self, text: str, values: Sequence[Any]) -> duckdb.DuckDBPyConnection:
-        stopping.check()
+        interrupting.check()
         try:
             return self.cursor.execute(text, list(values))
         except duckdb.Error as error:
             raise self._broken_by(error) from None
 
     def _broken_by(self, error: duckdb.Error) -> DayfoldError:
-        """What ended the transaction; KeyboardInterrupt is raised where that was whoever stops this work."""
+        """What ended the transaction; KeyboardInterrupt is raised where that was whoever interrupts this work."""
         self._break()
-        stopping.check()
+        interrupting.check()
         return translated(error, self.store.address)
 
     def _break(self) -> None:
@@ -494,7 +494,7 @@ class DuckSession:
         """The result of a query; one of few rows is copied once more, which takes less than planning it twice."""
         text, values = one.render("duckdb")
         try:
-            stopping.check()
+            interrupting.check()
             return (self.cursor.execute(text, values) if few else self.cursor.sql(text, params=values)).to_arrow_table()
         except duckdb.Error as error:
             raise self._broken_by(error) from None

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sqlglot import exp
 
-from dayfold import stopping
+from dayfold import interrupting
 from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL,
@@ -163,7 +163,7 @@ class PostgresStore:
 
         connection = self._begun("READ ONLY" if read_only else "READ WRITE")
         try:
-            with stopping.interruptible(connection.cancel):
+            with interrupting.interruptible(connection.cancel):
                 yield PostgresSession(self, connection)
                 with self._translating():
                     connection.execute("COMMIT")
@@ -200,7 +200,7 @@ class PostgresStore:
         """A connection with the result of a first statement. The server may have ended those that were idle; then it is another one."""
         import psycopg
 
-        stopping.check()
+        interrupting.check()
         while True:
             try:
                 connection, was_idle = self._idle.pop(), True
@@ -224,11 +224,11 @@ class PostgresStore:
     def _translating(self, limit_s: float = 0) -> Iterator[None]:
         import psycopg
 
-        stopping.check()
+        interrupting.check()
         try:
             yield
         except psycopg.errors.QueryCanceled as error:
-            stopping.check()
+            interrupting.check()
             if limit_s:
                 raise TookTooLong(f"It takes longer than {limit_s:g} s.") from None
             raise translated(error, self.address) from None

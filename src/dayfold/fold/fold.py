@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 _CHUNK_CELLS = 50_000
 #: Called after each chunk: rollup, days done, days in all.
 Progress = Callable[[str, int, int], None]
-#: Called between two chunks; raises `dayfold.errors.Stopped` where the run was told to stop.
-Stop = Callable[[], None]
+#: Called between two chunks; raises `dayfold.errors.Stopped` where the run was told to stop. What ends a statement that runs is
+#: `dayfold.interrupting.Interrupt`.
+StopCheck = Callable[[], None]
 
 
 def never() -> None:
@@ -94,7 +95,7 @@ class Folder:
         *,
         chunk_rows: int,
         wait_s: float,
-        stop: Stop = never,
+        stop: StopCheck = never,
         long_view: LongView | None = None,
         published: dict[str, str] | None = None,
     ) -> None:

@@ -29,7 +29,7 @@ from dayfold.fold.chosen import Choice, DueDays, due_days
 from dayfold.fold.contrast import Contrast, Contraster
 from dayfold.fold.decide import failing
 from dayfold.fold.drifts import CHANGED, DEFINITION, Drift
-from dayfold.fold.fold import Folder, Progress, Stop, never, shapes
+from dayfold.fold.fold import Folder, Progress, StopCheck, never, shapes
 from dayfold.fold.plan import edits_of
 from dayfold.ledger import leases, receipts, runs, verifications, versions
 from dayfold.ledger.ledger import Ledger
@@ -90,7 +90,7 @@ class Verifier:
         *,
         chunk_rows: int,
         wait_s: float,
-        stop: Stop = never,
+        stop: StopCheck = never,
     ) -> None:
         self.databases = databases
         self.ledger = ledger

@@ -1,6 +1,6 @@
 """Runs commands for other processes while this one serves a DuckDB file, which one process owns. HTTP door.
 
-Each command has a thread, streams, a folder, variables and a stop of its own. It works over the service's connections, with the
+Each command has a thread, streams, a folder, variables and an interrupt of its own. It works over the service's connections, with the
 definitions that the service has when it begins.
 
 Invariant: a command runs only for whoever proved to know the secret of the owner file, and with the definitions that it was given
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dayfold import __version__, stopping, streams
+from dayfold import __version__, interrupting, streams
 from dayfold.engines import owners
 from dayfold.http.service import Service
 from dayfold.http.wire import Garbled, Kind, Line, proof
@@ -35,7 +35,7 @@ from dayfold.http.wire import Garbled, Kind, Line, proof
 _MOST = 64
 #: How long a connection may take to say what it wants.
 _GREETING_S = 5.0
-#: How often what is to stop is interrupted again, and how long the server waits for it.
+#: How often what is to end is interrupted again, and how long the server waits for it.
 _INSIST_S = 0.1
 _GRACE_S = 10.0
 #: The status of a command that Ctrl-C ended.
@@ -84,7 +84,7 @@ class Reception:
         self._file = owners.file_of(service.app.databases.store)
         self._listener: socket.socket | None = None
         self._folder: str | None = None
-        self._stops: set[stopping.Stop] = set()
+        self._interrupts: set[interrupting.Interrupt] = set()
         self._entry = threading.Lock()
         self._closing = threading.Event()
         self._rooms = threading.BoundedSemaphore(_MOST)
@@ -120,10 +120,10 @@ class Reception:
             shutil.rmtree(self._folder, ignore_errors=True)
         for _ in range(int(_GRACE_S / _INSIST_S)):
             with self._entry:
-                stops, threads = list(self._stops), list(self._threads)
+                interrupts, threads = list(self._interrupts), list(self._threads)
             if not threads:
                 return
-            for one in stops:
+            for one in interrupts:
                 one.ask()
             threads[0].join(_INSIST_S)
 
@@ -187,17 +187,17 @@ class Reception:
 
     def _attend(self, line: Line, errand: Errand) -> None:
         """Run a command, sending what it says as it says it, and its status."""
-        stop, done = stopping.Stop(), threading.Event()
+        interrupt, done = interrupting.Interrupt(), threading.Event()
         with self._entry:
-            self._stops.add(stop)
+            self._interrupts.add(interrupt)
         if self._closing.is_set():
-            stop.ask()
-        watcher = threading.Thread(target=_watch, args=(line, stop, done), name="client of a command", daemon=True)
+            interrupt.ask()
+        watcher = threading.Thread(target=_watch, args=(line, interrupt, done), name="client of a command", daemon=True)
         watcher.start()
         out = self._stream(line, Kind.OUTPUT, errand.encodings[0], by_line=errand.is_terminal)
         err = self._stream(line, Kind.ERRORS, errand.encodings[1], by_line=True)
         try:
-            with stop.applied(), streams.into(out, err):
+            with interrupt.applied(), streams.into(out, err):
                 try:
                     status = self.run(errand)
                 except KeyboardInterrupt:
@@ -210,7 +210,7 @@ class Reception:
         finally:
             done.set()
             with self._entry:
-                self._stops.discard(stop)
+                self._interrupts.discard(interrupt)
         line.send_words(Kind.STATUS, {"status": status})
         # What is left unread at a close would take the status with it: the client closes first.
         with suppress(OSError):
@@ -249,8 +249,8 @@ class _Sink(io.RawIOBase):
         return len(part)
 
 
-def _watch(line: Line, stop: stopping.Stop, done: threading.Event) -> None:
-    """Stop a command when its client asks for it or has left; returns when the client has."""
+def _watch(line: Line, interrupt: interrupting.Interrupt, done: threading.Event) -> None:
+    """Interrupt a command when its client asks for it or has left; returns when the client has."""
     frame: tuple[Kind, bytes] | None = (Kind.HELLO, b"")
     while frame is not None:
         try:
@@ -261,7 +261,7 @@ def _watch(line: Line, stop: stopping.Stop, done: threading.Event) -> None:
             line.gone = True
         if frame is None or frame[0] is Kind.CANCEL:
             while not done.is_set():
-                stop.ask()
+                interrupt.ask()
                 done.wait(_INSIST_S)
 
 

@@ -29,8 +29,8 @@ _log = logging.getLogger("dayfold.jobs")
 
 
 @dataclass(slots=True)
-class Signal:
-    """How a run that goes on is told to stop.
+class JobStopCheck:
+    """The `StopCheck` of a run of a job, with the three reasons for which such a run is told to stop.
 
     Attributes:
         job: Somebody stopped the job; the run is over.
@@ -42,7 +42,7 @@ class Signal:
     process: threading.Event = field(default_factory=threading.Event)
     redefined: threading.Event = field(default_factory=threading.Event)
 
-    def check(self) -> None:
+    def __call__(self) -> None:
         """Raise Stopped where one of them is set; called between chunks."""
         if self.job.is_set():
             raise Stopped("The job was stopped.", hint="What was published stays; the next run goes on from there.")
@@ -60,7 +60,9 @@ class Runner:
         self.ledger = verbs.ledger
         self.settings = settings
 
-    def run(self, job: Job, run: JobRun, holder: str, signal: Signal, wrong: DayfoldError | None = None) -> str | None:
+    def run(
+        self, job: Job, run: JobRun, holder: str, stop: JobStopCheck, wrong: DayfoldError | None = None
+    ) -> str | None:
         """Do one attempt of a claimed run; the status it has then, or None where it was not ours any more.
 
         ``wrong``: what is wrong with the definitions as they were edited; nothing is folded by those that they replace.
@@ -71,10 +73,10 @@ class Runner:
         def progress(rollup: str, done: int, total: int) -> None:
             told.update(rollup=rollup, days_done=done, days=total)
 
-        task = Task(self.verbs, job, run.request, run.summary, progress, signal.check)
-        with self._beating(run.id, holder, signal, told):
+        task = Task(self.verbs, job, run.request, run.summary, progress, stop)
+        with self._beating(run.id, holder, stop, told):
             outcome = self._do(task) if wrong is None or job.kind not in FOLDING else _refused(run, wrong)
-        status = self._settle(run, holder, outcome, signal)
+        status = self._settle(run, holder, outcome, stop)
         self._tell(job, run, outcome, status, time.perf_counter() - began)
         return status
 
@@ -89,7 +91,7 @@ class Runner:
             return Outcome(errors=[("error", text)])
 
     @contextmanager
-    def _beating(self, number: int, holder: str, signal: Signal, told: dict[str, Any]) -> Iterator[None]:
+    def _beating(self, number: int, holder: str, stop: JobStopCheck, told: dict[str, Any]) -> Iterator[None]:
         """The ledger knows inside the block that the run goes on, and how far it is; the run learns that it shall stop."""
         over = threading.Event()
 
@@ -97,7 +99,7 @@ class Runner:
             while not over.wait(self.settings.heartbeat_s):
                 try:
                     if ledger_jobs.beat(self.ledger, number, holder, self.settings.heartbeat_s, dict(told) or None):
-                        signal.job.set()
+                        stop.job.set()
                 except DayfoldError as error:
                     _log.warning("A heartbeat was not written: %s", error.message, extra={"action": "heartbeat-failed"})
                 except Exception:
@@ -112,7 +114,7 @@ class Runner:
             over.set()
             beater.join()
 
-    def _settle(self, run: JobRun, holder: str, outcome: Outcome, signal: Signal) -> str | None:
+    def _settle(self, run: JobRun, holder: str, outcome: Outcome, stop: JobStopCheck) -> str | None:
         """Write down how the attempt ended, and whether there is another one."""
         ledger, error, summary = self.ledger, outcome.error, outcome.summary
         now = ledger.clock.now()
@@ -128,7 +130,7 @@ class Runner:
         if not outcome.errors:
             return ended(runs.DONE)
         if outcome.is_stopped:
-            return ended(runs.STOPPED) if signal.job.is_set() else again(run.attempt, None)
+            return ended(runs.STOPPED) if stop.job.is_set() else again(run.attempt, None)
         if outcome.is_busy:
             # Another run does what this one would: it waits, and no attempt is lost.
             return again(run.attempt, now + self._backoff(1))

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from dayfold.errors import Conflict, DayfoldError
 from dayfold.jobs.jobs import SEEN_EVERY, Job, jobs, register
-from dayfold.jobs.runner import Runner, Signal
+from dayfold.jobs.runner import JobStopCheck, Runner
 from dayfold.jobs.work import Verbs
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger import leases
@@ -38,7 +38,7 @@ class _Going:
 
     run: JobRun
     holder: str
-    signal: Signal
+    stop: JobStopCheck
     thread: threading.Thread
 
 
@@ -83,7 +83,7 @@ class Scheduler:
             self.runner = Runner(verbs, self.settings)
             self._registered_at = None
             for one in self._going.values():
-                one.signal.redefined.set()
+                one.stop.redefined.set()
         self.poke()
 
     # -- the loop --------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Scheduler:
         self._poked.set()
         # No lock: a signal's handler may come while its own thread holds it.
         for one in list(self._going.values()):
-            one.signal.process.set()
+            one.stop.process.set()
 
     def close(self) -> None:
         """Stop; runs have ``[jobs] grace_s`` to end their chunk and wait then for a process that goes on with them."""
@@ -145,7 +145,7 @@ class Scheduler:
         """Runs of a job in this process end after their chunk; those of other replicas learn it from the ledger."""
         for one in list(self._going.values()):
             if one.run.job == job:
-                one.signal.job.set()
+                one.stop.job.set()
 
     # -- one look --------------------------------------------------------------------------------
 
@@ -233,10 +233,10 @@ class Scheduler:
                 return
             if not ledger_jobs.claim_run(self.ledger, run.id, run.job, holder, self.settings.heartbeat_s):
                 return
-            signal = Signal()
-            do = functools.partial(self.runner.run, job, run, holder, signal, wrong)
+            stop = JobStopCheck()
+            do = functools.partial(self.runner.run, job, run, holder, stop, wrong)
             thread = threading.Thread(target=self._run, args=(do, run), name=f"run {run.id}", daemon=True)
-            self._going[run.id] = _Going(run, holder, signal, thread)
+            self._going[run.id] = _Going(run, holder, stop, thread)
             thread.start()
 
     def _run(self, do: Callable[[], object], run: JobRun) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from dayfold.days import Days, overlap, union, without
 from dayfold.define.catalog import Catalog
 from dayfold.errors import Busy, DayfoldError, Stopped
-from dayfold.fold.fold import FoldResult, Progress, Stop
+from dayfold.fold.fold import FoldResult, Progress, StopCheck
 from dayfold.fold.rebuild import RebuildResult
 from dayfold.fold.verify import VerifyResult
 from dayfold.jobs.jobs import FINALIZE, FOLD, REBUILD, RETAIN, VERIFY, Job
@@ -45,7 +45,7 @@ class Verbs(Protocol):
         ...
 
     def fold(
-        self, rollups: Iterable[str] | None = None, *, progress: Progress | None = None, stop: Stop = ...
+        self, rollups: Iterable[str] | None = None, *, progress: Progress | None = None, stop: StopCheck = ...
     ) -> list[FoldResult]:
         """Bring rollups up to date."""
         ...
@@ -54,13 +54,13 @@ class Verbs(Protocol):
         self,
         rollup: str,
         *,
-        from_: dt.date | str,
-        to: dt.date | str,
+        from_: dt.date,
+        to: dt.date,
         where: Sequence[str] = (),
         dry_run: bool = False,
         allow_empty: bool = False,
         progress: Progress | None = None,
-        stop: Stop = ...,
+        stop: StopCheck = ...,
     ) -> RebuildResult:
         """Fold days that exist again."""
         ...
@@ -69,12 +69,12 @@ class Verbs(Protocol):
         self,
         rollups: str | Iterable[str] | None = None,
         *,
-        from_: dt.date | str | None = None,
-        to: dt.date | str | None = None,
+        from_: dt.date | None = None,
+        to: dt.date | None = None,
         sample: int | None = None,
         heal: bool = False,
         progress: Progress | None = None,
-        stop: Stop = ...,
+        stop: StopCheck = ...,
     ) -> list[VerifyResult]:
         """Compare stored cells with their sources."""
         ...
@@ -89,7 +89,7 @@ class Task:
     request: Mapping[str, Any]
     earlier: Mapping[str, Any] | None
     progress: Progress
-    stop: Stop
+    stop: StopCheck
 
     @property
     def days(self) -> Days | None:

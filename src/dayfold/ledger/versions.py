@@ -149,8 +149,9 @@ def pass_fence(ledger: Ledger, session: Session, rollup: str) -> None:
 
     For a rollup that is folded from another: a publication that does not know of it yet would mark nothing for it.
     """
-    touch = "update dayfold__fences set token = token where rollup = :rollup"
-    session.execute(ledger.sql(touch, rollup=rollup))
+    # DuckDB replaces a row that is returned, as a fence does; a plain update to the same value is no write that the two meet at.
+    touch = "update dayfold__fences set token = token where rollup = :rollup returning token"
+    session.rows(ledger.sql(touch, rollup=rollup))
 
 
 def begin_build(

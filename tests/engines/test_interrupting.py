@@ -1,4 +1,4 @@
-"""Work that another thread stops: the statement that runs is interrupted, the transaction undone, and the next one unharmed."""
+"""Work that another thread interrupts: the statement that runs is interrupted, the transaction undone, and the next one unharmed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pytest
 
-from dayfold import stopping
+from dayfold import interrupting
 from dayfold.engines import connect
 from dayfold.engines.base import Store
 from dayfold.engines.duckdb import DuckSession
@@ -31,12 +31,14 @@ def store(store_url: str) -> Store:
     return one
 
 
-def started(stop: stopping.Stop, work: Callable[[], None]) -> tuple[threading.Thread, list[BaseException]]:
+def started(
+    interrupt: interrupting.Interrupt, work: Callable[[], None]
+) -> tuple[threading.Thread, list[BaseException]]:
     """Work that a thread has begun, and what ended it."""
     met: list[BaseException] = []
 
     def run() -> None:
-        with stop.applied():
+        with interrupt.applied():
             try:
                 work()
             except BaseException as error:
@@ -47,10 +49,10 @@ def started(stop: stopping.Stop, work: Callable[[], None]) -> tuple[threading.Th
     return thread, met
 
 
-def end(stop: stopping.Stop, thread: threading.Thread) -> None:
-    """Ask until the work has ended, as whoever stops it does."""
+def end(interrupt: interrupting.Interrupt, thread: threading.Thread) -> None:
+    """Ask until the work has ended, as whoever interrupts it does."""
     for _ in range(LIMIT_S * 10):
-        stop.ask()
+        interrupt.ask()
         thread.join(0.1)
         if not thread.is_alive():
             return
@@ -59,7 +61,7 @@ def end(stop: stopping.Stop, thread: threading.Thread) -> None:
 
 def test_statement_that_runs_is_interrupted(store: Store, store_url: str) -> None:
     """It would take hours; what the transaction wrote is undone, and the store works as ever."""
-    stop, running = stopping.Stop(), threading.Event()
+    interrupt, running = interrupting.Interrupt(), threading.Event()
 
     def tells() -> Iterator[pa.RecordBatch]:
         running.set()
@@ -73,24 +75,24 @@ def test_statement_that_runs_is_interrupted(store: Store, store_url: str) -> Non
                 session.cursor.register("begun", pa.RecordBatchReader.from_batches(columns, tells()))
             session.execute(ENDLESS[store.dialect.name])
 
-    thread, met = started(stop, work)
+    thread, met = started(interrupt, work)
     while store.dialect.name == "postgres" and not running.is_set():
         if run_sql(
             store_url, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'select pg_sleep%' AND state = 'active'"
         ):
             running.set()
     assert running.wait(LIMIT_S)
-    end(stop, thread)
+    end(interrupt, thread)
     assert [type(error) for error in met] == [KeyboardInterrupt]
     with store.transaction(read_only=True) as session:
         assert session.rows(statement("select count(*) from a")) == [(0,)]
     store.close()
 
 
-def test_stop_is_met_once_so_that_work_ends_well(store: Store) -> None:
-    """What is asked to stop before a statement does not begin it; what it does afterwards to tidy up is done."""
-    stop = stopping.Stop()
-    stop.ask()
+def test_interrupt_is_met_once_so_that_work_ends_well(store: Store) -> None:
+    """What is interrupted before a statement does not begin it; what it does afterwards to tidy up is done."""
+    interrupt = interrupting.Interrupt()
+    interrupt.ask()
 
     def work() -> None:
         try:
@@ -100,19 +102,19 @@ def test_stop_is_met_once_so_that_work_ends_well(store: Store) -> None:
             with store.transaction() as session:
                 session.execute("INSERT INTO a VALUES (2)")
 
-    thread, met = started(stop, work)
-    end(stop, thread)
+    thread, met = started(interrupt, work)
+    end(interrupt, thread)
     assert [type(error) for error in met] == [KeyboardInterrupt]
     with store.transaction(read_only=True) as session:
         assert session.rows(statement("select n from a")) == [(2,)]
     store.close()
 
 
-def test_other_work_is_not_stopped(store: Store) -> None:
-    """A stop is that of one thread's work; what others do at the same time goes on."""
-    stop = stopping.Stop()
+def test_other_work_is_not_interrupted(store: Store) -> None:
+    """An interrupt is that of one thread's work; what others do at the same time goes on."""
+    interrupt = interrupting.Interrupt()
     with store.transaction() as session:
-        stop.ask()
+        interrupt.ask()
         session.execute("INSERT INTO a VALUES (1)")
     with store.transaction(read_only=True) as session:
         assert session.rows(statement("select n from a")) == [(1,)]
