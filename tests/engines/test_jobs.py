@@ -12,12 +12,14 @@ import pytest
 
 from dayfold import Alert, Count, Dayfold, Rollup, Table
 from dayfold.clock import FixedClock
+from dayfold.engines.base import Session
 from dayfold.errors import Busy, Conflict, Stopped, UnknownName, UsageError
 from dayfold.jobs.desk import Desk
 from dayfold.jobs.jobs import jobs, register
 from dayfold.jobs.scheduler import Scheduler
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger import leases
+from dayfold.ledger.ledger import Ledger
 from tests.engines.ground import NOW, march
 from tests.sql import load_rows, run_sql
 
@@ -254,6 +256,44 @@ def test_two_runs_of_one_job_never_go_on_at_once(filled: str, clock: FixedClock)
         assert sorted(status for _, _, status, _ in told(app)) == ["queued", "running"]
         [waiting] = [one.id for one in runs(app) if one.status == "queued"]
         assert ledger_jobs.claim_run(app.ledger, waiting, "fold", leases.holder_name(), 30) is False
+
+
+def test_a_job_that_is_stopped_while_another_has_its_turn_is_stopped(filled: str, clock: FixedClock) -> None:
+    """Whoever looked before the job was stopped, and acts after it, is refused; nothing of the stop is undone."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        Desk(app).all()
+
+        def claim() -> None:
+            with app.ledger.store.transaction() as late:
+                ledger_jobs.states(app.ledger, late)
+                Desk(app).stop("fold")
+                ledger_jobs.take_turn(app.ledger, late, "fold")
+
+        with pytest.raises(Conflict):
+            claim()
+        with app.ledger.store.transaction(read_only=True) as session:
+            assert not ledger_jobs.states(app.ledger, session)["fold"].is_enabled
+
+
+def test_a_heartbeat_does_not_take_back_what_the_run_was_told(
+    filled: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is stopped while a heartbeat is written: that one is refused, and the next learns of it."""
+    with replica(filled, clock, schedule=FOLD_ONLY) as app:
+        number = Desk(app).trigger("fold", {}, "anna")
+        assert ledger_jobs.claim_run(app.ledger, number, "fold", "me", 30)
+        real = leases.backend
+
+        def stopped_meanwhile(ledger: Ledger, session: Session) -> str:
+            ledger_jobs.active(ledger, session, "fold")
+            Desk(app).stop("fold")
+            return real(ledger, session)
+
+        monkeypatch.setattr(leases, "backend", stopped_meanwhile)
+        with pytest.raises(Conflict):
+            ledger_jobs.beat(app.ledger, number, "me", 30, None)
+        monkeypatch.undo()
+        assert ledger_jobs.beat(app.ledger, number, "me", 30, None)
 
 
 def test_a_slot_is_claimed_once_and_not_beside_an_active_run(filled: str, clock: FixedClock) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dayfold.ledger import passwords, tries
+from dayfold.errors import Conflict
+from dayfold.ledger import passwords, tries, users
 from tests.http.doors import HOST, Doors, csrf_of, problem
 
 PASSWORD = "four words are enough"
@@ -262,6 +263,25 @@ def test_session_made_before_the_password_changed_is_none_though_its_row_is_ther
     with anna.app.ledger.store.transaction() as session:
         session.execute("UPDATE dayfold__users SET changed_at = changed_at + INTERVAL '1' SECOND")
     assert problem(browser.get("/try/read")) == ENDED
+
+
+def test_password_that_changes_beside_a_sign_in_stays_changed(anna: Doors) -> None:
+    """A sign-in that looked before holds the user after it: it is refused, and the old password is not written back."""
+    ledger = anna.app.ledger
+    with ledger.store.transaction(read_only=True) as session:
+        _, old = users.found(ledger, session, "anna")
+    assert old is not None
+
+    def begin() -> None:
+        with ledger.store.transaction() as late:
+            users.found(ledger, late, "anna")
+            anna.app.accounts.set_password("anna", "another password")
+            users.hold(ledger, late, "anna", old)
+
+    with pytest.raises(Conflict):
+        begin()
+    assert sign_in(anna.browser(), password=PASSWORD).status_code == 401
+    assert sign_in(anna.browser(), password="another password").status_code == 303
 
 
 def test_password_that_changes_while_it_is_checked_opens_nothing(anna: Doors, monkeypatch: pytest.MonkeyPatch) -> None:

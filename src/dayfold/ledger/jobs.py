@@ -3,6 +3,9 @@
 Every change of what a job does first takes the job's turn: it writes the job's own row, so of two replicas that act at the same
 moment one is refused with `Conflict` and looks again. A run is queued, running, and then done, failed, stopped or interrupted.
 
+On DuckDB an update that returns the row replaces it, and has no conflict with one that writes in place: one of the two is lost. So
+every update here that another transaction may meet is written with ``returning``.
+
 Invariant: a slot makes one run, however many replicas see it due; of one job one run goes on at a time.
 Weakness: ``due_at`` is compared with the clock of the replica that looks. A clock that was far ahead has moved it far ahead; starting
 the job anew brings it back.
@@ -146,10 +149,10 @@ def register(ledger: Ledger, job: str, schedule: str, due_at: dt.datetime | None
 def reschedule(ledger: Ledger, job: str, before: str, schedule: str, due_at: dt.datetime | None) -> None:
     """The job is due as its edited schedule says, unless another replica has seen to that."""
     with ledger.store.transaction() as session:
-        session.execute(
+        session.rows(
             ledger.sql(
                 "update dayfold__jobs set schedule = :schedule, due_at = :due::timestamptz, turn = turn + 1 "
-                "where job = :job and schedule = :before",
+                "where job = :job and schedule = :before returning job",
                 job=job, schedule=schedule, due=due_at, before=before,
             )
         )  # fmt: skip
@@ -159,8 +162,8 @@ def touch(ledger: Ledger, jobs: Iterable[str]) -> None:
     """There is a process that has these jobs."""
     with ledger.store.transaction() as session:
         for job in jobs:
-            note = "update dayfold__jobs set seen_at = :now::timestamptz where job = :job"
-            session.execute(ledger.sql(note, now=ledger.clock.now(), job=job))
+            note = "update dayfold__jobs set seen_at = :now::timestamptz where job = :job returning job"
+            session.rows(ledger.sql(note, now=ledger.clock.now(), job=job))
 
 
 def take_turn(ledger: Ledger, session: Session, job: str) -> bool:
@@ -176,10 +179,10 @@ def take_turn(ledger: Ledger, session: Session, job: str) -> bool:
 
 def enable(ledger: Ledger, session: Session, job: str, due_at: dt.datetime | None) -> None:
     """The job runs when it is due; ``due_at`` where it was due later than that, or never."""
-    session.execute(
+    session.rows(
         ledger.sql(
             "update dayfold__jobs set is_enabled = true, turn = turn + 1, changed_at = :now::timestamptz, "
-            "due_at = case when due_at <= :due::timestamptz then due_at else :due::timestamptz end where job = :job",
+            "due_at = case when due_at <= :due::timestamptz then due_at else :due::timestamptz end where job = :job returning job",
             job=job, due=due_at, now=ledger.clock.now(),
         )
     )  # fmt: skip
@@ -189,12 +192,13 @@ def disable(ledger: Ledger, session: Session, job: str) -> None:
     """The job begins no run; one that goes on is told to stop, and those that wait are over."""
     values = {"job": job, "now": ledger.clock.now()}
     for query in (
-        "update dayfold__jobs set is_enabled = false, turn = turn + 1, changed_at = :now::timestamptz where job = :job",
-        "update dayfold__job_runs set stop_asked = true where job = :job and status = 'running'",
-        "update dayfold__job_runs set status = 'stopped', finished_at = :now::timestamptz where job = :job and status = 'queued'",
+        "update dayfold__jobs set is_enabled = false, turn = turn + 1, changed_at = :now::timestamptz where job = :job returning job",
+        "update dayfold__job_runs set stop_asked = true where job = :job and status = 'running' returning id",
+        "update dayfold__job_runs set status = 'stopped', finished_at = :now::timestamptz where job = :job and status = 'queued' "
+        "returning id",
     ):
         words = {name: value for name, value in values.items() if f":{name}" in query}
-        session.execute(ledger.sql(query, **words))
+        session.rows(ledger.sql(query, **words))
 
 
 # -- runs ------------------------------------------------------------------------------------------

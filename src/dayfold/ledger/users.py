@@ -76,9 +76,10 @@ def hold(ledger: Ledger, session: Session, name: str, kept: str) -> bool:
 def set_password(ledger: Ledger, session: Session, name: str, kept: str) -> None:
     """The user has another password, and signs in anew everywhere. Raises UnknownName."""
     _check(ledger, session, name)
-    session.execute(
+    # On DuckDB a row that is replaced, as `hold` does, is met by none but another replacement.
+    session.rows(
         ledger.sql(
-            "update dayfold__users set password = :password, changed_at = :now::timestamptz where name = :name",
+            "update dayfold__users set password = :password, changed_at = :now::timestamptz where name = :name returning 1",
             name=name, password=kept, now=ledger.clock.now(),
         )
     )  # fmt: skip
