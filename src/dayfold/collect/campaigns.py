@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import unquote_plus
 
@@ -234,6 +234,7 @@ def _source_class(source: str) -> str:
     return kind if kind in ("search", "social", "ai") else ""
 
 
+@lru_cache(maxsize=1000)
 def _compared(word: str) -> str:
     """A medium or source as it is compared: small letters, one way to write a gap.
 

@@ -26,7 +26,7 @@ from dayfold.collect.scrub import ADDRESS_CHARACTERS, Rules, words
 
 ReferrerClass: TypeAlias = Literal["none", "internal", "spam", "ai", "search", "social", "other"]
 _ADDRESS = re.compile(
-    r"(?:(https?|android-app|ios-app):)?//(?:[^/?#\\@]*@)?(\[[0-9A-Fa-f:.]+\]|[^/?#\\:@\s]+)(?::\d*)?([^?#]*)(?:\?([^#]*))?",
+    r"(?:(https?|android-app|ios-app):)?//(?:[^/?#\\@]*@)?(\[[0-9A-Fa-f:.]+\]|[^/?#\\:@\s]+)(?::\d*)?(?=[/?#]|\Z)([^?#]*)(?:\?([^#]*))?",
     re.IGNORECASE,
 )
 _HOST = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*|\[[0-9a-f:.]+\]")
@@ -89,7 +89,8 @@ def _lists() -> _Lists:
         for url in urls:
             host, slash, path = url.partition("/")
             entry = _Entry("search", name, (slash + path).rstrip("/"), plain, paths, tuple(encodings))
-            exact.setdefault(_AHEAD.sub("", host, count=1), []).append(entry)
+            for form in dict.fromkeys((host, _AHEAD.sub("", host, count=1))):
+                exact.setdefault(form, []).append(entry)
     apps = {package: _Entry(kind, name) for package, (kind, name) in json.loads(read("own.json"))["apps"].items()}
 
     def sorted_(entries: dict[str, list[_Entry]]) -> dict[str, tuple[_Entry, ...]]:
@@ -144,13 +145,16 @@ def referrer_of(sent: object, own: Collection[str] = (), rules: Rules | None = N
 @lru_cache(maxsize=1000)
 def _own(host: str) -> str:
     """A host of the site as it was configured, without what browsers may leave out."""
-    return _ascii(host.partition("://")[2] or host).partition("/")[0].partition(":")[0].removeprefix("www.")
+    bare = (host.partition("://")[2] or host).partition("/")[0]
+    return _ascii(re.sub(r":\d*\Z", "", bare)).removeprefix("www.")
 
 
 @lru_cache(maxsize=KEPT_HOSTS)
 def _ascii(host: str) -> str:
     """A host in the letters that names are looked up in; empty where it is none."""
-    host = host[:_HOST_CHARACTERS].lower().rstrip(".")
+    if len(host) > _HOST_CHARACTERS:
+        return ""
+    host = host.lower().rstrip(".")
     if not host.isascii():
         try:
             host = host.encode("idna").decode("ascii")
@@ -174,12 +178,17 @@ def _of_app(package: str) -> Referrer:
 def _known(host: str) -> tuple[_Entry, ...]:
     """What the lists know of a host, the best fit first."""
     lists = _lists()
-    labels = host.split(".")
-    above = [".".join(labels[at:]) for at in range(len(labels) - 1)]
-    if any(one in lists.spam for one in above):
-        return (_Entry("spam", next(one for one in above if one in lists.spam)),)
-    below = [entry for one in above for entry in lists.below.get(one, ())]
-    exact = [entry for form in _forms(host) for entry in lists.exact.get(form, ())]
+    below: list[_Entry] = []
+    at = 0
+    while at >= 0:
+        above = host[at:]
+        if above in lists.spam:
+            return (_Entry("spam", above),)
+        below += lists.below.get(above, ())
+        at = host.find(".", at) + 1 or -1
+    exact = [entry for form in _forms(host) if form in lists.exact for entry in lists.exact[form]]
+    if not exact and not below:
+        return ()
     entries = [
         *(entry for entry in below if entry.kind == "ai"),
         *exact,
@@ -198,7 +207,7 @@ def _forms(host: str) -> list[str]:
     bare = _AHEAD.sub("", host, count=1)
     behind = _COUNTRY_BEHIND.sub(".{}", bare)
     ahead = _COUNTRY_AHEAD.sub("{}.", bare, count=1)
-    return list(dict.fromkeys([host, bare, behind, ahead]))
+    return list(dict.fromkeys((host, bare, behind, ahead)))
 
 
 def _searched(entry: _Entry, path: str, query: str, rules: Rules | None) -> str:
