@@ -50,7 +50,7 @@ def test_device_type_follows_the_words_of_the_agent(agent: str, kind: str) -> No
     "agent",
     [
         "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/130.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessNewcomer/130.0.0.0 Safari/537.36",
         "curl/8.5.0",
         "python-requests/2.32",
         # Only the list knows these.
@@ -116,8 +116,10 @@ def test_no_agent_raises_and_results_can_be_stored(sent: str) -> None:
 
 
 def test_long_agents_are_cut_and_few_are_kept() -> None:
-    """Whoever sends new agents for ever fills no memory."""
-    assert agent_of(CHROME + " x" * 100_000) == agent_of((CHROME + " x" * 100_000)[:1024])
+    """Whoever sends new agents for ever fills no memory: what is kept is bounded in number and length."""
+    agents._known.cache_clear()
+    assert agent_of(CHROME + " x" * 100_000) == agent_of(CHROME + " x" * 1_000) == agent_of(CHROME)
+    assert agents._known.cache_info().currsize == 2
     assert agents._known.cache_info().maxsize == agents.KEPT_AGENTS
 
 

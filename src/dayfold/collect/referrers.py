@@ -189,13 +189,8 @@ def _known(host: str) -> tuple[_Entry, ...]:
     exact = [entry for form in _forms(host) if form in lists.exact for entry in lists.exact[form]]
     if not exact and not below:
         return ()
-    entries = [
-        *(entry for entry in below if entry.kind == "ai"),
-        *exact,
-        *(entry for entry in below if entry.kind != "ai"),
-    ]
-    # A path says more than a host alone; otherwise the order above stands.
-    return tuple(sorted(entries, key=lambda entry: not entry.path))
+    assistants = [entry for entry in below if entry.kind == "ai"]
+    return (*assistants, *exact, *(entry for entry in below if entry.kind != "ai"))
 
 
 def _forms(host: str) -> list[str]:
