@@ -59,6 +59,8 @@ def test_device_type_follows_the_words_of_the_agent(agent: str, kind: str) -> No
         # Nobody listed these.
         "NeverSeenBefore-Crawler/0.1",
         "Mozilla/5.0 (compatible; brandnew; +https://example.com/about)",
+        "Mozilla/5.0 (compatible; brandnew; help@example.com)",
+        "brandnew (http://example.com/about)",
     ],
 )
 def test_programs_are_bots(agent: str) -> None:

@@ -1,7 +1,7 @@
 """Which user agents are programs and not people's browsers. Collect floor, pure.
 
 Two kinds of rules: the published list of crawlers, letter for letter, and general ones for what calls itself a bot, crawler or
-spider, leaves its address behind a plus sign, or is a programming language's way to fetch a page.
+spider, leaves its address behind a plus sign or where to write to, or is a programming language's way to fetch a page.
 
 Invariant: the list is data (`lists/bots.txt`); a pattern that also finds telephones is narrowed in `lists/own.json`, never dropped
 from the copy.
@@ -19,9 +19,12 @@ from functools import cache
 from dayfold.collect.lists import read
 
 #: One of these stands in every agent that `_NAMES` finds; looking for them is ten times quicker.
-_HINTS = ("bot", "crawl", "spider", "slurp", "headless", "scrap", "+http", "+ http")
+_HINTS = ("bot", "crawl", "spider", "slurp", "headless", "scrap", "validator", "://", "@", "mailto:")
 #: How programs call themselves. CUBOT makes telephones.
-_NAMES = re.compile(r"(?<!cu)bots?(?![a-z])|crawl|spider|slurp|headless|scrap(?:er|ing|y)|\+ ?https?:")
+_NAMES = re.compile(
+    r"(?<!cu)bots?(?![a-z])|crawl|spider|slurp|headless|scrap(?:er|ing|y)|validator"
+    r"|\+ ?https?:|mailto:|compatible;.*\w@[\w\-]+\.\w|^(?!mozilla|opera|http).*https?://"
+)
 #: How programming languages fetch a page where nobody gave the program a name.
 _FETCHERS = re.compile(
     r"(?:python|java|curl|wget|libwww|lwp|go-http|ruby|perl|php|node|axios|okhttp|aiohttp|apache-http|httpx|guzzle)(?![a-z])"
