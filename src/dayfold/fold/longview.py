@@ -102,7 +102,8 @@ class LongView:
 
     def _lock(self, session: Session) -> None:
         """Two runs never make the view at once: the second has a conflict, and is tried again."""
-        session.execute(self.ledger.sql("update dayfold__store set store_key = store_key"))
+        # What it returns makes DuckDB write the row, though nothing of it changes.
+        session.rows(self.ledger.sql("update dayfold__store set store_key = store_key returning id"))
 
     def _make(self, session: Session, rollups: Sequence[LongRollup]) -> None:
         # Readers' own rights and policies hold, and not those of whoever folds.

@@ -184,6 +184,15 @@ class Alerts:
         except Conflict:
             return False
 
+    def _noted(self, write: Callable[[Session], None]) -> None:
+        """What became of a message is written, also where another transaction looks at it at the same moment."""
+
+        def once() -> None:
+            with self.ledger.store.transaction() as session:
+                write(session)
+
+        self.ledger.retried(once)
+
     def _open(self, session: Session, rule: AlertDef, found: Finding) -> bool:
         number = ledger_alerts.open_episode(
             self.ledger, session, rule.name, found.subject, found.message, found.details
@@ -275,13 +284,11 @@ class Alerts:
         except DeliveryFailed as error:
             again = self.ledger.clock.now() + pause(attempt) if attempt < self.settings.attempts else None
             return self._failed(one, attempt, str(error).replace("\n  ", " "), again)
-        with self.ledger.store.transaction() as session:
-            ledger_alerts.delivered(self.ledger, session, one.id)
+        self._noted(lambda session: ledger_alerts.delivered(self.ledger, session, one.id))
         return None
 
     def _failed(self, one: Due, attempts: int, error: str, again: dt.datetime | None) -> str:
-        with self.ledger.store.transaction() as session:
-            ledger_alerts.failed(self.ledger, session, one.id, attempts, error, again)
+        self._noted(lambda session: ledger_alerts.failed(self.ledger, session, one.id, attempts, error, again))
         _log.warning(
             "Message %s to %s did not arrive%s: %s", one.id, one.channel, "" if again else " and is given up", error,
             extra={"action": "alert-not-delivered", "channel": one.channel},

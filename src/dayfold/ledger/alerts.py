@@ -151,8 +151,11 @@ def unseen(ledger: Ledger, session: Session, since: dt.datetime) -> set[int]:
 def touch(ledger: Ledger, session: Session, episode_ids: Iterable[int]) -> bool:
     """There is a process that has the rules and subjects of these open episodes. Raises Conflict where another notes it at once."""
     for number in episode_ids:
-        note = "update dayfold__alerts set seen_at = :now::timestamptz where id = :id and closed_at is null"
-        session.execute(ledger.sql(note, now=ledger.clock.now(), id=number))
+        # Replaced, as `close_episode` does: on DuckDB such an update is met by none of another kind.
+        note = (
+            "update dayfold__alerts set seen_at = :now::timestamptz where id = :id and closed_at is null returning id"
+        )
+        session.rows(ledger.sql(note, now=ledger.clock.now(), id=number))
     return True
 
 
@@ -206,11 +209,12 @@ def claim(ledger: Ledger, session: Session, one: Due, again_at: dt.datetime) -> 
 
 
 def delivered(ledger: Ledger, session: Session, delivery_id: int) -> None:
-    """A message arrived; it is not sent again."""
+    """A message arrived; it is not sent again. Raises Conflict where another transaction claims it at once."""
     done = (
-        "update dayfold__deliveries set delivered_at = :now::timestamptz, next_at = null, error = null where id = :id"
+        "update dayfold__deliveries set delivered_at = :now::timestamptz, next_at = null, error = null where id = :id "
+        "returning id"
     )
-    session.execute(ledger.sql(done, now=ledger.clock.now(), id=delivery_id))
+    session.rows(ledger.sql(done, now=ledger.clock.now(), id=delivery_id))
 
 
 def failed(
@@ -219,9 +223,9 @@ def failed(
     """An attempt failed; ``again_at`` None: it was the last one. Harmless where a later attempt began since."""
     note = (
         "update dayfold__deliveries set error = :error, next_at = :again::timestamptz where id = :id and attempts = :attempts and "
-        "delivered_at is null"
+        "delivered_at is null returning id"
     )
-    session.execute(ledger.sql(note, error=error, again=again_at, id=delivery_id, attempts=attempts))
+    session.rows(ledger.sql(note, error=error, again=again_at, id=delivery_id, attempts=attempts))
 
 
 def deliveries(ledger: Ledger, session: Session, alert_ids: Iterable[int]) -> dict[int, list[Delivery]]:
