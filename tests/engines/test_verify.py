@@ -12,6 +12,7 @@ import pytest
 from dayfold import Avg, Count, Distinct, Gauge, Max, Min, Rollup, Sum, Table
 from dayfold.days import Days
 from dayfold.fold import contrast, verify
+from dayfold.memo import Memo
 from dayfold.plan import bind, dialect, moments, scan
 from dayfold.plan import sql as statements
 from dayfold.plan.publish import Publication
@@ -24,7 +25,7 @@ from tests.engines.ground import Ground, march
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault shows in every statement, also in those that were printed before it was planted."""
-    monkeypatch.setattr(statements, "_texts", {})
+    monkeypatch.setattr(statements, "_texts", Memo(100))
 
 
 DDL = "id bigint, shop bigint, amount numeric(12,2), weight double precision, who text, made timestamptz"

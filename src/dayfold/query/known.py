@@ -59,13 +59,14 @@ class Known:
 
     def edited(self, rollup: RollupDef) -> tuple[list[str], list[str]]:
         """The metrics of a definition that are not as they were folded, and its other parts that are not."""
-        if self._fit is None or self._fit[0] is not rollup:
+        fit = self._fit
+        if fit is None or fit[0] is not rollup:
             definition = self.version.definition
             stored = definition["metrics"]
             found = [name for name, metric in rollup.measured.items() if stored.get(name) != metric.identity()]
             shape = {"key": list(rollup.key), "day_column": rollup.day_column, "grain": rollup.grain}
-            self._fit = rollup, found, [name for name, value in shape.items() if definition[name] != value]
-        return self._fit[1:]
+            self._fit = fit = rollup, found, [name for name, value in shape.items() if definition[name] != value]
+        return fit[1:]
 
     def history(self, ledger: Ledger, session: Session) -> dict[str, dt.date]:
         """The first covered day of each source."""
