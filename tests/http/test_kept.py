@@ -282,6 +282,18 @@ def test_a_refused_statement_leaves_connections_open(postgres_url: str) -> None:
     store.close()
 
 
+def test_nothing_is_prepared_in_the_server(postgres_url: str) -> None:
+    """A pooler may send the next statement to another process of the server, which would not know it."""
+    store = PostgresStore(postgres_url)
+    for _ in range(8):
+        assert store.peek(statement("select cast(:a as bigint)", a=1)) == [(1,)]
+        with store.transaction(read_only=True) as session:
+            session.rows(statement("select cast(:a as bigint)", a=2))
+    assert store.peek(statement("select count(*) from pg_prepared_statements where 1 = :a", a=1)) == [(0,)]
+    assert len(store._idle) == 1
+    store.close()
+
+
 def test_a_memo_is_bounded() -> None:
     """A caller that asks for something else each time does not fill the memory."""
     memo: Memo[int, int] = Memo(100)

@@ -131,6 +131,8 @@ class PostgresStore:
                 application_name="dayfold",
                 cursor_factory=psycopg.RawCursor,
                 connect_timeout=10,
+                # A pooler in between may give the next statement to another server process, which has not prepared it.
+                prepare_threshold=None,
             )
         except psycopg.ProgrammingError:
             # The driver's own words would show the part that it cannot read, which may be the password.
@@ -179,7 +181,7 @@ class PostgresStore:
                 self._idle.append(connection)
 
     def peek(self, one: Statement) -> list[tuple[Any, ...]]:
-        """The result of one small query, whose plan is kept."""
+        """The result of one small query, without a transaction around it."""
         self.open()
         connection, cursor = self._first(*one.render("postgres"))
         try:
@@ -207,7 +209,7 @@ class PostgresStore:
             except IndexError:
                 connection, was_idle = self._connect(), False
             try:
-                return connection, connection.execute(text, values or None, prepare=bool(values))
+                return connection, connection.execute(text, values or None)
             except psycopg.Error as error:
                 was_ended = connection.closed or isinstance(error, psycopg.OperationalError)
                 if was_ended or connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
