@@ -20,7 +20,7 @@ from dayfold.errors import Problem
 from dayfold.names import is_plain, listing, suggestion
 
 #: The jobs that a rule may name; those of one rollup are ``fold:NAME``.
-JOBS = ("fold", "finalize", "verify", "rebuild", "retain")
+JOBS = ("fold", "finalize", "verify", "enrich", "rebuild", "retain", "export")
 
 
 class Alert:
@@ -32,6 +32,7 @@ class Alert:
         drift_above: A number of cells, or a share such as ``"1%"``: a verification found more drift.
         stale_hours: A rollup was not folded, or a day that is over not settled, for longer.
         left_open: True: the last `finalize` left days open or failed that are so still.
+        held_above: A number: more events than that are held in quarantine.
         rollup: The rollup that is watched. Default: that of the metrics; for drift, staleness and days left open all of them.
         where: For ``when``: values of key columns, such as ``{"channel": "ios"}``.
         by: For ``when``: key columns; every value has episodes of its own.
@@ -48,6 +49,7 @@ class Alert:
     drift_above: ClassVar[int | str]
     stale_hours: ClassVar[float]
     left_open: ClassVar[bool]
+    held_above: ClassVar[int]
     rollup: ClassVar[str]
     where: ClassVar[Mapping[str, Any]]
     by: ClassVar[str | tuple[str, ...]]
@@ -110,6 +112,14 @@ class LeftOpen:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """More events than a number are held in quarantine."""
+
+    kind: ClassVar[str] = "held"
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """A condition on metrics of one rollup; ``where`` are words of a question's filters."""
 
@@ -120,7 +130,7 @@ class Threshold:
     by: tuple[str, ...]
 
 
-Watch = JobFailed | Drift | Stale | LeftOpen | Threshold
+Watch = JobFailed | Drift | Stale | LeftOpen | Held | Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +296,12 @@ class _Reader:
             self.problem("bad-value", f"left_open is true, got {value!r}.")
         return LeftOpen(self.rollup())
 
+    def held(self, value: object) -> Held:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return Held(value)
+        self.problem("bad-value", f"held_above is a number of events, got {value!r}.")
+        return Held(0)
+
     def threshold(self, value: object) -> Threshold | None:
         try:
             wanted = condition(value)
@@ -373,6 +389,7 @@ KINDS: dict[str, tuple[Callable[[_Reader, object], Watch | None], tuple[str, ...
     "drift_above": (_Reader.drift, ("rollup",)),
     "stale_hours": (_Reader.stale, ("rollup",)),
     "left_open": (_Reader.left_open, ("rollup",)),
+    "held_above": (_Reader.held, ()),
 }
 #: Every word that a rule may have.
 WORDS = (*KINDS, "rollup", "where", "by", "to")

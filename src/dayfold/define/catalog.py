@@ -20,6 +20,9 @@ from dayfold import streams
 from dayfold.define import access as accesses
 from dayfold.define.access import Access, AccessDef
 from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
+from dayfold.define.beside import modules_beside
+from dayfold.define.event_types import EventTypes
+from dayfold.define.events import Entities, Said, said
 from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
@@ -43,13 +46,20 @@ class Origin:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The rollups, access and alert rules of an application, by name, and what is wrong with them so far."""
+    """The rollups, access and alert rules of an application, by name, and what is wrong with them so far.
+
+    Attributes:
+        entities: The columns that its events have beside their own.
+        event_types: The types of events that it declares.
+    """
 
     rollups: dict[str, RollupDef]
     problems: tuple[Problem, ...] = ()
     accesses: dict[str, AccessDef] = field(default_factory=dict)
     alerts: dict[str, AlertDef] = field(default_factory=dict)
     origin: Origin | None = None
+    entities: Entities = field(default_factory=Entities)
+    event_types: EventTypes = field(default_factory=EventTypes)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -112,8 +122,8 @@ class Catalog:
 Defined = Rollup | Access | Alert
 
 
-def catalog(classes: Iterable[type[Defined]], problems: Sequence[Problem] = ()) -> Catalog:
-    """The catalog of some classes.
+def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] = ()) -> Catalog:
+    """The catalog of some classes, and of what was said of events.
 
     >>> catalog([]).rollups
     {}
@@ -123,8 +133,11 @@ def catalog(classes: Iterable[type[Defined]], problems: Sequence[Problem] = ()) 
     found = list(problems)
     known: dict[str, AccessDef] = {}
     rules: list[type[Alert]] = []
-    for cls in classes:
-        if issubclass(cls, Alert):
+    statements: list[Said] = []
+    for cls in given:
+        if isinstance(cls, Said):
+            statements.append(cls)
+        elif issubclass(cls, Alert):
             rules.append(cls)
         elif issubclass(cls, Access):
             access, mistakes = accesses.definition(cls)
@@ -141,8 +154,10 @@ def catalog(classes: Iterable[type[Defined]], problems: Sequence[Problem] = ()) 
     found += [problem for access in known.values() for problem in accesses.misplaced(access, keys)]
     alerts, amiss = checked(map(written, rules), rollups)
     found += [*_unlike(rollups.values()), *_sources_amiss(rollups), *amiss]
+    entities, event_types = Entities.of(statements), EventTypes.of(statements)
+    found += [*entities.problems, *event_types.problems]
     ordered = sorted(dict.fromkeys(found), key=by_place)
-    return Catalog(rollups, tuple(ordered), known, alerts)
+    return Catalog(rollups, tuple(ordered), known, alerts, entities=entities, event_types=event_types)
 
 
 def _name_taken(places: dict[str, Place], what: str, name: str, place: Place, subject: str) -> list[Problem]:
@@ -246,6 +261,7 @@ def load(path: Path) -> Catalog:
         sys.path.insert(0, folder)
     problems: list[Problem] = []
     before = set(sys.modules)
+    program = ast.Module([], [])
     try:
         program = ast.parse(text, str(path))
         problems += _names_twice(program, path)
@@ -270,7 +286,8 @@ def load(path: Path) -> Catalog:
             )
         )
     origin = _origin(path, text, sorted(set(sys.modules) - before))
-    return replace(catalog(dict.fromkeys(classes), problems), origin=origin)
+    statements = [one for each in (module, *modules_beside(program, path.parent)) for one in said(vars(each))]
+    return replace(catalog([*dict.fromkeys(classes), *statements], problems), origin=origin)
 
 
 def load_again(known: Origin) -> Catalog:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 
+from dayfold.define.events import PUBLIC, SERVER, EventLog
 from dayfold.define.expr import ExpressionError, columns, parse
 from dayfold.define.function import DAY, FunctionSource
 from dayfold.define.source import Folded, Moment, Table, caller, unknown_options
@@ -19,6 +20,11 @@ from dayfold.names import listing
 
 #: How a gauge is combined over keys.
 OVER_KEYS = ("sum", "avg", "min", "max", "refuse")
+
+
+def reads_properties(tree: exp.Expr) -> bool:
+    """Whether an expression over events looks into their properties."""
+    return any(one.name in ("props", "properties") for one in columns(tree))
 
 
 class Metric:
@@ -56,7 +62,10 @@ class Metric:
 
 
 class Measured(Metric):
-    """A metric of the facts of one source at one of its moments."""
+    """A metric of the facts of one source at one of its moments.
+
+    ``extra``: it stands in the JSON column ``metadata`` of its table too, beside a column of its own.
+    """
 
     def __init__(
         self,
@@ -65,6 +74,7 @@ class Measured(Metric):
         at: str | Moment | None,
         where: str | None,
         unknown: dict[str, Any],
+        extra: object = False,
     ) -> None:
         super().__init__(unknown)
         as_source = getattr(source, "as_source", None) if isinstance(source, type) else None
@@ -79,6 +89,11 @@ class Measured(Metric):
         self.expr = self.parsed(expr, "the expression") if expr is not None else None
         self.where = self.parsed(where, "where") if where is not None else None
         self.scale: int | None = None
+        self.extra = extra is True
+        if extra not in (True, False):
+            self.problem("bad-value", f"extra is True or False, got {extra!r}.")
+        elif extra and isinstance(self, Avg):
+            self.problem("bad-value", "an Avg is kept as its sum and its count, so that it is no extra.")
         self._check_source(source)
         self._check_moment(self.moment)
 
@@ -139,6 +154,17 @@ class Measured(Metric):
         if expr is None:
             self.problem("no-expression", f'{type(self).__name__} needs an expression, such as "amount".')
 
+    def _check_trust(self, trust: object) -> None:
+        """A number that an event carries counts where its sender is known, unless the metric says otherwise."""
+        takes = isinstance(self.source, EventLog)
+        if trust is not None and not takes:
+            self.problem("bad-value", f"trust is said of events, and the source is {self.source!r}.")
+        elif trust not in (None, PUBLIC, SERVER):
+            self.problem("bad-value", f"trust is one of {listing((SERVER, PUBLIC))}, got {trust!r}.")
+        elif takes and trust != PUBLIC and self.expr is not None and reads_properties(self.expr):
+            known = parse(f"trust = '{SERVER}'")
+            self.where = known if self.where is None else exp.and_(self.where, known, copy=False)
+
     def _check_scale(self, scale: object) -> None:
         if scale is None:
             return
@@ -148,7 +174,7 @@ class Measured(Metric):
         self.scale = scale
 
     def identity(self) -> dict[str, Any]:
-        """Source, moment, expression, filter and scale."""
+        """Source, moment, expression, filter and scale, and whether it is an extra."""
         moment = self.moment
         return {
             "kind": self.kind,
@@ -157,6 +183,8 @@ class Measured(Metric):
             "expr": self.expr.sql() if self.expr else None,
             "where": self.where.sql() if self.where else None,
             "scale": self.scale,
+            # Named where it is so only: a definition without it has the fingerprint that it always had.
+            **({"extra": True} if self.extra else {}),
         }
 
 
@@ -168,7 +196,7 @@ class Count(Measured):
     """
 
     kind = "count"
-    OPTIONS = ("at", "where")
+    OPTIONS = ("at", "where", "extra")
 
     def __init__(
         self,
@@ -176,9 +204,10 @@ class Count(Measured):
         *more: object,
         at: str | Moment | None = None,
         where: str | None = None,
+        extra: bool = False,
         **unknown: Any,
     ) -> None:
-        super().__init__(source, None, at, where, unknown)
+        super().__init__(source, None, at, where, unknown, extra)
         if more:
             self.problem(
                 "unknown-option",
@@ -193,12 +222,15 @@ class Sum(Measured):
     ``scale``: digits after the point, needed where the expression is a float or a decimal without a scale of
     its own. Each value is rounded to it (half away from zero) before it is added.
 
+    ``trust``: over properties of events only. A number that an event carries counts where a server sent it; ``"public"``: where
+    anybody did, such as seconds that a page was read. Other numbers from properties keep to the same.
+
     >>> Sum(Table("order_line"), "quantity * price", at="invoiced_at").kind
     'sum'
     """
 
     kind = "sum"
-    OPTIONS: ClassVar[tuple[str, ...]] = ("at", "where", "scale")
+    OPTIONS: ClassVar[tuple[str, ...]] = ("at", "where", "scale", "trust", "extra")
 
     def __init__(
         self,
@@ -208,11 +240,14 @@ class Sum(Measured):
         at: str | Moment | None = None,
         where: str | None = None,
         scale: int | None = None,
+        trust: str | None = None,
+        extra: bool = False,
         **unknown: Any,
     ) -> None:
-        super().__init__(source, expr, at, where, unknown)
+        super().__init__(source, expr, at, where, unknown, extra)
         self._need_expression(expr)
         self._check_scale(scale)
+        self._check_trust(trust)
 
 
 class Avg(Sum):
@@ -223,6 +258,7 @@ class Avg(Sum):
     """
 
     kind = "avg"
+    OPTIONS = ("at", "where", "scale", "trust")
 
 
 class Increase(Sum):
@@ -243,7 +279,7 @@ class Increase(Sum):
     """
 
     kind = "increase"
-    OPTIONS = ("per", "at", "where", "scale")
+    OPTIONS = ("per", "at", "where", "scale", "trust", "extra")
 
     def __init__(
         self,
@@ -254,9 +290,11 @@ class Increase(Sum):
         at: str | Moment | None = None,
         where: str | None = None,
         scale: int | None = None,
+        trust: str | None = None,
+        extra: bool = False,
         **unknown: Any,
     ) -> None:
-        super().__init__(source, level, at=at, where=where, scale=scale, **unknown)
+        super().__init__(source, level, at=at, where=where, scale=scale, trust=trust, extra=extra, **unknown)
         self.per = self._entity(per)
 
     def _entity(self, per: object) -> tuple[str, ...]:
@@ -289,7 +327,7 @@ class Min(Measured):
     """
 
     kind = "min"
-    OPTIONS = ("at", "where")
+    OPTIONS: ClassVar[tuple[str, ...]] = ("at", "where", "trust", "extra")
 
     def __init__(
         self,
@@ -298,10 +336,13 @@ class Min(Measured):
         *,
         at: str | Moment | None = None,
         where: str | None = None,
+        trust: str | None = None,
+        extra: bool = False,
         **unknown: Any,
     ) -> None:
-        super().__init__(source, expr, at, where, unknown)
+        super().__init__(source, expr, at, where, unknown, extra)
         self._need_expression(expr)
+        self._check_trust(trust)
 
 
 class Max(Min):
@@ -324,6 +365,12 @@ class Distinct(Min):
     """
 
     kind = "distinct"
+    OPTIONS = ("at", "where", "extra")
+
+    def _check_trust(self, trust: object) -> None:
+        """Values are told apart, whoever sent them."""
+        if trust is not None:
+            self.problem("unknown-option", "Distinct has no option 'trust'.", f"Options: {listing(self.OPTIONS)}")
 
 
 class Gauge(Measured):
@@ -337,7 +384,7 @@ class Gauge(Measured):
     """
 
     kind = "gauge"
-    OPTIONS = ("at", "where", "scale", "over_keys", "carry")
+    OPTIONS = ("at", "where", "scale", "over_keys", "carry", "trust", "extra")
 
     def __init__(
         self,
@@ -349,15 +396,18 @@ class Gauge(Measured):
         over_keys: str = "sum",
         carry: bool = False,
         scale: int | None = None,
+        trust: str | None = None,
+        extra: bool = False,
         **unknown: Any,
     ) -> None:
-        super().__init__(source, expr, at, where, unknown)
+        super().__init__(source, expr, at, where, unknown, extra)
         self._need_expression(expr)
         self.over_keys = over_keys
         self.carry = carry is True
         if carry not in (True, False):
             self.problem("bad-value", f"carry is True or False, got {carry!r}.")
         self._check_scale(scale)
+        self._check_trust(trust)
         if over_keys not in OVER_KEYS:
             self.problem("bad-over-keys", f"over_keys is one of {listing(OVER_KEYS)}, got {over_keys!r}.")
 

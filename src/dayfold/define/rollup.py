@@ -16,6 +16,8 @@ from dayfold.names import RESERVED, TABLE_LETTERS, is_plain, listing, snake_case
 from dayfold.schedule import check_zone, expression
 
 DEFAULT_LOOKBACK_DAYS = 7
+#: The JSON column of the metrics that are marked as extra, where there are some.
+PACKED = "metadata"
 ATTRIBUTES = ("table", "key", "day_column", "grain", "lookback", "since", "index", "owner", "schedule", "timezone")
 
 
@@ -104,6 +106,11 @@ class RollupDef:
     def measured(self) -> dict[str, Measured]:
         """The metrics that come from sources, by name."""
         return {name: metric for name, metric in self.metrics.items() if isinstance(metric, Measured)}
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The metrics that the JSON column `PACKED` of the table holds."""
+        return tuple(name for name, metric in self.measured.items() if metric.extra)
 
     @property
     def computed(self) -> dict[str, Computed]:
@@ -346,6 +353,14 @@ class _Reader:
                 )
 
     def _check_metrics(self, found: RollupDef) -> None:
+        taken = [one for one in (*found.key, found.day_column, *found.metrics) if one.lower() == PACKED]
+        if found.extras and taken:
+            self._problem(
+                "reserved-name",
+                f"'{taken[0]}' is what the column of the metrics marked as extra is called.",
+                "Call it otherwise, or mark none as extra.",
+                found.metrics.get(taken[0]),
+            )
         if not found.measured:
             self._problem("no-metrics", "a Rollup needs at least one metric of a source, such as Count(table, at=…).")
         for metric in self.metrics.values():

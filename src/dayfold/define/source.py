@@ -118,7 +118,7 @@ class Table:
         self.name = self._text("name", name)
         self.sql = self._text("sql", sql)
         self.database = self._text("database", database)
-        self.columns = self._columns(columns)
+        self.naming = self._columns(columns)
         self.changes = self._text("changes", changes)
         self.reads = self._reads(reads)
         if (name is None) == (sql is None):
@@ -204,11 +204,11 @@ class Table:
     def identity(self) -> tuple[Any, ...]:
         """What makes two tables the same source."""
         words = [repr(one) for one in self.reads]
-        return (self.database, self.name, self.sql, tuple(sorted(self.columns.items())), self.changes, *words)
+        return (self.database, self.name, self.sql, tuple(sorted(self.naming.items())), self.changes, *words)
 
     def as_words(self) -> list[Any]:
         """What decides its rows, in JSON's own kinds: equal after being written and read. How it tells changes does not."""
-        return [self.database, self.name, self.sql, [list(pair) for pair in sorted(self.columns.items())]]
+        return [self.database, self.name, self.sql, [list(pair) for pair in sorted(self.naming.items())]]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Table) and self.identity == other.identity

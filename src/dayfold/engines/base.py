@@ -12,6 +12,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dayfold.define.source import Table
@@ -65,6 +66,10 @@ class Session(Protocol):
 
     def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """Make a temporary table, gone with the session, from rows of another database."""
+        ...
+
+    def append(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
+        """Add rows to a table of ours, each column as its type; nothing is staged. Raises Conflict where a key is taken."""
         ...
 
     def within(self, source: Table) -> Any:
@@ -124,6 +129,11 @@ class Store(Protocol):
         """Where it is, without any secret."""
         ...
 
+    @property
+    def journal(self) -> Path | None:
+        """The folder in which a journal of what this store has not taken yet may stand; None where only the store keeps anything."""
+        ...
+
     def open(self) -> None:
         """Connect; again is harmless. Raises ConnectionFailed, FileLocked, MissingDriver."""
         ...
@@ -153,6 +163,13 @@ class Store(Protocol):
 
     def trim(self) -> None:
         """Give back the memory that only keeps what was read, where this process holds any."""
+        ...
+
+    def rewrite(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """What was deleted from tables of ours stands in no file any more: what was rewritten, and what may still hold it.
+
+        Raises Busy where others work with them for too long; nothing is lost then, and it may be tried again.
+        """
         ...
 
     def describe(self, source: Table) -> dict[str, Type]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -21,6 +22,7 @@ import duckdb
 from sqlglot import exp
 
 from dayfold import interrupting
+from dayfold.define.events import EventLog
 from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL,
@@ -39,7 +41,16 @@ from dayfold.define.types import (
 )  # fmt: skip
 from dayfold.engines import owners
 from dayfold.engines.base import Session, normal_type, try_making
-from dayfold.errors import Conflict, ConnectionFailed, DayfoldError, FileLocked, SourceFailed, StoreError, TookTooLong
+from dayfold.errors import (
+    Busy,
+    Conflict,
+    ConnectionFailed,
+    DayfoldError,
+    FileLocked,
+    SourceFailed,
+    StoreError,
+    TookTooLong,
+)
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
 from dayfold.plan.longview import MARK
@@ -138,8 +149,11 @@ class DuckStore:
         self._stands_in = False
         self._attached: set[str] = set()
         self._opening = threading.RLock()
-        self._entry = threading.Lock()
+        self._entry = threading.Condition()
         self._running = 0
+        #: The thread that has the file for itself, or waits until it has; others wait before they begin.
+        self._alone: int | None = None
+        self._within = threading.local()
         file = str(Path(path).expanduser().resolve())
         self._commits = _Commits() if path == ":memory:" else _commits.setdefault(file, _Commits())
 
@@ -147,6 +161,14 @@ class DuckStore:
     def address(self) -> str:
         """The file."""
         return f"duckdb:///{self.path}"
+
+    @property
+    def journal(self) -> Path | None:
+        """Beside the file."""
+        if self.path == ":memory:" or self.read_only:
+            return None
+        file = Path(self.path).expanduser()
+        return file.with_name(f"{file.name}.journal")
 
     def open(self) -> None:
         """Own the file, if there is one."""
@@ -230,11 +252,10 @@ class DuckStore:
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[DuckSession]:
         """One transaction on a connection of its own; a read-only one is a snapshot as well."""
-        connection = self._open(writing=not read_only)
         with (
             self._counted(),
             _interruptible(),
-            connection.cursor() as cursor,
+            self._open(writing=not read_only).cursor() as cursor,
             interrupting.interruptible(cursor.interrupt),
         ):
             session = DuckSession(self, cursor)
@@ -255,8 +276,7 @@ class DuckStore:
 
     def peek(self, one: Statement) -> list[tuple[Any, ...]]:
         """The result of one small query."""
-        connection = self._open(writing=False)
-        with self._counted(), _interruptible(), connection.cursor() as cursor:
+        with self._counted(), _interruptible(), self._open(writing=False).cursor() as cursor:
             try:
                 return cursor.execute(*one.render("duckdb")).fetchall()
             except duckdb.Error as error:
@@ -269,18 +289,53 @@ class DuckStore:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
+        """A transaction; it waits while another thread has the file for itself, but for one within another of its own thread."""
+        depth = getattr(self._within, "depth", 0)
         with self._entry:
+            while self._alone not in (None, threading.get_ident()) and not depth:
+                self._entry.wait()
             self._running += 1
+        self._within.depth = depth + 1
+        try:
+            yield
+        finally:
+            self._within.depth = depth
+            with self._entry:
+                self._running -= 1
+                self._entry.notify_all()
+
+    @contextmanager
+    def alone(self, wait_s: float) -> Iterator[None]:
+        """Inside, no other thread has a transaction. Raises Busy where one goes on for longer."""
+        until = time.monotonic() + wait_s
+        with self._entry:
+            while self._alone is not None or self._running:
+                mine = self._alone in (None, threading.get_ident())
+                self._alone = threading.get_ident() if mine else self._alone
+                if not self._entry.wait(max(until - time.monotonic(), 0)) and time.monotonic() >= until:
+                    self._alone = None if mine else self._alone
+                    self._entry.notify_all()
+                    raise Busy(f"{self.address} is being worked with.", hint="Try again once it is quiet.")
+                if mine and not self._running:
+                    break
+            self._alone = threading.get_ident()
         try:
             yield
         finally:
             with self._entry:
-                self._running -= 1
+                self._alone = None
+                self._entry.notify_all()
+
+    def rewrite(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The whole file is written anew: freed blocks keep what they held, and no statement of DuckDB's overwrites them."""
+        from dayfold.engines import rewriting
+
+        return rewriting.rewrite(self)
 
     def trim(self) -> None:
         """Drop the blocks of the file that are kept for another read; not while a transaction needs memory."""
         with self._entry, _interruptible():
-            if self._running or self._connection is None or self.path == ":memory:":
+            if self._running or self._alone is not None or self._connection is None or self.path == ":memory:":
                 return
             # DuckDB drops kept blocks where a lower limit asks for it, and refuses the limit when some are needed.
             try:
@@ -290,7 +345,9 @@ class DuckStore:
                 self._limit_memory(self._connection)
 
     def qualify(self, source: Table) -> Table:
-        """A table of an attached file is named with the file."""
+        """A table of an attached file is named with the file, the event log with our schema."""
+        if isinstance(source, EventLog):
+            return Table(f"{self.schema}.{source.name}")
         if source.database and source.name is not None and self.reaches(source.database):
             schema, _, name = source.name.rpartition(".")
             return Table(f"{source.database}.{schema or 'main'}.{name}")
@@ -506,13 +563,25 @@ class DuckSession:
 
     def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """A temporary table from Arrow."""
+        with self._seen(columns, rows) as select:
+            self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS {select}", [])
+
+    def append(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
+        """Rows straight from Arrow."""
+        names = ", ".join(quoted(one.name) for one in columns)
+        with self._seen(columns, rows) as select:
+            self._run(f"INSERT INTO {quoted(self.store.schema)}.{quoted(name)} ({names}) {select}", [])
+
+    @contextmanager
+    def _seen(self, columns: Sequence[Column], rows: pa.Table) -> Iterator[str]:
+        """A select of Arrow rows, each column as its type, for as long as the context lasts."""
         self._loads += 1
         view = f"dayfold_arrow_{self._loads}__"
         self.cursor.register(view, rows)
         casts = ", ".join(
             f"CAST({quoted(one.name)} AS {DUCKDB.type_name(one.type)}) AS {quoted(one.name)}" for one in columns
         )
-        self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT {casts} FROM {quoted(view)}", [])
+        yield f"SELECT {casts} FROM {quoted(view)}"
         self.cursor.unregister(view)
 
     def analyze(self, name: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from sqlglot import exp
 
 from dayfold import interrupting
+from dayfold.define.events import EventLog
 from dayfold.define.source import Table
 from dayfold.define.types import (
     BOOL,
@@ -36,6 +37,7 @@ from dayfold.define.types import (
 from dayfold.engines.base import Session, normal_type, try_making
 from dayfold.engines.csv import from_csv, to_csv, written
 from dayfold.errors import (
+    Busy,
     ConfigError,
     Conflict,
     ConnectionFailed,
@@ -71,6 +73,18 @@ _COUNTED_BYTES = 64_000_000
 ADDRESS_HINT = "Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for / and %20 for a space inside a part."
 
 
+#: How long rewriting waits for others to let a table go, and how often it looks.
+_REWRITE_WAIT_S, _REWRITE_POLL_S = 30, 0.1
+_STATISTICS = "what PostgreSQL's planner keeps of values (pg_statistic), until its next vacuum: VACUUM FULL pg_statistic, as superuser"
+#: VACUUM skips what a user may not vacuum with a warning alone.
+_HAS_OLD_STATISTICS = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+#: Snapshots as old as a transaction or older; an age counts from now on, so it needs no wrapping number.
+_OLD_SNAPSHOTS = """
+SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
+AND backend_xmin IS NOT NULL AND age(backend_xmin) > age(cast(cast($1 % 4294967296 AS text) AS xid))
+"""
+
+
 class PostgresStore:
     """One PostgreSQL database."""
 
@@ -92,6 +106,10 @@ class PostgresStore:
         host = words.get("host") or parts.hostname or "localhost"
         port = words.get("port") or parts.port
         return f"postgresql://{host}{f':{port}' if port else ''}{parts.path}"
+
+    @property
+    def journal(self) -> None:
+        """Many processes write to a server, and each may end for good."""
 
     def open(self) -> None:
         """Connect and find the schema that new tables go to."""
@@ -154,8 +172,8 @@ class PostgresStore:
         return False
 
     def qualify(self, source: Table) -> Table:
-        """Names are as they are."""
-        return source
+        """Names are as they are; the event log is in our schema."""
+        return Table(f"{self.schema}.{source.name}") if isinstance(source, EventLog) else source
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[PostgresSession]:
@@ -272,6 +290,45 @@ class PostgresStore:
     def trim(self) -> None:
         """The server keeps its own memory."""
 
+    def rewrite(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The tables and their indexes are written anew, and so is what the planner keeps of their values, where the user may."""
+        import psycopg
+
+        self.open()
+        with self.transaction(read_only=True) as session:
+            present = sorted(self.stored_columns(session, names))
+        missed = ["PostgreSQL's write-ahead log and its archive, until their files are recycled"]
+        connection, _ = self._first("SELECT 1")
+        try:
+            self._await_old_snapshots(connection)
+            with self._translating():
+                connection.execute(f"SET lock_timeout = '{_REWRITE_WAIT_S}s'")
+                for name in present:
+                    connection.execute(f"VACUUM (FULL, ANALYZE) {quoted(self.schema)}.{quoted(name)}")
+                try:
+                    connection.execute("VACUUM (FULL) pg_catalog.pg_statistic")
+                except psycopg.errors.InsufficientPrivilege:
+                    missed.append(_STATISTICS)
+                if not connection.execute(_HAS_OLD_STATISTICS).fetchall()[0][0]:
+                    missed.append(_STATISTICS)
+        finally:
+            # It goes with its settings.
+            connection.close()
+        return [f"the table {name}" for name in present], list(dict.fromkeys(missed))
+
+    def _await_old_snapshots(self, connection: psycopg.Connection[Any]) -> None:
+        """No transaction is left that could still see what was deleted: such rows would be written anew as well. Raises Busy."""
+        with self._translating():
+            [(now,)] = connection.execute("SELECT cast(cast(pg_current_xact_id() AS text) AS bigint)").fetchall()
+            until = time.monotonic() + _REWRITE_WAIT_S
+            while connection.execute(_OLD_SNAPSHOTS, [now]).fetchall()[0][0]:
+                if time.monotonic() >= until:
+                    raise Busy(
+                        f"A transaction of {self.address} that began before is still open, and sees what was deleted.",
+                        hint="End it, and run the same again; nothing is lost.",
+                    )
+                time.sleep(_REWRITE_POLL_S)
+
     def make_schema(self, session: Session) -> None:
         """The schema for tables of ours is there; making it takes a right that using it does not."""
         if not session.rows(statement("select 1 from pg_namespace where nspname = :name", name=self.schema)):
@@ -355,7 +412,7 @@ class PostgresStore:
             "cross join lateral unnest(i.indkey::smallint[]) with ordinality as u(number, place) "
             "left join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = u.number "
             "where i.indrelid = to_regclass(:name) and i.indisvalid and i.indpred is null group by i.indexrelid",
-            name=".".join(quoted(part) for part in source.name.split(".")),
+            name=".".join(quoted(part) for part in str(self.qualify(source).name).split(".")),
         )
         found = [list(names) for (names,) in session.rows(query)]
         return any(set(names[: len(keys)]) == set(keys) and moment in names[len(keys) :][:1] for names in found)
@@ -452,8 +509,16 @@ class PostgresSession:
             "DROP",
             [],
         )
-        copy_text = f"COPY pg_temp.{quoted(name)} FROM STDIN (FORMAT csv)"
-        with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(copy_text) as copy:
+        self._copy(f"pg_temp.{quoted(name)}", columns, rows)
+
+    def append(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
+        """Rows straight into the table."""
+        names = ", ".join(quoted(one.name) for one in columns)
+        self._copy(f"{quoted(self.store.schema)}.{quoted(name)} ({names})", columns, rows)
+
+    def _copy(self, target: str, columns: Sequence[Column], rows: pa.Table) -> None:
+        text = f"COPY {target} FROM STDIN (FORMAT csv)"
+        with self.store._translating(), self.connection.cursor() as cursor, cursor.copy(text) as copy:
             copy.write(to_csv(rows, columns))
 
     def analyze(self, name: str) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from sqlglot import exp
 
 from dayfold.define.catalog import Catalog, by_place
+from dayfold.define.events import COLUMNS, EventLog, events
 from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Folded, Table
@@ -13,11 +16,12 @@ from dayfold.define.types import Type
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, DefinitionError, Problem, SourceFailed
+from dayfold.ledger import events as event_log
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, nearest, suggestion
 from dayfold.plan import reads
 from dayfold.plan.bind import BoundRollup, DescribedSource, bind, folded_columns, folded_relation, relation
-from dayfold.plan.sql import table
+from dayfold.plan.sql import alias, table
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class Binder:
         self.problems: list[Problem] = []
         self.failed: dict[str, DayfoldError] = {}
         self.described: dict[Table, DescribedSource] = {}
+        self._entities: Mapping[str, Type] = {}
 
     def bind(self, catalog: Catalog, rollups: Iterable[RollupDef]) -> Bound:
         """The rollups over their sources as they are now.
@@ -57,6 +62,7 @@ class Binder:
         Raises:
             DefinitionError: with every mistake of the file, those only a source can show included.
         """
+        self._entities = catalog.entities.types
         asked = catalog.with_lowers(rollups)
         wanted = catalog.with_lowers(catalog.with_uppers(asked))
         for rollup in wanted:
@@ -96,7 +102,11 @@ class Binder:
 
     def _columns(self, rollup: RollupDef) -> list[tuple[object, ...]]:
         found = [self.described.get(source) for source in rollup.sources]
-        return [tuple(one.columns.items()) if one else () for one in found]
+        known: list[tuple[object, ...]] = [tuple(one.columns.items()) if one else () for one in found]
+        return [*known, (self._has_log(),)] if events in rollup.sources else known
+
+    def _has_log(self) -> bool:
+        return event_log.exists(self.ledger)
 
     def _check_target(self, rollup: RollupDef) -> None:
         """A rollup's table is not one of the tables it is folded from."""
@@ -104,7 +114,7 @@ class Binder:
         for source in rollup.sources:
             if (
                 not _is_readable(source)
-                or isinstance(source, Folded | FunctionSource)
+                or isinstance(source, Folded | FunctionSource | EventLog)
                 or source.name is None
                 or self.databases.of(source) is not store
             ):
@@ -123,6 +133,11 @@ class Binder:
     def _describe(self, source: Table, rollup: RollupDef) -> None:
         if isinstance(source, FunctionSource):
             self.described[source] = DescribedSource(source.described, self.databases.store.dialect)
+            return
+        if isinstance(source, EventLog):
+            # What one event says must not keep all others from being folded.
+            dialect = replace(self.databases.store.dialect, forgiving=True)
+            self.described[source] = DescribedSource({**COLUMNS, **self._entities}, dialect)
             return
         if source.database is not None and not self.databases.known(source.database):
             near = nearest(source.database, self.databases.names)
@@ -208,8 +223,18 @@ class Binder:
             if isinstance(scan.source, FunctionSource):
                 scan.relation = table(scan.source.staging, self.databases.store.schema)
                 continue
+            if isinstance(scan.source, EventLog) and not self._has_log():
+                scan.relation = _nothing(self.described[scan.source])
+                continue
             scan.relation = relation(self.databases.of(scan.source).qualify(scan.source))
         return rollup
+
+
+def _nothing(described: DescribedSource) -> exp.Subquery:
+    """A source's columns without a row, while its table is not there yet."""
+    columns = described.columns.items()
+    items = [alias(described.dialect.cast(exp.Null(), type_), name) for name, type_ in columns]
+    return exp.select(*items).where(exp.false()).subquery("nothing__")
 
 
 def _is_readable(source: object) -> bool:

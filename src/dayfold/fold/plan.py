@@ -8,6 +8,7 @@ from typing import Any
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
 from dayfold.days import Days, union
+from dayfold.define.events import events
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
@@ -101,7 +102,7 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
     found.failing = {source: error.message for source, error in skipped.items() if source not in missing}
     found.warnings += [
         f"{source} is folded by lookback: its triggers are missing, or older than the definitions; dayfold track install"
-        for source in sorted(now.untracked)
+        for source in sorted(now.untracked - {events.label})
     ]
     if version is not None:
         _compare(folder, rollup, version, found)

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from dayfold.days import Days, union
 from dayfold.define.metric import Distinct
+from dayfold.define.rollup import PACKED
 from dayfold.engines.base import Changed, Session, ensure, holds_rows, replace
 from dayfold.errors import Conflict, DefinitionsDiffer, Sealed, StoreAltered, SuddenlyEmpty
 from dayfold.fold import above, rls
@@ -106,6 +107,8 @@ def check_ours(ledger: Ledger, session: Session, rollup: BoundRollup, version: v
         return
     old = version.definition
     known = {*old["types"], old["day_column"], "bucket", *(one.name for one in rollup.shape.columns)}
+    if any(one.get("extra") for one in old["metrics"].values()):
+        known.add(PACKED)
     found = ledger.store.stored_columns(session, [version.table]).get(version.table, {})
     if strange := [name for name in found if name not in known]:
         raise StoreAltered(

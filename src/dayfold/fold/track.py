@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from dayfold.define.events import EventLog
 from dayfold.define.fingerprint import digest
 from dayfold.define.source import Read, Table
 from dayfold.engines.base import Store
@@ -111,7 +112,10 @@ class Tracking:
             if scan.source != source:
                 continue
             if source.name is not None:
-                found.append(((source.database, source.name), Feed(*known, scan, columns)))
+                name = (
+                    str(self.databases.of(source).qualify(source).name) if isinstance(source, EventLog) else source.name
+                )
+                found.append(((source.database, name), Feed(*known, scan, columns)))
                 continue
             for read in reads_of(source, scan.dialect):
                 feed = Feed(*known, scan, columns, read, self._identity(source, read), self._loses(source, read))

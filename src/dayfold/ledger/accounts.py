@@ -20,13 +20,14 @@ from dayfold.errors import BadDate, DayfoldError, UsageError
 from dayfold.ledger import audit, passwords, sessions, tokens, users
 from dayfold.ledger.audit import Note
 from dayfold.ledger.ledger import Ledger
-from dayfold.ledger.tokens import Token
+from dayfold.ledger.tokens import Limits, Token
 from dayfold.ledger.users import User
 from dayfold.names import listing, suggestion
 from dayfold.plan.access import Scope
 from dayfold.plan.grants import grant
 
 Result = TypeVar("Result")
+_ORIGIN = re.compile(r"https?://[^/?#\s@]+", re.IGNORECASE)
 _NAME = re.compile(r"[\w.@:+ -]{1,100}")
 
 
@@ -56,28 +57,34 @@ class Accounts:
 
     def create_token(
         self, name: str, kind: str, *, rollups: Sequence[str] = (), rows: Sequence[str] = (), accesses: Sequence[str] = (),
-        expires: str | None = None,
+        personal: bool = False, events: bool = False, expires: str | None = None, types: Sequence[str] = (),
+        origins: Sequence[str] = (),
     ) -> Made:  # fmt: skip
         """A new token.
 
         Args:
             name: What it is for; several tokens may have one name.
-            kind: ``read``, ``jobs``, ``track`` or ``admin``.
+            kind: ``read``, ``jobs``, ``track``, ``public`` or ``admin``.
             rollups: The rollups that a ``read`` token sees; all by default.
             rows: For a ``read`` token ``"key=value,value"``; ``"key="`` for NULL, ``"key:none"`` for no row.
             accesses: For a ``read`` token ``"NAME:parameter=value,…"``: what an `Access` of the definitions lets through.
+            personal: A ``read`` token is shown personal data of raw events.
+            events: A ``read`` token may export raw events, and sees them where its rollups are limited.
             expires: ``90d``, or the last day that it is good on, as ``YYYY-MM-DD`` (UTC); never by default.
+            types: The types of events that a ``public`` key may send. Default: page_viewed and asset_viewed.
+            origins: The origins of the pages that a ``public`` key is used by, such as ``https://shop.example``. Default: any.
 
         Raises:
             UsageError, UnknownName, BadDate: for words that do not fit.
         """
         _check_name("token", name)
         _check_kind(kind, tokens.KINDS)
-        scope = self._granted(kind, rollups, rows, accesses)
+        limits = _limits(kind, types, origins)
+        scope = self._granted(kind, rollups, rows, accesses, personal=personal, events=events)
         until = expiry(expires, self.ledger.clock.now()) if expires is not None else None
 
         def make(session: Session) -> Made:
-            token_id, secret = tokens.create(self.ledger, session, name, kind, scope, until, self.actor)
+            token_id, secret = tokens.create(self.ledger, session, name, kind, scope, until, self.actor, limits)
             self._note(session, "token-create", f"{name} ({token_id})")
             return Made(token_id, secret)
 
@@ -119,8 +126,11 @@ class Accounts:
 
         self._write(add)
 
-    def _granted(self, kind: str, rollups: Sequence[str], rows: Sequence[str], accesses: Sequence[str]) -> Scope:
-        scope = grant(self.catalog, kind, rollups, rows, accesses)
+    def _granted(
+        self, kind: str, rollups: Sequence[str], rows: Sequence[str], accesses: Sequence[str], *, personal: bool = False,
+        events: bool = False,
+    ) -> Scope:  # fmt: skip
+        scope = grant(self.catalog, kind, rollups, rows, accesses, personal=personal, events=events)
         self.check(scope)
         return scope
 
@@ -241,6 +251,25 @@ def expiry(word: str, now: dt.datetime) -> dt.datetime:
     except (ValueError, OverflowError):
         pass
     raise BadDate(f"{word!r} is no time to expire.", hint="Expected a number of days such as 90d, or a day YYYY-MM-DD.")
+
+
+def _limits(kind: str, types: Sequence[str], origins: Sequence[str]) -> Limits:
+    """What a public key may send, and from where. Raises UsageError."""
+    if (types or origins) and kind != "public":
+        raise UsageError(
+            f"Only the kind 'public' has types and origins, got '{kind}'.",
+            hint="Leave them out, or make a key for pages: --kind public",
+        )
+    for one in origins:
+        if not _ORIGIN.fullmatch(one):
+            raise UsageError(
+                "An origin is a scheme and a host, without a path.",
+                hint="Such as https://shop.example or http://localhost:3000",
+            )
+    return Limits(
+        tuple(dict.fromkeys(types)) if types else None,
+        tuple(dict.fromkeys(one.lower() for one in origins)) if origins else None,
+    )
 
 
 def _check_name(what: str, name: str) -> None:

@@ -6,6 +6,7 @@ Invariant: coverage, receipts, verifications and rows are never deleted here, no
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
@@ -46,6 +47,26 @@ _DELETED: tuple[tuple[str, str, str], ...] = (
 )
 
 
+#: The column whose age counts in a statement.
+_AGE = re.compile(r"(\w+_at) < :before")
+
+
+def past(
+    ledger: Ledger, session: Session, *, runs_days: int, audit_days: int, alerts_days: int
+) -> dict[str, tuple[int, dt.date | None, dt.date | None]]:
+    """What `forget_older` would delete: how many entries, and their first and last day, by kind."""
+    before = _before(ledger, runs_days, audit_days, alerts_days)
+    found = {}
+    for name, kind, query in _DELETED:
+        age = _AGE.search(query)
+        assert age is not None
+        ends = ", ".join(f"cast({end}({age[1]}) at time zone 'UTC' as date)" for end in ("min", "max"))
+        text = query.replace("delete from", f"select count(*), {ends} from", 1)
+        [(count, first, last)] = session.rows(ledger.sql(text, before=before[kind]))
+        found[name] = (int(count), first, last)
+    return found
+
+
 def forget_older(
     ledger: Ledger, session: Session, *, runs_days: int, audit_days: int, alerts_days: int
 ) -> dict[str, int]:
@@ -53,12 +74,16 @@ def forget_older(
 
     The newest run of each job stays, whatever its age.
     """
+    before = _before(ledger, runs_days, audit_days, alerts_days)
+    return {name: session.execute(ledger.sql(query, before=before[kind])) for name, kind, query in _DELETED}
+
+
+def _before(ledger: Ledger, runs_days: int, audit_days: int, alerts_days: int) -> dict[str, dt.datetime]:
     now = ledger.clock.now()
-    before = {
+    return {
         "runs": now - dt.timedelta(days=runs_days),
         "audit": now - dt.timedelta(days=audit_days),
         "alerts": now - dt.timedelta(days=alerts_days),
         "sessions": now,
         "tries": now - _TRIES_KEPT,
     }
-    return {name: session.execute(ledger.sql(query, before=before[kind])) for name, kind, query in _DELETED}

@@ -37,6 +37,8 @@ class Ledger:
         self.clock = clock
         self._key: str | None = None
         self._compared = False
+        #: Whether the store was seen to have an event log.
+        self.has_log = False
         self._remembered: dict[str, str] = {}
         #: The columns of rollups' tables, by version: a table keeps them for as long as its version stands.
         self.types: dict[tuple[str, int, str], Mapping[str, Type]] = {}
@@ -259,4 +261,5 @@ _LOGICAL = {
     "timestamptz": Type(Kind.TIMESTAMPTZ),
     "date": Type(Kind.DATE),
     "boolean": Type(Kind.BOOL),
+    "uuid": Type(Kind.UUID),
 }

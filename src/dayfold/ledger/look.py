@@ -11,18 +11,19 @@ from dataclasses import dataclass
 
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.sessions import Guest
-from dayfold.ledger.tokens import Bearer
+from dayfold.ledger.tokens import Bearer, Limits
 from dayfold.ledger.versions import Standing
 from dayfold.plan.access import Scope
 
 # One statement, so that it is one snapshot and one way to the database and back.
 _LOOK = (
-    "select 'rollup' as what, rollup as id, version as a, revision as b, null as name, null as kind, null as scope, null as origin "
+    "select 'rollup' as what, rollup as id, version as a, revision as b, null as name, null as kind, null as scope, null as origin, "
+    "null as limits "
     "from dayfold__rollups union all "
-    "select 'token', digest, cast(floor(extract(epoch from expires_at)) as bigint), 0, name, kind, scope, id "
+    "select 'token', digest, cast(floor(extract(epoch from expires_at)) as bigint), 0, name, kind, scope, id, limits "
     "from dayfold__tokens where digest = any(:tokens::text[]) and revoked_at is null and "
     "(expires_at is null or expires_at > :now::timestamptz) union all "
-    "select 'guest', digest, cast(floor(extract(epoch from expires_at)) as bigint), 0, username, kind, scope, origin "
+    "select 'guest', digest, cast(floor(extract(epoch from expires_at)) as bigint), 0, username, kind, scope, origin, null "
     "from dayfold__sessions as s where digest = any(:guests::text[]) and expires_at > :now::timestamptz and "
     "(origin <> 'password' or exists (select 1 from dayfold__users as u where u.name = s.username and "
     "u.changed_at <= s.created_at))"
@@ -61,13 +62,15 @@ def look(ledger: Ledger, tokens: Collection[str], guests: Collection[str]) -> Se
     query = ledger.sql(_LOOK, tokens=list(tokens), guests=list(guests), now=ledger.clock.now())
     found = Seen({}, {}, {}, None)
     ends = []
-    for what, key, a, b, name, kind, scope, origin in ledger.store.peek(query):
+    for what, key, a, b, name, kind, scope, origin, limits in ledger.store.peek(query):
         match what:
             case "rollup":
                 found.standings[key] = Standing(int(a), int(b))
                 continue
             case "token":
-                found.bearers[key] = Bearer(origin, name, kind, Scope.from_object(json.loads(scope)))
+                found.bearers[key] = Bearer(
+                    origin, name, kind, Scope.from_object(json.loads(scope)), Limits.read(limits)
+                )
             case _:
                 found.guests[key] = Guest(name, kind, Scope.from_object(json.loads(scope)))
         if a is not None:

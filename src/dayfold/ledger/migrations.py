@@ -113,6 +113,39 @@ MIGRATIONS = (
             "CREATE TABLE dayfold__removed (rollup TEXT NOT NULL, revision BIGINT NOT NULL)",
         ),
     ),
+    Migration(
+        4,
+        "events: their ids, their visitors, what was held back, what was taken",
+        (
+            "CREATE TABLE dayfold__event_ids (id UUID PRIMARY KEY, day DATE NOT NULL, digest BIGINT NOT NULL)",
+            "CREATE TABLE dayfold__quarantine (id UUID PRIMARY KEY, event_id UUID NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, "
+            "event_type TEXT NOT NULL, trust TEXT NOT NULL, actor_id TEXT, anonymous_id TEXT, occurred_at TIMESTAMPTZ NOT NULL, "
+            "received_at TIMESTAMPTZ NOT NULL, body TEXT NOT NULL)",
+            "CREATE TABLE dayfold__intake (day DATE NOT NULL, outcome TEXT NOT NULL, writer TEXT NOT NULL, events BIGINT NOT NULL, "
+            "PRIMARY KEY (day, outcome, writer))",
+            "CREATE TABLE dayfold__journals (name TEXT PRIMARY KEY, position BIGINT NOT NULL)",
+            "CREATE TABLE dayfold__exports (id TEXT PRIMARY KEY, asked TEXT NOT NULL, scope TEXT NOT NULL, owner TEXT NOT NULL, "
+            "asked_by TEXT NOT NULL, holds TEXT NOT NULL, run_id BIGINT, asked_at TIMESTAMPTZ NOT NULL, finished_at TIMESTAMPTZ, "
+            "expires_at TIMESTAMPTZ, file TEXT NOT NULL, size_bytes BIGINT, row_count BIGINT, remarks TEXT)",
+            "CREATE TABLE dayfold__salts (day DATE PRIMARY KEY, salt TEXT NOT NULL)",
+            "ALTER TABLE dayfold__tokens ADD COLUMN limits TEXT",
+            "CREATE TABLE dayfold__erasures (id BIGINT PRIMARY KEY, asked_at TIMESTAMPTZ NOT NULL, asked_by TEXT NOT NULL, "
+            "state TEXT NOT NULL, request TEXT, certificate TEXT, finished_at TIMESTAMPTZ)",
+            "CREATE VIEW dayfold_intake AS SELECT day, outcome, CAST(sum(events) AS BIGINT) AS events FROM dayfold__intake GROUP BY "
+            "day, outcome",
+            "CREATE VIEW dayfold_quarantine AS SELECT id, event_id, reason, detail, event_type, occurred_at, received_at FROM "
+            "dayfold__quarantine",
+            # Not unique: whoever writes at the same time writes beside, and reading takes it together.
+            "CREATE TABLE dayfold__touches (visitor UUID NOT NULL, touched_at BIGINT NOT NULL, seen_until BIGINT NOT NULL, "
+            "session_id TEXT, is_touch BOOLEAN NOT NULL, is_campaign BOOLEAN NOT NULL, "
+            "channel TEXT, source TEXT, medium TEXT, campaign TEXT, landing_page TEXT)",
+            "CREATE INDEX dayfold__touches_visitor ON dayfold__touches (visitor)",
+            "CREATE TABLE dayfold__aliases (visitor UUID NOT NULL, anonymous_id TEXT NOT NULL, actor_id TEXT NOT NULL, "
+            "linked_at BIGINT NOT NULL)",
+            "CREATE INDEX dayfold__aliases_visitor ON dayfold__aliases (visitor)",
+            "CREATE INDEX dayfold__aliases_actor ON dayfold__aliases (actor_id)",
+        ),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -125,6 +158,8 @@ VIEWS = (
     "dayfold_job_runs",
     "dayfold_audit",
     "dayfold_alerts",
+    "dayfold_intake",
+    "dayfold_quarantine",
 )
 
 #: Where numbers of runs, marks, audit notes and alerts come from.
@@ -178,7 +213,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "dayfold__tokens": {
         "id": "text", "name": "text", "digest": "text", "kind": "text", "scope": "text", "created_at": "timestamptz",
-        "created_by": "text", "expires_at": "timestamptz", "revoked_at": "timestamptz",
+        "created_by": "text", "expires_at": "timestamptz", "revoked_at": "timestamptz", "limits": "text",
     },
     "dayfold__users": {
         "name": "text", "password": "text", "kind": "text", "scope": "text", "created_at": "timestamptz", "changed_at": "timestamptz",
@@ -204,4 +239,26 @@ TABLES: dict[str, dict[str, str]] = {
         "source": "text", "day": "date", "state": "text", "reason": "text", "held": "bigint", "asked_on": "date",
     },
     "dayfold__removed": {"rollup": "text", "revision": "bigint"},
+    "dayfold__event_ids": {"id": "uuid", "day": "date", "digest": "bigint"},
+    "dayfold__quarantine": {
+        "id": "uuid", "event_id": "uuid", "reason": "text", "detail": "text", "event_type": "text", "trust": "text",
+        "actor_id": "text", "anonymous_id": "text", "occurred_at": "timestamptz", "received_at": "timestamptz", "body": "text",
+    },
+    "dayfold__intake": {"day": "date", "outcome": "text", "writer": "text", "events": "bigint"},
+    "dayfold__journals": {"name": "text", "position": "bigint"},
+    "dayfold__exports": {
+        "id": "text", "asked": "text", "scope": "text", "owner": "text", "asked_by": "text", "holds": "text", "run_id": "bigint",
+        "asked_at": "timestamptz", "finished_at": "timestamptz", "expires_at": "timestamptz", "file": "text", "size_bytes": "bigint",
+        "row_count": "bigint", "remarks": "text",
+    },
+    "dayfold__salts": {"day": "date", "salt": "text"},
+    "dayfold__touches": {
+        "visitor": "uuid", "touched_at": "bigint", "seen_until": "bigint", "session_id": "text", "is_touch": "boolean",
+        "is_campaign": "boolean", "channel": "text", "source": "text", "medium": "text", "campaign": "text", "landing_page": "text",
+    },
+    "dayfold__aliases": {"visitor": "uuid", "anonymous_id": "text", "actor_id": "text", "linked_at": "bigint"},
+    "dayfold__erasures": {
+        "id": "bigint", "asked_at": "timestamptz", "asked_by": "text", "state": "text", "request": "text", "certificate": "text",
+        "finished_at": "timestamptz",
+    },
 }  # fmt: skip

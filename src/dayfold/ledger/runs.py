@@ -14,7 +14,7 @@ RUNNING, DONE, PARTIAL, FAILED, INTERRUPTED = "running", "done", "partial", "fai
 #: Ended between two chunks because somebody said so; the next run goes on from there.
 STOPPED = "stopped"
 #: What is done to one rollup at a time.
-JOBS = ("fold", "rebuild", "adopt", "verify", "heal")
+JOBS = ("fold", "rebuild", "adopt", "verify", "heal", "seal")
 
 
 @dataclass(frozen=True, slots=True)

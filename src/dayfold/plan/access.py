@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dayfold.define.catalog import Catalog
+from dayfold.define.events import IDENTITIES
 from dayfold.define.rollup import RollupDef
+from dayfold.define.types import Type
 from dayfold.errors import AccessRefused, UnknownName, UsageError
 from dayfold.names import listing, suggestion
 from dayfold.plan.keys import KeyFilter
@@ -54,6 +56,8 @@ class Scope:
             Columns that are not named are not limited.
         relations: What a database says when it is asked: every grant has to be met, beside ``rows``. They become rows
             before anything is read.
+        personal: Whether personal data of raw events are shown (`dayfold.define.events.PERSONAL`).
+        events: Whether raw events may be exported, and are seen where ``rollups`` are limited.
 
     >>> shop = Scope(rows=(("shop_id", ("42",)),))
     >>> shop.is_limited, EVERYTHING.is_limited
@@ -63,6 +67,8 @@ class Scope:
     rollups: tuple[str, ...] | None = None
     rows: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     relations: tuple[Grant, ...] = ()
+    personal: bool = False
+    events: bool = False
     _mark: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
@@ -71,6 +77,9 @@ class Scope:
         rollups: Iterable[str] | None,
         rows: Mapping[str, Iterable[str | None]],
         relations: Iterable[Grant] = (),
+        *,
+        personal: bool = False,
+        events: bool = False,
     ) -> Scope:
         """A scope whose parts are in one order, so that equal rights are equal scopes.
 
@@ -79,7 +88,7 @@ class Scope:
         """
         names = None if rollups is None else tuple(sorted(set(rollups)))
         found = {key: _ordered(set(values)) for key, values in rows.items()}
-        return cls(names, tuple(sorted(found.items())), tuple(sorted(set(relations))))
+        return cls(names, tuple(sorted(found.items())), tuple(sorted(set(relations))), personal, events)
 
     @property
     def is_limited(self) -> bool:
@@ -100,7 +109,9 @@ class Scope:
         """
         if self._mark is None:
             # Remembered: a relation may give very many values, and every read is kept under this mark.
-            words = [self.rollups, self.rows, [[one.access, one.params] for one in self.relations]]
+            words: list[Any] = [self.rollups, self.rows, [[one.access, one.params] for one in self.relations]]
+            if self.personal or self.events:
+                words += [self.personal, self.events]
             made = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
             object.__setattr__(self, "_mark", "all" if self == EVERYTHING else made)
         assert self._mark is not None
@@ -142,11 +153,26 @@ class Scope:
             )
         return tuple(KeyFilter(column, values, exclude=False, is_right=True) for column, values in self.rows)
 
+    def event_filters(self, entities: Mapping[str, Type]) -> tuple[KeyFilter, ...] | None:
+        """What every event that is read has to meet; None: no event is there for the caller.
+
+        Raw events are closed to whoever is limited to some rollups, unless ``events`` opens them, and to whoever is limited by a
+        column that is neither an entity of the log nor one of `IDENTITIES`.
+
+        >>> Scope.of(None, {"shop_id": ["42"]}).event_filters({}) is None, Scope.of(["Sales"], {}).event_filters({}) is None
+        (True, True)
+        """
+        known = {*entities, *IDENTITIES}
+        is_closed = self.rollups is not None and not self.events
+        if self.relations or is_closed or any(column not in known for column, _ in self.rows):
+            return None
+        return tuple(KeyFilter(column, values, exclude=False, is_right=True) for column, values in self.rows)
+
     def narrowed(self, other: Scope) -> Scope:
         """What both scopes allow.
 
         >>> Scope.of(None, {"k": ["1", "2"]}).narrowed(Scope.of(["A"], {"k": ["2", "3"]}))
-        Scope(rollups=('A',), rows=(('k', ('2',)),), relations=())
+        Scope(rollups=('A',), rows=(('k', ('2',)),), relations=(), personal=False, events=False)
         """
         names = self.rollups if other.rollups is None else other.rollups
         if self.rollups is not None and other.rollups is not None:
@@ -154,15 +180,18 @@ class Scope:
         rows: dict[str, Iterable[str | None]] = dict(self.rows)
         for column, values in other.rows:
             rows[column] = set(values) & set(rows[column]) if column in rows else values
-        return Scope.of(names, rows, (*self.relations, *other.relations))
+        return Scope.of(
+            names, rows, (*self.relations, *other.relations), personal=self.personal and other.personal,
+            events=self.events and other.events,
+        )  # fmt: skip
 
     def within(self, rows: Mapping[str, Iterable[str | None]]) -> Scope:
         """The scope with its relations replaced by the rows that they let through.
 
         >>> Scope.of(None, {"k": ["1", "2"]}, [Grant("Brand")]).within({"k": ["2", "3"]})
-        Scope(rollups=None, rows=(('k', ('2',)),), relations=())
+        Scope(rollups=None, rows=(('k', ('2',)),), relations=(), personal=False, events=False)
         """
-        return replace(self, relations=()).narrowed(Scope.of(None, rows))
+        return replace(self, relations=()).narrowed(Scope.of(None, rows, personal=True, events=True))
 
     def as_object(self) -> dict[str, Any]:
         """The scope for JSON; `from_object` reads it back."""
@@ -172,6 +201,7 @@ class Scope:
         }
         if self.relations:
             found["relations"] = [{"access": one.access, "params": dict(one.params)} for one in self.relations]
+        found |= {name: True for name in ("personal", "events") if getattr(self, name)}
         return found
 
     @classmethod
@@ -182,7 +212,13 @@ class Scope:
         True
         """
         grants = [Grant.of(one["access"], one.get("params", {})) for one in words.get("relations", ())]
-        return cls.of(words["rollups"], words["rows"], grants)
+        return cls.of(
+            words["rollups"],
+            words["rows"],
+            grants,
+            personal=bool(words.get("personal")),
+            events=bool(words.get("events")),
+        )
 
 
 def _ordered(values: set[str | None]) -> tuple[str | None, ...]:
@@ -193,3 +229,5 @@ def _ordered(values: set[str | None]) -> tuple[str | None, ...]:
 
 #: All rows of all rollups.
 EVERYTHING = Scope()
+#: All that there is, raw events with personal data too: what administrators see, and whoever runs the program.
+UNREDACTED = Scope(personal=True, events=True)

@@ -14,7 +14,7 @@ from dayfold.days import STORED_GRAINS
 from dayfold.define.expr import ExpressionError, parse
 from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.function import FunctionSource
-from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Measured, Metric, Min, Sum
+from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Measured, Metric, Min, Sum, reads_properties
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.define.source import Folded, Moment, Table
 from dayfold.define.types import DATE, FLOAT, HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
@@ -205,7 +205,7 @@ class _Binder:
         scope = {name: Typed(column(name), type_) for name, type_ in described.columns.items()}
         compiler = Compiler(scope, described.dialect, source.label)
         mapped: dict[str, Typed] = {}
-        for name, text in source.columns.items():
+        for name, text in source.naming.items():
             try:
                 mapped[name] = scope[text] if text in scope else compiler.compile(parse(text))
             except ExpressionError as error:
@@ -324,6 +324,10 @@ class _Binder:
         compiler = self.compilers[metric.source]
         where = compiler.condition(metric.where) if metric.where is not None else None
         value = compiler.compile(metric.expr) if metric.expr is not None else None
+        if value is not None and where is not None and metric.expr is not None and reads_properties(metric.expr):
+            # Anybody may put anything into an event: what does not count must not be cast either, and DuckDB computes an
+            # aggregate's value before its filter.
+            value = Typed(sql("case when _w then _x end", _w=where.copy(), _x=value.tree), value.type)
         builder = _PARTS[type(metric)]
         builder(self, scan, name, metric, value, where)
         scan.filters.append(where)
@@ -499,7 +503,9 @@ class _Binder:
         by_name = {one.name: one for scan in scans for one in scan.value_columns}
         order = [stored for name, metric in rollup.measured.items() for stored in stored_columns(name, metric)]
         values = tuple(by_name[name] for name in order)
-        shape = Shape(rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index)
+        shape = Shape(
+            rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index, rollup.extras
+        )
         sets = tuple(one.hashes for scan in scans for one in scan.sets)
         name = rollup.table + SETS_SUFFIX
         sets_shape = (

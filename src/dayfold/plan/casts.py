@@ -140,7 +140,7 @@ def from_text(tree: exp.Expr, goal: Type, dialect: Dialect) -> exp.Expr:
     whole = dialect.piece("to_microseconds", _x=text) if goal.is_temporal else text
     return dialect.sql(
         "CASE WHEN _t THEN _a WHEN NOT _x IS NULL THEN _b END",
-        _t=dialect.matches(text, GRAMMARS[goal.kind]),
+        _t=dialect.matches(text, dialect.grammar(goal)),
         _a=dialect.cast(whole, goal),
         _b=dialect.cast(dialect.piece("fail", _x=tree), goal),
         _x=tree,

@@ -166,8 +166,31 @@ PIECES = {
     "clock": Spelling("NOW()", "CLOCK_TIMESTAMP()"),
     "smallest": Spelling(f"_x[1:{SET_LIMIT}]", f"_x[1:{SET_LIMIT}]"),
     "set_size": Spelling("LEN(_x)", "CARDINALITY(_x)"),
+    "set_first": Spelling("_x[1]", "_x[1]"),
+    # What is taken out of a set leaves a mark where no hash can be, so that it is known to hold less than it counts.
+    "reduced_set": Spelling(
+        "LIST_SORT(LIST_TRANSFORM(_x, LAMBDA h: CASE WHEN LIST_CONTAINS(_gone, h) THEN -1 ELSE h END))",
+        "ARRAY(SELECT CASE WHEN h = ANY(_gone) THEN -1 ELSE h END FROM UNNEST(_x) AS u(h) ORDER BY 1)",
+    ),
+    "sets_meet": Spelling("LIST_HAS_ANY(_x, _gone)", "_x && _gone"),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]"),
 }
+
+#: Beside them for facts that anybody may have sent: what cannot be read is NULL there, and no error that ends a fold.
+_NOTHING_DUCKDB, _NOTHING_POSTGRES = "CAST(NULL AS VARCHAR)", "CAST(NULL AS text)"
+FORGIVING = {
+    "fail": Spelling(_NOTHING_DUCKDB, _NOTHING_POSTGRES),
+    "bool_from_text": Spelling(_BOOL_FROM_TEXT.format(_NOTHING_DUCKDB), _BOOL_FROM_TEXT.format(_NOTHING_POSTGRES)),
+    "json_text": Spelling(
+        _JSON_TEXT_DUCKDB.replace(_FAIL_DUCKDB, _NOTHING_DUCKDB),
+        "CASE JSONB_TYPEOF(CAST(_x -> _step AS jsonb)) "
+        f"WHEN 'object' THEN {_NOTHING_POSTGRES} WHEN 'array' THEN {_NOTHING_POSTGRES} "
+        "WHEN 'number' THEN CASE WHEN ABS(CAST(CAST(_x -> _step AS jsonb) AS NUMERIC)) < 1e20 THEN "
+        "CAST(TRIM_SCALE(CAST(CAST(_x -> _step AS jsonb) AS NUMERIC(38, 18))) AS text) END ELSE _x ->> _step END",
+    ),
+}
+#: Whole numbers that 64 bits surely hold: all but the last hundredth of those with 19 digits.
+SAFE_INT = r"[+-]?([0-9]{1,18}|[0-8][0-9]{18}|9[01][0-9]{17})"
 
 _TYPES = {
     Kind.BOOL: Spelling("BOOLEAN", "boolean"),
@@ -185,9 +208,14 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One engine's spelling."""
+    """One engine's spelling.
+
+    Attributes:
+        forgiving: Whether a value that cannot be read is NULL: for facts that anybody may have sent.
+    """
 
     name: str
+    forgiving: bool = False
 
     def type_name(self, type_: Type) -> str:
         """How the engine names a type in DDL and casts."""
@@ -205,7 +233,22 @@ class Dialect:
 
     def piece(self, what: str, **parts: Part) -> exp.Expr:
         """A named piece with its parts."""
-        return sql(getattr(PIECES[what], self.name), self.name, **parts)
+        pieces = FORGIVING if self.forgiving and what in FORGIVING else PIECES
+        return sql(getattr(pieces[what], self.name), self.name, **parts)
+
+    def grammar(self, type_: Type) -> str:
+        """What a text has to look like to be read as a type; where a value must not fail, it also fits the type's size."""
+        if self.forgiving and type_.kind is Kind.INT:
+            return SAFE_INT
+        if self.forgiving and type_.kind is Kind.DECIMAL and type_.scale is not None:
+            # One digit less, which rounding may add.
+            whole = (type_.precision or MAX_DIGITS) - type_.scale - 1
+            return (
+                rf"[+-]?0*([0-9]{{1,{whole}}}(\.[0-9]{{0,60}})?|\.[0-9]{{1,60}})"
+                if whole > 0
+                else r"[+-]?(0(\.0[0-9]{0,60})?|\.0[0-9]{0,60})"
+            )
+        return GRAMMARS[type_.kind]
 
     def matches(self, tree: exp.Expr, grammar: str) -> exp.Expr:
         """Whether the whole of a text fits a grammar."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dayfold.define.catalog import Catalog
 from dayfold.define.rollup import RollupDef
@@ -19,9 +20,18 @@ HINT = 'Write key=value,value; key= for NULL, key="" for the empty text, key:non
 
 
 def grant(
-    catalog: Catalog, kind: str, rollups: Sequence[str], rows: Sequence[str], accesses: Sequence[str] = ()
+    catalog: Catalog,
+    kind: str,
+    rollups: Sequence[str],
+    rows: Sequence[str],
+    accesses: Sequence[str] = (),
+    *,
+    personal: bool = False,
+    events: bool = False,
 ) -> Scope:
     """What ``--rollup``, ``--rows`` and ``--access`` allow: rollups, values of key columns, and access that a database decides.
+
+    ``personal`` and ``events`` are those of `Scope`.
 
     Whether the accesses fit the definitions is `dayfold.app.Dayfold.check_scope`'s to say.
 
@@ -29,8 +39,13 @@ def grant(
         UsageError: for words that are none, and for a scope of a kind that sees no numbers, or all of them.
         UnknownName: for a rollup or key column that is not there.
     """
+    if (personal or events) and kind != "read":
+        raise UsageError(
+            f"Only the kind 'read' is given raw events and personal data, got '{kind}'.",
+            hint="Leave out --personal and --events, or write --kind read; administrators see both.",
+        )
     if not rollups and not rows and not accesses:
-        return EVERYTHING
+        return replace(EVERYTHING, personal=personal, events=events)
     if kind != "read":
         raise UsageError(
             f"Only the kind 'read' has rollups, rows and access, got '{kind}'.",
@@ -51,7 +66,8 @@ def grant(
             raise UsageError(
                 f"--rows says no row and some rows of '{key}'.", hint=f"Leave out {key}:none or the others."
             )
-    return Scope.of([one.name for one in named] if named else None, found, map(_access_words, accesses))
+    names = [one.name for one in named] if named else None
+    return Scope.of(names, found, map(_access_words, accesses), personal=personal, events=events)
 
 
 def check_key(catalog: Catalog, named: Sequence[RollupDef], key: str, purpose: str) -> None:

@@ -379,8 +379,10 @@ class _Branch:
         hashes = column(f"{metric.name}__hashes", "t")
         union = self.dialect.piece("united_sets", _x=hashes, _t=sql("not _h is null", _h=hashes))
         return self.dialect.sql(
-            "CASE WHEN COUNT(*) FILTER (WHERE _n > 0) <= 1 THEN MAX(_n) WHEN SUM(_n) = SUM(_size) THEN _whole END",
+            "CASE WHEN COUNT(*) FILTER (WHERE _n > 0) <= 1 THEN MAX(_n) WHEN SUM(_n) = SUM(_size) AND "
+            "COALESCE(_first, 0) >= 0 THEN _whole END",
             _n=stored,
+            _first=self.dialect.piece("set_first", _x=union),
             _size=self.dialect.piece("set_size", _x=hashes),
             _whole=self.dialect.piece("set_size", _x=union),
         )

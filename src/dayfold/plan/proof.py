@@ -230,7 +230,7 @@ def _compiler(source: Table, columns: Mapping[str, Type], dialect: Dialect) -> C
     """The expression language over a source's columns and the names that its definition gives them."""
     own = {name: Typed(column(name), type_) for name, type_ in columns.items()}
     compiler = Compiler(dict(own), dialect, source.label)
-    named = {name: own[text] if text in own else compiler.compile(parse(text)) for name, text in source.columns.items()}
+    named = {name: own[text] if text in own else compiler.compile(parse(text)) for name, text in source.naming.items()}
     return Compiler({**own, **named}, dialect, source.label)
 
 

@@ -164,6 +164,8 @@ class Publication:
         ]
         day = self._day(column("slot__", new))
         filled = [(one, one.filled(column(name, new), day)) for one, name in self.active]
+        stands = {one.name: column(one.name, old) for one in self.shape.values}
+        filled += self._packed(stands | {one.name: value for one, value in filled})
         differs = either(sql("_o is distinct from _n", _o=column(one.name, old), _n=value) for one, value in filled)
         select = exp.select(
             alias(op, "op__"),
@@ -175,6 +177,15 @@ class Publication:
         select = select.join(self._new_rows(new), on=on, join_type="full")
         select = select.where(either([fresh, both([gone, exp.Not(this=exp.Paren(this=kept))]), differs]))
         return Statement(select, values)
+
+    def _packed(self, values: dict[str, exp.Expr]) -> list[tuple[Column, exp.Expr]]:
+        """The column of the extras with what these values make of it."""
+        return [(one, self.shape.pack(self.dialect, values)) for one in self.shape.packed]
+
+    @property
+    def _written(self) -> list[Column]:
+        """The columns that are written, beside the identity and the stamps."""
+        return [*(one for one, _ in self.active), *self.shape.packed]
 
     def _day(self, slot: exp.Expr) -> exp.Expr:
         """The day of a slot."""
@@ -209,18 +220,21 @@ class Publication:
         items: list[exp.Expr] = [column(one.name) for one in shape.key]
         if from_changes:
             slot = column(shape.slot)
-            active: dict[str, exp.Expr] = {one.name: column(one.name) for one, _ in self.active}
+            active: dict[str, exp.Expr] = {one.name: column(one.name) for one in self._written}
             source = exp.select().from_(table(CHANGES)).where(sql("op__ = 'I'"))
         else:
             slot = column("slot__")
             active = {one.name: one.filled(column(name), self._day(slot)) for one, name in self.active}
+            absent = {one.name: self.dialect.cast(exp.Null(), one.type) for one in self.shape.values}
+            active |= {one.name: value for one, value in self._packed(absent | active)}
             source = exp.select().from_(self.staged.copy())
             if self.present is not None:
                 source = source.where(self.present.copy())
         items.append(slot)
         if shape.slot != shape.day_column:
             items.append(self._day(slot))
-        items += [active.get(one.name, self.dialect.cast(exp.Null(), one.type)) for one in shape.values]
+        columns = (*shape.values, *shape.packed)
+        items += [active.get(one.name, self.dialect.cast(exp.Null(), one.type)) for one in columns]
         if shape.stamped:
             stamp = values.bind(now, "timestamptz")
             items += [stamp, stamp.copy(), values.bind(run_id, "bigint")]
@@ -236,7 +250,7 @@ class Publication:
 
     def _update(self, now: dt.datetime, run_id: int) -> Statement:
         values = Values()
-        assignments = [exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one, _ in self.active]
+        assignments = [exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one in self._written]
         if self.shape.stamped:
             assignments.append(exp.EQ(this=column("updated_at"), expression=values.bind(now, "timestamptz")))
             assignments.append(exp.EQ(this=column("run_id"), expression=values.bind(run_id, "bigint")))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.define.types import DATE, INT, TIMESTAMPTZ, Kind, Type
+from dayfold.define.rollup import PACKED
+from dayfold.define.types import DATE, INT, JSON, TEXT, TIMESTAMPTZ, Kind, Type
 from dayfold.names import fitted
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.sql import either, identifier, sql, table
@@ -47,7 +48,8 @@ class Column:
 class Shape:
     """One table of the store: identified by key and slot, with values and, perhaps, housekeeping columns.
 
-    ``slot`` is the day column, or ``bucket`` where the grain is finer than a day.
+    ``slot`` is the day column, or ``bucket`` where the grain is finer than a day. ``extras``: the values that stand in one
+    JSON column too.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Shape:
     values: tuple[Column, ...]
     stamped: bool = True
     indexes: tuple[tuple[str, ...], ...] = ()
+    extras: tuple[str, ...] = ()
 
     @property
     def table(self) -> exp.Table:
@@ -75,7 +78,25 @@ class Shape:
         """All columns in the table's order."""
         day = () if self.slot == self.day_column else (Column(self.day_column, DATE),)
         stamps = (Column("created_at", TIMESTAMPTZ), Column("updated_at", TIMESTAMPTZ), Column("run_id", INT))
-        return (*self.identity, *day, *self.values, *(stamps if self.stamped else ()))
+        return (*self.identity, *day, *self.values, *self.packed, *(stamps if self.stamped else ()))
+
+    @property
+    def packed(self) -> tuple[Column, ...]:
+        """The JSON column of the extras, where there are some."""
+        return (Column(PACKED, JSON),) if self.extras else ()
+
+    def pack(self, dialect: Dialect, values: Mapping[str, exp.Expr]) -> exp.Expr:
+        """The value of that column, made of these values: an object whose numbers have all their digits."""
+        types = {one.name: one.type for one in self.values}
+        text: exp.Expr = exp.Literal.string("{")
+        for place, name in enumerate(self.extras):
+            known = types[name]
+            value = dialect.cast(values[name], TEXT)
+            if not (known.is_number or known.kind is Kind.BOOL):
+                value = dialect.piece("json_string", _x=value)
+            begin = exp.Literal.string(("," if place else "") + json.dumps(name) + ":")
+            text = sql("_a || _b || coalesce(_c, 'null')", _a=text, _b=begin, _c=value)
+        return dialect.cast(exp.Paren(this=sql("_a || '}'", _a=text)), JSON)
 
     @property
     def required(self) -> frozenset[str]:
@@ -85,7 +106,7 @@ class Shape:
 
     def named(self, name: str) -> Shape:
         """The same columns under another table name."""
-        return Shape(name, self.schema, self.key, self.day_column, self.slot, self.values, self.stamped, self.indexes)
+        return replace(self, name=name)
 
     def knowing(self, figures: Mapping[str, tuple[Days, ...]]) -> Shape:
         """The same table, where absence means zero on some days only. ``figures``: these days, by source."""

@@ -185,8 +185,8 @@ class _Merger:
         self.session.analyze(name)
 
     def _columns(self, shape: Shape) -> list[Column]:
-        stamps = {"created_at", "updated_at", "run_id"} if shape.stamped else set()
-        return [one for one in shape.columns if one.name not in stamps]
+        beside = {"created_at", "updated_at", "run_id", *(one.name for one in shape.packed)} if shape.stamped else set()
+        return [one for one in shape.columns if one.name not in beside]
 
     def _none(self, shape: Shape) -> exp.Select:
         """No row, with the columns of the table that is not there yet."""

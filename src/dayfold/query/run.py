@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed_copy
 
@@ -71,6 +71,21 @@ def answer(ledger: Ledger, request: Request) -> Answer:
             types = ledger.types.get(version.identity)
             if types is not None:
                 return answered(ledger, session, request, Rows(version.table, ledger.store.schema, types, found))
+        ledger.types[version.identity] = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
+
+
+def answers(ledger: Ledger, requests: Sequence[Request]) -> Iterator[Answer]:
+    """The answers to questions about one rollup, all from one snapshot. Raises QueryRefused."""
+    ledger.store.open()
+    while True:
+        with ledger.store.transaction(read_only=True) as session:
+            found = folded(ledger, session, requests[0])
+            version = found.version
+            types = ledger.types.get(version.identity)
+            if types is not None:
+                rows = Rows(version.table, ledger.store.schema, types, found)
+                yield from (answered(ledger, session, one, rows) for one in requests)
+                return
         ledger.types[version.identity] = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
 
 

@@ -319,6 +319,9 @@ class Series:
     def _distinct(self, name: str, metric: Distinct, ctes: list[tuple[str, exp.Expr]]) -> None:
         """The size of united sets: exact where they are complete, else estimated from their smallest hashes.
 
+        A set that was reduced has a mark instead of each hash that it lost, and is never complete: the union is at least what is
+        held, and at most as many more as were lost, which is the error that is told.
+
         The estimate is (k - 1) / (hash k / hash space) of Bar-Yossef et al., "Counting Distinct Elements in a Data
         Stream" (2002), k the number of hashes up to the least bound of the incomplete sets; its relative standard
         error is 1 / sqrt(k - 2).
@@ -347,8 +350,9 @@ class Series:
         united = exp.select(
             *(column(one) for one in groups),
             alias(sql("count(*)"), "held__"),
-            alias(sql("count(distinct hash__)"), "whole__"),
-            alias(sql("count(distinct hash__) filter (where hash__ <= bound__)"), "under__"),
+            alias(sql("count(distinct hash__) filter (where hash__ >= 0)"), "whole__"),
+            alias(sql("count(distinct hash__) filter (where hash__ >= 0 and hash__ <= bound__)"), "under__"),
+            alias(sql("count(*) filter (where hash__ < 0)"), "lost__"),
             alias(sql("max(bound__)"), "bound__"),
         )
         union_name = f"union_{name}__"
@@ -358,25 +362,34 @@ class Series:
 
     def _distinct_value(self, name: str, metric: Distinct, union_name: str) -> None:
         rows, most, total = (column(name + suffix, "p") for suffix in ("__rows", "__most", "__all"))
-        held, whole, under, bound = (column(one, union_name) for one in ("held__", "whole__", "under__", "bound__"))
-        complete = sql("coalesce(_h, 0) = coalesce(_t, 0)", _h=held, _t=total)
+        held, whole, under, bound, lost = (
+            column(one, union_name) for one in ("held__", "whole__", "under__", "bound__", "lost__")
+        )
+        full = sql("coalesce(_h, 0) = coalesce(_t, 0)", _h=held, _t=total)
+        complete = sql("_f and coalesce(_l, 0) = 0", _f=full, _l=lost)
         estimate = sql(
             "greatest(_m, least(_t, round(cast(cast(_u - 1 as double precision) * _space / nullif(_b, 0) as numeric(38, 0)), 0)))",
             _m=most, _t=total, _u=under, _b=bound, _space=self.dialect.cast(exp.Literal.number(HASH_SPACE), FLOAT),
         )  # fmt: skip
         value = sql(
-            "case when coalesce(_r, 0) <= 1 then coalesce(_m, 0) when _c then _w else _e end",
+            "case when coalesce(_r, 0) <= 1 then coalesce(_m, 0) when _c then _w when _f then greatest(_m, _w) else _e end",
             _r=rows,
             _m=most,
             _c=complete,
+            _f=full,
             _w=whole,
             _e=estimate,
         )
         self._result(name, self._covered(metric, value), _WHOLE)
         exact = sql("coalesce(_r, 0) <= 1 or _c", _r=rows, _c=complete)
         error = self.dialect.sql(
-            "case when not (_x) then 1 / sqrt(cast(greatest(_u - 2, 1) as double precision)) end",
+            "case when _x then null when _f then cast(_l as double precision) / greatest(_m, _w) "
+            "else 1 / sqrt(cast(greatest(_u - 2, 1) as double precision)) end",
             _x=exact,
+            _f=full,
+            _l=lost,
+            _m=most,
+            _w=whole,
             _u=under,
         )
         self.results[f"{name}__exact"] = Typed(self.dialect.cast(exact, BOOL), BOOL)

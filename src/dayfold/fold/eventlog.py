@@ -1,0 +1,35 @@
+"""The event log as a source: made with its columns, and with the triggers that mark the cells of what is written. Fold floor.
+
+The log is a table of ours, so its triggers are tended without being asked for: they are what they should be before a fold reads
+what they marked. Whoever writes to the log, and however, marks with the write.
+"""
+
+from __future__ import annotations
+
+from dayfold.define.catalog import Catalog
+from dayfold.define.events import TABLE, events
+from dayfold.fold.install import Installer
+from dayfold.fold.track import Tracking
+from dayfold.ledger import events as event_log
+from dayfold.ledger.ledger import Ledger
+
+
+def is_used(catalog: Catalog) -> bool:
+    """Whether a rollup is folded from events, or the definitions say anything of them."""
+    return bool(catalog.entities.types or catalog.event_types.families) or any(
+        events in rollup.sources for rollup in catalog.rollups.values()
+    )
+
+
+def make(ledger: Ledger, catalog: Catalog) -> bool:
+    """The log has the columns of the definitions; whether it was made just now. Raises StoreAltered."""
+    before = event_log.exists(ledger)
+    event_log.ensure(ledger, catalog.entities.types)
+    return not before
+
+
+def tend(ledger: Ledger, tracking: Tracking) -> None:
+    """The log's triggers feed every rollup over events, as its definition is now."""
+    for tracked in tracking.wanted(tracking.numbers()):
+        if tracked.name.rpartition(".")[2] == TABLE and tracking.state(tracked)[0] != "ok":
+            ledger.retried(lambda name=tracked.name: Installer(tracking).install([name]))  # type: ignore[misc]
