@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dayfold.define.access import Access
-from dayfold.define.alert import Alert
-from dayfold.define.function import source
-from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
-from dayfold.define.rollup import Rollup
-from dayfold.define.source import Moment, Read, Table
-from dayfold.errors import NotReady
-
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
+    from dayfold.define.access import Access
+    from dayfold.define.alert import Alert
+    from dayfold.define.events import events
+    from dayfold.define.function import source
+    from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
+    from dayfold.define.rollup import Rollup
+    from dayfold.define.source import Moment, Read, Table
+    from dayfold.errors import NotReady
 
 __all__ = [
     "Access",
@@ -32,15 +32,36 @@ __all__ = [
     "Rollup",
     "Sum",
     "Table",
+    "events",
     "source",
 ]
 __version__ = "0.1.0"
 
+#: Where each name is made. It is loaded when it is first asked for: who only sends events loads none.
+_MODULES = {
+    "app": ("Dayfold",),
+    "define.access": ("Access",),
+    "define.alert": ("Alert",),
+    "define.events": ("events",),
+    "define.function": ("source",),
+    "define.metric": ("Avg", "Count", "Distinct", "Formula", "Gauge", "Increase", "Max", "Min", "Ratio", "Sum"),
+    "define.rollup": ("Rollup",),
+    "define.source": ("Moment", "Read", "Table"),
+    "errors": ("NotReady",),
+}
+
 
 def __getattr__(name: str) -> Any:
-    """The facade is loaded when it is first asked for: definitions alone need none of its parts."""
-    if name == "Dayfold":
-        from dayfold.app import Dayfold
+    """A public name, from its module."""
+    for module, names in _MODULES.items():
+        if name in names:
+            from importlib import import_module
 
-        return Dayfold
+            found = globals()[name] = getattr(import_module(f"dayfold.{module}"), name)
+            return found
     raise AttributeError(f"module 'dayfold' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
@@ -18,35 +18,44 @@ from dayfold.days import Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
+from dayfold.define.events import Said, events
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageError
+from dayfold.eventdesk import EventDesk
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, StopCheck, never
 from dayfold.fold.longview import LongView
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
-from dayfold.plan.access import EVERYTHING, Scope
+from dayfold.plan.access import EVERYTHING, UNREDACTED, Scope
 from dayfold.plan.keys import key_filters
 from dayfold.query import relations
 
 if TYPE_CHECKING:
     from dayfold.fold.adopt import AdoptResult
+    from dayfold.fold.certificate import Certificate
     from dayfold.fold.doctor import Finding
+    from dayfold.fold.erase import Eraser, Outside
     from dayfold.fold.install import Installer
     from dayfold.fold.plan import RollupPlan
     from dayfold.fold.prune import Orphan
     from dayfold.fold.rebuild import RebuildResult
+    from dayfold.fold.retain import Retained
     from dayfold.fold.rls import Policies
     from dayfold.fold.track import TableStanding, Tracking
     from dayfold.fold.verify import VerifyResult
     from dayfold.jobs.alerts import Alerts
+    from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
+    from dayfold.ledger.persons import Person
     from dayfold.query.answer import Answer
+    from dayfold.query.event_pages import EventPage
     from dayfold.query.explanation import Explanation
+    from dayfold.query.exports import Exported
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
     from dayfold.query.status import Status
@@ -56,7 +65,8 @@ class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access and alert rules.
+        definitions: The path of a ``metrics.py``, or classes of rollups, access and alert rules, and what
+            ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
         clock: Where the present moment comes from. Default: the machine.
@@ -74,7 +84,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert]],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -93,6 +103,10 @@ class Dayfold:
         self._closers: list[Callable[[], None]] = []
         self._connections_are_ours = True
         self._published: dict[str, str] | None = None
+        #: The event log, with its verbs.
+        self.event_log = EventDesk(self)
+        #: What holds personal data beside the store's tables, for `erase`; copies of the application share it.
+        self.outside: list[Outside] = []
 
     def _define(self, written: Catalog) -> None:
         """From now on these are the definitions, with the rules of the settings among them."""
@@ -123,6 +137,7 @@ class Dayfold:
         It keeps the definitions that this one has now, whatever is read later, and closing it closes nothing.
         """
         other = copy.copy(self)
+        other.event_log = self.event_log.of(other)
         other._connections_are_ours = False
         other._closers = []
         other._published = None
@@ -141,6 +156,7 @@ class Dayfold:
         if self.catalog.origin is None:
             raise UsageError("Definitions that were given as classes cannot be read again.")
         other = copy.copy(self)
+        other.event_log = self.event_log.of(other)
         other._define(load_again(self.catalog.origin))
         other.catalog.check()
         # A source that does not answer now hides its mistakes; they show when it is folded.
@@ -334,6 +350,104 @@ class Dayfold:
         adopter = Adopter(folder, bound, legacy, columns or {}, last)
         return adopter.run(dry_run=dry_run, accept_differences=accept_differences)
 
+    def erase(
+        self,
+        actor: Iterable[str] = (),
+        anonymous: Iterable[str] = (),
+        *,
+        dry_run: bool = False,
+        wait_s: float | None = None,
+    ) -> Certificate:
+        """Nothing of a person stands in the store any more; cells that their events counted in are folded again.
+
+        Their browsers are found by the events that link them. Again is harmless, and finishes what another call left to do. The
+        certificate says what was searched, what was done and what was not reached.
+
+        Args:
+            actor: The person's ids as events have them in ``actor_id``.
+            anonymous: Ids of their browsers, beside those that are known.
+            dry_run: Say what would be found, and change nothing.
+            wait_s: Seconds to wait for another erasure, or another run of a rollup. Default: ``[fold] wait_s``.
+
+        Raises:
+            UsageError: where nobody is named; Busy: where the store cannot be rewritten now, after the person is gone from it.
+        """
+        from dayfold.ledger.accounts import local_actor
+        from dayfold.ledger.persons import Person
+
+        given = Person.of(actor, anonymous)
+        eraser = self._eraser(wait_s)
+        return eraser.look(given, local_actor()) if dry_run else eraser.erase(given, local_actor())
+
+    def erase_asked(self, number: int) -> Certificate:
+        """An erasure that was asked for and kept is done; one that was done already is finished where it was not."""
+        from dayfold.fold.certificate import Certificate
+        from dayfold.fold.erase import of_request
+        from dayfold.ledger import erasures
+
+        eraser = self._eraser(None)
+        with self.ledger.store.transaction(read_only=True) as session:
+            asked = erasures.erasure(self.ledger, session, number)
+        if asked.state == erasures.ASKED and asked.request is not None:
+            return eraser.erase(of_request(asked.request), asked.asked_by, number)
+        eraser.finish()
+        with self.ledger.store.transaction(read_only=True) as session:
+            return Certificate.of_object(erasures.erasure(self.ledger, session, number).certificate or {})
+
+    def _eraser(self, wait_s: float | None) -> Eraser:
+        from dayfold.fold.erase import Eraser, Outside
+
+        bound = self._bound_for_writing(None)
+        wait = self.settings.fold.wait_s if wait_s is None else wait_s
+
+        files = Outside(
+            "exports", "files that were written, with all that was asked for", self._erase_exports, "exports that somebody fetched",
+            ("dayfold__exports",),
+        )  # fmt: skip
+        visitors = Outside(
+            "visitors in memory", "what is known of visitors while events come in", self._forget_visitors
+        )
+        return Eraser(
+            self.ledger, bound.rollups, lambda names: self.fold(names, wait_s=wait), self.event_log.settle,
+            [*self.outside, files, visitors], wait,
+        )  # fmt: skip
+
+    def _erase_exports(self, person: Person) -> int:
+        """Exports of events, of rollups over events, and those that name a person, are gone."""
+        over = [one.name for one in self.catalog.rollups.values() if events in one.sources]
+        return len(self.exports.erase(over, person.names))
+
+    def _forget_visitors(self, person: Person) -> int:
+        """What is known of visitors is looked up again."""
+        if self.event_log.intake is not None:
+            self.event_log.intake.forget()
+        return 0
+
+    def retain(self, *, yes: bool = False, wait_s: float | None = None, stop: StopCheck = never) -> Retained:
+        """What is past the time that ``[retain]`` gives it, counted; deleted only with ``yes``.
+
+        Days of events are sealed before, in every rollup over events: their numbers stay as they are for good.
+
+        Args:
+            yes: Delete it.
+            wait_s: Seconds to wait for another run of a rollup. Default: ``[fold] wait_s``.
+            stop: Called between portions; where it raises `Stopped`, the next call goes on.
+        """
+        from dayfold.fold.retain import Retainer
+        from dayfold.ledger import erasures
+
+        self.ledger.ready()
+        if yes:
+            with self.ledger.store.transaction(read_only=True) as session:
+                waiting = [*erasures.waiting(self.ledger, session), *erasures.unfinished(self.ledger, session)]
+            for one in waiting:
+                self.erase_asked(one.id)
+        wait = self.settings.fold.wait_s if wait_s is None else wait_s
+        retainer = Retainer(
+            self.ledger, self.clock, lambda: self._bound_for_writing(None).rollups, self.settings.retain, wait, stop
+        )
+        return retainer.run(yes=yes)
+
     def orphans(self) -> list[Orphan]:
         """The rollups that were removed from the definitions, with what depends on each."""
         from dayfold.fold.prune import orphans
@@ -365,6 +479,9 @@ class Dayfold:
         """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""
         bound = self.bind(rollups)
         self.ledger.ready()
+        if self.event_log.is_used:
+            self.event_log.make()
+            bound = self.bind(rollups)
         self.ledger.remember_sources(bound.columns)
         return bound
 
@@ -423,6 +540,121 @@ class Dayfold:
             scope=scope,
         )  # fmt: skip
         return self.answer(request, live=live)
+
+    def events(
+        self,
+        *,
+        entity_type: str | None = None,
+        entity_id: str | None = None,
+        event_type: str | None = None,
+        actor: str | None = None,
+        session: str | None = None,
+        from_: dt.date | str | None = None,
+        to: dt.date | str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        own: bool = False,
+        scope: Scope = UNREDACTED,
+    ) -> EventPage:
+        """Raw events, the newest first.
+
+        Args:
+            entity_type: A column of ``events.columns(…)``, or its name without ``_id``: events that are about one.
+            entity_id: Which one.
+            event_type: Their type.
+            actor: The ``actor_id``.
+            session: The ``session_id``.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC). Default: the first there is.
+            to: Last day, included.
+            after: The ``next`` of the page before.
+            limit: At most so many, up to 1,000.
+            own: With what the browsers of the actor, and of nobody else, did while nobody was signed in.
+            scope: What the asker may see; personal data only where it says so.
+
+        Raises:
+            UsageError, UnknownName, BadDate: for words that do not fit; Forbidden: for an actor or session of an asker who may
+                not see personal data.
+        """
+        from dayfold.plan.event_reads import Wanted
+        from dayfold.query.event_pages import page
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        entities = self.catalog.entities.types
+        wanted = Wanted.parse(
+            entities, entity_type=entity_type, entity_id=entity_id, event_type=event_type, actor=actor, session=session,
+            from_=from_, to=to, today=self.today, scope=scope,
+        )  # fmt: skip
+        return page(self.ledger, entities, wanted, scope, limit=limit, after=after, own=own)
+
+    def export(
+        self,
+        what: str,
+        name: str | None = None,
+        *,
+        out: str | Path | IO[bytes],
+        form: str = "csv",
+        personal: bool = False,
+        from_: dt.date | str | None = None,
+        to: dt.date | str | None = None,
+        where: Sequence[str] = (),
+        entity_type: str | None = None,
+        entity_id: str | None = None,
+        event_type: str | None = None,
+        actor: str | None = None,
+        session: str | None = None,
+        scope: Scope = UNREDACTED,
+        progress: Progress | None = None,
+    ) -> Exported:
+        """Events, the rows of a rollup, or what is known of one actor are written to a file; memory does not follow their number.
+
+        Args:
+            what: ``events``, ``rollup`` or ``actor``.
+            name: Of the rollup, or the ``actor_id``.
+            out: A file, which is there when it is whole, or a stream of bytes.
+            form: ``csv``, ``jsonl`` or ``parquet``.
+            personal: Personal data are in it.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC). Default: the first there is.
+            to: Last day, included.
+            where: Of a rollup: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL.
+            entity_type: Of events, as these: what they are about, as in `events`.
+            entity_id: Which one.
+            event_type: Their type.
+            actor: The ``actor_id``.
+            session: The ``session_id``.
+            scope: What the asker may see.
+            progress: Called after each portion with what is exported, days done and days in all.
+
+        Raises:
+            UsageError, UnknownName, BadDate, QueryRefused: for words that do not fit; Forbidden: for what the scope does not open.
+        """
+        from dayfold.jobs.shelf import written
+        from dayfold.plan.exports import ExportAsked
+        from dayfold.query.exports import export
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        asked = ExportAsked.parse(
+            self.catalog, scope, self.today, what=what, name=name, form=form, personal=personal, from_=from_, to=to, where=where,
+            entity_type=entity_type, entity_id=entity_id, event_type=event_type, actor=actor, session=session,
+        )  # fmt: skip
+        with written(out) as stream:
+            return export(
+                self.ledger,
+                self.catalog,
+                self.today,
+                asked,
+                scope,
+                stream,
+                progress=progress or (lambda what, done, total: None),
+            )
+
+    @property
+    def exports(self) -> Exports:
+        """The exports that were asked for, with their files."""
+        from dayfold.jobs.exports import Exports
+
+        return Exports(self.ledger, self.catalog, self.settings.export, self.folder, self.today)
 
     def resolved(self, scope: Scope) -> Scope:
         """The scope with its relations looked up, at most ``[auth] relation_s`` seconds ago; what is read needs it so.
@@ -541,6 +773,9 @@ class Dayfold:
         tracking = self.tracking()
         # Triggers name the store that they are for.
         self.ledger.ready()
+        if self.event_log.is_used:
+            self.event_log.make()
+            tracking = self.tracking()
         return Installer(tracking)
 
     def track_install(self, tables: Sequence[str] = ()) -> list[str]:

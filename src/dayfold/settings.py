@@ -134,10 +134,11 @@ class ScheduleSettings(BaseModel):
     verify: str = Field(
         default="30 3 * * *", description="Verify the least recently verified days, as long as `verify.budget_s` says."
     )
+    enrich: str = Field(default="40 2 * * *", description="Apply today's lists and rules to the events of yesterday.")
     retain: str = Field(default="45 4 * * *", description="Delete what `[retain]` says of the service's own history.")
     timezone: str = Field(default="UTC", description="The zone of these schedules; days are UTC whatever it says.")
 
-    @field_validator("fold", "finalize", "verify", "retain")
+    @field_validator("fold", "finalize", "verify", "enrich", "retain")
     @classmethod
     def _is_schedule(cls, text: str) -> str:
         return _explaining(expression, text)
@@ -181,7 +182,7 @@ class JobsSettings(BaseModel):
 
 
 class RetainSettings(BaseModel):
-    """``[retain]``: how long the service's own history is kept; coverage, receipts and rows always are."""
+    """``[retain]``: how long events and the service's own history are kept; coverage, receipts and rows always are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -192,6 +193,85 @@ class RetainSettings(BaseModel):
     alerts_days: int = Field(
         default=400, ge=1, description="Days that closed alerts and what was sent of them are kept."
     )
+    events_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Days that raw events are kept; for ever by default. What was folded of them stays.",
+    )
+    quarantine_days: int | None = Field(
+        default=None, ge=1, description="Days that events are held in quarantine; for ever by default."
+    )
+
+
+class CollectSettings(BaseModel):
+    """``[collect]``: what is read out of events as they come in, and what is taken out of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    own_hosts: list[str] = Field(
+        default_factory=list,
+        description="Hosts of your own site, those below them too: coming from one of them is no visit from elsewhere.",
+    )
+    countries: Path | None = Field(
+        default=None, description="A file of countries in MaxMind's format (.mmdb). Default: events have no country."
+    )
+    scrub_names: list[str] = Field(
+        default_factory=list, description="More parameters of addresses whose values are taken out."
+    )
+    scrub_kept: list[str] = Field(
+        default_factory=list, description="Parameters of addresses that stay, whatever their names are like."
+    )
+    scrub_patterns: list[str] = Field(
+        default_factory=list, description="Regular expressions of values that are taken out wherever they stand."
+    )
+    per_minute: int = Field(
+        default=100,
+        ge=0,
+        description="Events a minute that one visitor may send with a public key, in bursts of as many; 0 sets no limit.",
+    )
+    waiting_mb: int = Field(
+        default=64,
+        ge=1,
+        description="Memory for events that wait for the log, in MB; more are refused with 429 until it has taken some.",
+    )
+
+    @field_validator("scrub_patterns")
+    @classmethod
+    def _are_patterns(cls, patterns: list[str]) -> list[str]:
+        for number, one in enumerate(patterns, 1):
+            try:
+                found = re.compile(one)
+            except re.error as error:
+                raise ValueError(f"the regular expression {number} cannot be read: {error}") from None
+            if found.search(""):
+                raise ValueError(f"the regular expression {number} fits a text that has nothing in it")
+        return patterns
+
+
+class ExportSettings(BaseModel):
+    """``[export]``: where exports are written, and how long they are there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Path | None = Field(
+        default=None,
+        description="The folder that they are written to, from that of dayfold.toml. Default: dayfold-exports beside a DuckDB "
+        "store, else beside dayfold.toml.",
+    )
+    s3: str | None = Field(
+        default=None,
+        pattern=r"^s3://[^/?]+(/[^?]*)?(\?.*)?$",
+        description="Instead of a folder: s3://BUCKET/PREFIX, with ?region=… and endpoint_override=… where they are needed. "
+        "Keys come from where other programs for S3 find them.",
+    )
+    keep_hours: float = Field(default=24, gt=0, le=8760, description="Hours after which an export's file is deleted.")
+    link_minutes: float = Field(default=60, gt=0, le=10_080, description="Minutes that a link to a file is good for.")
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> ExportSettings:
+        if self.folder is not None and self.s3 is not None:
+            raise ValueError("expected folder or s3, got both")
+        return self
 
 
 def _explaining(check: Callable[[str], object], text: str) -> str:
@@ -296,6 +376,7 @@ class RuleSettings(BaseModel):
     left_open: Any = Field(
         default=None, description="true: the last finalize left days open or failed that are so still."
     )
+    held_above: Any = Field(default=None, description="A number: more events than that are held in quarantine.")
     rollup: Any = Field(default=None, description="The rollup that is watched.")
     where: Any = Field(default=None, description="Values of key columns that the condition is about.")
     by: Any = Field(default=None, description="Key columns; every value has episodes of its own.")
@@ -348,6 +429,8 @@ class Settings(BaseSettings):
     schedule: ScheduleSettings = ScheduleSettings()
     jobs: JobsSettings = JobsSettings()
     retain: RetainSettings = RetainSettings()
+    collect: CollectSettings = CollectSettings()
+    export: ExportSettings = ExportSettings()
 
     @classmethod
     def settings_customise_sources(
