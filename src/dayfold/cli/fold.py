@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,10 +111,13 @@ def show(result: FoldResult) -> None:
 
 
 @contextmanager
-def progress_shown() -> Iterator[Progress | None]:
-    """A progress bar on a terminal, plain lines in a log; both on standard error, and only for work of several chunks."""
+def progress_shown(unit: str = "days") -> Iterator[Progress | None]:
+    """A progress bar on a terminal, plain lines in a log; both on standard error, and only for work of several chunks.
+
+    ``unit``: what the work is counted in.
+    """
     if not sys.stderr.isatty():
-        yield _plain_line
+        yield functools.partial(_plain_line, unit)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -122,7 +126,7 @@ def progress_shown() -> Iterator[Progress | None]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,} days"),
+        TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}"),
         TimeRemainingColumn(),
     )
     tasks: dict[str, TaskID] = {}
@@ -136,6 +140,6 @@ def progress_shown() -> Iterator[Progress | None]:
         yield moved
 
 
-def _plain_line(rollup: str, done: int, total: int) -> None:
+def _plain_line(unit: str, rollup: str, done: int, total: int) -> None:
     if done < total:
-        print(f"{rollup}: {done:,} of {total:,} days", file=sys.stderr, flush=True)
+        print(f"{rollup}: {done:,} of {total:,} {unit}", file=sys.stderr, flush=True)

@@ -20,13 +20,17 @@ from dayfold.cli import (
     alerts,
     demo,
     doctor,
+    erase,
+    events,
     explain,
+    export,
     fold,
     init,
     migrate,
     plan,
     query,
     rebuild,
+    retain,
     rls,
     serve,
     status,
@@ -52,13 +56,31 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, demo, plan, fold, rebuild, verify, query, explain, status, doctor, serve, migrate, adopt):
+for command in (
+    init,
+    demo,
+    plan,
+    fold,
+    rebuild,
+    verify,
+    query,
+    explain,
+    status,
+    doctor,
+    serve,
+    migrate,
+    adopt,
+    erase,
+    retain,
+):
     app.command(name=command.__name__.rpartition(".")[2])(command.run)
 app.add_typer(track.app, name="track")
 app.add_typer(token.app, name="token")
 app.add_typer(user.app, name="user")
 app.add_typer(rls.app, name="rls")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(events.app, name="events")
+app.add_typer(export.app, name="export")
 
 
 def _version(asked: bool) -> None:

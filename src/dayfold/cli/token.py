@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, show_table, write_json
+from dayfold.define.events import PUBLIC_TYPES
 
 if TYPE_CHECKING:
+    from dayfold.ledger.tokens import Limits
     from dayfold.plan.access import Scope
 
 app = typer.Typer(no_args_is_help=True, help="Tokens that programs come in with over HTTP.")
@@ -49,12 +51,22 @@ def create(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="read: numbers; jobs: see and steer jobs; track: write events, and nothing else; admin: everything.",
+            help="read: numbers; jobs: see and steer jobs; track: write events, for servers; public: write some types of events, "
+            "for pages that everybody can read; admin: everything.",
         ),
     ],
     rollup: RollupOption = None,
     rows: RowsOption = None,
     access: AccessOption = None,
+    personal: Annotated[
+        bool, typer.Option("--personal", help="Personal data of raw events are shown. Only of the kind read.")
+    ] = False,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events", help="Raw events may be exported, and are seen beside --rollup. Only of the kind read."
+        ),
+    ] = False,
     expires: Annotated[
         str | None,
         typer.Option(
@@ -64,13 +76,40 @@ def create(
             show_default="never",
         ),
     ] = None,
+    type_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="A type of events that may be sent; again for more. Only of the kind public.",
+            show_default="page_viewed, asset_viewed",
+        ),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--origin",
+            metavar="ORIGIN",
+            help="An origin of pages, such as https://shop.example; again for more. Only of the kind public.",
+            show_default="any",
+        ),
+    ] = None,
     file: AppOption = DEFAULT_APP,
     json: JsonOption = False,
 ) -> None:
     """Make a token and show it, this once: only its hash is kept."""
     with open_app(file) as dayfold:
         made = dayfold.accounts.create_token(
-            name, kind, rollups=rollup or (), rows=rows or (), accesses=access or (), expires=expires
+            name,
+            kind,
+            rollups=rollup or (),
+            rows=rows or (),
+            accesses=access or (),
+            personal=personal,
+            events=events,
+            expires=expires,
+            types=type_ or (),
+            origins=origin or (),
         )
     if json:
         write_json({"id": made.id, "name": name, "token": made.secret})
@@ -90,6 +129,7 @@ def list_(file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
         tokens = [
             {
                 "id": one.id, "name": one.name, "kind": one.kind, "state": state, **one.scope.as_object(),
+                **({"types": one.limits.types, "origins": one.limits.origins} if one.kind == "public" else {}),
                 "created_at": one.created_at, "created_by": one.created_by, "expires_at": one.expires_at,
                 "revoked_at": one.revoked_at,
             }
@@ -100,7 +140,15 @@ def list_(file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
         show_table(
             ("id", "name", "kind", "sees", "created", "expires", "state"),
             [
-                (one.id, one.name, one.kind, sees(one.scope), one.created_at, one.expires_at or "–", state)
+                (
+                    one.id,
+                    one.name,
+                    one.kind,
+                    sends(one.limits) if one.kind == "public" else sees(one.scope),
+                    one.created_at,
+                    one.expires_at or "–",
+                    state,
+                )
                 for one, state in found
             ],
         )
@@ -124,14 +172,29 @@ def revoke(
         print(f"{one.name} ({one.id}): revoked")
 
 
+def sends(limits: Limits) -> str:
+    """What a public key sends, in one line.
+
+    >>> from dayfold.ledger.tokens import Limits
+    >>> sends(Limits(("cta_clicked",), ("https://shop.example",)))
+    'cta_clicked from https://shop.example'
+    """
+    types = ", ".join(limits.types or sorted(PUBLIC_TYPES))
+    return f"{types} from {', '.join(limits.origins)}" if limits.origins else types
+
+
 def sees(scope: Scope) -> str:
     """A scope in one line.
 
     >>> from dayfold.plan.access import Scope
     >>> sees(Scope.of(["Sales"], {"shop_id": ["42", None], "country": []}))
     'Sales where country is none, shop_id is NULL or 42'
+    >>> sees(Scope.of(None, {}, personal=True, events=True))
+    'everything, personal data, exports of events'
     """
     rollups = "everything" if scope.rollups is None else ", ".join(scope.rollups)
+    rollups += ", personal data" if scope.personal else ""
+    rollups += ", exports of events" if scope.events else ""
     rows = [
         f"{key} is {' or '.join('NULL' if one is None else one or chr(34) * 2 for one in values) or 'none'}"
         for key, values in scope.rows

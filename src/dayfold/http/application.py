@@ -11,7 +11,19 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from dayfold import __version__
-from dayfold.http import alerts, metrics, operations, problems, reads, signin, whoami
+from dayfold.http import (
+    alerts,
+    collecting,
+    erasures,
+    events,
+    exports,
+    metrics,
+    operations,
+    problems,
+    reads,
+    signin,
+    whoami,
+)
 from dayfold.http.bounds import Bounded
 from dayfold.http.description import describe
 from dayfold.http.formats import encoded
@@ -66,10 +78,15 @@ def routers() -> list[APIRouter]:
         _about,
         reads.router,
         metrics.router,
+        events.router,
+        exports.router,
         work,
         alerts.router,
+        erasures.router,
         signin.router,
         whoami.router,
+        collecting.router,
+        collecting.public,
     ]
 
 

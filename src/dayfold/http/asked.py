@@ -117,6 +117,18 @@ KNOWN: Mapping[str, Parameter] = {
     "rows": Parameter("At most so many source rows.", "number", 20, least=1, most=10_000),
     "offset": Parameter("How many source rows come before the first one.", "number", 0, least=0, most=1_000_000_000),
     "rollup": Parameter("One rollup. Default: all."),
+    "entity_type": Parameter(
+        "What events are about: a column of `events.columns(…)`, or its name without `_id`.", example="project"
+    ),
+    "entity_id": Parameter("Which one; with `entity_type`."),
+    "event_type": Parameter("The type of the events.", example="page_viewed"),
+    "actor": Parameter("The `actor_id`; only for callers who see personal data."),
+    "session": Parameter("The `session_id`; only for callers who see personal data."),
+    "since": Parameter(
+        "First day: YYYY-MM-DD, today, yesterday or -7d (UTC). Default: the first there is.", example="2026-01-01"
+    ),
+    "until": Parameter("Last day, included. Default: the last there is.", example="2026-01-31"),
+    "events": Parameter("At most so many events; `next` leads to the others.", "number", 100, least=1, most=1_000),
     "resolution": Parameter(
         "The size of the buckets.", default="daily", choices=("hourly", "daily", "weekly", "monthly")
     ),

@@ -76,6 +76,11 @@ class Cache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def forget(self) -> None:
+        """Nothing is kept any more."""
+        self._kept.clear()
+        self.size_bytes = 0
+
     async def get(self, key: Hashable, compute: Callable[[], Awaitable[Kept | Large]]) -> tuple[Kept | Large, str]:
         """The answer of a key, computed once however many ask for it at the same time, and whether it was there.
 

@@ -90,7 +90,9 @@ def _complete(operation: dict[str, Any], right: Right | None, own: dict[int | st
         answers.pop("422", None)
     common = [*_ANY]
     if right is not Right.PUBLIC:
-        operation["security"] = [{"bearer": []}] if right is Right.CRON else [{"bearer": []}, {"cookie": []}]
+        operation["security"] = (
+            [{"bearer": []}] if right in (Right.CRON, Right.SELF) else [{"bearer": []}, {"cookie": []}]
+        )
         common += _NOT_PUBLIC
     if "requestBody" in operation:
         common += _WITH_BODY

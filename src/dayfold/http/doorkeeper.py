@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import Request
 
@@ -19,7 +20,7 @@ from dayfold.http.opening import is_loopback
 from dayfold.http.rights import Caller, Right
 from dayfold.ledger import sessions, tokens
 from dayfold.ledger.look import Seen
-from dayfold.plan.access import EVERYTHING, Scope
+from dayfold.plan.access import EVERYTHING
 from dayfold.settings_auth import AuthSettings
 
 #: What each kind of token and user may do.
@@ -27,10 +28,15 @@ _RIGHTS = {
     "read": frozenset({Right.READ}),
     "jobs": frozenset({Right.JOBS}),
     "track": frozenset({Right.TRACK}),
-    "admin": frozenset(Right),
+    "public": frozenset({Right.TRACK}),
+    # No token says which actor somebody is.
+    "admin": frozenset(Right) - {Right.SELF},
 }
 #: What to bring for a right that a caller does not have.
-_BRING = {Right.CRON: "Send the secret of [auth] cron_secret, or the token of an administrator."}
+_BRING = {
+    Right.CRON: "Send the secret of [auth] cron_secret, or the token of an administrator.",
+    Right.SELF: "Send the signed token of your own product, whose sub is the actor.",
+}
 #: Headers of requests that somebody passed on.
 _PASSED_ON = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-host"})
 NOBODY = Caller("nobody", frozenset(), EVERYTHING)
@@ -47,7 +53,7 @@ class Doorkeeper:
     """
 
     def __init__(
-        self, glance: Glance, auth: AuthSettings, embed: Embed | None, work: Callable[..., Awaitable[Scope]]
+        self, glance: Glance, auth: AuthSettings, embed: Embed | None, work: Callable[..., Awaitable[Any]]
     ) -> None:
         self.glance = glance
         self.auth = auth
@@ -95,7 +101,7 @@ class Doorkeeper:
                 "This needs a token.",
                 hint="Send it as a header: Authorization: Bearer …; `dayfold token create` makes one.",
             )
-        return await self._by_bearer(words[1])
+        return await self._by_bearer(words[1], right)
 
     async def _by_cookie(self, secret: str) -> tuple[Caller, Seen]:
         digest = sessions.digest(secret)
@@ -105,9 +111,12 @@ class Doorkeeper:
             raise Unauthenticated("The session has ended.", hint="Sign in again: /sign-in")
         return _signed_in(guest, secret), seen
 
-    async def _by_bearer(self, secret: str) -> tuple[Caller, Seen]:
+    async def _by_bearer(self, secret: str, right: Right) -> tuple[Caller, Seen]:
         if self._cron is not None and hmac.compare_digest(_digest(secret), self._cron):
             return Caller("cron", frozenset({Right.CRON}), EVERYTHING), await self.glance.look()
+        if self.embed is not None and secret.count(".") == 2 and right is Right.SELF:
+            subject = await self.work(self.embed.subject, secret) if self.embed.asks else self.embed.subject(secret)
+            return Caller("jwt", frozenset({Right.SELF}), EVERYTHING, subject=subject), await self.glance.look()
         if self.embed is not None and secret.count(".") == 2:
             scope = await self.work(self.embed.scope, secret) if self.embed.asks else self.embed.scope(secret)
             return Caller("jwt", _RIGHTS["read"], scope), await self.glance.look()

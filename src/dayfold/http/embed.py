@@ -74,6 +74,17 @@ class Embed:
         rollups = texts(claims, named) if named else None
         return scope_of(self.catalog, claims, rollups=rollups, row_claims=self.rows, access=self.settings.claims.access)
 
+    def subject(self, token: str) -> str:
+        """The actor that a token's bearer is, whatever else it claims.
+
+        Raises:
+            Unauthenticated: saying why; ConnectionFailed where the keys cannot be read.
+        """
+        subject = self._claims(token).get("sub")
+        if not isinstance(subject, str) or not subject or "\0" in subject:
+            raise refused("it names no subject")
+        return subject
+
     def _claims(self, token: str) -> Mapping[str, Any]:
         longest = self.settings.max_lifetime_s
         if len(token) > _LETTERS:

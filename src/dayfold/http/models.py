@@ -145,7 +145,27 @@ class CallerModel(BaseModel):
     rollups: list[str] | None = Field(description="Null: all.")
     rows: dict[str, list[str | None]] = Field(description="The values of each limited key column.")
     relations: list[GrantModel] | None = None
+    personal: bool | None = Field(default=None, description="True: personal data of raw events are shown.")
+    events: bool | None = Field(default=None, description="True: raw events may be exported.")
     csrf_token: str | None = Field(default=None, description="What changes need, in a browser's session.")
+
+
+class EventModel(BaseModel):
+    """An event as it was kept (docs/how-to/read-and-export-events.md); columns of entities stand beside the others."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    occurred_at: dt.datetime
+    event_type: str
+    properties: dict[str, Any] | None = Field(description="Null for callers who may not see personal data.")
+
+
+class EventList(BaseModel):
+    """Events, the newest first."""
+
+    events: list[EventModel]
+    next: str | None = Field(default=None, description="Pass it as `after` for the next page.")
 
 
 class NoteModel(BaseModel):
@@ -233,3 +253,39 @@ class Health(BaseModel):
     """The process answers."""
 
     status: Literal["up", "ready"]
+
+
+class RefusedEvent(BaseModel):
+    """An event of a request that is not in the log."""
+
+    index: int = Field(description="Its place in the request, from 0.")
+    code: str = Field(
+        description="`bad-event`, `not-allowed` for this key, or `quarantined`: kept, but not as the definitions know it."
+    )
+    detail: str
+
+
+class Taken(BaseModel):
+    """What became of the events of a request. They are durable."""
+
+    accepted: int = Field(description="Events that are kept, those that had been sent before included.")
+    quarantined: int = Field(description="Events that are held back until the definitions know them.")
+    ignored: int = Field(description="Events of a browser that asks not to be tracked; they are not kept.")
+    token_refused: str | None = Field(
+        default=None,
+        description="Why the token of whoever is signed in was not believed; the events have no actor then.",
+    )
+    repeated: int | None = Field(default=None, description="With `wait=log`: events that were in the log already.")
+    conflicts: int | None = Field(
+        default=None,
+        description="With `wait=log`: events with the id of another one; they are in quarantine.",
+    )
+    errors: list[RefusedEvent]
+
+
+class LibrarySettings(BaseModel):
+    """What Segment's browser library asks for first."""
+
+    integrations: dict[str, Any] = Field(description="Where it sends its messages: to this server.")
+    plan: dict[str, Any]
+    metrics: dict[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -11,7 +11,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dayfold.collect.intake import Intake
 from dayfold.http.cache import Cache
+from dayfold.ledger.intake import OUTCOMES
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -20,7 +22,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 class Figures:
     """What a service counts of itself."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, intake: Callable[[], Intake | None] = lambda: None) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "dayfold_http_requests",
@@ -36,6 +38,7 @@ class Figures:
             registry=self.registry,
         )
         self.registry.register(_CacheFigures(cache))
+        self.registry.register(_IntakeFigures(intake))
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -70,6 +73,32 @@ class _CacheFigures(Collector):
             yield CounterMetricFamily(f"dayfold_cache_{name}", text, value)
         yield GaugeMetricFamily("dayfold_cache_bytes", "Memory that kept answers take.", cache.size_bytes)
         yield GaugeMetricFamily("dayfold_cache_answers", "How many answers are kept.", len(cache))
+
+
+class _IntakeFigures(Collector):
+    """What the collector counts."""
+
+    def __init__(self, intake: Callable[[], Intake | None]) -> None:
+        self.intake = intake
+
+    def collect(self) -> Iterator[Metric]:
+        """The counters as they are now; none where no events are taken in."""
+        found = self.intake()
+        if found is None:
+            return
+        events = CounterMetricFamily(
+            "dayfold_events", "Events that came in, by what became of them.", labels=["outcome"]
+        )
+        for outcome in OUTCOMES:
+            events.add_metric([outcome], found.figures.totals[outcome])
+        yield events
+        yield GaugeMetricFamily(
+            "dayfold_events_waiting", "Events that are not in the log yet.", found.figures.waiting_events
+        )
+        yield GaugeMetricFamily("dayfold_events_waiting_bytes", "What these take.", found.figures.waiting_bytes)
+        yield GaugeMetricFamily(
+            "dayfold_events_written_at_seconds", "When events were last written to the log.", found.figures.written_at
+        )
 
 
 class Counted:

@@ -5,7 +5,7 @@ Invariant: a route that does not say what it asks for is refused to everybody (`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, cast
 
@@ -25,7 +25,8 @@ class Right(StrEnum):
     ``PUBLIC``: nothing. ``KNOWN``: to be somebody, whoever it is. ``READ``: numbers, of what the caller's scope sees.
     ``JOBS``: seeing and steering jobs. ``ADMIN``:
     everything. ``TRACK``: writing events. ``CRON``: triggering one job, with the secret of outside schedulers. ``NEAR``: figures of
-    the service, for a program on the same machine or an administrator.
+    the service, for a program on the same machine or an administrator. ``SELF``: what is known of oneself; only a signed token of
+    one's own product says who that is.
     """
 
     PUBLIC = "public"
@@ -36,6 +37,7 @@ class Right(StrEnum):
     TRACK = "track"
     CRON = "cron"
     NEAR = "near"
+    SELF = "self"
 
 
 _RIGHTS = {right.value: right for right in Right}
@@ -51,6 +53,7 @@ class Caller:
         scope: What they may see.
         by_cookie: Whether a browser sent its cookie by itself, so that a change needs the CSRF token too.
         csrf: That token, of a caller who came by a cookie.
+        subject: The actor that a caller is, where they came for what is known of themselves.
     """
 
     name: str
@@ -58,6 +61,13 @@ class Caller:
     scope: Scope
     by_cookie: bool = False
     csrf: str | None = field(default=None, repr=False)
+    subject: str | None = field(default=None, repr=False)
+
+    @property
+    def raw_scope(self) -> Scope:
+        """What they may see of raw events: an administrator personal data too, and whoever comes for their own."""
+        is_whole = Right.ADMIN in self.rights or self.subject is not None
+        return replace(self.scope, personal=True, events=True) if is_whole else self.scope
 
 
 def needs(right: Right, audit: str | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dayfold import streams
 from dayfold.app import Dayfold
 from dayfold.errors import ConnectionFailed
 from dayfold.http.application import make
+from dayfold.http.collector import Collecting
 from dayfold.http.owner import Reception, Runner
 from dayfold.http.service import Service
 from dayfold.jobs.report import reporting
@@ -48,7 +49,8 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], r
 def _serve(found: Service, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
     listener = _listen(host, port)
     config = uvicorn.Config(
-        make(found),
+        # Outside of all else: events are the busiest of what a server is sent.
+        Collecting(make(found), found.collector, found.figures.answered),
         log_config=None,
         access_log=False,
         server_header=False,

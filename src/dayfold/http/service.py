@@ -18,7 +18,9 @@ from dayfold import settings as configuration
 from dayfold.app import Dayfold
 from dayfold.define.catalog import has_moved
 from dayfold.errors import DayfoldError
+from dayfold.fold.erase import Outside
 from dayfold.http.cache import Cache
+from dayfold.http.collector import Collector
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.embed import Embed
 from dayfold.http.gate import Gate
@@ -30,6 +32,7 @@ from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
 from dayfold.jobs.scheduler import Scheduler
+from dayfold.ledger.persons import Person
 from dayfold.memo import Memo
 from dayfold.plan.access import Scope
 
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 #: Addresses of which something is kept.
 _ADDRESSES = 4_000
+#: How long an erasure waits for the event loop.
+_FORGETTING_S = 10
+_KEPT = "answers and addresses that this process keeps in memory; all of them are forgotten"
 _log = logging.getLogger("dayfold.http")
 
 
@@ -87,9 +93,10 @@ class Service:
         #: What was read of addresses, and where they lead; used on the event loop only.
         self.readings: Memo[Hashable, Reading] = Memo(_ADDRESSES)
         self.places: Memo[Address, Place] = Memo(_ADDRESSES)
-        self.figures = Figures(self.cache)
+        self.figures = Figures(self.cache, lambda: self.app.event_log.intake)
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)
+        self.collector = Collector(self)
         self.gate = Gate(app)
         self.trail = Trail(app)
         self.alerts = app.alerts()
@@ -97,15 +104,36 @@ class Service:
         self.alert_loop = AlertLoop(self.alerts)
         self.scheduler = Scheduler(app, self.alert_loop.poke, self.refresh)
         self.desk = Desk(app, self.scheduler.poke, self.scheduler.stop_job)
+        #: Where what is kept in memory is used; known from the first request on.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._kept = Outside("kept answers", _KEPT, self._forget)
+        app.outside.append(self._kept)
 
     async def work(self, do: Callable[..., Result], *args: object, **words: object) -> Result:
         """Something of the synchronous core, done in a thread."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, functools.partial(do, *args, **words))
 
     async def resolved(self, app: Dayfold, scope: Scope) -> Scope:
         """A scope whose relations were looked up. Raises AccessUnknown, Forbidden."""
         return await asyncio.get_running_loop().run_in_executor(self._askers, app.resolved, scope)
+
+    def _forget(self, person: Person) -> int:
+        """No answer, and no address that was asked, is kept in memory any more."""
+        loop, done = self._loop, threading.Event()
+
+        def forget() -> None:
+            self.cache.forget()
+            self.readings.forget()
+            self.places.forget()
+            done.set()
+
+        if loop is None or not loop.is_running():
+            forget()
+        else:
+            loop.call_soon_threadsafe(forget)
+            done.wait(_FORGETTING_S)
+        return 0
 
     @property
     def present(self) -> Present:
@@ -125,6 +153,7 @@ class Service:
 
     def start(self) -> None:
         """Run jobs from now on, where ``[serve] jobs`` says so, and judge the alert rules."""
+        self.collector.start()
         self.alert_loop.start()
         if self.app.settings.serve.jobs:
             self.scheduler.start()
@@ -137,6 +166,7 @@ class Service:
         """New requests, jobs and alert rules go by an application's definitions; kept answers are those of the old ones."""
         app.keep_to_published()
         self.doorkeeper.embed, self.oidc = _outside(app)
+        self.collector.use(app)
         self._serving = (app, self.edition + 1)
         # They hold on to the application that was.
         self.readings.forget()
@@ -183,7 +213,9 @@ class Service:
 
     def close(self) -> None:
         """Let jobs end their chunk, and the threads what they do."""
+        self.app.outside.remove(self._kept)
         self.scheduler.close()
+        self.collector.stop()
         self.alert_loop.stop()
         self.gate.close()
         self.trail.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dayfold.errors import Busy, Stopped, UnknownName, UsageError
-from dayfold.jobs.jobs import REBUILD, RETAIN, Job, jobs, named, register
+from dayfold.jobs.jobs import ERASE, EXPORT, REBUILD, RETAIN, Job, jobs, named, register
 from dayfold.jobs.work import Verbs
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger import runs as ledger_runs
@@ -224,6 +224,10 @@ def _check(job: Job, request: Mapping[str, Any]) -> None:
     """The job can be asked this."""
     if job.kind == REBUILD and not request.get("rollup"):
         raise UsageError("A rebuild is of one rollup and of days.", hint="Ask for it with POST /v1/rebuild.")
+    if job.kind == EXPORT and not request.get("export"):
+        raise UsageError("An export is of something that was asked for.", hint="Ask for it with POST /v1/exports.")
+    if job.kind == ERASE and not request.get("erasure"):
+        raise UsageError("An erasure is of one person.", hint="Ask for it with POST /v1/erasures.")
     if job.kind == RETAIN and request:
         raise UsageError("The job 'retain' has no days.", hint="Trigger it with {}.")
 

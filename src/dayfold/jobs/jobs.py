@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from dayfold.days import ONE_DAY
 from dayfold.define.catalog import Catalog
 from dayfold.errors import UnknownName
+from dayfold.fold.eventlog import is_used
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, suggestion
 from dayfold.schedule import OFF, Schedule
 from dayfold.settings import Settings
 
-FOLD, FINALIZE, VERIFY, RETAIN, REBUILD = "fold", "finalize", "verify", "retain", "rebuild"
+FOLD, FINALIZE, VERIFY, ENRICH, RETAIN = "fold", "finalize", "verify", "enrich", "retain"
+REBUILD, EXPORT, ERASE = "rebuild", "export", "erase"
 
 #: A job or a rule that a process has is noted so often; one that was not noted for longer is gone, and not only new to some replicas.
 SEEN_EVERY = dt.timedelta(minutes=5)
@@ -30,7 +32,7 @@ class Job:
     """One job.
 
     Attributes:
-        name: ``fold``, ``fold:ShopDaily``, ``finalize``, ``verify``, ``retain`` or ``rebuild``.
+        name: ``fold``, ``fold:ShopDaily``, ``finalize``, ``verify``, ``retain``, ``rebuild``, ``export`` or ``erase``.
         kind: The same without a rollup.
         rollups: Those it works on, by class name.
         description: What it does, one sentence.
@@ -45,7 +47,7 @@ class Job:
     def first_due(self, now: dt.datetime) -> dt.datetime | None:
         """When it is due where it was never seen before: at once, or at its first slot where there is nothing to catch up on."""
         after = self.schedule.after(now)
-        return after if after is None or self.kind == RETAIN else now
+        return after if after is None or self.kind in (ENRICH, RETAIN) else now
 
     def touches(self, request: Mapping[str, object]) -> frozenset[str]:
         """The rollups that a run of it works on."""
@@ -58,7 +60,7 @@ def jobs(catalog: Catalog, settings: Settings) -> dict[str, Job]:
 
     >>> from dayfold.define.catalog import catalog
     >>> [one.name for one in jobs(catalog([]), Settings()).values()]
-    ['finalize', 'verify', 'retain', 'rebuild']
+    ['finalize', 'verify', 'retain', 'rebuild', 'export', 'erase']
     """
     words = settings.schedule
     every = tuple(catalog.rollups)
@@ -77,8 +79,18 @@ def jobs(catalog: Catalog, settings: Settings) -> dict[str, Job]:
             "Folds all rollups, verifies the days that ended since, and reports those that stay open.",
         ),
         Job(VERIFY, VERIFY, Schedule(words.verify, words.timezone), every, "Verifies the least recently verified days."),
-        Job(RETAIN, RETAIN, Schedule(words.retain, words.timezone), (), "Deletes the service's own history that is past its time."),
+        *(
+            [Job(ENRICH, ENRICH, Schedule(words.enrich, words.timezone), (), "Applies today's rules to yesterday's events.")]
+            if is_used(catalog)
+            else []
+        ),
+        Job(
+            RETAIN, RETAIN, Schedule(words.retain, words.timezone), (),
+            "Deletes events and the service's own history that are past their time.",
+        ),
         Job(REBUILD, REBUILD, Schedule(OFF), every, "Folds days again that somebody asked for; it has no schedule."),
+        Job(EXPORT, EXPORT, Schedule(OFF), (), "Writes the exports that somebody asked for; it has no schedule."),
+        Job(ERASE, ERASE, Schedule(OFF), every, "Erases persons that somebody named; it has no schedule."),
     ]  # fmt: skip
     return {one.name: one for one in found}
 

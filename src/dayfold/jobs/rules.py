@@ -13,12 +13,12 @@ from fractions import Fraction
 from typing import Any
 
 from dayfold.days import ONE_DAY, Days
-from dayfold.define.alert import AlertDef, Drift, JobFailed, LeftOpen, Stale, Threshold
+from dayfold.define.alert import AlertDef, Drift, Held, JobFailed, LeftOpen, Stale, Threshold
 from dayfold.define.condition import shown
 from dayfold.jobs.findings import Finding, Reads, State, gone, settled
 from dayfold.jobs.thresholds import threshold
 from dayfold.ledger import alerts as ledger_alerts
-from dayfold.ledger import coverage, versions
+from dayfold.ledger import coverage, quarantine, versions
 from dayfold.ledger.alerts import Drifted
 
 
@@ -177,6 +177,19 @@ def _openness(name: str, run_id: int, days: Sequence[dt.date]) -> Finding:
     return Finding(name, State.FIRING, f"{said} over and still open after run {run_id} of finalize.", details, look)
 
 
+# -- quarantine ------------------------------------------------------------------------------------
+
+
+def _held(reads: Reads, watch: Held, open_subjects: Sequence[str]) -> list[Finding]:
+    with reads.ledger.store.transaction(read_only=True) as session:
+        reasons = quarantine.counts(reads.ledger, session)
+    count = sum(reasons.values())
+    details = {**reasons, "value": count, "bound": watch.events}
+    said = "1 event is" if count == 1 else f"{count:,} events are"
+    state = State.FIRING if count > watch.events else State.CLEAR
+    return [Finding("quarantine", state, f"{said} held in quarantine.", details, "dayfold events quarantine")]
+
+
 # -- what they share -------------------------------------------------------------------------------
 
 
@@ -194,5 +207,6 @@ _JUDGES: dict[type, Callable[[Reads, Any, Sequence[str]], list[Finding]]] = {
     Drift: _drift,
     Stale: _stale,
     LeftOpen: _left_open,
+    Held: _held,
     Threshold: threshold,
 }

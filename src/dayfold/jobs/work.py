@@ -11,14 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dayfold.days import Days, overlap, union, without
+from dayfold.collect.anew import Renewed
+from dayfold.days import ONE_DAY, Days, overlap, union, without
 from dayfold.define.catalog import Catalog
 from dayfold.errors import Busy, DayfoldError, Stopped
+from dayfold.fold.certificate import Certificate
 from dayfold.fold.fold import FoldResult, Progress, StopCheck
 from dayfold.fold.rebuild import RebuildResult
+from dayfold.fold.retain import Retained
 from dayfold.fold.verify import VerifyResult
-from dayfold.jobs.jobs import FINALIZE, FOLD, REBUILD, RETAIN, VERIFY, Job
-from dayfold.ledger import coverage, history, runs, versions
+from dayfold.jobs.exports import Exports
+from dayfold.jobs.jobs import ENRICH, ERASE, EXPORT, FINALIZE, FOLD, REBUILD, RETAIN, VERIFY, Job
+from dayfold.ledger import coverage, runs, versions
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
@@ -32,6 +36,14 @@ MOST_BACK = dt.timedelta(days=35)
 DRIFT = "drift"
 
 
+class Events(Protocol):
+    """What jobs need of the event log."""
+
+    def renew(self, from_: dt.date, to: dt.date, *, progress: Progress | None = None) -> Renewed:
+        """Apply today's rules to stored events."""
+        ...
+
+
 class Verbs(Protocol):
     """What jobs need of the application."""
 
@@ -40,8 +52,18 @@ class Verbs(Protocol):
     ledger: Ledger
 
     @property
+    def event_log(self) -> Events:
+        """The event log."""
+        ...
+
+    @property
     def today(self) -> dt.date:
         """The present UTC day."""
+        ...
+
+    @property
+    def exports(self) -> Exports:
+        """The exports that were asked for."""
         ...
 
     def fold(
@@ -77,6 +99,14 @@ class Verbs(Protocol):
         stop: StopCheck = ...,
     ) -> list[VerifyResult]:
         """Compare stored cells with their sources."""
+        ...
+
+    def retain(self, *, yes: bool = False, stop: StopCheck = ...) -> Retained:
+        """Delete what is past its time."""
+        ...
+
+    def erase_asked(self, number: int) -> Certificate:
+        """Do an erasure that was asked for."""
         ...
 
 
@@ -299,16 +329,51 @@ def _rebuild(task: Task, outcome: Outcome) -> None:
     }
 
 
+def _enrich(task: Task, outcome: Outcome) -> None:
+    """Apply today's rules to the events of some days; yesterday's, where none were asked for."""
+    yesterday = task.verbs.today - ONE_DAY
+    days = task.days or Days(yesterday, yesterday)
+    found = task.verbs.event_log.renew(days.first, days.last, progress=task.progress)
+    outcome.summary |= {"from": days.first, "to": days.last, "events": found.events, "changed": found.changed}
+
+
 def _retain(task: Task, outcome: Outcome) -> None:
-    """Delete the service's own history that is past its time."""
-    ledger, keep = task.verbs.ledger, task.verbs.settings.retain
-    with ledger.store.transaction() as session:
-        outcome.summary["deleted"] = history.forget_older(
-            ledger, session, runs_days=keep.runs_days, audit_days=keep.audit_days, alerts_days=keep.alerts_days
-        )
+    """Delete what is past its time, and finish erasures that ended in the middle."""
+    found = task.verbs.retain(yes=True, stop=task.stop)
+    outcome.summary["deleted"] = {one.what: one.count for one in found.things}
+    outcome.summary["deleted"]["exports"] = task.verbs.exports.tidy()
+    if found.sealed:
+        outcome.summary["sealed"] = found.sealed
+    if found.kept:
+        outcome.summary["kept"] = found.as_object()["kept"]
 
 
-_DOES = {FOLD: _fold, FINALIZE: _finalize, VERIFY: _verify, REBUILD: _rebuild, RETAIN: _retain}
+def _erase(task: Task, outcome: Outcome) -> None:
+    """Erase a person; the summary has counts, and the certificate is where the erasure is."""
+    made = task.verbs.erase_asked(int(task.request["erasure"]))
+    outcome.summary |= {
+        "erasure": made.erasure, "rows": made.rows, "refolded": made.refolded, "sealed": made.sealed, "rewritten": made.rewritten,
+    }  # fmt: skip
+    for one in made.refolded:
+        if one["error"]:
+            outcome.errors.append(("partial", f"{one['rollup']}: {one['error']}"))
+
+
+def _export(task: Task, outcome: Outcome) -> None:
+    """Write an export that somebody asked for; what it is of stands with it, and not here."""
+    outcome.summary["export"] = task.verbs.exports.work(task.request["export"], task.progress, task.stop)
+
+
+_DOES = {
+    FOLD: _fold,
+    FINALIZE: _finalize,
+    VERIFY: _verify,
+    REBUILD: _rebuild,
+    ENRICH: _enrich,
+    RETAIN: _retain,
+    EXPORT: _export,
+    ERASE: _erase,
+}
 
 
 # -- words of a summary ----------------------------------------------------------------------------

@@ -1,0 +1,543 @@
+"""The collector: what clients send becomes events of the log. HTTP door.
+
+Dayfold's own ``POST /v1/events`` and Segment's HTTP API. These are the busiest paths of a server, so their requests are answered before
+the framework looks at them, through the same doorkeeper's words: a key lets in whoever sends events, and nobody else.
+
+Invariant: an answer with 200 is given only once the events are durable. What a request holds is in no log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import collections
+import contextlib
+import datetime as dt
+import hashlib
+import logging
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dayfold.collect import reading
+from dayfold.collect.enrich import Enricher, open_enricher
+from dayfold.collect.intake import Held, Intake, Record, Ticket
+from dayfold.collect.limiting import Allowance, Limiter
+from dayfold.collect.reading import Batch, Reader, Sender, Unreadable
+from dayfold.define.events import PUBLIC, PUBLIC_TYPES, SERVER
+from dayfold.errors import AccessRefused, Busy, DayfoldError, Forbidden, TooMany, Unauthenticated, UsageError
+from dayfold.http import problems
+from dayfold.ledger import intake as counts
+from dayfold.ledger import quarantine, tokens
+from dayfold.ledger.events import Outcome
+from dayfold.ledger.tokens import Bearer
+from dayfold.memo import Memo
+
+if TYPE_CHECKING:
+    from dayfold.app import Dayfold
+    from dayfold.http.service import Service
+
+#: Bytes of a body as it is sent, and as it is where it was packed.
+LARGEST_BODY = 1 << 20
+LARGEST_UNPACKED = 4 << 20
+#: Seconds for which a key is known without asking the ledger again: so long a revoked one may still send.
+_KEY_S = 1.0
+#: Events that a browser says it lost in one request, at most: more is no number that a browser could have kept.
+_MOST_LOST = 100_000
+#: Seconds that a request waits for the log, where nothing else makes its events safe.
+_PATIENCE_S = 20.0
+_log = logging.getLogger("dayfold.collect")
+#: Segment's paths, each with the kind of message that it takes; the short ones are the browser library's.
+SEGMENT = {
+    "/v1/track": "track", "/v1/page": "page", "/v1/screen": "screen", "/v1/identify": "identify", "/v1/group": "group",
+    "/v1/alias": "alias", "/v1/t": "track", "/v1/p": "page", "/v1/s": "screen", "/v1/i": "identify", "/v1/g": "group",
+    "/v1/a": "alias",
+}  # fmt: skip
+BATCHES = ("/v1/batch", "/v1/b", "/v1/import")
+EVENTS = "/v1/events"
+#: Where the browser library tells of its own errors; they are taken and dropped.
+REMARKS = "/v1/m"
+PATHS = frozenset({*SEGMENT, *BATCHES, REMARKS})
+_TYPES = ("application/json", "text/plain", "application/x-ndjson")
+_JSON = (b"content-type", b"application/json")
+_SEGMENT_OK = b'{"success":true}'
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whom a key lets in, and until when that needs no further look."""
+
+    bearer: Bearer
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _Refusal(Exception):
+    """Ends a request with an answer."""
+
+    def __init__(self, answer: _Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Collector:
+    """Takes events in for one service. Its methods are called on the event loop.
+
+    Args:
+        service: The serving process.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.limiter = Limiter(service.app.settings.collect.per_minute)
+        self._keys: Memo[str, _Known] = Memo(1_000)
+        self._salts: Memo[dt.date, str] = Memo(3)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_started = False
+        self.intake: Intake | None = None
+        self.use(service.app)
+
+    def use(self, app: Dayfold) -> None:
+        """From now on events are read by these definitions."""
+        if self.intake is not None:
+            app.event_log.redefine()
+        elif self._is_started and app.event_log.is_used:
+            self.intake = app.event_log.open(self._tell)
+        self.app = app
+        self.reader = Reader(app.catalog.entities.types)
+        self.types = app.catalog.event_types
+        self.enricher: Enricher = open_enricher(app.settings.collect)
+        if app.event_log.is_used:
+            self.enricher.prepare()
+
+    def start(self) -> None:
+        """Ready for events: the lists are read, and the log is there."""
+        self._is_started = True
+        if self.app.event_log.is_used and self.intake is None:
+            self.intake = self.app.event_log.open(self._tell)
+
+    def stop(self) -> None:
+        """No events are taken any more, and those that were are in the log, or in the journal."""
+        self.app.event_log.close()
+
+    # -- one request -----------------------------------------------------------------------------
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer a request to one of the collector's paths; with which status, 499 where nobody waited for it."""
+        self._loop = asyncio.get_running_loop()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        try:
+            if scope["method"] == "OPTIONS":
+                found = _Answer(204, b"", _PREFLIGHT)
+            elif scope["method"] != "POST":
+                refusal = _refused(HTTPStatus.METHOD_NOT_ALLOWED).answer
+                found = _Answer(refusal.status, refusal.body, (*refusal.headers, (b"allow", b"POST")))
+            else:
+                found = await self._taken(scope, headers, receive)
+        except _Refusal as refusal:
+            found = refusal.answer
+        except DayfoldError as error:
+            found = _of_error(error)
+        except ClientDisconnect:
+            return 499
+        except Exception:
+            _log.exception("a request of the collector failed")
+            found = _answer(
+                problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "This request could not be answered.")
+            )
+        cors = () if origin is None else ((b"access-control-allow-origin", origin), (b"vary", b"Origin"), _EXPOSED)
+        length = (b"content-length", str(len(found.body)).encode())
+        await send({"type": "http.response.start", "status": found.status, "headers": [*found.headers, *cors, length]})
+        await send({"type": "http.response.body", "body": found.body})
+        return found.status
+
+    async def _taken(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> _Answer:
+        key = _key(headers)
+        bearer = await self._bearer(key) if key or b"authorization" in headers else None
+        if self.intake is None:
+            raise UsageError(
+                "These definitions say nothing of events, so none are collected.",
+                hint="Say events.columns() in metrics.py, or fold a rollup from events.",
+            )
+        body = reading.whole_characters(await _body(headers, receive))
+        path = scope["path"]
+        is_native = path == EVENTS
+        try:
+            if path == REMARKS:
+                return _Answer(200, _SEGMENT_OK, (_JSON,))
+            request: reading.Envelope | reading.SegmentBatch
+            if is_native:
+                request = reading.envelope(body)
+                raws = request.events
+            else:
+                request = reading.segment_batch(body) if path in BATCHES else reading.segment_one(body)
+                raws = request.batch
+            sent_at = None if request.sent_at is None else reading.moment(request.sent_at, "sent_at")
+        except Unreadable as error:
+            raise _refused(HTTPStatus.BAD_REQUEST, "bad-event", str(error)) from None
+        if len(raws) > reading.MOST_EVENTS:
+            raise _refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "too-long",
+                f"At most {reading.MOST_EVENTS:,} events are read at once.",
+            )
+        if bearer is None:
+            bearer = await self._bearer(request.write_key)
+        is_public = bearer.kind == "public"
+        if is_public:
+            self._check_origin(bearer, headers.get(b"origin"))
+            if headers.get(b"dnt") == b"1" or headers.get(b"sec-gpc") == b"1":
+                self.intake.note("ignored", len(raws))
+                return _kept(is_native, {"ignored": len(raws)}, ())
+        if isinstance(request, reading.Envelope) and 0 < request.dropped < _MOST_LOST:
+            self.intake.note("lost", request.dropped)
+        sender, why = await self._sender(scope, headers, bearer, request, sent_at)
+        batch = self.reader.native(raws, sender) if is_native else self.reader.segment(raws, sender, SEGMENT.get(path))
+        limited: tuple[tuple[bytes, bytes], ...] = ()
+        if is_public and self.limiter.per_minute and batch.events:
+            limited = self._limited(batch, sender)
+        return await self._keep(batch, len(body), is_native, b"wait=log" in scope["query_string"], limited, why)
+
+    def _limited(self, batch: Batch, sender: Sender) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers that tell a visitor what is left; raises TooMany with them where nothing is."""
+        first = batch.events[0]
+        visitor = sender.actor or first.anonymous_id or sender.address or ""
+        allowance = self.limiter.take(visitor, len(batch.events), time.monotonic())
+        headers = _allowance(allowance, self.limiter.per_minute)
+        if not allowance.is_let:
+            assert self.intake is not None
+            self.intake.note("limited", len(batch.events))
+            error = TooMany(
+                "This visitor has sent too many events.", retry_after_s=allowance.wait_s, hint="Send them again later."
+            )
+            refusal = _of_error(error)
+            raise _Refusal(_Answer(refusal.status, refusal.body, (*refusal.headers, *headers)))
+        return headers
+
+    async def _keep(
+        self,
+        batch: Batch,
+        size: int,
+        is_native: bool,
+        waits: bool,
+        headers: tuple[tuple[bytes, bytes], ...],
+        token_refused: str,
+    ) -> _Answer:
+        """The events are durable, and what became of them is told."""
+        self.enricher.fill(batch.events)
+        events, held, errors = self._sorted(batch)
+        totals: dict[str, int | str] = {"quarantined": len(held)}
+        if batch.refused:
+            assert self.intake is not None
+            self.intake.note("refused", len(batch.refused))
+        record = Record(self.reader.names, events, held)
+        if events or held:
+            ticket = await self._settled(Ticket(record, size, waits=waits))
+            if waits and ticket.outcomes is not None:
+                found = collections.Counter(ticket.outcomes)
+                totals |= {
+                    "accepted": found[Outcome.ACCEPTED],
+                    "repeated": found[Outcome.REPEATED],
+                    "conflicts": found[Outcome.CONFLICT],
+                }
+            else:
+                totals["accepted"] = len(events)
+        elif errors:
+            detail = errors[0]["detail"] if len(errors) == 1 else f"None of the {len(errors)} events can be kept."
+            response = problems.problem(HTTPStatus.BAD_REQUEST, errors[0]["code"], detail, errors=errors)
+            raise _Refusal(_answer(response))
+        if token_refused:
+            return _kept(is_native, {**totals, "token_refused": token_refused}, errors, headers)
+        return _kept(is_native, totals, errors, headers)
+
+    def _sorted(self, batch: Batch) -> tuple[list[Any], list[Held], list[dict[str, Any]]]:
+        """What is written, what is held back, and what is told of those that are not written."""
+        errors = [{"index": one.index, "code": one.code, "detail": one.detail} for one in batch.refused]
+        events, held = batch.events, []
+        if self.types.families:
+            events = []
+            for place, event in zip(batch.places, batch.events, strict=True):
+                complaint = self.types.complaint(event.event_type, event.props)
+                if complaint is None:
+                    events.append(event)
+                else:
+                    held.append(Held(reading.new_id(event.received_at), quarantine.UNDECLARED, complaint, event))
+                    errors.append({"index": place, "code": "quarantined", "detail": complaint})
+        for event in batch.events:
+            # The text is what is kept of it.
+            event.props = {}
+        return events, held, errors
+
+    async def _settled(self, ticket: Ticket) -> Ticket:
+        assert self._loop is not None
+        assert self.intake is not None
+        ticket.waiter = self._loop.create_future()
+        try:
+            self.intake.offer(ticket)
+        except Busy as error:
+            raise TooMany(error.message, retry_after_s=1, hint=error.hint) from None
+        if self.intake.journal is not None and not ticket.waits:
+            # The journal answers at once, or says that it cannot.
+            await ticket.waiter
+        else:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await ticket.waiter
+            except TimeoutError:
+                raise _unavailable(
+                    "The events are not written yet; whether they are, shows when they are sent again."
+                ) from None
+        if ticket.error is not None:
+            raise _unavailable("The events could not be written.") from None
+        return ticket
+
+    def _tell(self, tickets: list[Ticket]) -> None:
+        """Tickets are settled; called in a thread of the intake's."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                loop.call_soon_threadsafe(_wake, tickets)
+
+    # -- who sends -------------------------------------------------------------------------------
+
+    async def _bearer(self, key: str | None) -> Bearer:
+        """Whom the key of a request lets in, to send events."""
+        if not key:
+            raise Unauthenticated(
+                "This needs a write key.",
+                hint="Send it as Authorization: Bearer …, as the user of Basic, or in the body; `dayfold token create` makes one.",
+            )
+        digest = tokens.digest(key)
+        now = time.monotonic()
+        known = self._keys.get(digest)
+        if known is None or known.until < now:
+            bearer = (await self.service.glance.look(digest)).bearers.get(digest)
+            if bearer is None:
+                raise Unauthenticated(
+                    "The write key is not known, or it has expired or was revoked.", hint="Ask for a new one."
+                )
+            known = _Known(bearer, now + _KEY_S)
+            self._keys.learn(digest, known)
+        if known.bearer.kind not in ("track", "public", "admin"):
+            raise Forbidden(
+                f"A token of the kind '{known.bearer.kind}' sends no events.",
+                hint="Make a key for it: dayfold token create NAME --kind track, or --kind public for pages.",
+            )
+        return known.bearer
+
+    def _check_origin(self, bearer: Bearer, origin: bytes | None) -> None:
+        allowed = bearer.limits.origins
+        if allowed is not None and (origin or b"").decode("latin-1").lower() not in allowed:
+            raise Forbidden("This key is not for pages of this origin.", hint="Make one with --origin for it.")
+
+    async def _sender(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        bearer: Bearer,
+        request: reading.Envelope | reading.SegmentBatch,
+        sent_at: int | None,
+    ) -> tuple[Sender, str]:
+        """Who sends, and why the token of whoever is signed in is not believed, where it is not."""
+        received_at = self.app.clock.now()
+        micros = int(received_at.timestamp() * 1_000_000)
+        if bearer.kind != "public":
+            return Sender(SERVER, micros, sent_at=sent_at), ""
+        envelope = request if isinstance(request, reading.Envelope) else None
+        token = (envelope.token if envelope else None) or headers.get(b"x-dayfold-actor", b"").decode("latin-1")
+        actor, why = None, ""
+        if token:
+            try:
+                actor = await self._actor(token)
+            except AccessRefused as error:
+                # What happened did happen; only by whom is not known.
+                why = error.message
+        address = (scope.get("client") or ("",))[0] or None
+        agent = headers.get(b"user-agent", b"").decode("utf-8", "replace")[: reading.LONGEST_TEXT] or None
+        visitor = None
+        if envelope is not None and envelope.cookieless:
+            visitor = await self._visitor(received_at.date(), bearer, address, agent)
+        types = PUBLIC_TYPES if bearer.limits.types is None else frozenset(bearer.limits.types)
+        return Sender(PUBLIC, micros, types, actor, address, agent, sent_at, visitor), why
+
+    async def _actor(self, token: str) -> str:
+        """Who is signed in at the host product, by its own signed word."""
+        embed = self.service.doorkeeper.embed
+        if embed is None:
+            raise Forbidden("No tokens of another product are accepted here.", hint="Configure [auth.jwt].")
+        return await self.service.work(embed.subject, token) if embed.asks else embed.subject(token)
+
+    async def _visitor(self, day: dt.date, bearer: Bearer, address: str | None, agent: str | None) -> str:
+        """Stands for a browser that keeps nothing, for one day: nobody can tell of two days whether they were the same."""
+        salt = self._salts.get(day)
+        if salt is None:
+            salt = await self.service.work(counts.salt, self.app.ledger, day)
+            self._salts.learn(day, salt)
+        words = "\0".join((bearer.id, address or "", agent or ""))
+        return hashlib.blake2b(words.encode(), key=salt.encode()[:64], digest_size=16).hexdigest()
+
+
+class Collecting:
+    """Gives the collector's requests to it before the framework sees them, and counts them as it does."""
+
+    def __init__(self, app: ASGIApp, collector: Collector, answered: Callable[[str, str, int, float], None]) -> None:
+        self.app = app
+        self.collector = collector
+        self.answered = answered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or let it through."""
+        if (
+            scope["type"] == "http"
+            # What else stands in an address is looked at on the long way, which leads to the collector too.
+            and scope["query_string"] in _QUERIES
+            and (scope["path"] in PATHS or (scope["path"] == EVENTS and scope["method"] in ("POST", "OPTIONS")))
+        ):
+            began = time.perf_counter()
+            status = await self.collector.answer(scope, receive, send)
+            self.answered(scope["method"], scope["path"], status, time.perf_counter() - began)
+        else:
+            await self.app(scope, receive, send)
+
+
+_QUERIES = (b"", b"wait=log")
+_PREFLIGHT = (
+    (b"access-control-allow-methods", b"POST"),
+    # Whatever a library adds, as Segment's does when it tries again: no cookie ever comes along.
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, content-encoding, x-dayfold-actor, x-retry-count, *",
+    ),
+    (b"access-control-max-age", b"86400"),
+)
+_EXPOSED = (b"access-control-expose-headers", b"retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset")
+
+
+def _wake(tickets: list[Ticket]) -> None:
+    for one in tickets:
+        if one.waiter is not None and not one.waiter.done():
+            one.waiter.set_result(None)
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    """The body of a request, unpacked."""
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
+    if kind and kind not in _TYPES:
+        raise _refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", "Events are sent as application/json or text/plain."
+        )
+    packed = headers.get(b"content-encoding", b"").strip().lower()
+    if packed not in (b"", b"identity", b"gzip"):
+        raise _refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", "A body is packed with gzip, or not at all.")
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > LARGEST_BODY:
+        raise _too_long()
+    parts = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise _too_long()
+        parts.append(part)
+        if not message.get("more_body"):
+            break
+    body = b"".join(parts) if len(parts) > 1 else parts[0]
+    return _unpacked(body) if packed == b"gzip" or body[:2] == b"\x1f\x8b" else body
+
+
+def _unpacked(body: bytes) -> bytes:
+    reader = zlib.decompressobj(wbits=31)
+    try:
+        found = reader.decompress(body, LARGEST_UNPACKED)
+    except zlib.error:
+        raise _refused(HTTPStatus.BAD_REQUEST, "request", "The body is not packed with gzip.") from None
+    if reader.unconsumed_tail or not reader.eof:
+        if len(found) >= LARGEST_UNPACKED:
+            raise _too_long()
+        raise _refused(HTTPStatus.BAD_REQUEST, "request", "The packed body ends before its end.")
+    return found
+
+
+def _key(headers: Mapping[bytes, bytes]) -> str | None:
+    """The write key of a request's header: a Bearer, or the user of Basic."""
+    words = headers.get(b"authorization", b"").split()
+    if len(words) != 2:
+        return None
+    if words[0].lower() == b"bearer":
+        return words[1].decode("latin-1")
+    if words[0].lower() == b"basic":
+        try:
+            return base64.b64decode(words[1], validate=True).decode("utf-8").partition(":")[0] or None
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
+def _kept(
+    is_native: bool,
+    totals: Mapping[str, int | str],
+    errors: Any,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+) -> _Answer:
+    if not is_native and not errors:
+        return _Answer(200, _SEGMENT_OK, (_JSON, *headers))
+    body = {**dict.fromkeys(("accepted", "quarantined", "ignored"), 0), **totals, "errors": list(errors)}
+    if not is_native:
+        body = {"success": True, **body}
+    return _Answer(200, msgspec.json.encode(body), (_JSON, *headers))
+
+
+def _allowance(found: Allowance, limit: int) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"ratelimit-limit", str(limit).encode()),
+        (b"ratelimit-remaining", str(found.left).encode()),
+        (b"ratelimit-reset", str(found.full_s).encode()),
+    )
+
+
+def _answer(response: Any) -> _Answer:
+    headers = tuple((name, value) for name, value in response.raw_headers if name != b"content-length")
+    return _Answer(response.status_code, response.body, headers)
+
+
+def _of_error(error: DayfoldError) -> _Answer:
+    return _answer(problems.of_error(error, is_known=False))
+
+
+def _refused(status: HTTPStatus, code: str = "", detail: str = "") -> _Refusal:
+    response = problems.problem(status, code, detail) if code else problems.of_framework(status)
+    return _Refusal(_answer(response))
+
+
+def _too_long() -> _Refusal:
+    return _refused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-long", "The body is too long: at most 1 MiB is read, 4 MiB unpacked."
+    )
+
+
+def _unavailable(detail: str) -> _Refusal:
+    response = problems.problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", detail, "Send them again, with the same ids.", retry_after_s=1
+    )
+    return _Refusal(_answer(response))
