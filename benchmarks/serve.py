@@ -81,7 +81,7 @@ def _of_engine(work: str, place: Path, engine: str, url: str, keys: int) -> Iter
             raise Failed(result.error)
         with app.ledger.store.transaction() as session:
             secret = tokens.create(app.ledger, session, "load", "admin", EVERYTHING, None, "benchmarks")[1]
-    with _serving(place) as at:
+    with serving(place) as (at, _):
         yield from run(_measured(work, Target(at, secret), url, keys))
 
 
@@ -145,19 +145,20 @@ def _line(work: str, what: str, found: Timing, said: str, stolen: Stolen) -> Lin
 
 
 @contextmanager
-def _serving(place: Path) -> Iterator[str]:
-    """`dayfold serve` as a process of its own, with compiled bytecode and without a schedule; the value is its URL."""
+def serving(place: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`dayfold serve` as a process of its own, with compiled bytecode and without a schedule; the value is its URL, and the process."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment |= {
         "DAYFOLD_SCHEDULE__FOLD": "off",
         "DAYFOLD_SCHEDULE__FINALIZE": "off",
         "DAYFOLD_SCHEDULE__VERIFY": "off",
+        "DAYFOLD_SCHEDULE__ENRICH": "off",
     }
     command = [str(Path(sys.executable).parent / "dayfold"), "serve", "--port", "0", "--host", "127.0.0.1", "--json"]
     with place.joinpath("serve.log").open("w") as log:
         process = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            yield _announced(process)
+            yield announced(process), process
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -166,7 +167,7 @@ def _serving(place: Path) -> Iterator[str]:
                 process.kill()
 
 
-def _announced(process: subprocess.Popen[str]) -> str:
+def announced(process: subprocess.Popen[str]) -> str:
     """The server's URL, which it prints as JSON once it listens."""
     assert process.stdout is not None
     text = ""
