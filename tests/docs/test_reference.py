@@ -18,7 +18,7 @@ import dayfold
 from dayfold import errors
 from dayfold.cli import adopt, fold, rebuild, verify
 from dayfold.days import GRAINS, STORED_GRAINS
-from dayfold.define import access, alert, condition, rollup, source
+from dayfold.define import access, alert, condition, event_types, rollup, source
 from dayfold.define.metric import OVER_KEYS, Metric
 from dayfold.fold import doctor
 from dayfold.fold.plan import RollupPlan
@@ -164,7 +164,8 @@ def test_words_of_definitions_are_documented() -> None:
         *rollup.ATTRIBUTES, *access.ATTRIBUTES, *source.Table.OPTIONS, *inspect.signature(source.Moment).parameters,
         *(f'"{grain}"' for grain in STORED_GRAINS), *(f'unit="{unit}"' for unit in source.UNITS),
         *(f'"{word}"' for word in OVER_KEYS), *RESERVED, *(f"| `{word}` |" for word in alert.WORDS),
-        *(f"`previous {period}`" for period in condition.PERIODS),
+        *(f"`previous {period}`" for period in condition.PERIODS), *(f"| `{word}` |" for word in event_types._KINDS),
+        *(f"`{word}`" for word in event_types.BUILT_IN),
     }  # fmt: skip
     text = (REFERENCE / "definitions.md").read_text(encoding="utf-8")
     assert sorted(word for word in words if word not in text) == []
@@ -186,7 +187,9 @@ def views() -> dict[str, list[str]]:
     for migration in MIGRATIONS:
         for statement in migration.statements:
             if made := re.match(r"CREATE VIEW (\w+) AS SELECT (.*?) FROM ", statement):
-                found[made[1]] = [column.strip().rpartition(".")[2] for column in made[2].split(",")]
+                found[made[1]] = [
+                    column.rpartition(" AS ")[2].strip().rpartition(".")[2] for column in made[2].split(",")
+                ]
     return found
 
 

@@ -32,7 +32,7 @@ BROKEN = AFTER.replace("where=", "wher=")
 MISTAKE = (
     "DefinitionError [unknown-option] metrics.py:8 Whole.sold\n"
     "  Count has no option 'wher'; the nearest is 'where'.\n"
-    "  Options: at, where"
+    "  Options: at, where, extra"
 )
 
 

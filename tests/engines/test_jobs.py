@@ -125,6 +125,8 @@ def test_a_rollup_with_a_schedule_has_a_job_of_its_own(filled: str, clock: Fixed
             "verify": ("30 3 * * * Asia/Kathmandu", ("Shops", "Whole")),
             "retain": ("45 4 * * * Asia/Kathmandu", ()),
             "rebuild": ("off UTC", ("Shops", "Whole")),
+            "export": ("off UTC", ()),
+            "erase": ("off UTC", ("Shops", "Whole")),
         }
 
 
@@ -140,6 +142,8 @@ def test_jobs_that_were_never_seen_run_at_once(filled: str, clock: FixedClock) -
         assert due == {
             "fold": march(12, 13), "finalize": march(13, 0, 5), "verify": march(13, 3, 30), "retain": march(13, 4, 45),
             "rebuild": None,
+            "export": None,
+            "erase": None,
         }  # fmt: skip
         settle(scheduler)
         assert len(runs(app)) == 3
@@ -902,7 +906,7 @@ def test_retain_keeps_what_explains_the_rows(filled: str, clock: FixedClock) -> 
         settle(Scheduler(app))
         run = runs(app, "retain")[-1]
         assert run.summary is not None
-        nothing = dict.fromkeys(("audit", "deliveries", "alerts", "sessions", "tries"), 0)
+        nothing = dict.fromkeys(("audit", "deliveries", "alerts", "sessions", "tries", "exports"), 0)
         assert run.summary["deleted"] == {"runs": 4, "job_runs": 3, **nothing}
         assert not gone & {one.id for one in runs(app)}
         unexplained = "SELECT count(*) FROM dayfold__coverage AS c WHERE run_id NOT IN (SELECT id FROM dayfold__runs)"
@@ -916,7 +920,7 @@ def test_what_cannot_be_asked_is_refused(filled: str, clock: FixedClock) -> None
         with pytest.raises(UnknownName) as unknown:
             desk.trigger("finalise", {}, "anna")
         assert str(unknown.value) == (
-            "There is no job 'finalise'; the nearest is 'finalize'.\n  Jobs: fold, finalize, verify, retain, rebuild"
+            "There is no job 'finalise'; the nearest is 'finalize'.\n  Jobs: fold, finalize, verify, retain, rebuild, export, erase"
         )
         with pytest.raises(UsageError) as rebuild:
             desk.trigger("rebuild", {}, "anna")

@@ -219,7 +219,8 @@ def test_jobs_run_when_the_configuration_says(story: Story) -> None:
     """Each once at the start, as nobody had seen it; then by the hour and by the night, and none of them fails."""
     assert {one["job"]: (one["schedule"], one["success_count"], one["error_count"]) for one in story.jobs} == {
         "fold": ("0 * * * *", 1 + len(HOURS) + 1, 0), "finalize": ("15 0 * * *", 2, 0), "verify": ("30 3 * * *", 1, 0),
-        "retain": ("45 4 * * *", 0, 0), "rebuild": ("off", 0, 0),
+        "retain": ("45 4 * * *", 0, 0), "rebuild": ("off", 0, 0), "export": ("off", 0, 0),
+        "erase": ("off", 0, 0),
     }  # fmt: skip
 
 

@@ -14,23 +14,41 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.define.alert import of_settings
-from dayfold.engines import base, scans
+from dayfold.engines import base, rewriting, scans
 from dayfold.errors import SourceFailed
-from dayfold.fold import chunk, discover, fetch, prune, reshape
+from dayfold.fold import chunk, discover, fetch, prune, reduce, reshape
 from dayfold.fold.install import Installer
 from dayfold.fold.longview import LongView
 from dayfold.fold.rebuild import Rebuilder
+from dayfold.fold.retain import Retainer
 from dayfold.jobs.alerts import Alerts
 from dayfold.jobs.desk import Desk
 from dayfold.jobs.scheduler import Scheduler
 from dayfold.ledger import alerts as ledger_alerts
-from dayfold.ledger import coverage, cursors, fetches, history, leases, marks, receipts, runs, verifications, versions
+from dayfold.ledger import (
+    coverage,
+    cursors,
+    erasures,
+    fetches,
+    history,
+    holders,
+    leases,
+    marks,
+    receipts,
+    runs,
+    verifications,
+    versions,
+)
+from dayfold.ledger import exports as ledger_exports
 from dayfold.ledger import jobs as ledger_jobs
+from dayfold.plan.access import UNREDACTED
+from dayfold.plan.exports import ExportAsked
 from dayfold.settings import AlertsSettings
 from tests.faults.shops import NOW, config, definitions
 from tests.sql import is_duckdb
@@ -101,7 +119,21 @@ POINTS: dict[str, tuple[Any, str]] = {
     "run put back": (ledger_jobs, "put_back"),
     "run interrupted": (ledger_jobs, "_interrupt"),
     "history forgotten": (history, "forget_older"),
+    "export asked": (ledger_exports, "add"),
+    "export begun": (ledger_exports, "begun"),
+    "export finished": (ledger_exports, "finish"),
+    "export removed": (ledger_exports, "remove"),
     "view made": (LongView, "_make"),
+    "erasure asked": (erasures, "ask"),
+    "sets reduced": (reduce, "_reduce_sets"),
+    "keys blurred": (reduce, "_blur_keys"),
+    "person let go": (holders, "erase"),
+    "erasure recorded": (erasures, "erased"),
+    "file copied": (rewriting, "_copied"),
+    "file replaced": (rewriting, "_take_place"),
+    "erasure ended": (erasures, "done"),
+    "events deleted": (Retainer, "_delete_day"),
+    "ids deleted": (Retainer, "_delete_ids"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"
@@ -278,11 +310,25 @@ def retained(app: Dayfold) -> list[str]:
     return scheduled(app)
 
 
+def exported(app: Dayfold) -> list[str]:
+    """An export is asked for and written, with what a process left that died; then all that there are go."""
+    app.settings.export.folder = Path(os.environ["EXPORT_FOLDER"])
+    app.fold()
+    exports = app.exports
+    words = ExportAsked.parse(app.catalog, UNREDACTED, app.today, what="rollup", name="Shops")
+    asked = exports.ask(words, UNREDACTED, "me", "test", lambda request: Desk(app).trigger("export", request, "test"))
+    errors = scheduled(app)
+    if exports.one(asked.row.id).state != "done":
+        errors.append("the export is not done")
+    exports.erase(["Shops"])
+    return errors + [one.row.id for one in exports.listed()]
+
+
 JOBS = {
     one.__name__: one
     for one in (
         fold, later, rebuild, adopt, remove, track, untrack, heal, scheduled, served, stopped, moved, beating, failing_once, retained,
-        alerts,
+        alerts, exported,
     )
 }  # fmt: skip
 

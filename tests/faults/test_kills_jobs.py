@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,8 @@ BEATING = [("heart beaten", 1)]
 FAILING_ONCE = [("run put back", 1)]
 RETAINED = [("history forgotten", 1)]
 NOTED = [("run interrupted", 1)]
-LISTS = (SCHEDULED, SERVED, STOPPED, MOVED, BEATING, FAILING_ONCE, RETAINED, NOTED)
+EXPORTED = [("export asked", 1), ("export begun", 1), ("export finished", 1), ("export removed", 1)]
+LISTS = (SCHEDULED, SERVED, STOPPED, MOVED, BEATING, FAILING_ONCE, RETAINED, NOTED, EXPORTED)
 
 
 def scheduled(url: str) -> object:
@@ -132,3 +134,16 @@ def test_a_kill_while_a_dead_run_is_noted(engine: str, new_store: Store, point: 
     scheduled(url)
     assert sorted(one for one in outcomes(url) if one[0] == "fold") == [("fold", "done"), ("fold", "interrupted")]
     is_whole(url, engine, new_store)
+
+
+@spread(EXPORTED)
+def test_a_killed_export_leaves_no_file_that_nobody_finds(
+    engine: str, new_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
+) -> None:
+    """The next process goes on with it; and what erases exports finds whatever was written."""
+    monkeypatch.setenv("EXPORT_FOLDER", str(tmp_path / "files"))
+    url = new_store()
+    kill(url, "first", point, nth, "exported")
+    do(url, "first", "exported")
+    assert list((tmp_path / "files").iterdir()) == []
+    assert run_sql(url, "SELECT count(*) FROM dayfold__exports") == [(0,)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dayfold
-from tests.faults import killed, shops, test_kills, test_kills_alerts, test_kills_jobs
+from tests.faults import killed, shops, test_kills, test_kills_alerts, test_kills_jobs, test_kills_privacy
 from tests.faults.conftest import do, fold, kill, spread
 from tests.faults.test_kills import comparable, undisturbed
 from tests.sql import run_sql
@@ -362,6 +362,21 @@ NO_POINT = {
     ("fold/longview.py", "_drop_earlier"): "part of the transaction of 'view made'",
     ("fold/longview.py", "_lock"): "part of the transaction of 'view made'",
     ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
+    ("ledger/erasures.py", "forget"): "one transaction, and 'committed' follows it",
+    ("fold/erase.py", "_blur_marks"): "one transaction, and 'committed' follows it",
+    ("fold/retain.py", "delete"): "one transaction, which ends at 'ids deleted'",
+    **{
+        ("ledger/holders.py", name): "part of 'person let go'"
+        for name in ("_events", "_ids", "_quarantine", "_texts", "erase")
+    },
+    ("ledger/intake.py", "count"): "part of the transaction of events, and killed at in test_kills_collect",
+    ("ledger/intake.py", "salt"): "ends with its 'make'",
+    ("ledger/intake.py", "make"): "one transaction, and 'committed' follows it; nobody has the salt before",
+    ("ledger/quarantine.py", "expire"): "one transaction, and 'committed' follows it",
+    ("ledger/quarantine.py", "release"): "part of the transaction that brings the events into the log",
+    ("ledger/visitors.py", "_add"): "part of the transaction of events, which is killed in test_kills_collect",
+    ("ledger/visitors.py", "erase"): "part of the transaction of whoever erases",
+    ("ledger/visitors.py", "remove_range"): "part of the transaction of whoever learns the range anew",
     **{(file, name): ACCESS for file, names in ACCESS_WRITERS.items() for name in names},
 }
 
@@ -406,6 +421,7 @@ def test_every_point_is_killed_at() -> None:
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
         HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET, VIEW, *test_kills_alerts.LISTS, *test_kills_jobs.LISTS,
+        *test_kills_privacy.LISTS,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()

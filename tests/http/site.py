@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from dayfold import Dayfold
 from dayfold.http.application import make
+from dayfold.http.collector import Collecting
 from dayfold.http.route import Route
 from dayfold.http.service import Service
 from dayfold.ledger import tokens
@@ -25,7 +26,8 @@ class Site:
         self.app.ledger.ready()
         self.service = Service(self.app)
         self.api: FastAPI = make(self.service)
-        self.client = TestClient(self.api, raise_server_exceptions=False, client=client)
+        outermost = Collecting(self.api, self.service.collector, self.service.figures.answered)
+        self.client = TestClient(outermost, raise_server_exceptions=False, client=client)
 
     def __enter__(self) -> Self:
         self.client.__enter__()

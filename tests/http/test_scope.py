@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -16,17 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from dayfold import events
 from dayfold.errors import UsageError
 from dayfold.http.embed import Embed
 from dayfold.http.rights import Right, right_of
-from dayfold.plan.access import Scope
+from dayfold.plan.access import UNREDACTED, Scope
 from dayfold.settings_auth import JwtSettings
 from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground
+from tests.eventlog import event, send
 from tests.http.shops import COLUMNS, order, rollups
 from tests.http.site import Site, header, problem, routes
 
 MINE = "42"
+LOG = events.columns(shop_id="bigint")
 SPAN = {"from_": "2026-03-01", "to": "2026-03-12"}
 Words = dict[str, Any]
 #: Questions to every route that reads: whole ones, sneaky ones and wrong ones.
@@ -78,6 +82,26 @@ QUESTIONS: dict[str, list[tuple[str, Words]]] = {
     ]
     + [("/v1/rollups/PlatformDaily/explain", {"metric": "everything", "day": "2026-03-03"})],
     "/v1/coverage": [("/v1/coverage", {}), ("/v1/coverage", {"rollup": "PlatformDaily"})],
+    "/v1/events": [
+        ("/v1/events", words)
+        for words in (
+            {},
+            {"limit": 3},
+            {"limit": 2, "after": "WzE3NzI2MjIwMDAwMDAwMDAsICIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDEiXQ"},
+            {"entity_type": "shop"},
+            {"entity_type": "shop", "entity_id": "42"},
+            {"entity_type": "shop_id", "entity_id": "43"},
+            {"entity_type": "customer"},
+            {"entity_id": "42"},
+            {"event_type": "opened"},
+            {"from_": "2026-03-04", "to": "2026-03-06"},
+            {"actor": "m1"},
+            {"actor": "o1"},
+            {"session": "s1"},
+        )
+    ],
+    "/v1/exports": [("/v1/exports", {})],
+    "/v1/exports/{id}": [("/v1/exports/nothing", {})],
     "/v1/metrics": [("/v1/metrics", {})],
     "/v1/metrics/{metric}": [
         ("/v1/metrics/orders", {"by": "shop_id", **SPAN}),
@@ -105,8 +129,17 @@ def world(ground: Ground, others: int) -> Ground:
         for n, day in enumerate([1, *range(2, 12), *(draw.randrange(1, 13) for _ in range(others * 40))])
     ]
     ground.load("orders", COLUMNS, [*mine, *theirs])
-    ground.define(*rollups(ground))
+    ground.define(*rollups(ground), LOG)
     ground.fold()
+    happened = [
+        event(1000 * (1 + is_other) + number, shop_id=one["shop_id"], actor_id=one["customer"], occurred_at=one["made_at"],
+              anonymous_id=f"b{one['customer']}", props={"cents": one["cents"]}, event_type="opened" if number % 3 else "closed",
+              session_id="s1")
+        for is_other, orders in enumerate((mine, theirs))
+        for number, one in enumerate(orders)
+    ]  # fmt: skip
+    draw.shuffle(happened)
+    send(ground.opened, *happened)
     return ground
 
 
@@ -140,10 +173,18 @@ OPEN = {
     Right.PUBLIC: {
         "GET /openapi.json", "GET /healthz", "GET /readyz", "GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /sign-in/oidc",
         "GET /sign-in/oidc/return",
+        # Its signature is the right.
+        "GET /dayfold.js", "GET /dayfold.mjs", "GET /v1/projects/{key}/settings", "GET /v1/exports/{id}/download",
     },
     Right.NEAR: {"GET /metrics"},
     Right.KNOWN: {"GET /v1/me"},
+    # Of the one actor that a signed token names, whatever its scope: tests/http/test_events.py.
+    Right.SELF: {
+        "GET /v1/me/events", "POST /v1/me/exports", "GET /v1/me/exports", "GET /v1/me/exports/{id}", "DELETE /v1/me/exports/{id}",
+    },
 }  # fmt: skip
+#: What a reader may do beside reading: their own exports, of what they could read.
+EXPORTING = {"POST /v1/exports", "DELETE /v1/exports/{id}"}
 #: What no caller of whom rows are kept may do.
 UNLIMITED = {Right.JOBS, Right.ADMIN, Right.CRON, Right.TRACK}
 
@@ -163,7 +204,9 @@ def test_every_route_is_scoped_public_or_not_for_readers(duck: Ground) -> None:
     with Site(world(duck, 1)) as site:
         found = by_right(site)
         assert {right: found.get(right, set()) for right in OPEN} == OPEN
-        assert found[Right.READ] == {f"GET {path}" for path in QUESTIONS}, "every route that reads is asked below"
+        assert found[Right.READ] - EXPORTING == {f"GET {path}" for path in QUESTIONS}, (
+            "every route that reads is asked below"
+        )
         assert set(found) - {*OPEN, Right.READ} <= UNLIMITED
 
 
@@ -217,9 +260,10 @@ def test_a_limited_caller_is_refused_whatever_is_not_reading(
             }
             assert len(told_of) == 1, (kind, route)
             [status, said, _] = json.loads(told_of.pop())
-            # Outside schedulers have no browser: a session does not even make somebody known there.
-            is_cron = kind == "cookie" and route in found[Right.CRON]
-            assert (status, said["code"]) == ((401, "unauthenticated") if is_cron else (403, "forbidden")), (
+            # Outside schedulers have no browser: a session does not even make somebody known there. Events are sent with keys alone.
+            is_unknown = kind == "cookie" and route in found[Right.CRON]
+            is_unknown |= kind != "token" and route in found[Right.TRACK]
+            assert (status, said["code"]) == ((401, "unauthenticated") if is_unknown else (403, "forbidden")), (
                 kind,
                 route,
             )
@@ -269,7 +313,66 @@ def test_the_worlds_do_differ(worlds: list[Site]) -> None:
         if told_in[0] == told_in[1]:
             same.append(path)
     # What there is, and which days are covered, is the same in both.
-    assert same == ["/v1/rollups", "/v1/rollups/{name}", "/v1/coverage", "/v1/metrics"]
+    assert same == [
+        "/v1/rollups",
+        "/v1/rollups/{name}",
+        "/v1/coverage",
+        "/v1/exports",
+        "/v1/exports/{id}",
+        "/v1/metrics",
+    ]
+
+
+#: Every kind of export, and some that are refused.
+EXPORTED: list[Words] = [
+    {"what": "events"},
+    {"what": "events", "personal": True, "from": "2026-03-03", "to": "2026-03-09"},
+    {"what": "events", "entity_type": "shop", "entity_id": "43"},
+    {"what": "events", "actor": "o1"},
+    {"what": "actor", "name": "m1", "personal": True},
+    {"what": "actor", "name": "o1"},
+    {"what": "rollup", "name": "ShopDaily"},
+    {"what": "rollup", "name": "shop_daily", "where": ["shop_id=43"]},
+    {"what": "rollup", "name": "ChannelDaily", "from": "2026-03-01", "to": "2026-03-12"},
+    {"what": "rollup", "name": "PlatformDaily"},
+]
+
+
+def exported(site: Site, token: str, asked: Words) -> tuple[Any, ...]:
+    """All that an export tells its asker, but what is random: how it was answered, the file and what is known of it."""
+    answer = site.client.post("/v1/exports", headers=header(token), json=asked)
+    if answer.status_code != 202:
+        return answer.status_code, answer.json()
+    for _ in range(10):
+        site.service.scheduler.step()
+        site.service.scheduler.join()
+    done = site.get(answer.json()["href"], header(token)).json()
+    file = site.client.get(done.pop("download"))
+    for name in ("id", "href", "asked_by"):
+        done.pop(name)
+    kept = {name: value for name, value in file.headers.items() if name != "content-disposition"}
+    return done, file.status_code, kept, file.content
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_no_export_tells_of_the_rows_of_others(worlds: list[Site], tmp_path: Path, form: str) -> None:
+    """Byte for byte the same in two worlds that differ in everybody else; who sees everything is told different things."""
+    scope = Scope.of(None, {"shop_id": [MINE]}, personal=True, events=True)
+    for place, site in enumerate(worlds):
+        site.app.settings.export.folder = tmp_path / str(place)
+    limited, whole = ([site.token("read", one) for site in worlds] for one in (scope, UNREDACTED))
+    for asked in EXPORTED:
+        one, other = (
+            exported(site, token, asked | {"format": form}) for site, token in zip(worlds, limited, strict=True)
+        )
+        assert one == other, asked
+        assert one[0] != 202
+    asked = {"what": "events", "format": form}
+    one, other = (exported(site, token, asked) for site, token in zip(worlds, whole, strict=True))
+    assert one[3] != other[3]
+    # And what there is of the worlds is in them.
+    mine = exported(worlds[0], limited[0], {"what": "events", "format": "jsonl"})
+    assert mine[3].count(b"\n") == 10
 
 
 def test_a_limited_answer_is_the_answer_about_ones_own_rows(worlds: list[Site]) -> None:

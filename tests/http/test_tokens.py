@@ -95,7 +95,8 @@ RIGHTS = {
     "read": {Right.READ},
     "jobs": {Right.JOBS},
     "track": {Right.TRACK},
-    "admin": set(Right) - {Right.PUBLIC, Right.KNOWN},
+    # Which actor somebody is, no token of ours says.
+    "admin": set(Right) - {Right.PUBLIC, Right.KNOWN, Right.SELF},
 }
 
 
@@ -111,6 +112,8 @@ def test_token_may_do_what_its_kind_says_and_nothing_else(door: Doors, kind: str
         hint = f"Make a token for it: dayfold token create NAME --kind {right}"
         if right is Right.CRON:
             hint = "Send the secret of [auth] cron_secret, or the token of an administrator."
+        elif right is Right.SELF:
+            hint = "Send the signed token of your own product, whose sub is the actor."
         detail = f"token trial ({made.id}) may not do this: it takes the right '{right}'."
         assert problem(answer) == (403, "forbidden", detail, hint)
     assert door.get("/try/known", made.secret).status_code == 200
@@ -168,7 +171,7 @@ def test_words_of_a_token_are_checked_against_the_definitions(door: Doors) -> No
         "Only the kind 'read' has rollups, rows and access, got 'jobs'.\n  Leave out --rollup, --rows and --access, or write --kind read."
     )
     assert refusal(UsageError, create("raed")) == (
-        "There is no kind 'raed'; the nearest is 'read'.\n  Kinds: read, jobs, track, admin"
+        "There is no kind 'raed'; the nearest is 'read'.\n  Kinds: read, jobs, track, public, admin"
     )
     assert refusal(UsageError, create(name="a\nb")) == (
         "This is no name of a token.\n  Expected 1 to 100 letters, digits, spaces and any of . _ - @ : +"

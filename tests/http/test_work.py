@@ -78,7 +78,7 @@ def served(store_url: str) -> Iterator[Served]:
 def test_jobs_are_listed_with_what_they_are(served: Served) -> None:
     """Before any run, and after one."""
     before = {one["job"]: one for one in served.ask("GET", "/jobs")["jobs"]}
-    assert list(before) == ["fold", "fold:Nightly", "finalize", "verify", "retain", "rebuild"]
+    assert list(before) == ["fold", "fold:Nightly", "finalize", "verify", "retain", "rebuild", "export", "erase"]
     assert before["fold:Nightly"] == {
         "job": "fold:Nightly", "description": "Brings Nightly up to date.", "schedule": "01:00", "timezone": "Europe/London",
         "enabled": True, "running": False, "run_id": None, "run_count": 0, "success_count": 0, "error_count": 0, "last_run": None,
@@ -91,7 +91,7 @@ def test_jobs_are_listed_with_what_they_are(served: Served) -> None:
         "2026-03-12T12:00:00Z", "done", "2026-03-13T01:00:00Z",
     )  # fmt: skip
     assert served.ask("GET", "/jobs/status") == {
-        "runs_jobs_here": True, "enabled": 6, "stopped": [], "running": [], "run_count": 2, "success_count": 2, "error_count": 0,
+        "runs_jobs_here": True, "enabled": 8, "stopped": [], "running": [], "run_count": 2, "success_count": 2, "error_count": 0,
         "last_job": "fold:Nightly", "last_run": "2026-03-12T12:00:00Z", "last_status": "done", "last_duration_s": 0.0,
         "next_job": "fold", "next_run": "2026-03-12T13:00:00Z",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dayfold import Alert, Count, Dayfold, Rollup, Sum, Table
-from dayfold.define.alert import Drift, JobFailed, LeftOpen, Stale, Threshold, checked, of_settings
+from dayfold.define.alert import Drift, Held, JobFailed, LeftOpen, Stale, Threshold, checked, of_settings
 from dayfold.define.catalog import catalog, load
 from dayfold.define.condition import Condition, condition
 from dayfold.define.expr import ExpressionError
@@ -74,6 +74,7 @@ def test_words_in_a_class_and_in_the_settings_mean_the_same() -> None:
     ({"drift_above": "1.5 %", "rollup": "ShopDaily"}, Drift("ShopDaily", None, Fraction(3, 200))),
     ({"stale_hours": 26}, Stale(None, 26.0)),
     ({"left_open": True}, LeftOpen(None)),
+    ({"held_above": 0}, Held(0)),
     ({"left_open": True, "rollup": "ShopDaily"}, LeftOpen("ShopDaily")),
 ])  # fmt: skip
 def test_kinds(words: dict[str, Any], watch: object) -> None:
@@ -87,9 +88,9 @@ def test_metric_that_one_rollup_has_needs_no_rollup() -> None:
     assert (watch.rollup, watch.condition.period, watch.condition.days, problems) == ("CreatorDaily", "week", 7, [])
 
 
-KINDS = "when, job_failed, drift_above, stale_hours, left_open"
+KINDS = "when, job_failed, drift_above, stale_hours, left_open, held_above"
 WORDS = f"{KINDS}, rollup, where, by, to"
-JOBS = "fold, finalize, verify, rebuild, retain, fold:CreatorDaily, fold:ShopDaily"
+JOBS = "fold, finalize, verify, enrich, rebuild, retain, export, fold:CreatorDaily, fold:ShopDaily"
 EXAMPLES = 'Write a comparison such as "mrr < 1000" or "ad_spend > 1.5 * previous week".'
 MISTAKES: list[tuple[dict[str, Any], str, str, str]] = [
     ({}, "bad-alert", f"an Alert says one of {KINDS}, got none of them.", ""),
@@ -107,6 +108,9 @@ MISTAKES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"drift_above": 0.5}, "bad-value", 'drift_above is a number of cells, or a share such as "1%", got 0.5.', ""),
     ({"stale_hours": 0}, "bad-value", "stale_hours is a number of hours above 0, got 0.", ""),
     ({"left_open": 1}, "bad-value", "left_open is true, got 1.", ""),
+    ({"held_above": True}, "bad-value", "held_above is a number of events, got True.", ""),
+    ({"held_above": "1%"}, "bad-value", "held_above is a number of events, got '1%'.", ""),
+    ({"held_above": 5, "rollup": "ShopDaily"}, "bad-alert", "rollup does not go with held_above.", ""),
     ({"stale_hours": "26"}, "bad-value", "stale_hours is a number of hours above 0, got '26'.", ""),
     ({"stale_hours": 2, "rollup": "ShopDayly"}, "unknown-rollup", "there is no rollup 'ShopDayly'; the nearest is 'ShopDaily'.",
      "Rollups: CreatorDaily, ShopDaily"),

@@ -96,7 +96,7 @@ DefinitionError [reserved-name] metrics.py:7 Sales
   day_column 'run_id' is a name that Dayfold uses itself.
 DefinitionError [unknown-option] metrics.py:18 Sales.orders
   Count has no option 'wher'; the nearest is 'where'.
-  Options: at, where
+  Options: at, where, extra
 DefinitionError [bad-scale] metrics.py:19 Sales.net
   scale is a number of digits from 0 to 18, got 40.
 DefinitionError [no-moment] metrics.py:20 Sales.nothing

@@ -1,0 +1,82 @@
+"""Erase and retain through the real command line, alone and in a server that owns the file."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from dayfold import Dayfold
+from tests.acceptance.command import fails, succeeds
+from tests.acceptance.serving import served
+from tests.eventlog import event, send
+
+METRICS = """\
+from dayfold import Count, Rollup, events
+
+
+class Views(Rollup):
+    total = Count(events, at="occurred_at")
+"""
+NOW = {"DAYFOLD_NOW": "2026-03-30T12:00:00+00:00"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Two people's events of one day, folded."""
+    (tmp_path / "metrics.py").write_text(METRICS)
+    (tmp_path / "dayfold.toml").write_text("[retain]\nevents_days = 10\n")
+    succeeds("fold", cwd=tmp_path, env=NOW)
+    with Dayfold(tmp_path / "metrics.py") as app:
+        send(app, event(1, actor_id="person-77"), event(2, actor_id="u"))
+    succeeds("fold", cwd=tmp_path, env=NOW)
+    return tmp_path
+
+
+def test_a_person_is_erased(project: Path) -> None:
+    """The certificate is printed and written, without the name; a second time finds nothing."""
+    looked = succeeds("erase", "--actor", "person-77", "--dry-run", cwd=project, env=NOW).out
+    assert looked.startswith("What an erasure would do\n")
+    assert "  events: 1 rows (what they did, from where, with all properties)\n" in looked
+    done = succeeds("erase", "--actor", "person-77", "--certificate", "c.json", cwd=project, env=NOW).out
+    assert ": done\n" in done
+    assert "\nFolded again:\n  Views: 1 cells\n" in done
+    assert "\nNot reached:\n  backups and replicas\n" in done
+    written = (project / "c.json").read_text()
+    assert "person-77" not in done + written
+    assert json.loads(written)["state"] == "done"
+    assert b"person-77" not in b"".join(one.read_bytes() for one in project.glob("dayfold.duckdb*"))
+    again = succeeds("erase", "--actor", "person-77", "--json", cwd=project, env=NOW).json
+    assert (sum(one["rows"] for one in again["searched"]), again["rewritten"]) == (0, [])
+    nobody = fails("erase", cwd=project, env=NOW, status=2)
+    assert nobody == "Nobody is named.\n  Name them: dayfold erase --actor ID, --anonymous ID, or both."
+
+
+def test_what_is_past_its_time_is_shown_and_deleted(project: Path) -> None:
+    """Nothing goes until it is said."""
+    shown = succeeds("retain", cwd=project, env=NOW).out.splitlines()
+    assert shown[2].split() == ["events", "2", "2026-03-09", "2026-03-09"]
+    assert shown[-2:] == ["To be sealed: Views 1 day", "Nothing was deleted. Delete it: dayfold retain --yes"]
+    done = succeeds("retain", "--yes", "--json", cwd=project, env=NOW).json
+    assert (done["deleted"], done["things"][0]["count"], done["sealed"], done["kept"]) == (True, 2, {"Views": 1}, [])
+    assert succeeds("verify", "--from", "2026-03-09", "--to", "2026-03-09", cwd=project, env=NOW)
+    found = succeeds(
+        "query", "Views", "-m", "total", "--from", "2026-03-09", "--to", "2026-03-09", "--json", cwd=project, env=NOW
+    ).json
+    assert found["rows"][0]["total"] == 2
+
+
+def test_a_serving_process_erases_and_goes_on(project: Path) -> None:
+    """The command runs in the server that owns the file, which is written anew under it; readers notice nothing but a wait."""
+    with served(cwd=project, env=NOW) as server:
+        done = succeeds("erase", "--actor", "person-77", "--json", cwd=project, env=NOW).json
+        assert (done["state"], done["rewritten"]) == ("done", ["the file dayfold.duckdb"])
+        assert b"person-77" not in b"".join(one.read_bytes() for one in project.glob("dayfold.duckdb*"))
+        with urllib.request.urlopen(f"{server.url}/readyz", timeout=30) as answer:
+            assert answer.status == 200
+        words = ("query", "Views", "-m", "total", "--from", "2026-03-09", "--to", "2026-03-09", "--json")
+        assert succeeds(*words, cwd=project, env=NOW).json["rows"][0]["total"] == 1
+    assert succeeds("verify", "--from", "2026-03-09", "--to", "2026-03-09", cwd=project, env=NOW)
+    assert not list(project.glob("*.rewriting*"))

@@ -1,0 +1,1 @@
+"""The Python client, against a small real collector that misbehaves when told to."""
