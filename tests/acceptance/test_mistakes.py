@@ -144,7 +144,7 @@ def test_wrong_variable_is_named(shop: Path) -> None:
         "The variable DAYFOLD_STOER__URL sets nothing; the nearest is 'DAYFOLD_STORE__'.\n"
         "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, "
         "DAYFOLD_VERIFY__, DAYFOLD_SERVE__, DAYFOLD_AUTH__, DAYFOLD_RLS__, DAYFOLD_ALERTS__, DAYFOLD_ERRORS__, "
-        "DAYFOLD_SCHEDULE__, DAYFOLD_JOBS__, DAYFOLD_RETAIN__"
+        "DAYFOLD_SCHEDULE__, DAYFOLD_JOBS__, DAYFOLD_RETAIN__, DAYFOLD_COLLECT__, DAYFOLD_EXPORT__"
     )
     assert sorted(path.name for path in shop.iterdir()) == ["dayfold.toml", "metrics.py", "shop.duckdb"]
 

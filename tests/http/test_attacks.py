@@ -265,6 +265,11 @@ def test_nobody_far_becomes_near(site: Site) -> None:
         {"Host": "127.0.0.1"},
     ):
         assert problem(site.client.get("/metrics", headers=headers))[:2] == (401, "unauthenticated")
+    refused = site.get("/metrics", site.reader()).json()
+    assert (refused["status"], refused["hint"]) == (
+        403,
+        "Ask from the same machine, or send the token of an administrator.",
+    )
 
 
 @pytest.mark.parametrize("secret", ["\xff\xfe", "a" * 60_000, "..", "e30.e30.", "dfk_"], ids=ascii)

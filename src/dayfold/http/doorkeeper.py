@@ -34,6 +34,7 @@ _RIGHTS = {
 }
 #: What to bring for a right that a caller does not have.
 _BRING = {
+    Right.NEAR: "Ask from the same machine, or send the token of an administrator.",
     Right.CRON: "Send the secret of [auth] cron_secret, or the token of an administrator.",
     Right.SELF: "Send the signed token of your own product, whose sub is the actor.",
 }
