@@ -67,6 +67,7 @@ LIKELY: dict[str, list[Any]] = {
     "what": ["rollup", "events", "actor"],
     "entity_type": ["shop"],
     "sample": [2],
+    "key": ["no-public-key"],
 }
 #: What more an operation needs to be done than the first of the likely words.
 DONE_BY: dict[str, dict[str, Any]] = {
@@ -87,8 +88,9 @@ DONE_BY: dict[str, dict[str, Any]] = {
 #: What the collector answers; here no definition says anything of events.
 COLLECTED = {f"POST {path}" for path in (EVENTS, *SEGMENT, *BATCHES)}
 #: Operations that nothing leads into here: there is no provider to sign in with; no number of a run, an export or an erasure is
-#: known before; and an administrator is no actor.
+#: known before; an administrator is no actor; and nobody made a public key.
 NEVER_DONE = {
+    "GET /v1/projects/{key}/settings",
     "GET /sign-in/oidc", "GET /sign-in/oidc/return", "GET /v1/runs/{id}", "GET /v1/erasures/{id}", "GET /v1/exports/{id}",
     "DELETE /v1/exports/{id}", "GET /v1/exports/{id}/download", *COLLECTED, *(one for one in OPERATIONS if "/v1/me/" in one),
 }  # fmt: skip

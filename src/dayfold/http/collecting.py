@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from dayfold.collect.tracker import tracker_module, tracker_source
 from dayfold.http.collector import BATCHES, EVENTS, REMARKS, SEGMENT
 from dayfold.http.formats import encoded
-from dayfold.http.models import LibrarySettings, Taken
+from dayfold.http.models import LibrarySettings, SegmentTaken, Taken
 from dayfold.http.rights import Right, needs
 from dayfold.http.route import Route
 
@@ -62,21 +62,21 @@ async def _remarks() -> None:
 def _describe() -> None:
     for path, kind in SEGMENT.items():
         router.add_api_route(
-            path, _segment, methods=["POST"], openapi_extra=needs(Right.TRACK), summary=f"Send a message: {kind}", response_model=Taken,
+            path, _segment, methods=["POST"], openapi_extra=needs(Right.TRACK), summary=f"Send a message: {kind}", response_model=SegmentTaken,
             operation_id=f"segment_{path.rpartition('/')[2]}",
         )  # fmt: skip
     for path in BATCHES:
         router.add_api_route(
-            path, _segments, methods=["POST"], openapi_extra=needs(Right.TRACK), summary="Send messages", response_model=Taken,
+            path, _segments, methods=["POST"], openapi_extra=needs(Right.TRACK), summary="Send messages", response_model=SegmentTaken,
             operation_id=f"segments_{path.rpartition('/')[2]}",
         )  # fmt: skip
     router.add_api_route(
         REMARKS,
         _remarks,
         methods=["POST"],
-        openapi_extra=needs(Right.TRACK),
+        openapi_extra=needs(Right.PUBLIC),
         summary="Send remarks of a library",
-        response_model=Taken,
+        response_model=SegmentTaken,
     )
 
 

@@ -52,7 +52,7 @@ LARGEST_UNPACKED = 4 << 20
 _KEY_S = 1.0
 #: Events that a browser says it lost in one request, at most: more is no number that a browser could have kept.
 _MOST_LOST = 100_000
-#: Seconds that a request waits for the log, where nothing else makes its events safe.
+#: Seconds that a request waits until its events are safe; or in the log, where it asks for that.
 _PATIENCE_S = 20.0
 _log = logging.getLogger("dayfold.collect")
 #: Segment's paths, each with the kind of message that it takes; the short ones are the browser library's.
@@ -63,7 +63,7 @@ SEGMENT = {
 }  # fmt: skip
 BATCHES = ("/v1/batch", "/v1/b", "/v1/import")
 EVENTS = "/v1/events"
-#: Where the browser library tells of its own errors; they are taken and dropped.
+#: Where the browser library tells of its own errors, without a key; they are taken and dropped.
 REMARKS = "/v1/m"
 PATHS = frozenset({*SEGMENT, *BATCHES, REMARKS})
 _TYPES = ("application/json", "text/plain", "application/x-ndjson")
@@ -169,19 +169,15 @@ class Collector:
         return found.status
 
     async def _taken(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> _Answer:
+        path = scope["path"]
+        if path == REMARKS:
+            await _body(headers, receive)
+            return _Answer(200, _SEGMENT_OK, (_JSON,))
         key = _key(headers)
         bearer = await self._bearer(key) if key or b"authorization" in headers else None
-        if self.intake is None:
-            raise UsageError(
-                "These definitions say nothing of events, so none are collected.",
-                hint="Say events.columns() in metrics.py, or fold a rollup from events.",
-            )
         body = reading.whole_characters(await _body(headers, receive))
-        path = scope["path"]
         is_native = path == EVENTS
         try:
-            if path == REMARKS:
-                return _Answer(200, _SEGMENT_OK, (_JSON,))
             request: reading.Envelope | reading.SegmentBatch
             if is_native:
                 request = reading.envelope(body)
@@ -191,6 +187,8 @@ class Collector:
                 raws = request.batch
             sent_at = None if request.sent_at is None else reading.moment(request.sent_at, "sent_at")
         except Unreadable as error:
+            if bearer is None:
+                await self._bearer(None)
             raise _refused(HTTPStatus.BAD_REQUEST, "bad-event", str(error)) from None
         if len(raws) > reading.MOST_EVENTS:
             raise _refused(
@@ -200,6 +198,11 @@ class Collector:
             )
         if bearer is None:
             bearer = await self._bearer(request.write_key)
+        if self.intake is None:
+            raise UsageError(
+                "These definitions say nothing of events, so none are collected.",
+                hint="Say events.columns() in metrics.py, or fold a rollup from events.",
+            )
         is_public = bearer.kind == "public"
         if is_public:
             self._check_origin(bearer, headers.get(b"origin"))
@@ -293,17 +296,15 @@ class Collector:
             self.intake.offer(ticket)
         except Busy as error:
             raise TooMany(error.message, retry_after_s=1, hint=error.hint) from None
-        if self.intake.journal is not None and not ticket.waits:
-            # The journal answers at once, or says that it cannot.
+        patience = self._loop.call_later(_PATIENCE_S, _give_up, ticket.waiter)
+        try:
             await ticket.waiter
-        else:
-            try:
-                async with asyncio.timeout(_PATIENCE_S):
-                    await ticket.waiter
-            except TimeoutError:
-                raise _unavailable(
-                    "The events are not written yet; whether they are, shows when they are sent again."
-                ) from None
+        except TimeoutError:
+            raise _unavailable(
+                "The events are not written yet; whether they are, shows when they are sent again."
+            ) from None
+        finally:
+            patience.cancel()
         if ticket.error is not None:
             raise _unavailable("The events could not be written.") from None
         return ticket
@@ -428,6 +429,11 @@ _PREFLIGHT = (
     (b"access-control-max-age", b"86400"),
 )
 _EXPOSED = (b"access-control-expose-headers", b"retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset")
+
+
+def _give_up(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
 
 
 def _wake(tickets: list[Ticket]) -> None:

@@ -283,6 +283,21 @@ class Taken(BaseModel):
     errors: list[RefusedEvent]
 
 
+class SegmentTaken(BaseModel):
+    """What became of the messages of a request. They are durable; how many they were is said only where some are not kept."""
+
+    success: bool
+    accepted: int | None = Field(default=None, description="Messages that are kept.")
+    quarantined: int | None = Field(
+        default=None, description="Messages that are held back until the definitions know them."
+    )
+    ignored: int | None = Field(default=None, description="Messages of a browser that asks not to be tracked.")
+    token_refused: str | None = Field(
+        default=None, description="Why the token of whoever is signed in was not believed."
+    )
+    errors: list[RefusedEvent] | None = None
+
+
 class LibrarySettings(BaseModel):
     """What Segment's browser library asks for first."""
 
