@@ -23,7 +23,7 @@ demo: $(READY) ## fold the retail example and show what came out
 	@echo "The command is $(BIN)/dayfold; '. $(BIN)/activate' puts it on the path."
 
 test: $(READY) ## all tests but the soak
-	$(BIN)/python -m pytest -n 2 -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
 
 check: lint types imports test ## all that CI runs
 

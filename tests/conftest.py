@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import time
 import zlib
@@ -134,7 +135,11 @@ CROSSINGS = [name for name, (_, _, same) in PAIRINGS.items() if not same]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test of all pairings runs as one database of each engine, and in the one crossing that its name picks."""
+    """What the everyday run leaves to the soak.
+
+    A test of all pairings runs as one database of each engine, and in the one crossing that its name picks. A test marked ``in_turn``
+    runs each of its cases on one engine, or in one pairing: its cases take turns.
+    """
     if SOAK:
         return
     kept, left = [], []
@@ -142,9 +147,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         mine = getattr(item, "callspec", None)
         name = mine.params.get("pairing") if mine is not None else None
         (kept if name not in CROSSINGS or name == _crossing(item.nodeid, str(name)) else left).append(item)
+    alike: dict[str, list[pytest.Item]] = {}
+    for item in kept:
+        if item.get_closest_marker("in_turn") is not None:
+            alike.setdefault(_GROUND.sub("*", item.nodeid), []).append(item)
+    off = {
+        id(one)
+        for name, some in alike.items()
+        for one in some
+        if one is not some[zlib.crc32(name.encode()) % len(some)]
+    }
+    left += [one for one in kept if id(one) in off]
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = kept
+        items[:] = [one for one in kept if id(one) not in off]
+
+
+#: The engine or the pairing in a test's name.
+_GROUND = re.compile(rf"(?<=[\[-])(?:{'|'.join([*PAIRINGS, 'duckdb', 'postgres'])})(?=[\]-])")
 
 
 def _crossing(test: str, name: str) -> str:

@@ -201,6 +201,7 @@ ALTERATIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 def test_altered_store_is_refused_with_the_difference(
     project: tuple[Path, str, dict[str, str]], alteration: str
@@ -218,6 +219,7 @@ def test_altered_store_is_refused_with_the_difference(
     assert stored(url, "shop_daily", "seats", "dayfold__coverage") == before
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("alteration", ["ledger-table-gone", "ledger-column-added", "view-gone"])
 def test_migrate_does_not_call_an_altered_store_up_to_date(
     project: tuple[Path, str, dict[str, str]], alteration: str

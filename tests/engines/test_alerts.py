@@ -20,6 +20,8 @@ from dayfold.ledger import alerts as records
 from tests.engines.ground import Ground, march
 from tests.engines.receivers import Receiver, is_signed
 
+pytestmark = pytest.mark.in_turn
+
 SECRET = "whsec-4711"
 DDL = "id bigint, campaign text, spend bigint, made timestamptz"
 LEVELS = "mrr bigint, measured timestamptz"

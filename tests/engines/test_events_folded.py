@@ -136,6 +136,7 @@ def test_money_of_a_browser_is_no_revenue(make: Make) -> None:
     assert [row[5:] for row in rows(app)] == [(100, 6)]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     "poison",
     ["abc", {"a": 1}, [1], 1e30, 1e-30, "99999999999999999999", "9" * 70, True, "", "1e999", "NaN", -1e25, None],

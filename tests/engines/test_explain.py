@@ -13,6 +13,8 @@ from dayfold.plan.access import Scope
 from tests.engines.ground import NOW, Ground, march
 from tests.sql import run_sql
 
+pytestmark = pytest.mark.in_turn
+
 D = dt.date
 DDL = "id bigint, shop text, amount numeric(12,2), who text, state text, made timestamptz, stamped timestamp, born date"
 

@@ -29,6 +29,8 @@ from dayfold.query import exports as query_exports
 from tests.engines.ground import NOW
 from tests.eventlog import NOON, event, send
 
+pytestmark = pytest.mark.in_turn
+
 ENTITIES = events.columns(shop_id="bigint", city="text")
 TODAY = NOW.date()
 

@@ -22,6 +22,8 @@ from tests.engines.ground import NOW, D, Ground, march
 from tests.loopback import Answers, Loopback
 from tests.sql import run_sql
 
+pytestmark = pytest.mark.in_turn
+
 COLUMNS = {"platform": "text", "spend": "numeric(12,2)", "clicks": "bigint"}
 REASON = "the report comes after two days"
 TODAY = NOW.date()

@@ -16,6 +16,8 @@ from dayfold.plan.access import Scope
 from tests.engines.ground import Ground, march
 from tests.sql import Session
 
+pytestmark = pytest.mark.in_turn
+
 DDL = "id bigint, post integer, platform text, seen timestamptz, views bigint, likes numeric(12,2), touched timestamptz"
 D = dt.date
 

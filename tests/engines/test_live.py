@@ -14,6 +14,8 @@ from tests.conftest import SOAK
 from tests.engines.ground import NOW, Ground, march
 from tests.exactness.draws import alike
 
+pytestmark = pytest.mark.in_turn
+
 D = dt.date
 DDL = "id bigint, shop text, amount bigint, who text, made timestamptz, seen_at timestamptz"
 SHOPS = ["a", "b", "", None]

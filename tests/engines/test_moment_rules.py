@@ -26,6 +26,8 @@ from tests.conftest import SOAK
 from tests.servers import PostgresServer
 from tests.sql import Session
 
+pytestmark = pytest.mark.in_turn
+
 ENGINES = ("duckdb", "postgres")
 ZONES = ("Europe/London", "America/New_York", "Africa/Casablanca", "Asia/Kathmandu", "Australia/Lord_Howe")
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

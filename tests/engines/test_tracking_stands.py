@@ -15,6 +15,8 @@ from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageErro
 from dayfold.fold import install
 from tests.engines.ground import Ground, march
 
+pytestmark = pytest.mark.in_turn
+
 DDL = "id bigint, shop bigint, amount text, made timestamptz"
 
 

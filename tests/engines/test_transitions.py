@@ -231,6 +231,7 @@ def crashing(nth: int) -> Iterator[None]:
         patch.undo()
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_history_of_edits_ends_in_the_last_definition(store: Ground, seed: int) -> None:
     """After each successful fold: the rows of the table, the answers, and nothing to write again."""

@@ -136,6 +136,7 @@ TAMPERED = [
 ]  # fmt: skip
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(("statement", "where"), TAMPERED, ids=[" ".join(map(str, where)) for _, where in TAMPERED])
 def test_a_tampered_value_is_found_named_and_healed(store: Ground, statement: str, where: tuple[Any, ...]) -> None:
     """Within the lookback and before it, whatever the metric; then the table is as it was."""
@@ -332,6 +333,7 @@ def test_sealed_days_are_compared_with_their_receipts(store: Ground) -> None:
     assert (result.healed, result.is_proved) == (0, False)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("pairing", "grain"),
     [("duckdb-same", "day"), ("postgres-same", "day"), ("duckdb-same", "hour"), ("postgres-same", "hour"),
@@ -485,6 +487,7 @@ FAULTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("plant", FAULTS, ids=[fault.__name__.strip("_") for fault in FAULTS])
 def test_a_fault_in_the_sql_of_the_fold_is_found(
     store: Ground, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]

@@ -8,8 +8,8 @@ from tests.conftest import SOAK, Pairing
 from tests.exactness.machine import run_histories
 from tests.exactness.told import ToldMachine
 
-COUNTS = {"duckdb-same": 8, "postgres-same": 8, "postgres-to-duckdb": 2, "postgres-databases": 2}
-SOAK_FACTOR = 100
+COUNTS = {"duckdb-same": 4, "postgres-same": 4, "postgres-to-duckdb": 2, "postgres-databases": 2}
+SOAK_FACTOR = 200
 
 
 @pytest.mark.parametrize("pairing", COUNTS, indirect=True)

@@ -27,6 +27,8 @@ from tests.acceptance.command import succeeds
 from tests.servers import PostgresServer
 from tests.sql import Session, run_sql
 
+pytestmark = pytest.mark.in_turn
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "creator_app"
 NOW = dt.datetime(2026, 2, 5, 1, tzinfo=dt.UTC)
 FIRST, ADS_SINCE = dt.date(2025, 1, 1), dt.date(2026, 1, 1)

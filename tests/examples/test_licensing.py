@@ -46,6 +46,8 @@ from tests.examples.licensing import (
 from tests.servers import PostgresServer
 from tests.sql import Session, run_sql
 
+pytestmark = pytest.mark.in_turn
+
 NOW = dt.datetime(2026, 2, 5, 6, tzinfo=dt.UTC)
 #: The first days of the example, with the silent one among them.
 COUNT = 50

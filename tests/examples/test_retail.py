@@ -31,6 +31,8 @@ from tests.acceptance.command import succeeds
 from tests.servers import PostgresServer
 from tests.sql import run_sql
 
+pytestmark = pytest.mark.in_turn
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "retail"
 NOW = dt.datetime(2011, 12, 10, 12, tzinfo=dt.UTC)
 FIRST, LAST = "2009-12-01", "2011-12-09"

@@ -35,6 +35,8 @@ from tests.examples.testimonials import (
 from tests.servers import PostgresServer
 from tests.sql import run_sql
 
+pytestmark = pytest.mark.in_turn
+
 
 class Shops:
     """The example, loaded into one database that is source and store."""

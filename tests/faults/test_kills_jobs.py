@@ -11,6 +11,8 @@ from tests.faults.conftest import do, kill, spread
 from tests.faults.test_kills import comparable, undisturbed
 from tests.sql import run_sql
 
+pytestmark = pytest.mark.in_turn
+
 Store = Callable[[], str]
 #: Points of what a scheduler does, and of what its runs do.
 SCHEDULED = [

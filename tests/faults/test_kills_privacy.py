@@ -99,6 +99,7 @@ def undisturbed(new_store: Callable[[], str], *verbs: str) -> dict[str, Any]:
     return found(url)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(("point", "nth"), ERASE, ids=str)
 def test_a_killed_erasure_is_ended_by_the_next(new_store: Callable[[], str], point: str, nth: int) -> None:
     """The person is gone from all of it, cells are folded and files are rewritten, on days that are sealed and on others."""
@@ -122,6 +123,7 @@ def test_a_kill_while_the_file_is_written_anew(new_store: Callable[[], str], poi
     assert found(url) == undisturbed(new_store, "erase", "retain")
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(("point", "nth"), RETAIN, ids=str)
 def test_a_kill_between_sealing_and_deleting_is_harmless(new_store: Callable[[], str], point: str, nth: int) -> None:
     """A day is sealed before any of its events goes, and its events go together."""

@@ -28,6 +28,8 @@ from tests.faults.killed import around_points
 from tests.faults.test_kills import comparable, edited, undisturbed
 from tests.sql import Session, run_sql
 
+pytestmark = pytest.mark.in_turn
+
 Stores = Callable[[], str]
 
 

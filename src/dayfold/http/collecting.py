@@ -62,13 +62,13 @@ async def _remarks() -> None:
 def _describe() -> None:
     for path, kind in SEGMENT.items():
         router.add_api_route(
-            path, _segment, methods=["POST"], openapi_extra=needs(Right.TRACK), summary=f"Send a message: {kind}", response_model=SegmentTaken,
-            operation_id=f"segment_{path.rpartition('/')[2]}",
+            path, _segment, methods=["POST"], openapi_extra=needs(Right.TRACK), summary=f"Send a message: {kind}",
+            response_model=SegmentTaken, operation_id=f"segment_{path.rpartition('/')[2]}",
         )  # fmt: skip
     for path in BATCHES:
         router.add_api_route(
-            path, _segments, methods=["POST"], openapi_extra=needs(Right.TRACK), summary="Send messages", response_model=SegmentTaken,
-            operation_id=f"segments_{path.rpartition('/')[2]}",
+            path, _segments, methods=["POST"], openapi_extra=needs(Right.TRACK), summary="Send messages",
+            response_model=SegmentTaken, operation_id=f"segments_{path.rpartition('/')[2]}",
         )  # fmt: skip
     router.add_api_route(
         REMARKS,
