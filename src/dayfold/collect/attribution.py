@@ -206,7 +206,7 @@ class Attributor:
             return
         ledger, keys = self._ledger, list(missing)
         if self._past is None:
-            _restore(missing, visitors.read(ledger, keys, browsers, ledger.store.peek), None)
+            _restore(missing, visitors.read(ledger, keys, browsers), None)
         else:
             session, before = self._past
             _restore(missing, visitors.read_many(ledger, session, keys, browsers, before), before)

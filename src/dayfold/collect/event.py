@@ -13,7 +13,7 @@ import msgspec
 from dayfold.define.events import COLUMNS
 
 
-class Event(msgspec.Struct, omit_defaults=True):
+class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """An event as it is being made. Every field but the first ones may be filled by whoever knows it.
 
     Attributes:

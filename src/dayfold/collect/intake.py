@@ -47,7 +47,7 @@ _WORDS = {Outcome.ACCEPTED: "accepted", Outcome.REPEATED: "repeated", Outcome.CO
 _log = logging.getLogger("dayfold.collect")
 
 
-class Held(msgspec.Struct, omit_defaults=True):
+class Held(msgspec.Struct, omit_defaults=True, gc=False):
     """An event that goes to quarantine, and why."""
 
     id: str
@@ -56,7 +56,7 @@ class Held(msgspec.Struct, omit_defaults=True):
     event: Event
 
 
-class Record(msgspec.Struct, omit_defaults=True):
+class Record(msgspec.Struct, omit_defaults=True, gc=False):
     """What one request brought, as it is journaled.
 
     Attributes:
@@ -162,11 +162,16 @@ class Intake:
         #: Tells this process's counts from those of any other, so that they do not wait for each other.
         self.name = secrets.token_hex(4)
         self._encoder = msgspec.msgpack.Encoder()
-        self._lock = threading.Condition()
+        # One lock, and one thing to wait for each: whoever offers an event wakes nobody who waits for another.
+        self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
+        self._made_safe = threading.Condition(self._lock)
+        self._ended = threading.Condition(self._lock)
         self._noted: collections.Counter[str] = collections.Counter()
         self._commits = threading.Lock()
         self._fresh: collections.deque[Ticket] = collections.deque()
         self._safe: collections.deque[Ticket] = collections.deque()
+        self._safe_events = 0
         self._offered = self._finished = self._position = 0
         self._hurry = 0
         self._ends = False
@@ -200,9 +205,10 @@ class Intake:
             self.figures.waiting_events += len(ticket.record.events)
             if ticket.waits:
                 self._hurry += 1
+                self._made_safe.notify()
             self._offered += 1
             self._fresh.append(ticket)
-            self._lock.notify_all()
+            self._came.notify()
 
     def note(self, outcome: str, events: int) -> None:
         """So many events of this outcome are not kept, and are counted with what is written next, half a second later at most."""
@@ -231,13 +237,14 @@ class Intake:
 
     def _wait_for(self, is_done: Callable[[], bool], until: float) -> None:
         self._hurry += 1
-        self._lock.notify_all()
+        self._came.notify()
+        self._made_safe.notify()
         try:
             while not is_done():
                 if time.monotonic() >= until or not self._threads:
                     reason = self.figures.failing or "it is slower than they come"
                     raise Busy(f"Events wait for the log: {reason}.", hint="Try again once it takes them.")
-                self._lock.wait(min(0.5, max(0.0, until - time.monotonic())))
+                self._ended.wait(min(0.5, max(0.0, until - time.monotonic())))
         finally:
             self._hurry -= 1
 
@@ -247,7 +254,8 @@ class Intake:
             self._offer_noted()
             self._ends = True
             self._ends_at = time.monotonic() + timeout
-            self._lock.notify_all()
+            self._came.notify()
+            self._made_safe.notify()
         for one in self._threads:
             # It ends between two transactions, and nobody may take the store away from under one.
             one.join()
@@ -312,10 +320,14 @@ class Intake:
                 if error is None:
                     for place, one in enumerate(tickets):
                         one.number = last - len(tickets) + 1 + place
+                    is_first = not self._safe
                     self._safe.extend(tickets)
+                    self._safe_events += sum(len(one.record.events) for one in tickets)
+                    if is_first or self._hurry or self._safe_events >= _MOST_EVENTS:
+                        self._made_safe.notify()
                 else:
                     self._forget(tickets)
-                self._lock.notify_all()
+                    self._ended.notify_all()
             for one in tickets:
                 one.error = error
             self._tell([one for one in tickets if error is not None or not one.waits])
@@ -345,9 +357,10 @@ class Intake:
                 if error is not None and self.journal is not None and not self._ends:
                     # They are safe: the log gets them when it takes them.
                     queue.extendleft(reversed(tickets))
+                    self._safe_events += sum(len(one.record.events) for one in tickets)
                 else:
                     self._forget(tickets)
-                self._lock.notify_all()
+                self._ended.notify_all()
             if error is None:
                 pause = 0.0
                 if self.figures.failing:
@@ -368,6 +381,7 @@ class Intake:
         self, queue: collections.deque[Ticket], *, gather: float = 0.0, after: float = 0.0
     ) -> list[Ticket] | None:
         """What waits in a queue, at least one ticket; None at the end."""
+        came = self._came if queue is self._fresh else self._made_safe
         with self._lock:
             if time.monotonic() >= self._ends_at:
                 return None
@@ -376,15 +390,15 @@ class Intake:
             while not queue:
                 if self._ends and (queue is self._fresh or self._finished == self._offered):
                     return None
-                self._lock.wait(0.5)
+                came.wait(0.5)
                 if queue is self._fresh:
                     self._offer_noted()
             wait = after or (0.0 if self._hurry else gather)
             until = time.monotonic() + wait
             while (left := until - time.monotonic()) > 0 and not self._ends:
-                if not after and (self._hurry or sum(len(one.record.events) for one in queue) >= _MOST_EVENTS):
+                if not after and (self._hurry or self._safe_events >= _MOST_EVENTS):
                     break
-                self._lock.wait(left)
+                came.wait(left)
             if after and self._ends:
                 return None
             found: list[Ticket] = []
@@ -392,6 +406,8 @@ class Intake:
             while queue and (not found or events + len(queue[0].record.events) <= _MOST_EVENTS):
                 found.append(queue.popleft())
                 events += len(found[-1].record.events)
+            if queue is self._safe:
+                self._safe_events -= events
             return found
 
     def _forget(self, tickets: Sequence[Ticket]) -> None:

@@ -95,14 +95,14 @@ class Batch:
     refused: list[Refused] = field(default_factory=list)
 
 
-class Actor(msgspec.Struct, forbid_unknown_fields=True):
+class Actor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Who did it."""
 
     id: str | int
     type: str | None = None
 
 
-class Attribution(msgspec.Struct, forbid_unknown_fields=True):
+class Attribution(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """What brought the visitor."""
 
     utm_source: str | None = None
@@ -115,7 +115,7 @@ class Attribution(msgspec.Struct, forbid_unknown_fields=True):
     landing_page: str | None = None
 
 
-class Native(msgspec.Struct, forbid_unknown_fields=True):
+class Native(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An event of Dayfold's own API."""
 
     event_type: str
@@ -135,7 +135,7 @@ class Native(msgspec.Struct, forbid_unknown_fields=True):
     ip: str | None = None
 
 
-class Envelope(msgspec.Struct, forbid_unknown_fields=True):
+class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A request of Dayfold's own API that brings what headers cannot."""
 
     events: list[msgspec.Raw]
@@ -146,7 +146,7 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     dropped: int = 0
 
 
-class SegmentBatch(msgspec.Struct, rename="camel"):
+class SegmentBatch(msgspec.Struct, rename="camel", gc=False):
     """Several messages of Segment's API."""
 
     batch: list[msgspec.Raw]
@@ -155,7 +155,7 @@ class SegmentBatch(msgspec.Struct, rename="camel"):
     context: dict[str, Any] | None = None
 
 
-class Segment(msgspec.Struct, rename="camel"):
+class Segment(msgspec.Struct, rename="camel", gc=False):
     """One message of Segment's API; what it has beside these is not kept."""
 
     type: str | None = None

@@ -13,9 +13,19 @@ from dayfold.define.types import Kind, Type
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_PORTION = 1_000
+
 
 def as_batch(events: Sequence[Event], entities: Mapping[str, Type]) -> pa.Table:
     """The rows of some events, with their digests."""
+    import pyarrow as pa
+
+    # In portions that a processor's cache can hold.
+    parts = [_part(events[start : start + _PORTION], entities) for start in range(0, len(events), _PORTION)]
+    return pa.concat_tables(parts or [_part(events, entities)])
+
+
+def _part(events: Sequence[Event], entities: Mapping[str, Type]) -> pa.Table:
     import pyarrow as pa
 
     count = len(events)

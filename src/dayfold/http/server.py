@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -24,6 +25,8 @@ from dayfold.jobs.report import reporting
 _BACKLOG = 2048
 #: How long one thread may hold the interpreter while another waits for it.
 _SWITCH_S = 0.0002
+#: Objects that are made, and not let go, before Python looks for those that only hold each other.
+_GARBAGE = 10_000
 #: How long an idle connection is kept: longer than a proxy keeps its own, which would else send into a closed one.
 _IDLE_S = 75
 #: How long requests may go on after the process was told to stop.
@@ -68,6 +71,10 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
             reception.start()
             announce(url)
             found.start()
+            # What is there by now stays, and is not looked through whenever much else was made.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_GARBAGE)
             server.run(sockets=[listener])
         finally:
             listener.close()
