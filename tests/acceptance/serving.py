@@ -16,10 +16,11 @@ from tests.acceptance.command import COMMAND, LIMIT_S, environment
 
 @dataclass
 class Served:
-    """A server that listens: its first words, and its process."""
+    """A server that listens: its first words, its process, and what it has said once it has ended."""
 
     words: dict[str, Any]
     process: subprocess.Popen[bytes]
+    said: bytes = b""
 
     @property
     def url(self) -> str:
@@ -41,11 +42,12 @@ def served(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> Iter
             line = process.stdout.readline()
             assert line, process.stderr and process.stderr.read().decode()
             text += line
-        yield Served(json.loads(text), process)
+        server = Served(json.loads(text), process)
+        yield server
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=LIMIT_S)
+            server.said = b"".join(process.communicate(timeout=LIMIT_S))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

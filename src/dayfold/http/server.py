@@ -69,8 +69,8 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
     with streams.routed(), _ending_well(server):
         try:
             reception.start()
-            announce(url)
             found.start()
+            announce(url)
             # What is there by now stays, and is not looked through whenever much else was made.
             gc.collect()
             gc.freeze()
