@@ -26,6 +26,7 @@ def send(store_url: str) -> Iterator[Any]:
         app.ledger.ready()
         key = app.accounts.create_token("servers", "track").secret
         service = Service(app)
+        service.collector.start()
         service.start()
         with TestClient(make(service)) as client:
 

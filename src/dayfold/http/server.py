@@ -69,14 +69,17 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
     with streams.routed(), _ending_well(server):
         try:
             reception.start()
-            found.start()
+            # What cannot be served is told instead of an address.
+            found.collector.start()
             announce(url)
+            found.start()
             # What is there by now stays, and is not looked through whenever much else was made.
             gc.collect()
             gc.freeze()
             gc.set_threshold(_GARBAGE)
             server.run(sockets=[listener])
         finally:
+            gc.unfreeze()
             listener.close()
             reception.stop()
             found.close()

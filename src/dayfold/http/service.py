@@ -153,7 +153,6 @@ class Service:
 
     def start(self) -> None:
         """Run jobs from now on, where ``[serve] jobs`` says so, and judge the alert rules."""
-        self.collector.start()
         self.alert_loop.start()
         if self.app.settings.serve.jobs:
             self.scheduler.start()
