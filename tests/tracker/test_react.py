@@ -36,7 +36,7 @@ def test_example_has_no_type_errors() -> None:
     ("call", "complaint"),
     [
         ("track('asset_seen', {})", "'\"asset_seen\"' is not assignable to parameter of type"),
-        ("track('asset_viewed', {})", "'ip_asset_id' is missing"),
+        ("track('cta_clicked', {})", "'place' is missing"),
         ("track('asset_viewed', { ip_asset_id: 7 })", "'number' is not assignable to type 'string'"),
         ("track('cta_clicked', { place: 'top', colour: 'red' })", "'colour' does not exist"),
         ("track('page_engaged', { engagement_time: 5 })", "'\"page_engaged\"' is not assignable"),
