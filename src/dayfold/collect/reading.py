@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -51,8 +51,7 @@ class Unreadable(Exception):
     """What was sent is no event, or no list of them; the text says why and holds nothing of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """What the door knows of who sends.
 
     Attributes:

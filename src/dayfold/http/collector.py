@@ -14,6 +14,7 @@ import binascii
 import collections
 import contextlib
 import datetime as dt
+import functools
 import hashlib
 import logging
 import time
@@ -21,7 +22,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -79,8 +80,7 @@ class _Known:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     """What is sent back."""
 
     status: int
@@ -506,12 +506,19 @@ def _kept(
     errors: Any,
     headers: tuple[tuple[bytes, bytes], ...] = (),
 ) -> _Answer:
-    if not is_native and not errors:
-        return _Answer(200, _SEGMENT_OK, (_JSON, *headers))
-    body = {**dict.fromkeys(("accepted", "quarantined", "ignored"), 0), **totals, "errors": list(errors)}
-    if not is_native:
-        body = {"success": True, **body}
-    return _Answer(200, msgspec.json.encode(body), (_JSON, *headers))
+    if not errors:
+        return _Answer(200, _all_kept(tuple(totals.items())) if is_native else _SEGMENT_OK, (_JSON, *headers))
+    body = {} if is_native else {"success": True}
+    return _Answer(200, msgspec.json.encode({**body, **_NOTHING, **totals, "errors": list(errors)}), (_JSON, *headers))
+
+
+_NOTHING = dict.fromkeys(("accepted", "quarantined", "ignored"), 0)
+
+
+@functools.lru_cache(1_000)
+def _all_kept(totals: tuple[tuple[str, int | str], ...]) -> bytes:
+    """Nearly every request is answered with one of a few texts."""
+    return msgspec.json.encode({**_NOTHING, **dict(totals), "errors": []})
 
 
 def _allowance(found: Allowance, limit: int) -> tuple[tuple[bytes, bytes], ...]:
