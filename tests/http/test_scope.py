@@ -174,7 +174,7 @@ OPEN = {
         "GET /openapi.json", "GET /healthz", "GET /readyz", "GET /sign-in", "POST /sign-in", "POST /sign-out", "GET /sign-in/oidc",
         "GET /sign-in/oidc/return",
         # Its signature is the right.
-        "GET /dayfold.js", "GET /dayfold.mjs", "GET /v1/projects/{key}/settings", "GET /v1/exports/{id}/download",
+        "GET /dayfold.js", "GET /dayfold.mjs", "GET /v1/projects/{key}/settings", "GET /v1/exports/{id}/download", "POST /v1/m",
     },
     Right.NEAR: {"GET /metrics"},
     Right.KNOWN: {"GET /v1/me"},
