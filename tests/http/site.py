@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self, TypeVar
 
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -16,6 +18,14 @@ from dayfold.http.service import Service
 from dayfold.ledger import tokens
 from dayfold.plan.access import EVERYTHING, Scope
 from tests.engines.ground import Ground
+
+Result = TypeVar("Result")
+
+
+def in_loop(work: Coroutine[Any, Any, Result]) -> Result:
+    """What a coroutine returns, in an event loop of its own: a browser may have left one that runs in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class Site:

@@ -11,7 +11,7 @@ from dayfold import Dayfold
 from dayfold.http.cache import Cache, Kept
 from tests.engines.ground import Ground
 from tests.http.shops import COLUMNS, order, rollups
-from tests.http.site import Site, header
+from tests.http.site import Site, header, in_loop
 
 QUERY = "/v1/rollups/ShopDaily/query"
 SPAN = {"from_": "2026-03-01", "to": "2026-03-04"}
@@ -135,7 +135,6 @@ def test_live_answers_are_never_kept(site: Site) -> None:
 
 def test_the_least_recently_used_leaves() -> None:
     """Memory stays within its limit, and one large answer does not push all others out."""
-    import asyncio
 
     async def fill() -> tuple[int, int, int]:
         cache = Cache(20_000)
@@ -157,7 +156,7 @@ def test_the_least_recently_used_leaves() -> None:
         await ask("k0", 3_000)
         return len(cache), cache.size_bytes, cache.hits - hits
 
-    count, size_bytes, hit = asyncio.run(fill())
+    count, size_bytes, hit = in_loop(fill())
     assert (count, size_bytes, hit) == (5, 20_000, 1)
 
 
@@ -188,4 +187,4 @@ def test_a_thousand_at_once_compute_once() -> None:
                 await cache.get("broken", fail)
         return len(kept), cache.misses, len(cache)
 
-    assert asyncio.run(crowd()) == (999, 3, 1)
+    assert in_loop(crowd()) == (999, 3, 1)

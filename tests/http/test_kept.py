@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from dayfold.plan.sql import statement
 from tests.conftest import Pairing
 from tests.engines.ground import Ground
 from tests.http.shops import COLUMNS, order, rollups
-from tests.http.site import Site, header, problem
+from tests.http.site import Site, header, in_loop, problem
 
 QUERY = "/v1/rollups/ShopDaily/query"
 MARCH_9 = {"from_": "2026-03-09", "to": "2026-03-09", "metrics": "orders"}
@@ -117,7 +116,7 @@ def test_a_commit_during_a_look_is_not_overlooked(store: Ground) -> None:
             glance._read = read  # type: ignore[method-assign]
             return before, await glance.look()
 
-    before, after = asyncio.run(run())
+    before, after = in_loop(run())
     assert after.standings["ShopDaily"].revision == before.standings["ShopDaily"].revision + 1
 
 

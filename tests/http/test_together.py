@@ -13,7 +13,7 @@ import pytest
 from dayfold.http import reads
 from tests.engines.ground import Ground, march
 from tests.http.shops import COLUMNS, order, rollups
-from tests.http.site import Site, header
+from tests.http.site import Site, header, in_loop
 
 QUERY = "/v1/rollups/ShopDaily/query"
 SPAN = {"from": "2026-03-02", "to": "2026-03-05"}
@@ -77,7 +77,7 @@ def test_two_hundred_requests_while_folds_publish(site: Site) -> None:
             await asyncio.gather(folds, *(ask(client, *one) for one in asked))
 
     assert len(asked) >= 200
-    asyncio.run(everything())
+    in_loop(everything())
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "parquet"])
@@ -113,5 +113,5 @@ def test_who_leaves_in_the_middle_harms_nobody(site: Site, monkeypatch: pytest.M
         await asyncio.wait_for(site.api(scope, receive, send), 30)
         return sent
 
-    assert asyncio.run(leave()) == ["http.response.start", "http.response.body"]
+    assert in_loop(leave()) == ["http.response.start", "http.response.body"]
     assert site.client.get(QUERY, headers=admin, params=words).content == whole

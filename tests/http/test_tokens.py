@@ -112,6 +112,8 @@ def test_token_may_do_what_its_kind_says_and_nothing_else(door: Doors, kind: str
         hint = f"Make a token for it: dayfold token create NAME --kind {right}"
         if right is Right.CRON:
             hint = "Send the secret of [auth] cron_secret, or the token of an administrator."
+        elif right is Right.NEAR:
+            hint = "Ask from the same machine, or send the token of an administrator."
         elif right is Right.SELF:
             hint = "Send the signed token of your own product, whose sub is the actor."
         detail = f"token trial ({made.id}) may not do this: it takes the right '{right}'."
