@@ -10,6 +10,8 @@ from tests.faults import shops
 from tests.faults.conftest import fold, kill
 from tests.sql import run_sql
 
+pytestmark = pytest.mark.in_turn
+
 BACKFILL = [
     ("committed", 1),
     ("registered", 1),

@@ -195,6 +195,7 @@ _CASES = [
 ]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(("engine", "point", "nth"), _CASES, ids=str)
 def test_a_kill_after_each_step(request: pytest.FixtureRequest, engine: str, point: str, nth: int) -> None:
     """What was acknowledged is there, whole and once; so it is when all is sent again."""

@@ -15,6 +15,8 @@ from tests.faults.conftest import do, fold, kill, spread
 from tests.faults.test_kills import comparable, undisturbed
 from tests.sql import run_sql
 
+pytestmark = pytest.mark.in_turn
+
 Store = Callable[[], str]
 TRACKED = [
     ("stamp kept", 1), ("fence passed", 1), ("replaced", 2), ("marked", 2), ("entities followed", 1),

@@ -227,6 +227,7 @@ def good(operation: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_does_what_is_described(operation: str, served: tuple[Site, dict[str, str]]) -> None:
     """Whatever is sent, an answer is one that the description knows, and never a fault."""

@@ -354,6 +354,7 @@ def exported(site: Site, token: str, asked: Words) -> tuple[Any, ...]:
     return done, file.status_code, kept, file.content
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_no_export_tells_of_the_rows_of_others(worlds: list[Site], tmp_path: Path, form: str) -> None:
     """Byte for byte the same in two worlds that differ in everybody else; who sees everything is told different things."""
