@@ -37,19 +37,17 @@ def record(
     found: Sequence[tuple[dt.date, int, int]],
 ) -> None:
     """Days were compared just now: each with its cells and how many of them drifted."""
-    upsert = (
-        "insert into dayfold__verifications (rollup, version, day, verified_at, run_id, cells, drifted) values "
-        "(:rollup, :version, :day, :now::timestamptz, :run, :cells, :drifted) on conflict (rollup, version, day) do "
-        "update set verified_at = excluded.verified_at, run_id = excluded.run_id, cells = excluded.cells, "
-        "drifted = excluded.drifted"
-    )
-    for day, cells, drifted in found:
-        session.execute(
-            ledger.sql(
-                upsert, rollup=rollup, version=version, day=day, now=ledger.clock.now(), run=run_id, cells=cells,
-                drifted=drifted,
-            )
-        )  # fmt: skip
+    days, cells, drifted = (list(part) for part in zip(*found, strict=True)) if found else ([], [], [])
+    session.execute(
+        ledger.sql(
+            "insert into dayfold__verifications (rollup, version, day, verified_at, run_id, cells, drifted) "
+            "select :rollup::text, :version::bigint, unnest(:days::date[]), :now::timestamptz, :run::bigint, "
+            "unnest(:cells::bigint[]), unnest(:drifted::bigint[]) on conflict (rollup, version, day) do "
+            "update set verified_at = excluded.verified_at, run_id = excluded.run_id, cells = excluded.cells, "
+            "drifted = excluded.drifted",
+            rollup=rollup, version=version, days=days, now=ledger.clock.now(), run=run_id, cells=cells, drifted=drifted,
+        )
+    )  # fmt: skip
 
 
 def order(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[dt.date, int]:
