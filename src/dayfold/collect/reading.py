@@ -597,6 +597,11 @@ def _uuid_value(value: Any) -> str:
     return value.lower()
 
 
+def _date_value(value: Any) -> str:
+    """A date as ISO text: whatever an event holds stays the same in a journal."""
+    return dt.date.fromisoformat(value).isoformat()
+
+
 def _truth(value: Any) -> bool:
     if value in (True, "true"):
         return True
@@ -610,5 +615,5 @@ _CASTS: dict[Kind, Callable[[Any], Any]] = {
     Kind.INT: _whole,
     Kind.UUID: _uuid_value,
     Kind.BOOL: _truth,
-    Kind.DATE: dt.date.fromisoformat,
+    Kind.DATE: _date_value,
 }
