@@ -18,6 +18,7 @@ from dayfold.fold.erase import Outside
 from dayfold.fold.fold import FoldResult
 from dayfold.ledger import coverage, holders, quarantine, receipts, runs
 from dayfold.ledger import events as log
+from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger.events import Outcome
 from dayfold.ledger.migrations import TABLES
 from tests.eventlog import NOON, event, send
@@ -199,6 +200,25 @@ def test_nobody_is_erased_by_mistake(make: Make) -> None:
     with pytest.raises(UsageError) as caught:
         app.erase([str(n) for n in range(1001)])
     assert str(caught.value) == "1,001 names were given; one person has at most 1,000.\n  Erase one person at a time."
+
+
+@pytest.mark.parametrize("name", ["42", "rows", 'Zoë "Z"'])
+def test_what_names_nobody_stays_as_it_was(make: Make, name: str) -> None:
+    """A person's id may be a number that stands in counts, moments and words of ours too; the records are read as before."""
+    app = make()
+    app.fold()
+    send(app, theirs(1, actor_id=name))
+    summary = {"rows": 42, "at": "12:42:10", "of": f"cells of {name}, and more"}
+    with app.ledger.store.transaction() as session:
+        number = ledger_jobs.queue(app.ledger, session, "fold", "manual", {"erasure": 42}, f"embed {name}")
+        query = "update dayfold__job_runs set summary = :summary where id = :id"
+        session.execute(app.ledger.sql(query, summary=json.dumps(summary), id=number))
+    app.erase([name])
+    with app.ledger.store.transaction(read_only=True) as session:
+        run = ledger_jobs.run(app.ledger, session, number)
+    assert run is not None
+    assert (run.request, run.asked_by) == ({"erasure": 42}, "embed erased")
+    assert run.summary == {"rows": 42, "at": "12:42:10", "of": "cells of erased, and more"}
 
 
 def test_an_erased_event_does_not_come_back(make: Make) -> None:
