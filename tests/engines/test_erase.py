@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from dayfold import Count, Dayfold, Distinct, Rollup, Sum, events
+from dayfold.collect.event import Event
+from dayfold.collect.intake import Held, Record, Ticket
 from dayfold.days import Days
 from dayfold.engines.connect import duckdb_path, is_duckdb
 from dayfold.errors import Busy, UsageError
@@ -118,6 +121,14 @@ def total(app: Dayfold, rollup: str, metric: str, first: dt.date = DAY, last: dt
     return answer.rows[0][metric], answer.exact.get(metric, True)
 
 
+def hold(app: Dayfold, number: int, **words: Any) -> None:
+    """An event is in quarantine."""
+    moment = int(NOON.timestamp() * 1e6)
+    one = Event(str(uuid.UUID(int=number)), "x", moment, moment, 0, "public", "web", **words)
+    held = Held(one.id, quarantine.UNDECLARED, "It is of no declared type.", one)
+    app.event_log._take(Ticket(Record(tuple(app.catalog.entities.types), [], [held]), 0))
+
+
 def seal(app: Dayfold, rollup: str, days: Days) -> None:
     """Days are sealed, as retention does it."""
     name, store = app.catalog[rollup].name, app.ledger.store
@@ -200,6 +211,19 @@ def test_nobody_is_erased_by_mistake(make: Make) -> None:
     with pytest.raises(UsageError) as caught:
         app.erase([str(n) for n in range(1001)])
     assert str(caught.value) == "1,001 names were given; one person has at most 1,000.\n  Erase one person at a time."
+
+
+def test_held_events_go_with_whom_they_name(make: Make) -> None:
+    """Also deep in their properties; those of others stay, though something of theirs has the number that a person has."""
+    app = make()
+    app.fold()
+    hold(app, 1, properties=json.dumps({"friends": [{"id": ACTOR}]}))
+    hold(app, 2, actor_id="42")
+    hold(app, 3, entities=("42",), properties='{"project_id":"42"}')
+    made = app.erase([ACTOR])
+    assert {one["holder"]: one["rows"] for one in made.searched}["quarantine"] == 1
+    app.erase(["42"])
+    assert query(app, "select cast(id as text) from dayfold__quarantine") == [(str(uuid.UUID(int=3)),)]
 
 
 @pytest.mark.parametrize("name", ["42", "rows", 'Zoë "Z"'])
@@ -422,18 +446,7 @@ def filled(make: Make, url: str) -> Dayfold:
     app.fold()
     checkpoint(url, app)
     app.accounts.note(f"embed {ACTOR}", "read", f"/v1/events?actor={ACTOR}", "refused")
-    held = {
-        "id": "00000000-0000-0000-0000-0000000000aa", "event_id": "00000000-0000-0000-0000-0000000000ab", "reason": "undeclared",
-        "detail": "It is of no declared type.", "event_type": "x", "trust": "public", "actor_id": None, "anonymous_id": None,
-        "occurred_at": NOON, "received_at": NOON, "body": json.dumps({"properties": {"user": ACTOR, "email": MAIL, "page": PAGE}}),
-    }  # fmt: skip
-    import pyarrow as pa
-
-    from dayfold.engines.csv import arrow_type
-
-    batch = {one.name: pa.array([held[one.name]], arrow_type(one.type)) for one in quarantine.COLUMNS}
-    with app.ledger.store.transaction() as session:
-        session.append(quarantine.TABLE, quarantine.COLUMNS, pa.table(batch))
+    hold(app, 1, properties=json.dumps({"user": ACTOR, "email": MAIL, "page": PAGE}))
     checkpoint(url, app)
     return app
 

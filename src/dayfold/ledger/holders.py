@@ -63,14 +63,15 @@ def _ids(ledger: Ledger, session: Session, person: Person) -> int:
 
 
 def _quarantine(ledger: Ledger, session: Session, person: Person) -> int:
-    """Held events of theirs, and those that name them anywhere, are gone."""
+    """Held events of theirs, and those that name them anywhere, are gone; a bare number may be anything's, and names nobody."""
     gone = session.execute(person.query(ledger, f"delete from _t where {THEIRS} or {OTHERS}", quarantine.TABLE))
-    return gone + sum(
-        session.execute(
-            ledger.sql("delete from dayfold__quarantine where strpos(body, :name::text) > 0", name=f'"{_in_json(one)}"')
-        )
-        for one in person.names
-    )
+    text = "delete from dayfold__quarantine where strpos(body, :plain::text) > 0 or strpos(body, :within::text) > 0"
+    for one in person.names:
+        if not one.isdecimal():
+            plain = f'"{_in_json(one)}"'
+            # Properties are a text of JSON within the JSON of the event.
+            gone += session.execute(ledger.sql(text, plain=plain, within=_in_json(plain)))
+    return gone
 
 
 def _visitors(ledger: Ledger, session: Session, person: Person) -> int:
@@ -142,7 +143,10 @@ HOLDERS: tuple[Holder, ...] = (
         "events", "what they did, from where, with all properties", (TABLE,), _events,
         "events of others that name the person in their properties",
     ),
-    Holder("quarantine", "events that were held back", (quarantine.TABLE,), _quarantine),
+    Holder(
+        "quarantine", "events that were held back", (quarantine.TABLE,), _quarantine,
+        "held events of others that name the person by a bare number",
+    ),
     Holder(
         "visitors", "what brought them, when, and which browsers were theirs", ("dayfold__touches", "dayfold__aliases"), _visitors
     ),
