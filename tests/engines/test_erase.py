@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from dayfold.ledger import events as log
 from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger.events import Outcome
 from dayfold.ledger.migrations import TABLES
+from dayfold.plan.access import UNREDACTED
+from dayfold.plan.exports import ExportAsked
 from tests.eventlog import NOON, event, send
 
 TODAY = dt.date(2026, 3, 12)
@@ -315,6 +318,59 @@ def test_what_holds_personal_data_elsewhere_is_asked(make: Make, monkeypatch: py
     assert {"holder": "files", "holds": "what they did", "rows": 1} in made.searched
     assert "files elsewhere" in made.not_reached
     assert query(app, "select count(*) from _log") == [(0,)]
+
+
+def test_files_of_all_that_was_folded_of_events_go(make: Make, tmp_path: Path) -> None:
+    """Also of a rollup that is folded from another one, whose keys name people."""
+
+    class Monthly(Rollup):
+        """What one actor did, from their hours."""
+
+        key = "actor_id"
+        views = Sum(ByActor, "views", at="day")
+
+    app = make(ByActor, Monthly, export={"folder": str(tmp_path / "files")})
+    app.fold()
+    send(app, theirs(1))
+    app.fold()
+    words = ExportAsked.parse(app.catalog, UNREDACTED, TODAY, what="rollup", name="Monthly", from_=DAY, to=DAY)
+    row = app.exports.ask(words, UNREDACTED, "me", "me", lambda request: 1).row
+    app.exports.work(row.id, lambda *_: None, lambda: None)
+    [file] = (tmp_path / "files").iterdir()
+    assert ACTOR in file.read_text()
+    made = app.erase([ACTOR])
+    assert {one["holder"]: one["rows"] for one in made.searched}["exports"] == 1
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_what_comes_meanwhile_knows_nothing_of_before(duckdb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event of the person that arrives while they are erased does not bring back what led them here."""
+    told = threading.Event()
+
+    def viewed(number: int, **more: Any) -> Ticket:
+        moment = int(NOON.timestamp() * 1e6)
+        words = {"anonymous_id": BROWSER, "page": "https://shop.example/", "entities": (None,), **more}
+        one = Event(str(uuid.UUID(int=number)), "page_viewed", moment, moment, 0, "public", "web", **words)
+        return Ticket(Record(("project_id",), [one]), 1, waits=True)
+
+    with Dayfold([Daily, SAID], {"store": {"url": duckdb_url, "long_view": ""}}, clock=Clock()) as app:
+        app.ledger.ready()
+        intake = app.event_log.open(lambda tickets: told.set())
+        intake.offer(viewed(1, actor_id=ACTOR, utm_source=MAIL))
+        intake.settle()
+        erase = holders.erase
+
+        def erase_slowly(*words: Any) -> dict[str, int]:
+            told.clear()
+            intake.offer(viewed(2))
+            # The log would take it at once.
+            told.wait(1)
+            return erase(*words)
+
+        monkeypatch.setattr(holders, "erase", erase_slowly)
+        app.erase([ACTOR], [BROWSER])
+        intake.settle()
+        assert query(app, "select first_source, last_source from _log") == [("(direct)", "(direct)")]
 
 
 def test_every_table_of_the_ledger_is_said_to_hold_personal_data_or_not() -> None:

@@ -274,11 +274,20 @@ class Intake:
         """A ticket's events are in the log, without the threads and past the journal: for a process that only brings some."""
         self._take([ticket])
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is written to the log; afterwards what is known of visitors is looked up again."""
+        with self._commits:
+            try:
+                yield
+            finally:
+                if self.attribution is not None:
+                    self.attribution.forget()
+
     def forget(self) -> None:
         """What is known of visitors is looked up again."""
-        if self.attribution is not None:
-            with self._commits:
-                self.attribution.forget()
+        with self.paused():
+            pass
 
     # -- the journal's side ----------------------------------------------------------------------
 
