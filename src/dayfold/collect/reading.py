@@ -431,6 +431,8 @@ class Reader:
         if said.attribution is not None:
             _attribute(event, said.attribution)
         event.page, event.user_agent, event.address = _cut(said.page), _cut(said.user_agent), said.ip
+        if context:
+            event.context = {name: context[name] for name in self.names if context.get(name) is not None}
         return event
 
     def _entity(self, said: Native) -> tuple[str, str]:
@@ -466,7 +468,7 @@ class Reader:
         """The values of the declared columns of an event that was read earlier. Raises Unreadable."""
         if event.entity is not None and event.entity[0] not in self._named:
             raise Unreadable(f"There is no entity '{event.entity[0]}'{suggestion(event.entity[0], self._named)}.")
-        return self._entities(event.props, event.entity, None)
+        return self._entities(event.props, event.entity, event.context)
 
 
 def _attribute(event: Event, said: Attribution) -> None:
