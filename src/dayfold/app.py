@@ -18,7 +18,7 @@ from dayfold.days import Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
-from dayfold.define.events import Said, events
+from dayfold.define.events import Said
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.engines import connect
@@ -396,25 +396,26 @@ class Dayfold:
 
     def _eraser(self, wait_s: float | None) -> Eraser:
         from dayfold.fold.erase import Eraser, Outside
+        from dayfold.fold.reduce import over_events
 
         bound = self._bound_for_writing(None)
+        over = [one.name for one in over_events(bound.rollups)]
         wait = self.settings.fold.wait_s if wait_s is None else wait_s
 
         files = Outside(
-            "exports", "files that were written, with all that was asked for", self._erase_exports, "exports that somebody fetched",
-            ("dayfold__exports",),
+            "exports", "files that were written, with all that was asked for", lambda person: self._erase_exports(over, person),
+            "exports that somebody fetched", ("dayfold__exports",),
         )  # fmt: skip
         visitors = Outside(
             "visitors in memory", "what is known of visitors while events come in", self._forget_visitors
         )
         return Eraser(
             self.ledger, bound.rollups, lambda names: self.fold(names, wait_s=wait), self.event_log.settle,
-            [*self.outside, files, visitors], wait,
+            self.event_log.paused, [*self.outside, files, visitors], wait,
         )  # fmt: skip
 
-    def _erase_exports(self, person: Person) -> int:
-        """Exports of events, of rollups over events, and those that name a person, are gone."""
-        over = [one.name for one in self.catalog.rollups.values() if events in one.sources]
+    def _erase_exports(self, over: Sequence[str], person: Person) -> int:
+        """Exports of events, of the rollups over them, and those that name a person, are gone."""
         return len(self.exports.erase(over, person.names))
 
     def _forget_visitors(self, person: Person) -> int:

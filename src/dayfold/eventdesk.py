@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -154,6 +154,18 @@ class EventDesk:
             self.intake.settle(timeout)
         elif self.is_used and folder is not None and folder.is_dir():
             self._made().recover()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Events are taken and not written by this process; afterwards it looks all visitors up again.
+
+        Without a journal they are written: whoever sends waits for that, and nothing is known of visitors between two groups.
+        """
+        if self.intake is None or self.intake.journal is None:
+            yield
+        else:
+            with self.intake.paused():
+                yield
 
     def redefine(self) -> None:
         """Events are taken in as these definitions say, from now on."""

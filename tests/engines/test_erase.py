@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from dayfold import Count, Dayfold, Distinct, Rollup, Sum, events
+from dayfold.collect.event import Event
+from dayfold.collect.intake import Held, Record, Ticket
 from dayfold.days import Days
 from dayfold.engines.connect import duckdb_path, is_duckdb
 from dayfold.errors import Busy, UsageError
@@ -18,8 +22,11 @@ from dayfold.fold.erase import Outside
 from dayfold.fold.fold import FoldResult
 from dayfold.ledger import coverage, holders, quarantine, receipts, runs
 from dayfold.ledger import events as log
+from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger.events import Outcome
 from dayfold.ledger.migrations import TABLES
+from dayfold.plan.access import UNREDACTED
+from dayfold.plan.exports import ExportAsked
 from tests.eventlog import NOON, event, send
 
 TODAY = dt.date(2026, 3, 12)
@@ -117,6 +124,14 @@ def total(app: Dayfold, rollup: str, metric: str, first: dt.date = DAY, last: dt
     return answer.rows[0][metric], answer.exact.get(metric, True)
 
 
+def hold(app: Dayfold, number: int, **words: Any) -> None:
+    """An event is in quarantine."""
+    moment = int(NOON.timestamp() * 1e6)
+    one = Event(str(uuid.UUID(int=number)), "x", moment, moment, 0, "public", "web", **words)
+    held = Held(one.id, quarantine.UNDECLARED, "It is of no declared type.", one)
+    app.event_log._take(Ticket(Record(tuple(app.catalog.entities.types), [], [held]), 0))
+
+
 def seal(app: Dayfold, rollup: str, days: Days) -> None:
     """Days are sealed, as retention does it."""
     name, store = app.catalog[rollup].name, app.ledger.store
@@ -201,6 +216,38 @@ def test_nobody_is_erased_by_mistake(make: Make) -> None:
     assert str(caught.value) == "1,001 names were given; one person has at most 1,000.\n  Erase one person at a time."
 
 
+def test_held_events_go_with_whom_they_name(make: Make) -> None:
+    """Also deep in their properties; those of others stay, though something of theirs has the number that a person has."""
+    app = make()
+    app.fold()
+    hold(app, 1, properties=json.dumps({"friends": [{"id": ACTOR}]}))
+    hold(app, 2, actor_id="42")
+    hold(app, 3, entities=("42",), properties='{"project_id":"42"}')
+    made = app.erase([ACTOR])
+    assert {one["holder"]: one["rows"] for one in made.searched}["quarantine"] == 1
+    app.erase(["42"])
+    assert query(app, "select cast(id as text) from dayfold__quarantine") == [(str(uuid.UUID(int=3)),)]
+
+
+@pytest.mark.parametrize("name", ["42", "rows", 'Zoë "Z"'])
+def test_what_names_nobody_stays_as_it_was(make: Make, name: str) -> None:
+    """A person's id may be a number that stands in counts, moments and words of ours too; the records are read as before."""
+    app = make()
+    app.fold()
+    send(app, theirs(1, actor_id=name))
+    summary = {"rows": 42, "at": "12:42:10", "of": f"cells of {name}, and more"}
+    with app.ledger.store.transaction() as session:
+        number = ledger_jobs.queue(app.ledger, session, "fold", "manual", {"erasure": 42}, f"embed {name}")
+        query = "update dayfold__job_runs set summary = :summary where id = :id"
+        session.execute(app.ledger.sql(query, summary=json.dumps(summary), id=number))
+    app.erase([name])
+    with app.ledger.store.transaction(read_only=True) as session:
+        run = ledger_jobs.run(app.ledger, session, number)
+    assert run is not None
+    assert (run.request, run.asked_by) == ({"erasure": 42}, "embed erased")
+    assert run.summary == {"rows": 42, "at": "12:42:10", "of": "cells of erased, and more"}
+
+
 def test_an_erased_event_does_not_come_back(make: Make) -> None:
     """A client that sends it again, with whatever payload, adds nothing and is not told of a conflict."""
     app = make()
@@ -271,6 +318,59 @@ def test_what_holds_personal_data_elsewhere_is_asked(make: Make, monkeypatch: py
     assert {"holder": "files", "holds": "what they did", "rows": 1} in made.searched
     assert "files elsewhere" in made.not_reached
     assert query(app, "select count(*) from _log") == [(0,)]
+
+
+def test_files_of_all_that_was_folded_of_events_go(make: Make, tmp_path: Path) -> None:
+    """Also of a rollup that is folded from another one, whose keys name people."""
+
+    class Monthly(Rollup):
+        """What one actor did, from their hours."""
+
+        key = "actor_id"
+        views = Sum(ByActor, "views", at="day")
+
+    app = make(ByActor, Monthly, export={"folder": str(tmp_path / "files")})
+    app.fold()
+    send(app, theirs(1))
+    app.fold()
+    words = ExportAsked.parse(app.catalog, UNREDACTED, TODAY, what="rollup", name="Monthly", from_=DAY, to=DAY)
+    row = app.exports.ask(words, UNREDACTED, "me", "me", lambda request: 1).row
+    app.exports.work(row.id, lambda *_: None, lambda: None)
+    [file] = (tmp_path / "files").iterdir()
+    assert ACTOR in file.read_text()
+    made = app.erase([ACTOR])
+    assert {one["holder"]: one["rows"] for one in made.searched}["exports"] == 1
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_what_comes_meanwhile_knows_nothing_of_before(duckdb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event of the person that arrives while they are erased does not bring back what led them here."""
+    told = threading.Event()
+
+    def viewed(number: int, **more: Any) -> Ticket:
+        moment = int(NOON.timestamp() * 1e6)
+        words = {"anonymous_id": BROWSER, "page": "https://shop.example/", "entities": (None,), **more}
+        one = Event(str(uuid.UUID(int=number)), "page_viewed", moment, moment, 0, "public", "web", **words)
+        return Ticket(Record(("project_id",), [one]), 1, waits=True)
+
+    with Dayfold([Daily, SAID], {"store": {"url": duckdb_url, "long_view": ""}}, clock=Clock()) as app:
+        app.ledger.ready()
+        intake = app.event_log.open(lambda tickets: told.set())
+        intake.offer(viewed(1, actor_id=ACTOR, utm_source=MAIL))
+        intake.settle()
+        erase = holders.erase
+
+        def erase_slowly(*words: Any) -> dict[str, int]:
+            told.clear()
+            intake.offer(viewed(2))
+            # The log would take it at once.
+            told.wait(1)
+            return erase(*words)
+
+        monkeypatch.setattr(holders, "erase", erase_slowly)
+        app.erase([ACTOR], [BROWSER])
+        intake.settle()
+        assert query(app, "select first_source, last_source from _log") == [("(direct)", "(direct)")]
 
 
 def test_every_table_of_the_ledger_is_said_to_hold_personal_data_or_not() -> None:
@@ -402,18 +502,7 @@ def filled(make: Make, url: str) -> Dayfold:
     app.fold()
     checkpoint(url, app)
     app.accounts.note(f"embed {ACTOR}", "read", f"/v1/events?actor={ACTOR}", "refused")
-    held = {
-        "id": "00000000-0000-0000-0000-0000000000aa", "event_id": "00000000-0000-0000-0000-0000000000ab", "reason": "undeclared",
-        "detail": "It is of no declared type.", "event_type": "x", "trust": "public", "actor_id": None, "anonymous_id": None,
-        "occurred_at": NOON, "received_at": NOON, "body": json.dumps({"properties": {"user": ACTOR, "email": MAIL, "page": PAGE}}),
-    }  # fmt: skip
-    import pyarrow as pa
-
-    from dayfold.engines.csv import arrow_type
-
-    batch = {one.name: pa.array([held[one.name]], arrow_type(one.type)) for one in quarantine.COLUMNS}
-    with app.ledger.store.transaction() as session:
-        session.append(quarantine.TABLE, quarantine.COLUMNS, pa.table(batch))
+    hold(app, 1, properties=json.dumps({"user": ACTOR, "email": MAIL, "page": PAGE}))
     checkpoint(url, app)
     return app
 

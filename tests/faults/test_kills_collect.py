@@ -11,13 +11,16 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections import Counter
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from dayfold.collect.intake import Record
 from dayfold.collect.journal import Journal
+from dayfold.collect.reading import Reader, Sender
 from tests.collecting import Station
 from tests.conftest import SOAK
 from tests.faults import killed_intake
@@ -317,6 +320,26 @@ def test_events_that_do_not_fit_any_more_are_held(duckdb_url: str) -> None:
     assert run_sql(duckdb_url, "SELECT count(*) FROM dayfold_events") == [(0,)]
     assert run_sql(duckdb_url, "SELECT reason, detail, count(*) FROM dayfold__quarantine GROUP BY 1, 2") == [
         ("undeclared", "It does not fit the definitions as they are now (Unreadable).", 3)
+    ]
+
+
+def test_a_column_of_every_type_is_taken_from_the_journal(duckdb_url: str) -> None:
+    """What an event says of its entities is the same after a kill."""
+    said = {"asset_id": "bigint", "licence_id": "uuid", "is_trial": "boolean", "due_on": "date"}
+    words = {"asset_id": 7, "licence_id": str(uuid.UUID(int=9)), "is_trial": True, "due_on": "20260401"}
+    with killed_intake.opened(duckdb_url, **said) as app:
+        app.ledger.ready()
+        app.event_log.make()
+        raw = msgspec.json.encode({"id": "a", "event_type": "step", "properties": words})
+        types = app.catalog.entities.types
+    batch = Reader(types).native([msgspec.Raw(raw)], Sender("server", killed_intake.MICROS))
+    made = Journal(Path(duckdb_url.removeprefix("duckdb:///") + ".journal"))
+    made.append([msgspec.msgpack.encode(Record(tuple(types), batch.events))])
+    made.close()
+    with killed_intake.opened(duckdb_url, **said) as app:
+        app.event_log.make()
+    assert run_sql(duckdb_url, "SELECT asset_id, licence_id::text, is_trial, due_on::text FROM dayfold_events") == [
+        (7, str(uuid.UUID(int=9)), True, "2026-04-01")
     ]
 
 

@@ -298,6 +298,16 @@ def test_one_visitor_may_send_so_much(make: Make) -> None:
     assert here.counted() == {"accepted": 105, "limited": 2}
 
 
+def test_nobody_uses_up_what_another_may_send(make: Make) -> None:
+    """A page that calls its browser by somebody's id is another visitor than they are."""
+    here = make(auth=JWT, collect={"per_minute": 2})
+    assert here.post([{**PAGE, "anonymous_id": "ada"}] * 5, key=here.page).status_code == 200
+    assert here.post({**PAGE, "anonymous_id": "ada"}, key=here.page).status_code == 429
+    assert here.post(PAGE, key=here.page, x_dayfold_actor=signed(sub="ada")).status_code == 200
+    assert here.post([{**PAGE, "anonymous_id": ADDRESS}] * 5, key=here.page).status_code == 200
+    assert here.post(PAGE, key=here.page).status_code == 200
+
+
 def test_a_full_queue_says_come_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """429 with Retry-After while the log is behind; nothing that was acknowledged is lost."""
     here = make(collect={"waiting_mb": 1})

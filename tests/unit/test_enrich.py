@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from dayfold.collect.campaigns import CHANNELS
 from dayfold.collect.country import Countries
 from dayfold.collect.enrich import Enricher, open_enricher
 from dayfold.collect.event import Event
+from dayfold.collect.reading import DEEPEST, Reader, Sender
 from dayfold.collect.scrub import usual
 from dayfold.errors import ConfigError
 from dayfold.settings import CollectSettings, load
@@ -94,6 +96,17 @@ def test_addresses_among_the_properties_are_scrubbed() -> None:
     }  # fmt: skip
     assert '"n":1.5' in found.properties
     assert "token=abc" not in found.properties
+
+
+def test_whatever_the_door_lets_in_is_scrubbed() -> None:
+    """Addresses in the deepest properties that are taken, too."""
+    value: Any = "https://example.com/?email=jane@example.com"
+    for _ in range(DEEPEST - 1):
+        value = {"in": value}
+    raw = msgspec.Raw(msgspec.json.encode({"event_type": "a", "properties": {"in": value}}))
+    [event] = Reader({}).native([raw], Sender("server", 0)).events
+    Enricher().fill([event])
+    assert "jane" not in event.properties
 
 
 def test_properties_without_addresses_keep_their_very_text() -> None:

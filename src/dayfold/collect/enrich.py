@@ -30,6 +30,7 @@ from dayfold.collect.campaigns import (
 from dayfold.collect.country import Countries, open_countries
 from dayfold.collect.event import Event
 from dayfold.collect.plain import text
+from dayfold.collect.reading import DEEPEST
 from dayfold.collect.referrers import Referrer, referrer_of
 from dayfold.collect.scrub import Rules, address, usual, words
 from dayfold.memo import Memo
@@ -47,8 +48,6 @@ _ADDRESSES = frozenset({"url", "href", "link", "path", "search", "hash", "referr
 _LOOKS_LIKE = re.compile(
     r"\s*(?:[A-Za-z][A-Za-z0-9+.\-]*://|mailto:|tel:|[/?#]|[\w\-]+(?:\.[\w\-]+)+(?::\d+)?[/?#])\S*\s*", re.IGNORECASE
 )
-#: Properties within properties are looked at as deep as this; the door lets none in that are deeper.
-_DEPTH = 10
 
 _Place = tuple[
     str | None, str | None, str | None, str | None, str | None, str | None, str | None, str | None, str | None, str | None,
@@ -172,7 +171,7 @@ class Enricher:
             return (
                 self._scrubbed_text(value) if value and (name in _ADDRESSES or _LOOKS_LIKE.fullmatch(value)) else value
             )
-        if depth >= _DEPTH:
+        if depth >= DEEPEST:  # the door lets in none that are deeper
             return value
         if isinstance(value, dict):
             fresh = {key: self._scrubbed(key, one, depth + 1) for key, one in value.items()}

@@ -25,6 +25,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
         entity: What it is about as its sender named it: the entity's type and id.
         entities: A value for each declared column, in their order.
         address: The sender's IP address, used for the country and dropped.
+        context: Of the declared columns, those that a message of Segment's says beside its properties, as it says them.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     country: str | None = None
     is_bot: bool | None = None
     address: str | None = None
+    context: dict[str, Any] = {}
 
 
 #: The columns of the log that are the same in every application, of one event.

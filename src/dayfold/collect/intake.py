@@ -110,7 +110,6 @@ class Ticket:
     size: int
     waits: bool = False
     number: int = 0
-    is_told: bool = False
     error: DayfoldError | None = None
     outcomes: list[Outcome] | None = None
     waiter: Any = None
@@ -275,11 +274,20 @@ class Intake:
         """A ticket's events are in the log, without the threads and past the journal: for a process that only brings some."""
         self._take([ticket])
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is written to the log; afterwards what is known of visitors is looked up again."""
+        with self._commits:
+            try:
+                yield
+            finally:
+                if self.attribution is not None:
+                    self.attribution.forget()
+
     def forget(self) -> None:
         """What is known of visitors is looked up again."""
-        if self.attribution is not None:
-            with self._commits:
-                self.attribution.forget()
+        with self.paused():
+            pass
 
     # -- the journal's side ----------------------------------------------------------------------
 
@@ -353,13 +361,16 @@ class Intake:
                 _log.exception("events could not be written")
                 error = StoreError(f"The events could not be written ({type(refused).__name__}).")
             took = time.monotonic() - began
+            # Where they were taken in parts, those before the one that failed are in the log.
+            left = [one for one in tickets if one.outcomes is None]
             with self._lock:
-                if error is not None and self.journal is not None and not self._ends:
+                is_kept = error is not None and self.journal is not None and not self._ends
+                if is_kept:
                     # They are safe: the log gets them when it takes them.
-                    queue.extendleft(reversed(tickets))
-                    self._safe_events += sum(len(one.record.events) for one in tickets)
-                else:
-                    self._forget(tickets)
+                    queue.extendleft(reversed(left))
+                    self._safe_events += sum(len(one.record.events) for one in left)
+                over = [one for one in tickets if one.outcomes is not None] if is_kept else tickets
+                self._forget(over)
                 self._ended.notify_all()
             if error is None:
                 pause = 0.0
@@ -371,11 +382,11 @@ class Intake:
                 if error.message != self.figures.failing:
                     _log.warning("events are not written: %s", error.message)
                     self.figures.failing = error.message
-                for one in tickets:
-                    one.error = error
-                if self.journal is not None and not self._ends:
-                    continue
-            self._tell([one for one in tickets if not one.is_told])
+            # With a journal, whoever does not wait for the log was told when their events were safe.
+            told = [one for one in over if self.journal is None or one.waits]
+            for one in told:
+                one.error = error if one.outcomes is None else None
+            self._tell(told)
 
     def _next(
         self, queue: collections.deque[Ticket], *, gather: float = 0.0, after: float = 0.0
@@ -389,6 +400,8 @@ class Intake:
                 self._offer_noted()
             while not queue:
                 if self._ends and (queue is self._fresh or self._finished == self._offered):
+                    return None
+                if time.monotonic() >= self._ends_at:
                     return None
                 came.wait(0.5)
                 if queue is self._fresh:
@@ -419,8 +432,6 @@ class Intake:
                 self._hurry -= 1
 
     def _tell(self, tickets: list[Ticket]) -> None:
-        for one in tickets:
-            one.is_told = True
         if tickets:
             self.tell(tickets)
 

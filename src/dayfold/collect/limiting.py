@@ -9,6 +9,7 @@ Weakness: each process has allowances of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 #: Visitors whose allowances are kept. A visitor who is forgotten has a full one.
@@ -47,9 +48,9 @@ class Limiter:
     def __init__(self, per_minute: int) -> None:
         self.per_minute = per_minute
         #: For each visitor when their allowance will be full again.
-        self._full_at: dict[str, float] = {}
+        self._full_at: dict[Hashable, float] = {}
 
-    def take(self, visitor: str, events: int, now: float) -> Allowance:
+    def take(self, visitor: Hashable, events: int, now: float) -> Allowance:
         """Count a request's events against a visitor's allowance, if anything is left of it; ``now`` in seconds."""
         each = _MINUTE / self.per_minute
         full_at = max(self._full_at.get(visitor, now), now)

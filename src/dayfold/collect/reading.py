@@ -430,6 +430,8 @@ class Reader:
         if said.attribution is not None:
             _attribute(event, said.attribution)
         event.page, event.user_agent, event.address = _cut(said.page), _cut(said.user_agent), said.ip
+        if context:
+            event.context = {name: context[name] for name in self.names if context.get(name) is not None}
         return event
 
     def _entity(self, said: Native) -> tuple[str, str]:
@@ -465,7 +467,7 @@ class Reader:
         """The values of the declared columns of an event that was read earlier. Raises Unreadable."""
         if event.entity is not None and event.entity[0] not in self._named:
             raise Unreadable(f"There is no entity '{event.entity[0]}'{suggestion(event.entity[0], self._named)}.")
-        return self._entities(event.props, event.entity, None)
+        return self._entities(event.props, event.entity, event.context)
 
 
 def _attribute(event: Event, said: Attribution) -> None:
@@ -596,6 +598,11 @@ def _uuid_value(value: Any) -> str:
     return value.lower()
 
 
+def _date_value(value: Any) -> str:
+    """A date as ISO text: whatever an event holds stays the same in a journal."""
+    return dt.date.fromisoformat(value).isoformat()
+
+
 def _truth(value: Any) -> bool:
     if value in (True, "true"):
         return True
@@ -609,5 +616,5 @@ _CASTS: dict[Kind, Callable[[Any], Any]] = {
     Kind.INT: _whole,
     Kind.UUID: _uuid_value,
     Kind.BOOL: _truth,
-    Kind.DATE: dt.date.fromisoformat,
+    Kind.DATE: _date_value,
 }

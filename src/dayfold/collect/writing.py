@@ -48,6 +48,8 @@ def _array(values: tuple[Any, ...], type_: Type, count: int) -> pa.Array:
     if type_.kind is Kind.TIMESTAMPTZ:
         # As whole microseconds, which are read as moments without looking at each.
         return pa.array(values, pa.int64()).view(kind)
+    if type_.kind is Kind.DATE:
+        return pa.array(values, pa.string()).cast(kind)
     return pa.array(values, kind)
 
 

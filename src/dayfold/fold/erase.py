@@ -10,6 +10,7 @@ Invariant: a person is in all of it or in none of it, whenever the process ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,7 @@ class Eraser:
         rollups: All of the definitions.
         fold: Folds rollups by their names.
         settle: Called first: what was taken in and waits for the log is in it afterwards.
+        pause: A context in which this process writes no events, and after which it knows no visitors.
         outside: What holds personal data elsewhere.
     """
 
@@ -66,6 +68,7 @@ class Eraser:
     rollups: Sequence[BoundRollup]
     fold: Callable[[list[str]], list[FoldResult]]
     settle: Callable[[], None]
+    pause: Callable[[], AbstractContextManager[None]]
     outside: Sequence[Outside]
     wait_s: float
 
@@ -89,7 +92,8 @@ class Eraser:
         with leases.lease(self.ledger, erasures.LEASE, wait_s=self.wait_s):
             self.settle()
             before = {one.name: one.erase(given) for one in self.outside}
-            made = self.ledger.retried(lambda: self._once(given, asked_by, number, before))
+            with self.pause():
+                made = self.ledger.retried(lambda: self._once(given, asked_by, number, before))
             try:
                 found = {one.erasure: one for one in self._finish()}
             finally:

@@ -221,7 +221,12 @@ class Collector:
     def _limited(self, batch: Batch, sender: Sender) -> tuple[tuple[bytes, bytes], ...]:
         """The headers that tell a visitor what is left; raises TooMany with them where nothing is."""
         first = batch.events[0]
-        visitor = sender.actor or first.anonymous_id or sender.address or ""
+        # Each kind apart: whoever calls themselves by an actor's id uses up nothing of theirs.
+        visitor = next(
+            (kind, name)
+            for kind, name in (("actor", sender.actor), ("browser", first.anonymous_id), ("", sender.address or ""))
+            if name is not None
+        )
         allowance = self.limiter.take(visitor, len(batch.events), time.monotonic())
         headers = _allowance(allowance, self.limiter.per_minute)
         if not allowance.is_let:

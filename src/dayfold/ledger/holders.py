@@ -6,6 +6,7 @@ place for personal data is a `Holder` more in `HOLDERS`, and nothing else.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from dayfold.ledger.persons import OTHERS, THEIRS, Person
 _NO_PAYLOAD = f"({events.ERASED + 1} - 1)"
 #: What stands where a name stood.
 GONE = "erased"
+#: A text of JSON, and whether it is the name of a member, which is a word of ours.
+_JSON_TEXT = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,15 @@ def _ids(ledger: Ledger, session: Session, person: Person) -> int:
 
 
 def _quarantine(ledger: Ledger, session: Session, person: Person) -> int:
-    """Held events of theirs, and those that name them anywhere, are gone."""
+    """Held events of theirs, and those that name them anywhere, are gone; a bare number may be anything's, and names nobody."""
     gone = session.execute(person.query(ledger, f"delete from _t where {THEIRS} or {OTHERS}", quarantine.TABLE))
-    return gone + sum(
-        session.execute(
-            ledger.sql("delete from dayfold__quarantine where strpos(body, :name::text) > 0", name=f'"{_in_json(one)}"')
-        )
-        for one in person.names
-    )
+    text = "delete from dayfold__quarantine where strpos(body, :plain::text) > 0 or strpos(body, :within::text) > 0"
+    for one in person.names:
+        if not one.isdecimal():
+            plain = f'"{_in_json(one)}"'
+            # Properties are a text of JSON within the JSON of the event.
+            gone += session.execute(ledger.sql(text, plain=plain, within=_in_json(plain)))
+    return gone
 
 
 def _visitors(ledger: Ledger, session: Session, person: Person) -> int:
@@ -88,8 +92,9 @@ def _texts(name: str, key: str, columns: Sequence[str]) -> Callable[[Ledger, Ses
     def erase(ledger: Ledger, session: Session, person: Person) -> int:
         found: dict[object, dict[str, str]] = {}
         for one in person.names:
-            within = " or ".join(f"strpos({column}, :name::text) > 0" for column in columns)
-            rows = session.rows(ledger.sql(f"select {key}, {', '.join(columns)} from {name} where {within}", name=one))
+            forms = {"name": one, "ascii": json.dumps(one)[1:-1], "json": _in_json(one)}
+            within = " or ".join(f"strpos({column}, :{form}::text) > 0" for column in columns for form in forms)
+            rows = session.rows(ledger.sql(f"select {key}, {', '.join(columns)} from {name} where {within}", **forms))
             for row_key, *texts in rows:
                 before = found.get(row_key) or dict(zip(columns, texts, strict=True))
                 found[row_key] = {column: text and _without(text, one) for column, text in before.items()}
@@ -102,7 +107,29 @@ def _texts(name: str, key: str, columns: Sequence[str]) -> Callable[[Ledger, Ses
 
 
 def _without(text: str, name: str) -> str:
-    return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", GONE, text)
+    """A text without a name; of JSON only the texts within it, so that it stays JSON whatever the name is.
+
+    >>> _without('{"rows": 42, "at": "12:42:10", "actor": "42"}', "42"), _without("token of 42", "42")
+    ('{"rows": 42, "at": "12:42:10", "actor": "erased"}', 'token of erased')
+    """
+    if not text.startswith(("{", "[")):
+        return _replaced(text, name)
+    try:
+        json.loads(text)
+    except ValueError:
+        return _replaced(text, name)
+
+    def fresh(found: re.Match[str]) -> str:
+        before = str(json.loads(found[1]))
+        after = _replaced(before, name)
+        return found[0] if found[2] or after == before else json.dumps(after)
+
+    return _JSON_TEXT.sub(fresh, text)
+
+
+def _replaced(text: str, name: str) -> str:
+    # A number that is a part of a moment, or of a longer number, is nobody's name.
+    return re.sub(rf"(?<![\w-])(?<!\d[:.,]){re.escape(name)}(?![\w-])(?![:.,]\d)", GONE, text)
 
 
 #: All that holds personal data in the store, in the order in which it is erased: what leads to a person goes last.
@@ -116,7 +143,10 @@ HOLDERS: tuple[Holder, ...] = (
         "events", "what they did, from where, with all properties", (TABLE,), _events,
         "events of others that name the person in their properties",
     ),
-    Holder("quarantine", "events that were held back", (quarantine.TABLE,), _quarantine),
+    Holder(
+        "quarantine", "events that were held back", (quarantine.TABLE,), _quarantine,
+        "held events of others that name the person by a bare number",
+    ),
     Holder(
         "visitors", "what brought them, when, and which browsers were theirs", ("dayfold__touches", "dayfold__aliases"), _visitors
     ),
