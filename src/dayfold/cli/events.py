@@ -15,12 +15,11 @@ from dayfold.cli.output import (
     JsonOption,
     noted,
     open_app,
-    plural,
     show_table,
     write_json,
 )
 from dayfold.errors import UsageError
-from dayfold.names import listing, suggestion
+from dayfold.names import listing, plural, suggestion
 
 if TYPE_CHECKING:
     from dayfold.define.event_types import EventTypes

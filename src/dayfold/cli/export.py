@@ -11,9 +11,9 @@ import typer
 
 from dayfold.cli import errand
 from dayfold.cli.fold import progress_shown
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WhereOption, noted, open_app, plural, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WhereOption, noted, open_app, write_json
 from dayfold.errors import UsageError
-from dayfold.names import listing, suggestion
+from dayfold.names import listing, plural, suggestion
 
 if TYPE_CHECKING:
     from dayfold.query.exports import Exported

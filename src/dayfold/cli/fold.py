@@ -17,11 +17,11 @@ from dayfold.cli.output import (
     RollupsArgument,
     WaitOption,
     open_app,
-    plural,
     rows_written,
     write_json,
 )
 from dayfold.errors import UsageError
+from dayfold.names import plural
 
 if TYPE_CHECKING:
     from dayfold.app import Dayfold

@@ -14,11 +14,10 @@ from dayfold.cli.output import (
     noted,
     number,
     open_app,
-    plural,
     show_table,
     write_json,
 )
-from dayfold.names import listing
+from dayfold.names import listing, plural
 
 
 def run(
