@@ -84,13 +84,7 @@ class Certificate:
         if not self.rows:
             lines.append("  Nothing was found.")
         lines += _listed("Folded again:", [_folded(one) for one in self.refolded])
-        lines += _listed(
-            "Sealed days:",
-            [
-                f"{one['rollup']}: {plural(int(one['sets']), 'set')} reduced, {plural(int(one['keys']), 'key')} blurred"
-                for one in self.sealed
-            ],
-        )
+        lines += _listed("Sealed days:", [_reduced(one) for one in self.sealed])
         lines += _listed("Rewritten:", self.rewritten)
         lines += _listed("Not reached:", self.not_reached)
         return "\n".join(lines) + "\n"
@@ -99,6 +93,10 @@ class Certificate:
 def _folded(one: Mapping[str, Any]) -> str:
     cells = f"{one['rollup']}: {plural(int(one['cells']), 'cell')}"
     return f"{cells}; {one['error']}" if one.get("error") else cells
+
+
+def _reduced(one: Mapping[str, Any]) -> str:
+    return f"{one['rollup']}: {plural(int(one['sets']), 'set')} reduced, {plural(int(one['keys']), 'key')} blurred"
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:
