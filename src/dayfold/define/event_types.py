@@ -19,8 +19,8 @@ from dayfold.define.source import Place
 from dayfold.errors import Problem
 from dayfold.names import listing, suggestion
 
-#: What the collector itself calls events; these need no declaration.
-BUILT_IN = ("page_viewed", "screen_viewed", "identified", "grouped", "aliased")
+#: What the collector and its tracker themselves call events; these need no declaration.
+BUILT_IN = ("page_viewed", "page_engaged", "screen_viewed", "identified", "grouped", "aliased")
 #: The most letters of a type's, family's or property's name.
 NAME_LETTERS = 200
 #: For so many unknown types the nearest known one is looked for: that takes as long as a thousand checks.
