@@ -94,3 +94,12 @@ def listing(names: Iterable[str]) -> str:
     'a, b'
     """
     return ", ".join(names) or "none"
+
+
+def plural(count: int, what: str) -> str:
+    """A counted noun.
+
+    >>> plural(1, "day"), plural(2000, "day")
+    ('1 day', '2,000 days')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -28,9 +28,17 @@ _EXPECTED = {
     "model_type": "expected a section with settings of its own",
     "dict_type": "expected sections, such as [databases.app]",
     "string_type": "expected a text in quotes",
-    "string_pattern_mismatch": "expected a size such as 512MB or 2GB",
     "list_type": 'expected a list of texts, such as ["one"]',
     "missing": "it is needed and not there",
+}
+_NAME = r"^([A-Za-z_][A-Za-z0-9_]{0,62})?$"
+_SIZE = r"^\d+(\.\d+)? ?([kKMGT]i?B)$"
+_BUCKET = r"^s3://[^/?]+(/[^?]*)?(\?.*)?$"
+#: What a text of each pattern is.
+_TEXTS = {
+    _NAME: "expected a name of letters, digits and _, or nothing",
+    _SIZE: "expected a size such as 512MB or 2GB",
+    _BUCKET: "expected an address such as s3://BUCKET/PREFIX?region=eu-north-1",
 }
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -52,12 +60,12 @@ class StoreSettings(BaseModel):
     )
     long_view: str = Field(
         default="analytics_metrics_timeseries",
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62})?$",
+        pattern=_NAME,
         description="The view over every rollup, one row for each number. Empty: none.",
     )
     memory_limit: str | None = Field(
         default=None,
-        pattern=r"^\d+(\.\d+)? ?([kKMGT]i?B)$",
+        pattern=_SIZE,
         description="How much memory DuckDB may use, its cache included, such as 2GB. Default: four fifths of the machine's.",
     )
 
@@ -260,7 +268,7 @@ class ExportSettings(BaseModel):
     )
     s3: str | None = Field(
         default=None,
-        pattern=r"^s3://[^/?]+(/[^?]*)?(\?.*)?$",
+        pattern=_BUCKET,
         description="Instead of a folder: s3://BUCKET/PREFIX, with ?region=… and endpoint_override=… where they are needed. "
         "Keys come from where other programs for S3 find them.",
     )
@@ -553,6 +561,8 @@ def _explained(error: ValidationError, origin: str) -> ConfigError:
             hint=f"Settings: {listing(known)}",
         )
     said = _EXPECTED.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if first["type"] == "string_pattern_mismatch":
+        said = _TEXTS[first["ctx"]["pattern"]]
     return ConfigError(f"{origin}: {place}: {said}.")
 
 

@@ -116,7 +116,7 @@ def test_events_are_listed(logged: Path) -> None:
     done = succeeds("events", "list", "--limit", 1, cwd=logged)
     [head, _, row] = done.out.splitlines()
     assert head.split() == ["occurred_at", "event_type", "actor_id", "anonymous_id", "session_id", "shop_id", "page"]
-    assert row.split() == ["2026-01-09T12:00:00+00:00", "asset_viewed", "anna", "–", "–", "44", "https://x.test/?a=1"]
+    assert row.split() == ["2026-01-09T12:00:00Z", "asset_viewed", "anna", "–", "–", "44", "https://x.test/?a=1"]
     after = done.err.removeprefix("There are more: --after ").strip()
     found = succeeds("events", "list", "--after", after, "--json", cwd=logged).json
     assert [(one["shop_id"], one["properties"]) for one in found["events"]] == [(43, {"n": 1})]
@@ -161,10 +161,14 @@ def test_exports_that_cannot_be(logged: Path) -> None:
     assert fails("export", "events", "--format", "xlsx", cwd=logged, status=2) == (
         "There is no format 'xlsx'.\n  Known: csv, jsonl, parquet"
     )
+    assert fails("export", "events", "--out", "events.json", cwd=logged, status=2) == (
+        "'events.json' does not end like a format that is known; the nearest is 'jsonl'.\n"
+        "  Say which one to write: --format csv|jsonl|parquet"
+    )
     assert fails("export", "rollup", "Dayly", cwd=logged, status=2).startswith("There is no rollup 'Dayly'")
     assert fails("export", "events", "--out", "no/where.csv", cwd=logged, status=2).endswith(
         "no/where.csv cannot be written: there is no such folder."
     )
     refused = dayfold("export", "events", "--json", cwd=logged)
     assert (refused.status, refused.json["error"]["message"]) == (2, "--json says what was written, and needs a file.")
-    assert not list(logged.glob("*.csv"))
+    assert not [*logged.glob("*.csv"), *logged.glob("*.json")]

@@ -54,10 +54,10 @@ def test_a_person_is_erased(project: Path) -> None:
     """The certificate is printed and written, without the name; a second time finds nothing."""
     looked = succeeds("erase", "--actor", "person-77", "--dry-run", cwd=project, env=NOW).out
     assert looked.startswith("What an erasure would do\n")
-    assert "  events: 1 rows (what they did, from where, with all properties)\n" in looked
+    assert "  events: 1 row (what they did, from where, with all properties)\n" in looked
     done = succeeds("erase", "--actor", "person-77", "--certificate", "c.json", cwd=project, env=NOW).out
     assert ": done\n" in done
-    assert "\nFolded again:\n  Views: 1 cells\n" in done
+    assert "\nFolded again:\n  Views: 1 cell\n" in done
     assert "\nNot reached:\n  backups and replicas\n" in done
     written = (project / "c.json").read_text()
     assert "person-77" not in done + written
@@ -67,6 +67,17 @@ def test_a_person_is_erased(project: Path) -> None:
     assert (sum(one["rows"] for one in again["searched"]), again["rewritten"]) == (0, [])
     nobody = fails("erase", cwd=project, env=NOW, status=2)
     assert nobody == "Nobody is named.\n  Name them: dayfold erase --actor ID, --anonymous ID, or both."
+
+
+def test_nobody_is_erased_whose_certificate_cannot_be_written(project: Path) -> None:
+    """The ids are nowhere else once the person is gone, so that is found out before."""
+    words = ("erase", "--actor", "person-77", "--certificate")
+    refused = fails(*words, "no/where.json", cwd=project, env=NOW, status=2)
+    assert refused.endswith("no/where.json cannot be written: there is no such folder.")
+    assert fails(*words, ".", cwd=project, env=NOW, status=2).endswith("cannot be written: it is a folder.")
+    found = succeeds("erase", "--actor", "person-77", "--dry-run", "--json", cwd=project, env=NOW).json
+    assert {one["holder"]: one["rows"] for one in found["searched"]}["events"] == 1
+    assert not list(project.rglob("*where*"))
 
 
 def test_what_is_past_its_time_is_shown_and_deleted(project: Path) -> None:

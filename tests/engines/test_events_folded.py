@@ -315,3 +315,30 @@ def test_a_declared_column_of_another_type_is_refused(make: Make) -> None:
     app.close()
     with other, pytest.raises(StoreAltered, match="columns of other types than are declared: asset_id"):
         other.fold()
+
+
+def test_doctor_knows_the_indexes_of_the_log(make: Make) -> None:
+    """It is made with one for moments, in the schema of the store; nobody is told to make another."""
+    app = make(schema="metrics")
+    assert [one for one in app.doctor() if one.level != "ok"] == [], "there is no log yet"
+    app.fold()
+    found = [(one.level, one.message) for one in app.doctor() if one.subject == "dayfold_events"]
+    is_postgres = app.ledger.store.dialect.name == "postgres"
+    assert found == ([("ok", "an index begins with occurred_at")] if is_postgres else [])
+
+
+def test_a_key_that_no_event_has_is_to_be_declared(make: Make) -> None:
+    """What helps with a table of somebody's own is no help with the log."""
+
+    class Lost(Rollup):
+        key = "shop_id"
+        views = Count(events, at="occured_at")
+
+    with pytest.raises(DefinitionError) as caught:
+        make(Lost).fold()
+    key, moment = caught.value.problems
+    assert key.message == "the key column 'shop_id': dayfold_events has no column 'shop_id'."
+    assert key.hint.endswith('\nDeclare it: events.columns(shop_id="text").')
+    assert moment.message == "dayfold_events has no column 'occured_at'; the nearest is 'occurred_at'."
+    assert moment.hint.startswith("Columns: id, ")
+    assert "\n" not in moment.hint

@@ -187,12 +187,13 @@ def test_the_same_id_with_another_payload_is_a_conflict(gathering: Gathering) ->
 BODY = "The body is JSON: one event, a list of events, or an object with a list in 'events'."
 MOMENT = "is a moment as ISO 8601 text, or a number of milliseconds since 1970-01-01 UTC."
 DEEP = "Its lists and objects stand too deep in each other."
+ENTITIES = "There is no entity 'shop'; events.columns(…) declares project_id, asset_id, licence_id, is_trial, due_on."
 WRONG_EVENTS: list[tuple[bytes, str]] = [
     (b"{", "It is not JSON."),
     (b'{"event_type": "a", "properties": {"n": NaN}}', "It is not JSON."),
     (b'{"event_type": "a\x00"}', "It is not JSON."),
-    (b"{}", "Object missing required field `event_type`."),
-    (b'{"event_type": 1}', "Expected `str`, got `int` - at `$.event_type`."),
+    (b"{}", "'event_type' is missing."),
+    (b'{"event_type": 1}', "'event_type' is a text, got a whole number."),
     (b'{"event_type": ""}', "The type of an event has 1 to 200 letters."),
     (b'{"event_type": "' + b"a" * 201 + b'"}', "The type of an event has 1 to 200 letters."),
     (b'{"event_type": "a", "id": ""}', "An id has 1 to 200 letters."),
@@ -202,8 +203,15 @@ WRONG_EVENTS: list[tuple[bytes, str]] = [
     (b'{"event_type": "a\\u0000"}', "It has a NUL character, which no database keeps."),
     (b'{"event_type": "a", "properties": {"a": {"b\\u0000": 1}}}', "It has a NUL character, which no database keeps."),
     (b'{"event_type": "a", "properties": {"n": 1e999}}', "Number out of range - at `$.properties[...]`."),
-    (b'{"event_type": "a", "proprties": {}}', "Object contains unknown field `proprties`."),
-    (b'{"event_type": "a", "properties": []}', "Expected `object | null`, got `array` - at `$.properties`."),
+    (b'{"event_type": "a", "proprties": {}}', "An event has no field 'proprties'; the nearest is 'properties'."),
+    (b'{"event_type": "a", "asset_id": 7}', "An event has no field 'asset_id': it is a column, and is said in 'properties'."),
+    (b'{"event_type": "a", "colour": "red"}',
+     "An event has no field 'colour'; it has event_type, id, source, entity_type, entity_id, properties, session_id, actor, anonymous_id, "
+     "occurred_at, sent_at, attribution, page, user_agent, ip, and says all else in 'properties'."),
+    (b'{"event_type": "a", "properties": []}', "'properties' is an object, got a list."),
+    (b'{"event_type": "a", "actor": "u1"}', "'actor' is an object, got a text."),
+    (b'{"event_type": "a", "actor": {"idd": 1}}', "'actor' has no field 'idd'."),
+    (b'{"event_type": "a", "actor": {}}', "'actor.id' is missing."),
     (b'{"event_type": "a", "occurred_at": "yesterday"}', f"'occurred_at' {MOMENT}"),
     (b'{"event_type": "a", "occurred_at": 1e300}', f"'occurred_at' {MOMENT}"),
     (b'{"event_type": "a", "occurred_at": "1989-12-31"}', "'occurred_at' is before 1990."),
@@ -215,6 +223,7 @@ WRONG_EVENTS: list[tuple[bytes, str]] = [
      "It has more than 255 properties."),
     (b'{"event_type": "a", "properties": {"a": "' + b"x" * 32_768 + b'"}}', "It is longer than 32,768 bytes."),
     (b'{"event_type": "a", "entity_type": "project_id"}', "'entity_type' and 'entity_id' belong together."),
+    (b'{"event_type": "a", "entity_type": "shop", "entity_id": 1}', ENTITIES),
     (b'{"event_type": "a", "entity_type": "projct_id", "entity_id": 1}', "There is no entity 'projct_id'; the nearest is 'project_id'."),
     (b'{"event_type": "a", "properties": {"asset_id": "Rosebud"}}', "'asset_id' is not of the type integer."),
     (b'{"event_type": "a", "properties": {"asset_id": 9223372036854775808}}', "'asset_id' is not of the type integer."),
@@ -267,8 +276,10 @@ def test_bodies_that_are_no_events(here: Gathering) -> None:
         assert problem(here.post(body)) == (400, "bad-event", "The body is not JSON.", "")
     deep = "The body's lists and objects stand too deep in each other."
     assert problem(here.post(b"[" * 500_000)) == (400, "bad-event", deep, "")
-    wrong = "The body is not an object with a list of events in 'events': Expected `array`, got `int` - at `$.events`."
+    wrong = "The body is not an object with a list of events in 'events': 'events' is a list, got a whole number."
     assert problem(here.post({"events": 1})) == (400, "bad-event", wrong, "")
+    other = "The body is not an object with a list of events in 'events': it has no field 'writekey'; the nearest is 'write_key'."
+    assert problem(here.post({"events": [], "writekey": "Rosebud"})) == (400, "bad-event", other, "")
     sent = {"events": [VIEW], "sent_at": "Rosebud"}
     assert problem(here.post(sent)) == (400, "bad-event", f"'sent_at' {MOMENT}", "")
     none = here.post([{}, {"event_type": ""}])

@@ -31,10 +31,11 @@ JWT = {
 }
 NO_KEY = (
     401, "unauthenticated", "This needs a write key.",
-    "Send it as Authorization: Bearer …, as the user of Basic, or in the body; `dayfold token create` makes one.",
+    "Send it as Authorization: Bearer …, as the user of Basic, or in the body; `dayfold token create NAME --kind track` makes one.",
 )  # fmt: skip
 UNKNOWN = (
-    401, "unauthenticated", "The write key is not known, or it has expired or was revoked.", "Ask for a new one.",
+    401, "unauthenticated", "The write key is not known, or it has expired or was revoked.",
+    "Make a new one: dayfold token create NAME --kind track, or --kind public for pages.",
 )  # fmt: skip
 
 
@@ -155,7 +156,10 @@ def test_a_key_has_types_and_origins_of_its_own(here: Gathering) -> None:
     assert here.post(click, key=key, origin=ORIGIN.upper()).status_code == 200
     for origin in ("https://shop.example.evil.example", "http://shop.example", "https://shop.example:8443", "null", ""):
         assert problem(here.post(click, key=key, origin=origin)) == told
-    assert problem(here.post(click, key=key)) == told
+    assert problem(here.post(click, key=key)) == (
+        403, "forbidden", "This key is for pages of certain origins, and the request names none, as only a browser does.",
+        "Try it from a page or with the header Origin; servers send with a key of the kind track.",
+    )  # fmt: skip
     assert problem(here.post(PAGE, key=key, origin=ORIGIN)) == refused(
         "This key does not send 'page_viewed'; it may send cta_clicked."
     )

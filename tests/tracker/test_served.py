@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_offline_for_two_days_and_back(context: BrowserContext, store_url: str, 
 
 @pytest.mark.parametrize("name", ["dayfold.js", "dayfold.mjs"])
 def test_the_script_is_kept_by_browsers(name: str, store_url: str, tmp_path: Path) -> None:
-    """It says what it is, and a browser that has it is told so."""
+    """It says what it is, comes packed to those who take that, and a browser that has it is told so."""
     import http.client
 
     with Station(tmp_path / "server", store_url) as station:
@@ -101,5 +102,12 @@ def test_the_script_is_kept_by_browsers(name: str, store_url: str, tmp_path: Pat
         assert answer.headers["access-control-allow-origin"] == "*"
         assert b"sendBeacon" in body
         connection.request("GET", f"/{name}", headers={"if-none-match": answer.headers["etag"]})
-        assert connection.getresponse().status == 304
+        known = connection.getresponse()
+        assert (known.status, known.read()) == (304, b"")
+        connection.request("GET", f"/{name}", headers={"accept-encoding": "br, gzip"})
+        packed = connection.getresponse()
+        sent = packed.read()
+        assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+        assert packed.headers["etag"] != answer.headers["etag"]
+        assert (gzip.decompress(sent), len(sent) <= 4000) == (body, True)
         connection.close()

@@ -93,6 +93,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
      "the configuration: there is no setting 'alerts.rules.low.whn'; the nearest is 'when'.\n"
      "  Settings: when, job_failed, drift_above, stale_hours, left_open, held_above, rollup, where, by, to"),
     ({"databases": {"app": {}}}, "the configuration: databases.app.url: it is needed and not there."),
+    ({"store": {"memory_limit": "2"}}, "the configuration: store.memory_limit: expected a size such as 512MB or 2GB."),
+    ({"store": {"long_view": "a b"}},
+     "the configuration: store.long_view: expected a name of letters, digits and _, or nothing."),
+    ({"export": {"s3": SECRET}},
+     "the configuration: export.s3: expected an address such as s3://BUCKET/PREFIX?region=eu-north-1."),
     ({"fold": {"chunk_rows": 0}}, "the configuration: fold.chunk_rows: Input should be greater than 0."),
     ({"fold": {"chunk_rows": SECRET}},
      "the configuration: fold.chunk_rows: Input should be a valid integer, unable to parse string as an integer."),

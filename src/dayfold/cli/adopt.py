@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WaitOption, open_app, plural, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WaitOption, open_app, write_json
+from dayfold.names import plural
 
 if TYPE_CHECKING:
     from dayfold.fold.adopt import AdoptResult

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
@@ -28,15 +29,25 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Erase a person: raw events, quarantine, sets, and the space that they took; affected cells are folded again."""
-    with open_app(app) as dayfold, noted(dayfold, None if dry_run else "erase", "a person"):
-        made = dayfold.erase(actor or (), anonymous or (), dry_run=dry_run, wait_s=wait)
-    if certificate is not None:
-        from dayfold.http.formats import encoded
+    with open_app(app) as dayfold, _written(certificate) as stream:
+        with noted(dayfold, None if dry_run else "erase", "a person"):
+            made = dayfold.erase(actor or (), anonymous or (), dry_run=dry_run, wait_s=wait)
+        if json:
+            write_json(made.as_object())
+        else:
+            print(made.text(), end="")
+        if stream is not None:
+            from dayfold.http.formats import encoded
 
-        errand.place(certificate).write_bytes(encoded(made.as_object()) + b"\n")
-    if json:
-        write_json(made.as_object())
-    else:
-        print(made.text(), end="")
+            stream.write(encoded(made.as_object()) + b"\n")
     if any(one["error"] for one in made.refolded):
         raise typer.Exit(1)
+
+
+def _written(certificate: Path | None) -> AbstractContextManager[IO[bytes] | None]:
+    """The file of the certificate, begun before anything is erased: one that cannot be written would be told of too late."""
+    if certificate is None:
+        return nullcontext()
+    from dayfold.jobs.shelf import written
+
+    return written(errand.place(certificate))

@@ -14,13 +14,14 @@ from dayfold.cli.output import (
     AppOption,
     JsonOption,
     noted,
+    number,
     open_app,
-    plural,
     show_table,
+    size,
     write_json,
 )
 from dayfold.errors import UsageError
-from dayfold.names import listing, suggestion
+from dayfold.names import listing, plural, suggestion
 
 if TYPE_CHECKING:
     from dayfold.define.event_types import EventTypes
@@ -108,9 +109,9 @@ def list_(
 
 
 def _cell(value: object) -> str:
-    return (
-        "–" if value is None else value.isoformat(timespec="seconds") if isinstance(value, dt.datetime) else str(value)
-    )
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return number(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _show(types: EventTypes) -> None:
@@ -140,17 +141,17 @@ def status(file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
             }
         )  # fmt: skip
         return
-    print(f"{plural(found.events, 'event')}, {found.bytes / 1e6:,.1f} MB")
+    print(f"{plural(found.events, 'event')}, {size(found.bytes)}")
     if found.failing:
-        print(f"{plural(found.waiting, 'event')} wait for the log: {found.failing}")
+        print(f"Waiting for the log: {plural(found.waiting, 'event')}. {found.failing}")
     if found.held:
-        held = ", ".join(f"{count} {reason}" for reason, count in sorted(found.held.items()))
+        held = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.held.items()))
         print(f"In quarantine: {held}. See them: dayfold events quarantine")
     if found.taken:
         outcomes = sorted({outcome for day in found.taken.values() for outcome in day})
         show_table(
             ("day", *outcomes),
-            [(str(day), *(str(one.get(outcome, 0)) for outcome in outcomes)) for day, one in found.taken.items()],
+            [(str(day), *(f"{one.get(outcome, 0):,}" for outcome in outcomes)) for day, one in found.taken.items()],
             (False, *[True] * len(outcomes)),
         )
 
@@ -198,7 +199,7 @@ def held(
             [(one.id, one.received_at, one.event_type, one.reason, one.detail) for one in found],
         )
     else:
-        print("No event is held back.")
+        print("No such event is held back." if reason or type_ or after else "No event is held back.")
 
 
 @app.command()

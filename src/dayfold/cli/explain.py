@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, number, open_app, plural, show_table, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, number, open_app, show_table, write_json
+from dayfold.names import plural
 
 if TYPE_CHECKING:
     from dayfold.query.evidence import Evidence

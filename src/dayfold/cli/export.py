@@ -11,15 +11,17 @@ import typer
 
 from dayfold.cli import errand
 from dayfold.cli.fold import progress_shown
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WhereOption, noted, open_app, plural, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WhereOption, noted, open_app, write_json
 from dayfold.errors import UsageError
-from dayfold.names import listing, suggestion
+from dayfold.names import listing, plural, suggestion
 
 if TYPE_CHECKING:
     from dayfold.query.exports import Exported
 
 app = typer.Typer(no_args_is_help=True, help="Events, rollups and what is known of one actor, as files.")
 FORMS = ("csv", "jsonl", "parquet")
+#: How far apart lines about the progress are in a log; each day is a step.
+_LINE_S = 5.0
 FromOption = Annotated[
     str | None,
     typer.Option(
@@ -113,8 +115,7 @@ def actor(
 
 
 def _export(file: Path, out: Path | None, format: str | None, json: bool, **asked: Any) -> None:
-    suffix = out.suffix.removeprefix(".") if out else ""
-    form = format or (suffix if suffix in FORMS else "csv")
+    form = format or _form_of(out)
     if form not in FORMS:
         raise UsageError(f"There is no format '{form}'{suggestion(form, FORMS)}.", hint=f"Known: {listing(FORMS)}")
     if out is None and json:
@@ -124,10 +125,25 @@ def _export(file: Path, out: Path | None, format: str | None, json: bool, **aske
     what = asked["name"] if asked["what"] == "rollup" else asked["what"]
     target = errand.place(out) if out else cast(IO[bytes], _Output())
     action = "export" if asked["what"] != "rollup" else None
-    with open_app(file) as dayfold, noted(dayfold, action, f"{what} {form}"), progress_shown() as progress:
+    with (
+        open_app(file) as dayfold,
+        noted(dayfold, action, f"{what} {form}"),
+        progress_shown(every_s=_LINE_S) as progress,
+    ):
         found = dayfold.export(**asked, form=form, out=target, progress=progress)
     sys.stdout.flush()
     _say(found, what, out, json)
+
+
+def _form_of(out: Path | None) -> str:
+    """What the ending of a file says; another one would belie what is written."""
+    suffix = out.suffix.removeprefix(".").lower() if out else ""
+    if suffix and suffix not in FORMS:
+        raise UsageError(
+            f"'{out}' does not end like a format that is known{suggestion(suffix, FORMS)}.",
+            hint=f"Say which one to write: --format {'|'.join(FORMS)}",
+        )
+    return suffix or "csv"
 
 
 class _Output(io.RawIOBase):

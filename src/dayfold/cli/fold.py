@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -17,11 +17,11 @@ from dayfold.cli.output import (
     RollupsArgument,
     WaitOption,
     open_app,
-    plural,
     rows_written,
     write_json,
 )
 from dayfold.errors import UsageError
+from dayfold.names import plural
 
 if TYPE_CHECKING:
     from dayfold.app import Dayfold
@@ -111,13 +111,13 @@ def show(result: FoldResult) -> None:
 
 
 @contextmanager
-def progress_shown(unit: str = "days") -> Iterator[Progress | None]:
+def progress_shown(unit: str = "days", every_s: float = 0) -> Iterator[Progress | None]:
     """A progress bar on a terminal, plain lines in a log; both on standard error, and only for work of several chunks.
 
-    ``unit``: what the work is counted in.
+    ``unit``: what the work is counted in; ``every_s``: how far apart lines are at least, where chunks are small.
     """
     if not sys.stderr.isatty():
-        yield functools.partial(_plain_line, unit)
+        yield _plain_lines(unit, every_s)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -140,6 +140,13 @@ def progress_shown(unit: str = "days") -> Iterator[Progress | None]:
         yield moved
 
 
-def _plain_line(unit: str, rollup: str, done: int, total: int) -> None:
-    if done < total:
-        print(f"{rollup}: {done:,} of {total:,} {unit}", file=sys.stderr, flush=True)
+def _plain_lines(unit: str, every_s: float) -> Progress:
+    last = time.monotonic()
+
+    def moved(rollup: str, done: int, total: int) -> None:
+        nonlocal last
+        if done < total and (now := time.monotonic()) >= last + every_s:
+            last = now
+            print(f"{rollup}: {done:,} of {total:,} {unit}", file=sys.stderr, flush=True)
+
+    return moved

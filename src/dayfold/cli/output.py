@@ -157,12 +157,3 @@ def sparkline(values: Sequence[object]) -> str:
 def rows_written(result: Written) -> str:
     """How many rows were inserted, updated and deleted."""
     return f"+{result.rows_inserted:,} ~{result.rows_updated:,} -{result.rows_deleted:,} rows"
-
-
-def plural(count: int, what: str) -> str:
-    """A counted noun.
-
-    >>> plural(1, "day"), plural(2000, "day")
-    ('1 day', '2,000 days')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

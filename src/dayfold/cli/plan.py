@@ -8,9 +8,9 @@ from dayfold.cli.output import (
     JsonOption,
     RollupsArgument,
     open_app,
-    plural,
     write_json,
 )
+from dayfold.names import plural
 
 
 def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:

@@ -169,7 +169,7 @@ def _show(answer: Answer) -> None:
 
 
 def _cell(value: object, is_key: bool) -> str:
-    if not is_key or value is None:
+    if not is_key or value is None or isinstance(value, bool):
         return number(value)
     if isinstance(value, dt.datetime):
         return value.isoformat(timespec="minutes")

@@ -15,11 +15,11 @@ from dayfold.cli.output import (
     WhereOption,
     noted,
     open_app,
-    plural,
     rows_written,
     show_table,
     write_json,
 )
+from dayfold.names import plural
 
 if TYPE_CHECKING:
     from dayfold.fold.rebuild import Move, RebuildResult

@@ -14,11 +14,10 @@ from dayfold.cli.output import (
     noted,
     number,
     open_app,
-    plural,
     show_table,
     write_json,
 )
-from dayfold.names import listing
+from dayfold.names import listing, plural
 
 
 def run(
@@ -44,4 +43,5 @@ def run(
     for one in found.kept:
         print(f"Kept: {one.days} ({plural(one.events, 'event')}): {one.reason}")
     if not yes:
-        print("Nothing was deleted. Delete it: dayfold retain --yes")
+        is_any = any(one.count for one in found.things)
+        print("Nothing was deleted. Delete it: dayfold retain --yes" if is_any else "Nothing is past its time.")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, plural, show_table, size, write_json
+from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, show_table, size, write_json
+from dayfold.names import plural
 
 
 def run(

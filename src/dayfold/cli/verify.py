@@ -17,9 +17,9 @@ from dayfold.cli.output import (
     noted,
     number,
     open_app,
-    plural,
     write_json,
 )
+from dayfold.names import plural
 
 if TYPE_CHECKING:
     from dayfold.fold.drifts import Drift

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from dayfold.collect.complaints import complaint
 from dayfold.collect.event import Event
 from dayfold.define.events import PUBLIC
 from dayfold.define.types import Kind, Type
@@ -175,6 +176,7 @@ class Segment(msgspec.Struct, rename="camel", gc=False):
     write_key: str | None = None
 
 
+_FIELDS = Native.__struct_fields__
 _native = msgspec.json.Decoder(Native)
 _segment = msgspec.json.Decoder(Segment)
 _envelope = msgspec.json.Decoder(Envelope)
@@ -244,7 +246,9 @@ def _decoded(decode: Callable[[bytes], Any], body: bytes, what: str) -> Any:
     try:
         return decode(body)
     except msgspec.ValidationError as error:
-        raise Unreadable(f"The body is not {what}: {error}.") from None
+        raise Unreadable(
+            f"The body is not {what}: {complaint(error, Envelope.__struct_fields__, subject='it')}"
+        ) from None
     except UnicodeDecodeError:
         raise Unreadable("The body is not UTF-8.") from None
     except RecursionError:
@@ -290,7 +294,7 @@ class Reader:
             except Unreadable as error:
                 batch.refused.append(Refused(place, "bad-event", str(error)))
             except msgspec.ValidationError as error:
-                batch.refused.append(Refused(place, "bad-event", f"{error}."))
+                batch.refused.append(Refused(place, "bad-event", complaint(error, _FIELDS, self.names)))
             except UnicodeDecodeError:
                 batch.refused.append(Refused(place, "bad-event", "It is not UTF-8."))
             except RecursionError:
@@ -440,8 +444,12 @@ class Reader:
         if name is None or said.entity_id is None:
             raise Unreadable("'entity_type' and 'entity_id' belong together.")
         if name not in self._named:
-            raise Unreadable(f"There is no entity '{name[:LONGEST_NAME]}'{suggestion(name, self._named)}.")
+            raise self._no_entity(name)
         return name, _name(said.entity_id, "entity_id") or ""
+
+    def _no_entity(self, name: str) -> Unreadable:
+        known = suggestion(name, self._named) or f"; events.columns(…) declares {listing(self.names)}"
+        return Unreadable(f"There is no entity '{name[:LONGEST_NAME]}'{known}.")
 
     def _entities(
         self, properties: Mapping[str, Any], entity: tuple[str, str] | None, context: Mapping[str, Any] | None
@@ -466,7 +474,7 @@ class Reader:
     def entities_of(self, event: Event) -> tuple[Any, ...]:
         """The values of the declared columns of an event that was read earlier. Raises Unreadable."""
         if event.entity is not None and event.entity[0] not in self._named:
-            raise Unreadable(f"There is no entity '{event.entity[0]}'{suggestion(event.entity[0], self._named)}.")
+            raise self._no_entity(event.entity[0])
         return self._entities(event.props, event.entity, event.context)
 
 

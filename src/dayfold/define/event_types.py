@@ -19,8 +19,8 @@ from dayfold.define.source import Place
 from dayfold.errors import Problem
 from dayfold.names import listing, suggestion
 
-#: What the collector itself calls events; these need no declaration.
-BUILT_IN = ("page_viewed", "screen_viewed", "identified", "grouped", "aliased")
+#: What the collector and its tracker themselves call events; these need no declaration.
+BUILT_IN = ("page_viewed", "page_engaged", "screen_viewed", "identified", "grouped", "aliased")
 #: The most letters of a type's, family's or property's name.
 NAME_LETTERS = 200
 #: For so many unknown types the nearest known one is looked for: that takes as long as a thousand checks.
@@ -287,6 +287,12 @@ class _Reading:
             if not self._named("a family", family):
                 continue
             known = self.families.setdefault(family, {})
+            if types == {}:
+                self._problem(
+                    "bad-value",
+                    f"the family '{family}' has no types.",
+                    f'Write {{"family": {{"{family}": {{}}}}}} if \'{family}\' is a type.',
+                )
             for name, properties in self._items(types, f"the family '{family}'", '{"asset_viewed": {}}'):
                 if not self._named("a type", name):
                     continue
@@ -294,13 +300,15 @@ class _Reading:
                     self._problem("duplicate-name", f"the type '{name}' is taken by {taken}.")
                     continue
                 self._places[name] = place
-                known[name] = tuple(self._properties(name, properties))
+                known[name] = tuple(self._properties(family, name, properties))
 
-    def _properties(self, type_: str, given: object) -> Iterator[Property]:
+    def _properties(self, family: str, type_: str, given: object) -> Iterator[Property]:
         taken = set()
-        for written, kind in self._items(
-            given, f"the type '{type_}'", '{"revenue_cents": "bigint", "currency?": "text"}'
-        ):
+        example = '{"revenue_cents": "bigint", "currency?": "text"}'
+        if isinstance(given, str | list | tuple):
+            # What a property holds: the families were left out.
+            example = f'{{"family": {{"{family}": {{"{type_}": …}}}}}} if \'{family}\' is a type, else {example}'
+        for written, kind in self._items(given, f"the type '{type_}'", example):
             name = written[:-1] if isinstance(written, str) and written.endswith("?") else written
             if not self._named(f"a property of '{type_}'", name):
                 continue

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dayfold.ledger.persons import Person
+from dayfold.names import plural
 
 #: What no erasure reaches, wherever it is done.
 ALWAYS = (
@@ -79,22 +80,23 @@ class Certificate:
             f"  {one['kind']} {one['digest']} ({'given' if one['given'] else 'found'})" for one in self.identifiers
         ]
         lines += ["", "Searched:"]
-        lines += [f"  {one['holder']}: {one['rows']:,} rows ({one['holds']})" for one in self.searched]
+        lines += [f"  {one['holder']}: {plural(int(one['rows']), 'row')} ({one['holds']})" for one in self.searched]
         if not self.rows:
             lines.append("  Nothing was found.")
         lines += _listed("Folded again:", [_folded(one) for one in self.refolded])
-        lines += _listed(
-            "Sealed days:",
-            [f"{one['rollup']}: {one['sets']:,} sets reduced, {one['keys']:,} keys blurred" for one in self.sealed],
-        )
+        lines += _listed("Sealed days:", [_reduced(one) for one in self.sealed])
         lines += _listed("Rewritten:", self.rewritten)
         lines += _listed("Not reached:", self.not_reached)
         return "\n".join(lines) + "\n"
 
 
 def _folded(one: Mapping[str, Any]) -> str:
-    cells = f"{one['rollup']}: {one['cells']:,} cells"
+    cells = f"{one['rollup']}: {plural(int(one['cells']), 'cell')}"
     return f"{cells}; {one['error']}" if one.get("error") else cells
+
+
+def _reduced(one: Mapping[str, Any]) -> str:
+    return f"{one['rollup']}: {plural(int(one['sets']), 'set')} reduced, {plural(int(one['keys']), 'key')} blurred"
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from dayfold.clock import Clock, SystemClock
 from dayfold.define.catalog import Catalog
+from dayfold.define.events import EventLog
 from dayfold.define.function import FunctionSource
 from dayfold.engines import owners
 from dayfold.engines.base import Store
@@ -16,6 +17,7 @@ from dayfold.errors import DayfoldError, DefinitionError
 from dayfold.fold import rls
 from dayfold.fold.binding import Binder
 from dayfold.fold.rls import Policies, PolicyStanding, standings
+from dayfold.ledger import events
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
@@ -67,7 +69,7 @@ def doctor(databases: Databases, ledger: Ledger, catalog: Catalog, clock: Clock,
     findings.append(Finding(OK, "definitions", f"all fit their sources: {listing(one.name for one in bound.rollups)}"))
     for source, failure in bound.failed.items():
         findings.append(Finding(PROBLEM, source, failure.message, failure.hint))
-    return [*findings, *_indexes(databases, bound.rollups), *_policies(policies)]
+    return [*findings, *_indexes(databases, ledger, bound.rollups), *_policies(policies)]
 
 
 def _policies(policies: Policies) -> list[Finding]:
@@ -163,15 +165,18 @@ def _writable(store: Store) -> Finding:
     return Finding(OK, "permissions", f"tables can be made in {store.schema}")
 
 
-def _indexes(databases: Databases, rollups: list[BoundRollup]) -> list[Finding]:
+def _indexes(databases: Databases, ledger: Ledger, rollups: list[BoundRollup]) -> list[Finding]:
     """Moments in PostgreSQL that no index leads to, with the statement for one."""
     findings: dict[tuple[str, str], Finding] = {}
+    has_log = events.exists(ledger)
     for rollup in rollups:
         for scan in rollup.scans:
             if (
                 scan.dialect.name != "postgres"
                 or scan.source.name is None
                 or isinstance(scan.source, FunctionSource)
+                # The log is made with its indexes.
+                or (isinstance(scan.source, EventLog) and not has_log)
                 or not isinstance(scan.moment.raw, exp.Column)
             ):
                 continue
@@ -199,7 +204,7 @@ def _cell_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:
     with database.transaction(read_only=True) as session:
         if database.leads(session, scan.source, keys, moment):
             return Finding(OK, scan.label, f"an index leads from {listing(keys)} to {moment}")
-    target = ".".join(quoted(part) for part in scan.source.name.split("."))
+    target = _named(database, scan)
     return Finding(
         WARNING,
         scan.label,
@@ -216,7 +221,7 @@ def _level_index(database: Store, scan: Scan, per: tuple[str, ...]) -> Finding:
     with database.transaction(read_only=True) as session:
         if database.leads(session, scan.source, per, moment):
             return Finding(OK, scan.label, f"an index leads from {listing(per)} to {moment}")
-    target = ".".join(quoted(part) for part in scan.source.name.split("."))
+    target = _named(database, scan)
     return Finding(
         WARNING,
         scan.label,
@@ -225,10 +230,15 @@ def _level_index(database: Store, scan: Scan, per: tuple[str, ...]) -> Finding:
     )
 
 
+def _named(database: Store, scan: Scan) -> str:
+    """The table, as statements of its database name it."""
+    return ".".join(quoted(part) for part in str(database.qualify(scan.source).name).split("."))
+
+
 def _index(database: Store, scan: Scan) -> Finding | None:
     assert scan.source.name is not None
     assert isinstance(scan.moment.raw, exp.Column)
-    schema, _, name = scan.source.name.rpartition(".")
+    schema, _, name = str(database.qualify(scan.source).name).rpartition(".")
     moment = scan.moment.raw.name
     query = statement(
         "select count(*) from pg_index as i join pg_class as c on c.oid = i.indrelid "
@@ -241,7 +251,7 @@ def _index(database: Store, scan: Scan) -> Finding | None:
     with database.transaction(read_only=True) as session:
         if session.rows(query)[0][0]:
             return Finding(OK, scan.label, f"an index begins with {moment}")
-    target = ".".join(quoted(part) for part in scan.source.name.split("."))
+    target = _named(database, scan)
     return Finding(
         WARNING,
         scan.label,

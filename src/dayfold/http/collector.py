@@ -328,7 +328,8 @@ class Collector:
         if not key:
             raise Unauthenticated(
                 "This needs a write key.",
-                hint="Send it as Authorization: Bearer …, as the user of Basic, or in the body; `dayfold token create` makes one.",
+                hint="Send it as Authorization: Bearer …, as the user of Basic, or in the body; `dayfold token create NAME --kind track` "
+                "makes one.",
             )
         digest = tokens.digest(key)
         now = time.monotonic()
@@ -337,7 +338,8 @@ class Collector:
             bearer = (await self.service.glance.look(digest)).bearers.get(digest)
             if bearer is None:
                 raise Unauthenticated(
-                    "The write key is not known, or it has expired or was revoked.", hint="Ask for a new one."
+                    "The write key is not known, or it has expired or was revoked.",
+                    hint="Make a new one: dayfold token create NAME --kind track, or --kind public for pages.",
                 )
             known = _Known(bearer, now + _KEY_S)
             self._keys.learn(digest, known)
@@ -350,8 +352,14 @@ class Collector:
 
     def _check_origin(self, bearer: Bearer, origin: bytes | None) -> None:
         allowed = bearer.limits.origins
-        if allowed is not None and (origin or b"").decode("latin-1").lower() not in allowed:
-            raise Forbidden("This key is not for pages of this origin.", hint="Make one with --origin for it.")
+        if allowed is None or (origin or b"").decode("latin-1").lower() in allowed:
+            return
+        if origin is None:
+            raise Forbidden(
+                "This key is for pages of certain origins, and the request names none, as only a browser does.",
+                hint="Try it from a page or with the header Origin; servers send with a key of the kind track.",
+            )
+        raise Forbidden("This key is not for pages of this origin.", hint="Make one with --origin for it.")
 
     async def _sender(
         self,

@@ -79,6 +79,7 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
             gc.set_threshold(_GARBAGE)
             server.run(sockets=[listener])
         finally:
+            # What is frozen is never let go, and DuckDB's binding would say of all of it that it leaked.
             gc.unfreeze()
             listener.close()
             reception.stop()

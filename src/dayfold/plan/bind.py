@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from dayfold.days import STORED_GRAINS
+from dayfold.define.events import EventLog
 from dayfold.define.expr import ExpressionError, parse
 from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.function import FunctionSource
@@ -303,8 +304,7 @@ class _Binder:
         except ExpressionError as error:
             raise ExpressionError(
                 f"the key column '{name}': {error}",
-                (error.hint + "\n" if error.hint else "")
-                + f'If the table calls it otherwise: Table("{metric.source.label}", columns={{"{name}": "its_name"}}).',
+                (error.hint + "\n" if error.hint else "") + _declaration(metric, name),
             ) from None
         if type_.kind not in _KEY_KINDS:
             raise ExpressionError(
@@ -514,9 +514,17 @@ class _Binder:
         return BoundRollup(rollup, shape, sets_shape, scans)
 
 
+def _declaration(metric: Measured, name: str) -> str:
+    """Where a key column that the source has not is to be said."""
+    if isinstance(metric.source, EventLog):
+        return f'Declare it: events.columns({name}="text").'
+    return f'If the table calls it otherwise: Table("{metric.source.label}", columns={{"{name}": "its_name"}}).'
+
+
 def _fallback(metric: Measured, error: ExpressionError) -> str:
     """What to write while a table does not keep the moment that is asked for, and what that costs in truth."""
-    if "has no column" not in str(error) or metric.source.name is None or metric.moment is None:
+    is_log = isinstance(metric.source, EventLog)
+    if "has no column" not in str(error) or metric.source.name is None or metric.moment is None or is_log:
         return error.hint
     kind, missing = type(metric).__name__, metric.moment.column
     return (
