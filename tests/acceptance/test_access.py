@@ -65,7 +65,7 @@ def test_token_is_listed_with_what_it_sees_and_revoked(shop: Path) -> None:
     assert set(made) == {"id", "name", "token"}
     lines = succeeds("token", "list", cwd=shop).out.splitlines()
     assert [line.split(maxsplit=3) for line in lines[-1:]] == [
-        [made["id"], "embed", "read", "ShopDaily where country is none, shop_id is 42 or 43   2026-01-10T12:00:00Z   "
+        [made["id"], "embed", "read", "see ShopDaily where country is none, shop_id is 42 or 43   2026-01-10T12:00:00Z   "
          "2026-02-01T00:00:00Z   valid"],
     ]  # fmt: skip
     assert (

@@ -10,7 +10,7 @@ from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, sho
 from dayfold.define.events import PUBLIC_TYPES
 
 if TYPE_CHECKING:
-    from dayfold.ledger.tokens import Limits
+    from dayfold.ledger.tokens import Limits, Token
     from dayfold.plan.access import Scope
 
 app = typer.Typer(no_args_is_help=True, help="Tokens that programs come in with over HTTP.")
@@ -138,13 +138,13 @@ def list_(file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
         write_json({"tokens": tokens})
     elif found:
         show_table(
-            ("id", "name", "kind", "sees", "created", "expires", "state"),
+            ("id", "name", "kind", "may", "created", "expires", "state"),
             [
                 (
                     one.id,
                     one.name,
                     one.kind,
-                    sends(one.limits) if one.kind == "public" else sees(one.scope),
+                    _may(one),
                     one.created_at,
                     one.expires_at or "–",
                     state,
@@ -170,6 +170,20 @@ def revoke(
         return
     for one in done:
         print(f"{one.name} ({one.id}): revoked")
+
+
+def _may(one: Token) -> str:
+    """What a token is good for, in one line."""
+    match one.kind:
+        case "public":
+            return f"send {sends(one.limits)}"
+        case "track":
+            return "send any event"
+        case "jobs":
+            return "see and steer jobs"
+        case "admin":
+            return "do everything"
+    return f"see {sees(one.scope)}"
 
 
 def sends(limits: Limits) -> str:
