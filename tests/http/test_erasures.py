@@ -59,7 +59,10 @@ class Served:
     def ask(self, method: str, path: str, kind: str = "admin", **more: Any) -> Any:
         """An answer."""
         return self.client.request(
-            method, f"/v1{path}", headers={"Authorization": f"Bearer {self.secrets[kind]}"}, **more
+            method,
+            f"/v1{path}",
+            headers={"Authorization": f"Bearer {self.secrets[kind]}", **more.pop("headers", {})},
+            **more,
         )
 
     def settle(self) -> None:
@@ -126,6 +129,12 @@ def test_what_cannot_be_asked_is_refused(served: Served) -> None:
         answer = served.ask("POST", "/erasures", json=body)
         assert (answer.status_code, answer.json()["detail"]) == (400, said)
     assert served.ask("POST", "/erasures", json={"user": ["u"]}).status_code == 400
+    form = served.ask(
+        "POST", "/erasures", content=b'{"actor": ["u"]}', headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+    assert (form.status_code, form.json()["detail"], form.json()["hint"]) == (
+        400, "The body does not say that it is JSON.", "Send it with Content-Type: application/json.",
+    )  # fmt: skip
     missing = served.ask("GET", "/erasures/999")
     assert (missing.status_code, missing.json()["detail"]) == (404, "There is no erasure 999.")
     bare = served.ask("POST", "/jobs/erase/trigger", json={})

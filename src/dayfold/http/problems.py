@@ -112,8 +112,13 @@ def of_error(error: DayfoldError, *, is_known: bool = True) -> Response:
     return problem(status_of(error), error.code, error.message, error.hint, **more)
 
 
-def _of_words(error: RequestValidationError) -> Response:
+def _of_words(request: Request, error: RequestValidationError) -> Response:
     """The answer to parameters or a body that do not fit what the route describes; no value is repeated."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_whole = any(tuple(one["loc"]) == ("body",) and one["type"] != "missing" for one in error.errors())
+    if is_whole and kind != "application/json":
+        detail = "The body does not say that it is JSON."
+        return problem(HTTPStatus.BAD_REQUEST, "usage", detail, "Send it with Content-Type: application/json.")
     found = []
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
@@ -156,7 +161,7 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def words(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _of_words(error)
+        return _of_words(request, error)
 
     @api.exception_handler(HTTPException)
     async def framework(request: Request, error: Exception) -> Response:
