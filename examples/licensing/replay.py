@@ -194,12 +194,17 @@ def _main() -> None:
     parser.add_argument("--site", required=True, help="what addresses begin with: https://www.example.com")
     parser.add_argument("--salt", help="what visitors' hashes are made with; the same for every run (default: the key)")
     words = parser.parse_args()
+    for one in words.logs:
+        if not one.is_file():
+            parser.error(f"there is no file {one}")
     salt = hashlib.blake2b((words.salt or words.key).encode()).digest()
     try:
         progress = replay(words.logs, words.url, words.key, words.site, salt, _told())
     except (Refused, OSError) as error:
         sys.exit(f"\n{error}\nRun it again to go on: what was sent is known, and is not counted twice.")
     print(f"\r{progress}")
+    if progress.lines and progress.unreadable == progress.lines:
+        sys.exit("No line is in Apache's combined format, so nothing was sent.")
 
 
 if __name__ == "__main__":
