@@ -167,7 +167,9 @@ def test_dropped_events_are_logged_once_without_their_values(
         assert client.flush()
         client.track("secret type", {"secret name": Broken()})
         assert client.close()
-    assert caplog.messages == ["1 events were dropped: they cannot be made JSON, or are too large. It is said once."]
+    assert caplog.messages == [
+        "1 events were dropped: they have no type, cannot be made JSON, or are too large. It is said once."
+    ]
     assert "secret" not in caplog.text
 
 

@@ -344,7 +344,11 @@ class Sender:
         counts = self._books.counts()
         for what, text, once in (
             ("overflowed", "The queue is full: %d events were dropped.", False),
-            ("malformed", "%d events were dropped: they cannot be made JSON, or are too large. It is said once.", True),
+            (
+                "malformed",
+                "%d events were dropped: they have no type, cannot be made JSON, or are too large. It is said once.",
+                True,
+            ),
             ("discarded", "%d events of the spool were dropped: it is full, or a file was damaged.", False),
         ):
             if more := counts[what] - self._said[what]:
