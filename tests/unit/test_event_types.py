@@ -167,7 +167,6 @@ PROPERTY = "the property 'p' of 'x'"
         ),
         ({"a": {"x": 5}}, "bad-value",
          "the type 'x': expected a mapping, got int.\n  Write {\"revenue_cents\": \"bigint\", \"currency?\": \"text\"}."),
-        ({"a": {}}, "bad-value", "the family 'a' has no types.\n  Write {\"family\": {\"a\": {}}} if 'a' is a type."),
         ({"": {}}, "bad-name", f"a family {NAME} ''."),
         ({"a": {5: {}}}, "bad-name", f"a type {NAME} 5."),
         ({"a": {"x" * 201: {}}}, "bad-name", f"a type {NAME} 201 letters."),

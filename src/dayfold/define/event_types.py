@@ -287,12 +287,6 @@ class _Reading:
             if not self._named("a family", family):
                 continue
             known = self.families.setdefault(family, {})
-            if types == {}:
-                self._problem(
-                    "bad-value",
-                    f"the family '{family}' has no types.",
-                    f'Write {{"family": {{"{family}": {{}}}}}} if \'{family}\' is a type.',
-                )
             for name, properties in self._items(types, f"the family '{family}'", '{"asset_viewed": {}}'):
                 if not self._named("a type", name):
                     continue
