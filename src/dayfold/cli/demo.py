@@ -14,6 +14,7 @@ import typer
 
 from dayfold.cli.fold import as_object, progress_shown, show
 from dayfold.cli.output import JsonOption, number, open_app, show_table, sparkline, write_json
+from dayfold.cli.query import cell
 from dayfold.errors import DayfoldError, UnknownName
 from dayfold.names import listing, suggestion
 
@@ -98,5 +99,5 @@ def _show(dayfold: Dayfold, part: dict[str, Any]) -> None:
         return
     names = [name for name in answer.table.column_names if name != "day" or answer.request.grain != "total"]
     keys = {"day", *answer.request.by}
-    cells = [[str(row[name]) if name in keys else number(row[name]) for name in names] for row in answer.rows]
+    cells = [[cell(row[name], name in keys) for name in names] for row in answer.rows]
     show_table(names, cells, [name not in keys for name in names])

@@ -164,11 +164,16 @@ def _show(answer: Answer) -> None:
     rows: list[dict[str, Any]] = table.to_pylist()
     names = table.column_names
     keys = {"day", "hour", "compared_day", "compared_hour", *answer.request.by}
-    cells = [[_cell(row[name], name in keys) for name in names] for row in rows]
+    cells = [[cell(row[name], name in keys) for name in names] for row in rows]
     show_table(names, cells, [name not in keys for name in names])
 
 
-def _cell(value: object, is_key: bool) -> str:
+def cell(value: object, is_key: bool) -> str:
+    """A value of an answer for a person; those of keys are no amounts.
+
+    >>> cell(2026, False), cell(2026, True), cell(None, True), cell("", True)
+    ('2,026', '2026', '–', '""')
+    """
     if not is_key or value is None or isinstance(value, bool):
         return number(value)
     if isinstance(value, dt.datetime):
