@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pyarrow import parquet
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from tests.acceptance.command import NOW, dayfold, fails, succeeds
-from tests.acceptance.serving import serving
+from tests.acceptance.serving import served, serving
 from tests.eventlog import event, send
 from tests.sql import run_sql
 
@@ -172,3 +173,47 @@ def test_exports_that_cannot_be(logged: Path) -> None:
     refused = dayfold("export", "events", "--json", cwd=logged)
     assert (refused.status, refused.json["error"]["message"]) == (2, "--json says what was written, and needs a file.")
     assert not [*logged.glob("*.csv"), *logged.glob("*.json")]
+
+
+def test_held_events_are_seen_and_replayed(logged: Path) -> None:
+    """Status counts them, the list says why, and a replay after the mend takes in what fits by now; twice is as good as once."""
+    metrics = (logged / "metrics.py").read_text()
+    key = succeeds("token", "create", "shop", "--kind", "track", "--json", cwd=logged).json["token"]
+    sent = [
+        {"id": "a", "event_type": "asset_seen"},
+        {"id": "b", "event_type": "asset_downloaded", "properties": {"format": "doc"}},
+        {"id": "c", "event_type": "asset_viewed"},
+    ]
+    with served(cwd=logged) as server:
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{server.url}/v1/events?wait=log", json.dumps(sent).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            told = json.loads(answer.read())
+        assert (told["accepted"], told["quarantined"]) == (1, 2)
+        # The command asks the server that owns the file.
+        assert succeeds("events", "status", "--json", cwd=logged).json["events"] == 3
+    shown = succeeds("events", "status", cwd=logged).out
+    assert "\nIn quarantine: 2 undeclared. See them: dayfold events quarantine\n" in shown
+    held = succeeds("events", "quarantine", "--json", cwd=logged).json["quarantine"]
+    assert sorted((one["event_type"], one["reason"]) for one in held) == [
+        ("asset_downloaded", "undeclared"), ("asset_seen", "undeclared"),
+    ]  # fmt: skip
+    assert succeeds("events", "replay", cwd=logged).out.startswith("0 events taken into the log, 2 still held\n")
+    mended = metrics.replace('"asset_viewed": {}', '"asset_viewed": {}, "asset_seen": {}')
+    (logged / "metrics.py").write_text(mended)
+    assert succeeds("events", "replay", "--json", cwd=logged).json["replayed"] == 1
+    (logged / "metrics.py").write_text(mended.replace('["pdf"', '["doc", "pdf"'))
+    assert succeeds("events", "replay", cwd=logged).out == "1 event taken into the log, 0 still held\n"
+    assert succeeds("events", "replay", cwd=logged).out == "0 events taken into the log, 0 still held\n"
+    assert succeeds("events", "quarantine", cwd=logged).out == "No event is held back.\n"
+    assert succeeds("events", "status", "--json", cwd=logged).json["events"] == 5
+
+
+def test_stored_events_are_enriched_anew(logged: Path) -> None:
+    """Newer rules reach what is stored, and what did not change is not touched."""
+    (logged / "dayfold.toml").write_text('[collect]\nscrub_names = ["a"]\n')
+    words = ("events", "enrich", "--from", "2026-01-09", "--to", "2026-01-09")
+    assert succeeds(*words, "--json", cwd=logged).json == {"events": 2, "changed": 2}
+    assert succeeds(*words, cwd=logged).out == "2 events looked at, 0 changed\n"
+    pages = [one["page"] for one in succeeds("events", "list", "--json", cwd=logged).json["events"]]
+    assert pages == ["https://x.test/?a=(removed)"] * 2

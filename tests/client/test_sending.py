@@ -184,6 +184,11 @@ def test_retry_after_a_date() -> None:
     assert 500 <= said.wait_s <= 600
 
 
+def test_a_request_that_took_too_long_is_sent_again() -> None:
+    """A proxy may say so of one that never reached the collector."""
+    assert judged(408, b"").verdict is Verdict.AGAIN
+
+
 def test_waits_grow_and_differ(monkeypatch: pytest.MonkeyPatch, new_client: NewClient, collector: Collector) -> None:
     """Each is about twice the one before, up to a minute, and not the same for all clients."""
     waits: list[float] = []

@@ -183,6 +183,8 @@ def test_who_is_signed_in_is_said_by_their_token(make: Make) -> None:
         (signed("another secret that is long enough!!", sub="eve"), "its signature is not right"),
         (none, "its algorithm is not one that is accepted"),
         (signed(sub=""), "it names no subject"),
+        (signed(sub="e" * 201), "its subject is no name that can be kept"),
+        (signed(sub="eve\ud800"), "its subject is no name that can be kept"),
     ):
         assert sent(token).json()["token_refused"] == f"The token is not accepted: {why}."
     assert sent(signed()).json()["token_refused"] == "The token is not accepted: it names no subject."

@@ -61,7 +61,7 @@ def test_ten_events_go_at_once_and_fewer_after_five_seconds(visitor: Visitor, co
     assert fetches(collector)[1:] == [["k"]]
 
 
-@pytest.mark.parametrize("status", [500, 503, 429])
+@pytest.mark.parametrize("status", [500, 503, 429, 408])
 def test_refused_batch_is_sent_again_with_the_same_ids(visitor: Visitor, collector: Collector, status: int) -> None:
     """Later and later: each pause may be up to twice as long as the one before, and nothing is asked meanwhile."""
     visitor.context.clock.install()

@@ -150,7 +150,8 @@ def judged(status: int, content: bytes, retry_after: str | None = None) -> Said:
         return Said(Verdict.AGAIN, "an answer that is none of a collector")
     if status == 413:
         return Said(Verdict.SPLIT, reason)
-    if 400 <= status < 500 and status != 429:
+    # A proxy that waited too long says 408: the batch may not have arrived.
+    if 400 <= status < 500 and status not in (408, 429):
         return Said(Verdict.REFUSED, reason)
     return Said(Verdict.AGAIN, reason, _seconds(retry_after))
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from dayfold.collect.reading import LONGEST_NAME
 from dayfold.define.catalog import Catalog
 from dayfold.errors import ConfigError, ConnectionFailed, Unauthenticated
 from dayfold.http.claims import check_words, scope_of, texts
@@ -83,6 +84,8 @@ class Embed:
         subject = self._claims(token).get("sub")
         if not isinstance(subject, str) or not subject or "\0" in subject:
             raise refused("it names no subject")
+        if len(subject) > LONGEST_NAME or any("\ud800" <= letter <= "\udfff" for letter in subject):
+            raise refused("its subject is no name that can be kept")
         return subject
 
     def _claims(self, token: str) -> Mapping[str, Any]:

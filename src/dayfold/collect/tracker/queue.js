@@ -86,7 +86,7 @@ const openQueue = (store, { key, host, cookieless }, signedIn) => {
       clearTimeout(patience);
       const status = answer ? answer.status : 0;
       if (status === 413 && taken.length > 1) most = taken.length >> 1;
-      else if (!status || status === 429 || status > 499) return failed(answer);
+      else if (!status || status === 429 || status === 408 || status > 499) return failed(answer);
       else {
         failures = 0;
         taken.forEach(store.drop);
