@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -321,6 +322,7 @@ def test_a_full_queue_says_come_again(make: Make, monkeypatch: pytest.MonkeyPatc
     assert intake is not None
     intake.most_bytes = 2_000
     intake.figures.waiting_bytes = 1_990
+    monkeypatch.setattr(collector, "_ROOM_S", 0.1)
     answer = here.post(PAGE)
     assert problem(answer) == (
         429, "too-many", "More events wait than there is room for.", "Send them again a little later.",
@@ -328,6 +330,20 @@ def test_a_full_queue_says_come_again(make: Make, monkeypatch: pytest.MonkeyPatc
     assert answer.headers["retry-after"] == "1"
     intake.figures.waiting_bytes = 0
     assert here.post(PAGE).status_code == 200
+    assert len(here.rows("id")) == 1
+
+
+def test_a_request_waits_a_little_for_room(make: Make) -> None:
+    """Whoever sends faster than the log takes is slowed down before anybody is refused."""
+    here = make()
+    intake = here.site.service.collector.intake
+    assert intake is not None
+    intake.most_bytes = 2_000
+    intake.figures.waiting_bytes = 1_990
+    makes_room = threading.Timer(0.3, lambda: setattr(intake.figures, "waiting_bytes", 0))
+    makes_room.start()
+    assert here.post(PAGE).status_code == 200
+    makes_room.join()
     assert len(here.rows("id")) == 1
 
 

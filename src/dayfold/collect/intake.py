@@ -193,12 +193,17 @@ class Intake:
             thread.start()
             self._threads.append(thread)
 
+    def has_room(self, size: int) -> bool:
+        """Whether a ticket of so many bytes would be taken."""
+        waiting = self.figures.waiting_bytes
+        return not waiting or waiting + size <= self.most_bytes
+
     def offer(self, ticket: Ticket) -> None:
         """Take a ticket, or raise Busy: it is settled through `tell`."""
         with self._lock:
             if self._ends:
                 raise Busy("The collector is ending.", hint="Send it again.")
-            if self.figures.waiting_bytes + ticket.size > self.most_bytes and self.figures.waiting_bytes:
+            if not self.has_room(ticket.size):
                 raise Busy("More events wait than there is room for.", hint="Send them again a little later.")
             self.figures.waiting_bytes += ticket.size
             self.figures.waiting_events += len(ticket.record.events)

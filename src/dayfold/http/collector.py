@@ -55,6 +55,8 @@ _KEY_S = 1.0
 _MOST_LOST = 100_000
 #: Seconds that a request waits until its events are safe; or in the log, where it asks for that.
 _PATIENCE_S = 20.0
+#: Where more waits for the log than there is room for: how many requests wait for some, for how long, and how often they look.
+_HELD_UP, _ROOM_S, _LOOK_S = 256, 2.0, 0.02
 _log = logging.getLogger("dayfold.collect")
 #: Segment's paths, each with the kind of message that it takes; the short ones are the browser library's.
 SEGMENT = {
@@ -109,6 +111,8 @@ class Collector:
         self._keys: Memo[str, _Known] = Memo(1_000)
         self._salts: Memo[dt.date, str] = Memo(3)
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: Requests that wait for room.
+        self._held_up = 0
         self._is_started = False
         self.intake: Intake | None = None
         self.use(service.app)
@@ -296,6 +300,15 @@ class Collector:
     async def _settled(self, ticket: Ticket) -> Ticket:
         assert self._loop is not None
         assert self.intake is not None
+        if not self.intake.has_room(ticket.size) and self._held_up < _HELD_UP:
+            # A sender who waits for an answer sends no more meanwhile, so that the log keeps up without refusing anybody.
+            self._held_up += 1
+            try:
+                until = self._loop.time() + _ROOM_S
+                while not self.intake.has_room(ticket.size) and self._loop.time() < until:
+                    await asyncio.sleep(_LOOK_S)
+            finally:
+                self._held_up -= 1
         ticket.waiter = self._loop.create_future()
         try:
             self.intake.offer(ticket)
