@@ -71,6 +71,16 @@ def test_events_are_kept_with_all_their_columns(ledger: Ledger) -> None:
     assert row == ('a, "b"\n', project, "2026-03-10", "1")
 
 
+def test_the_view_shows_what_brought_each_visitor(ledger: Ledger) -> None:
+    """A row for each event, with its campaign, its touches and its device; also after a column was added to the log."""
+    append(ledger, event(1, utm_source="letter", first_source="google", last_campaign="autumn", browser="Firefox"))
+    events.ensure(ledger, {**ENTITIES, "license_id": declared_type("bigint")})
+    view = events.table(events.VIEW, ledger.store.schema)
+    with ledger.store.transaction(read_only=True) as session:
+        query = "select utm_source, first_source, last_campaign, browser, is_bot from _view"
+        assert session.rows(ledger.sql(query, _view=view)) == [("letter", "google", "autumn", "Firefox", None)]
+
+
 def test_an_event_that_is_sent_again_is_as_good_as_the_first(ledger: Ledger) -> None:
     """One row however often, also a day later and beside new ones; another payload under its id is a conflict."""
     assert append(ledger, event(1), event(2, payload=5)) == [ACCEPTED, ACCEPTED]
