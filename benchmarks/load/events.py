@@ -120,9 +120,9 @@ async def steady(target: Target, rate: int, seconds: float) -> Sent:
     tasks = []
 
     async def send() -> None:
-        if free:
-            sender = free.pop()
-        else:
+        sender = free.pop() if free else None
+        # A server lets go of connections that were not used for long.
+        if sender is None or sender.transport.is_closing():
             sender = _Sender(target, sent, 1, make, 0.0)
             await asyncio.get_running_loop().create_connection(lambda: sender, host, port)
         sender.answered = asyncio.get_running_loop().create_future()
