@@ -217,3 +217,12 @@ def test_stored_events_are_enriched_anew(logged: Path) -> None:
     assert succeeds(*words, cwd=logged).out == "2 events looked at, 0 changed\n"
     pages = [one["page"] for one in succeeds("events", "list", "--json", cwd=logged).json["events"]]
     assert pages == ["https://x.test/?a=(removed)"] * 2
+
+
+def test_definitions_that_cannot_be_served_are_told_instead_of_an_address(logged: Path) -> None:
+    """Whoever waits for the first words of a server does not go on with one that ends at once."""
+    with (logged / "metrics.py").open("a") as file:
+        file.write("\nevents.types(seen={})\n")
+    done = dayfold("serve", "--port", "0", "--json", cwd=logged)
+    assert done.status == 2, str(done)
+    assert done.json["error"]["code"] == "definition"

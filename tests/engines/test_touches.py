@@ -224,6 +224,24 @@ def test_stored_events_are_enriched_as_the_oracle_says(ledger: Ledger, seed: int
     compare(of_log(ledger), as_if_known(told), told)
 
 
+def test_many_visitors_are_known_again_at_once(ledger: Ledger) -> None:
+    """More than one look asks for: each goes on with the session, the first touch and the name of the visit before."""
+    attributor, count = Attributor(ledger), 600
+    campaign = CAMPAIGNS[0]
+    first = [
+        sent(n, {"at": START, "web": True, "browser": f"b{n}", "actor": f"a{n}", "campaign": campaign, "page": f"/{n}"})
+        for n in range(count)
+    ]
+    begun = take_in(ledger, attributor, first)
+    attributor.forget()
+    later = [
+        sent(count + n, {"at": START + MINUTE, "web": True, "browser": f"b{n}", "page": "/later"}) for n in range(count)
+    ]
+    for before, after in zip(begun, take_in(ledger, attributor, later), strict=True):
+        assert (after.session_id, after.landing_page) == (before.session_id, before.page)
+        assert (after.first_source, after.first_medium, after.first_campaign) == campaign
+
+
 def test_what_came_late_is_put_in_order(ledger: Ledger) -> None:
     """The door knows what has come so far; enriching anew knows all, and the door goes on from there."""
     told = history(5, 150, named=False, late=True)
