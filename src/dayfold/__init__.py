@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
     from dayfold.define.access import Access
     from dayfold.define.alert import Alert
+    from dayfold.define.counter import Counter, Total
     from dayfold.define.events import events
     from dayfold.define.function import source
     from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
@@ -18,6 +19,7 @@ __all__ = [
     "Alert",
     "Avg",
     "Count",
+    "Counter",
     "Dayfold",
     "Distinct",
     "Formula",
@@ -32,6 +34,7 @@ __all__ = [
     "Rollup",
     "Sum",
     "Table",
+    "Total",
     "events",
     "source",
 ]
@@ -42,6 +45,7 @@ _MODULES = {
     "app": ("Dayfold",),
     "define.access": ("Access",),
     "define.alert": ("Alert",),
+    "define.counter": ("Counter", "Total"),
     "define.events": ("events",),
     "define.function": ("source",),
     "define.metric": ("Avg", "Count", "Distinct", "Formula", "Gauge", "Increase", "Max", "Min", "Ratio", "Sum"),

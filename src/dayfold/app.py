@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
+from dayfold.counterdesk import CounterDesk
 from dayfold.days import Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
@@ -105,6 +106,8 @@ class Dayfold:
         self._published: dict[str, str] | None = None
         #: The event log, with its verbs.
         self.event_log = EventDesk(self)
+        #: The counters, with their verbs.
+        self.counters = CounterDesk(self)
         #: What holds personal data beside the store's tables, for `erase`; copies of the application share it.
         self.outside: list[Outside] = []
 
@@ -138,6 +141,7 @@ class Dayfold:
         """
         other = copy.copy(self)
         other.event_log = self.event_log.of(other)
+        other.counters = self.counters.of(other)
         other._connections_are_ours = False
         other._closers = []
         other._published = None
@@ -157,6 +161,7 @@ class Dayfold:
             raise UsageError("Definitions that were given as classes cannot be read again.")
         other = copy.copy(self)
         other.event_log = self.event_log.of(other)
+        other.counters = self.counters.of(other)
         other._define(load_again(self.catalog.origin))
         other.catalog.check()
         # A source that does not answer now hides its mistakes; they show when it is folded.
@@ -223,6 +228,7 @@ class Dayfold:
         Raises:
             DefinitionError: before anything is written.
         """
+        self.counters.settle()
         folder = self._folder(self._bound_for_writing(rollups), wait_s, stop)
         return folder.fold(allow_empty=allow_empty, progress=progress)
 
@@ -480,11 +486,18 @@ class Dayfold:
         """Bound rollups and a ledger that is ready; wrong definitions leave even a new store untouched."""
         bound = self.bind(rollups)
         self.ledger.ready()
-        if self.event_log.is_used:
-            self.event_log.make()
+        if self.event_log.is_used or self.counters.is_used:
+            self._make_own()
             bound = self.bind(rollups)
         self.ledger.remember_sources(bound.columns)
         return bound
+
+    def _make_own(self) -> None:
+        """The tables that we keep beside the ledger are there, as the definitions say."""
+        if self.event_log.is_used:
+            self.event_log.make()
+        if self.counters.is_used:
+            self.counters.make()
 
     def plan(self, rollups: Iterable[str] | None = None) -> list[RollupPlan]:
         """What the next fold would do and read, without writing anything."""
@@ -774,8 +787,8 @@ class Dayfold:
         tracking = self.tracking()
         # Triggers name the store that they are for.
         self.ledger.ready()
-        if self.event_log.is_used:
-            self.event_log.make()
+        if self.event_log.is_used or self.counters.is_used:
+            self._make_own()
             tracking = self.tracking()
         return Installer(tracking)
 

@@ -16,6 +16,7 @@
     │   └── MissingDriver        1  an optional package that is not installed
     ├── StoreError               1  the store refused a statement
     │   ├── Conflict             1  another transaction wrote the same rows at the same time
+    │   ├── RowsRefused          1  a constraint or a trigger does not take a row
     │   ├── StoreNewer           1  made by a later version of the program
     │   ├── StoreNotMigrated     1  made by an earlier version of the program
     │   └── StoreAltered         1  changed by hand
@@ -165,6 +166,12 @@ class Conflict(StoreError):
     """Another transaction wrote the same rows, or made the same tables, at the same time; this one was undone."""
 
     code = "conflict"
+
+
+class RowsRefused(StoreError):
+    """A constraint, or a trigger that somebody made, does not take a row."""
+
+    code = "rows-refused"
 
 
 class StoreNewer(StoreError):

@@ -32,11 +32,13 @@ _EXPECTED = {
     "missing": "it is needed and not there",
 }
 _NAME = r"^([A-Za-z_][A-Za-z0-9_]{0,62})?$"
+_PREFIX = r"^[A-Za-z0-9_.:-]{1,60}$"
 _SIZE = r"^\d+(\.\d+)? ?([kKMGT]i?B)$"
 _BUCKET = r"^s3://[^/?]+(/[^?]*)?(\?.*)?$"
 #: What a text of each pattern is.
 _TEXTS = {
     _NAME: "expected a name of letters, digits and _, or nothing",
+    _PREFIX: "expected letters, digits and _ . : - (at most 60)",
     _SIZE: "expected a size such as 512MB or 2GB",
     _BUCKET: "expected an address such as s3://BUCKET/PREFIX?region=eu-north-1",
 }
@@ -206,6 +208,9 @@ class RetainSettings(BaseModel):
         ge=1,
         description="Days that raw events are kept; for ever by default. What was folded of them stays.",
     )
+    flushes_days: int = Field(
+        default=30, ge=1, description="Days that notes of flushed batches are kept; that each was applied stays known."
+    )
     quarantine_days: int | None = Field(
         default=None, ge=1, description="Days that events are held in quarantine; for ever by default."
     )
@@ -254,6 +259,45 @@ class CollectSettings(BaseModel):
             if found.search(""):
                 raise ValueError(f"the regular expression {number} fits a text that has nothing in it")
         return patterns
+
+
+class LiveSettings(BaseModel):
+    """``[live]``: where increments of counters wait, and how they are flushed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: SecretStr | None = Field(
+        default=None,
+        description="redis://, rediss://, valkey://, valkeys:// or unix://; any node of a cluster. Default: the store itself.",
+    )
+    prefix: str = Field(
+        default="dayfold",
+        pattern=_PREFIX,
+        description="What every key in Valkey or Redis begins with, for each application its own.",
+    )
+    timeout_s: float = Field(default=1, gt=0, le=60, description="Seconds that connecting, or one answer, may take.")
+    wait_ms: float = Field(
+        default=50,
+        ge=0,
+        le=60_000,
+        description="Milliseconds that a caller waits for an answer; then its increments wait in the buffer.",
+    )
+    buffer: int = Field(
+        default=100_000, ge=1, description="Increments that may wait in one process while the live store is down."
+    )
+    when_full: Literal["drop", "raise"] = Field(
+        default="drop",
+        description="drop: what finds no room is lost, counted and logged. raise: the caller gets an error.",
+    )
+    flush_s: float = Field(
+        default=2, gt=0, le=3600, description="Seconds between two flushes of a server, or of counters.start()."
+    )
+    remember_days: int = Field(
+        default=7,
+        ge=1,
+        le=366,
+        description="Days that ids of increments are remembered; one with an older moment is refused.",
+    )
 
 
 class ExportSettings(BaseModel):
@@ -438,6 +482,7 @@ class Settings(BaseSettings):
     jobs: JobsSettings = JobsSettings()
     retain: RetainSettings = RetainSettings()
     collect: CollectSettings = CollectSettings()
+    live: LiveSettings = LiveSettings()
     export: ExportSettings = ExportSettings()
 
     @classmethod

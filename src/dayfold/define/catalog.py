@@ -18,9 +18,11 @@ from pathlib import Path
 
 from dayfold import streams
 from dayfold.define import access as accesses
+from dayfold.define import counter as counting
 from dayfold.define.access import Access, AccessDef
 from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
 from dayfold.define.beside import modules_beside
+from dayfold.define.counter import Counter, CounterDef, Counters
 from dayfold.define.event_types import EventTypes
 from dayfold.define.events import Entities, Said, said
 from dayfold.define.function import FunctionSource
@@ -49,6 +51,7 @@ class Catalog:
     """The rollups, access and alert rules of an application, by name, and what is wrong with them so far.
 
     Attributes:
+        counters: Those of the rollups that are counters.
         entities: The columns that its events have beside their own.
         event_types: The types of events that it declares.
     """
@@ -60,6 +63,7 @@ class Catalog:
     origin: Origin | None = None
     entities: Entities = field(default_factory=Entities)
     event_types: EventTypes = field(default_factory=EventTypes)
+    counters: Counters = field(default_factory=Counters)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -134,6 +138,7 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     known: dict[str, AccessDef] = {}
     rules: list[type[Alert]] = []
     statements: list[Said] = []
+    counters: dict[str, CounterDef] = {}
     for cls in given:
         if isinstance(cls, Said):
             statements.append(cls)
@@ -145,9 +150,16 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
             found += _name_taken(places, "class", access.name, access.place, access.name)
             known[access.name] = access
         else:
-            rollup, mistakes = definition(cls)
+            names: list[tuple[str, str]] = []
+            if issubclass(cls, Counter):
+                counter, mistakes = counting.definition(cls)
+                rollup = counter.rollup
+                names += [("counter", counter.name), ("table", counter.totals_table)]
+                counters[counter.name] = counter
+            else:
+                rollup, mistakes = definition(cls)
             found += mistakes
-            for what, name in (("class", rollup.name), ("table", rollup.table)):
+            for what, name in (("class", rollup.name), ("table", rollup.table), *names):
                 found += _name_taken(places, what, name, rollup.place, rollup.name)
             rollups[rollup.name] = rollup
     keys = {column for rollup in rollups.values() for column in rollup.key}
@@ -157,7 +169,9 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     entities, event_types = Entities.of(statements), EventTypes.of(statements)
     found += [*entities.problems, *event_types.problems]
     ordered = sorted(dict.fromkeys(found), key=by_place)
-    return Catalog(rollups, tuple(ordered), known, alerts, entities=entities, event_types=event_types)
+    return Catalog(
+        rollups, tuple(ordered), known, alerts, entities=entities, event_types=event_types, counters=Counters(counters)
+    )
 
 
 def _name_taken(places: dict[str, Place], what: str, name: str, place: Place, subject: str) -> list[Problem]:
@@ -273,7 +287,7 @@ def load(path: Path) -> Catalog:
     classes = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Defined) and value not in (Rollup, Access, Alert)
+        if isinstance(value, type) and issubclass(value, Defined) and value not in (Rollup, Counter, Access, Alert)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dayfold.define.source import TRIGGER, Place, Table, caller
+from dayfold.define.source import Own, Place, caller
 from dayfold.define.types import (
     BOOL,
     DECLARED,
@@ -102,15 +102,18 @@ class Said:
     place: Place
 
 
-class EventLog(Table):
+class EventLog(Own):
     """The events of this application as a source; there is one, `events`.
 
     >>> events
     events
     """
 
+    #: What one event says must not keep all others from being folded.
+    forgiving = True
+
     def __init__(self) -> None:
-        super().__init__(TABLE, columns=NAMING, changes=TRIGGER)
+        super().__init__(TABLE, COLUMNS, NAMING)
 
     def columns(self, **types: object) -> Said:
         """Columns that every event of this file has beside its own: ids of what it is about.

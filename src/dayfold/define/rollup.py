@@ -57,15 +57,28 @@ class Rollup:
     timezone: ClassVar[str | None] = None
 
     _place: ClassVar[Place]
+    #: What a definition may say beside its metrics.
+    _attributes: ClassVar[tuple[str, ...]] = ATTRIBUTES
+    _kind: ClassVar[str] = "Rollup"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._place = caller()
 
     @classmethod
+    def _key(cls) -> object:
+        """The columns that a row is identified by, beside its day, as they were written."""
+        return cls.key
+
+    @classmethod
+    def _table(cls) -> str:
+        """The name of the table, as it was written or by default."""
+        return str(getattr(cls, "table", snake_case(cls.__name__)))
+
+    @classmethod
     def as_source(cls) -> Folded:
         """The rollup as a source of another one's metrics: its stored rows."""
-        return Folded(cls, str(getattr(cls, "table", snake_case(cls.__name__))))
+        return Folded(cls, cls._table())
 
 
 @dataclass(frozen=True)
@@ -157,18 +170,18 @@ class _Reader:
         self.problems: list[Problem] = []
         self.metrics: dict[str, Metric] = {}
         for base in reversed(cls.__mro__):
-            if base not in (Rollup, object):
+            if base is not Rollup and issubclass(base, Rollup):
                 self.metrics |= {name: value for name, value in vars(base).items() if isinstance(value, Metric)}
 
     def read(self) -> tuple[RollupDef, list[Problem]]:
         cls = self.cls
         self._check_attributes()
-        key = self._names("key", cls.key)
+        key = self._names("key", cls._key())
         found = RollupDef(
             name=cls.__name__,
             place=cls._place,
             description=" ".join((cls.__doc__ or "").split()),
-            table=self._table(getattr(cls, "table", snake_case(cls.__name__))),
+            table=self._table(cls._table()),
             key=key,
             day_column=self._plain("day_column", cls.day_column),
             grain=self._one_of("grain", cls.grain, tuple(STORED_GRAINS)),
@@ -191,13 +204,14 @@ class _Reader:
 
     def _check_attributes(self) -> None:
         for name, value in vars(self.cls).items():
-            if name.startswith("_") or name in ATTRIBUTES or isinstance(value, Metric) or name.isupper():
+            known = self.cls._attributes
+            if name.startswith("_") or name in known or isinstance(value, Metric) or name.isupper():
                 continue
             if not callable(value) and not isinstance(value, classmethod | staticmethod | property):
                 self._problem(
                     "unknown-attribute",
-                    f"a Rollup has no attribute '{name}'{suggestion(name, ATTRIBUTES)}.",
-                    f"Attributes: {listing(ATTRIBUTES)}; constants of your own are written in capitals.",
+                    f"a {self.cls._kind} has no attribute '{name}'{suggestion(name, known)}.",
+                    f"Attributes: {listing(known)}; constants of your own are written in capitals.",
                 )
 
     def _plain(self, what: str, value: object) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dayfold.define.types import Type
 from dayfold.errors import Problem
 from dayfold.names import listing, suggestion
 
@@ -225,6 +226,21 @@ def label_of(words: Sequence[Any]) -> str | None:
     """
     database, name, text, _, *kind = words
     return Table(name, sql=text, database=database).label if kind in ([], ["rollup"]) else None
+
+
+class Own(Table):
+    """A table of the store that Dayfold makes and writes itself, in its own schema.
+
+    Attributes:
+        described: Its columns, whether it is there yet or not. The project's own columns of events are not among them.
+        forgiving: Whether a cast of a value that does not fit gives NULL instead of failing the source.
+    """
+
+    forgiving = False
+
+    def __init__(self, name: str, described: Mapping[str, Type], columns: Mapping[str, str] | None = None) -> None:
+        super().__init__(name, columns=columns, changes=TRIGGER)
+        self.described = dict(described)
 
 
 class Folded(Table):

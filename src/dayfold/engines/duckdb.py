@@ -22,8 +22,7 @@ import duckdb
 from sqlglot import exp
 
 from dayfold import interrupting
-from dayfold.define.events import EventLog
-from dayfold.define.source import Table
+from dayfold.define.source import Own, Table
 from dayfold.define.types import (
     BOOL,
     DATE,
@@ -47,6 +46,7 @@ from dayfold.errors import (
     ConnectionFailed,
     DayfoldError,
     FileLocked,
+    RowsRefused,
     SourceFailed,
     StoreError,
     TookTooLong,
@@ -345,8 +345,8 @@ class DuckStore:
                 self._limit_memory(self._connection)
 
     def qualify(self, source: Table) -> Table:
-        """A table of an attached file is named with the file, the event log with our schema."""
-        if isinstance(source, EventLog):
+        """A table of an attached file is named with the file, one that we keep with our schema."""
+        if isinstance(source, Own):
             return Table(f"{self.schema}.{source.name}")
         if source.database and source.name is not None and self.reaches(source.database):
             schema, _, name = source.name.rpartition(".")
@@ -632,6 +632,8 @@ def translated(error: duckdb.Error, address: str) -> DayfoldError:
     if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException):
         kind = "a number left its range" if _left_range(error) else _kind(error)
         return SourceFailed(f"a value cannot be computed with ({kind})", hint=_advice(error))
+    if isinstance(error, duckdb.ConstraintException) and re.search(r"CHECK|NOT NULL|foreign key", str(error)):
+        return RowsRefused(f"{address} refused rows ({_kind(error)}).", hint=_advice(error))
     refused = Conflict if _is_conflict(error) else StoreError
     return refused(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
 

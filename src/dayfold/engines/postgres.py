@@ -17,8 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from sqlglot import exp
 
 from dayfold import interrupting
-from dayfold.define.events import EventLog
-from dayfold.define.source import Table
+from dayfold.define.source import Own, Table
 from dayfold.define.types import (
     BOOL,
     DATE,
@@ -43,6 +42,7 @@ from dayfold.errors import (
     ConnectionFailed,
     DayfoldError,
     MissingDriver,
+    RowsRefused,
     SourceFailed,
     StoreError,
     TookTooLong,
@@ -172,8 +172,8 @@ class PostgresStore:
         return False
 
     def qualify(self, source: Table) -> Table:
-        """Names are as they are; the event log is in our schema."""
-        return Table(f"{self.schema}.{source.name}") if isinstance(source, EventLog) else source
+        """Names are as they are; the tables that we keep are in our schema."""
+        return Table(f"{self.schema}.{source.name}") if isinstance(source, Own) else source
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[PostgresSession]:
@@ -632,6 +632,9 @@ def translated(error: psycopg.Error, address: str) -> DayfoldError:
     if state.startswith("22"):
         kind = "A value does not have the form that a cast or a moment in the definition expects."
         return SourceFailed(f"a value cannot be computed with ({what})", hint=hint or kind)
+    # A constraint other than uniqueness, or a trigger that raises.
+    if state in ("23502", "23503", "23514", "23P01", "P0001"):
+        return RowsRefused(f"{address} refused rows: {what}.", hint=hint)
     # Serialization failure, deadlock, unique violation, a table or another object that exists already.
     conflict = state in ("40001", "40P01", "23505", "42P07", "42710")
     return (Conflict if conflict else StoreError)(f"{address} refused a statement: {what}.", hint=hint)

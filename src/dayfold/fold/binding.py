@@ -8,15 +8,14 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from dayfold.define.catalog import Catalog, by_place
-from dayfold.define.events import COLUMNS, EventLog, events
+from dayfold.define.events import events
 from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import RollupDef
-from dayfold.define.source import Folded, Table
+from dayfold.define.source import Folded, Own, Table
 from dayfold.define.types import Type
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, DefinitionError, Problem, SourceFailed
-from dayfold.ledger import events as event_log
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, nearest, suggestion
 from dayfold.plan import reads
@@ -103,10 +102,8 @@ class Binder:
     def _columns(self, rollup: RollupDef) -> list[tuple[object, ...]]:
         found = [self.described.get(source) for source in rollup.sources]
         known: list[tuple[object, ...]] = [tuple(one.columns.items()) if one else () for one in found]
-        return [*known, (self._has_log(),)] if events in rollup.sources else known
-
-    def _has_log(self) -> bool:
-        return event_log.exists(self.ledger)
+        own = [one.label for one in rollup.sources if isinstance(one, Own)]
+        return [*known, tuple(self.ledger.keeps(one) for one in own)]
 
     def _check_target(self, rollup: RollupDef) -> None:
         """A rollup's table is not one of the tables it is folded from."""
@@ -114,7 +111,7 @@ class Binder:
         for source in rollup.sources:
             if (
                 not _is_readable(source)
-                or isinstance(source, Folded | FunctionSource | EventLog)
+                or isinstance(source, Folded | FunctionSource | Own)
                 or source.name is None
                 or self.databases.of(source) is not store
             ):
@@ -134,10 +131,10 @@ class Binder:
         if isinstance(source, FunctionSource):
             self.described[source] = DescribedSource(source.described, self.databases.store.dialect)
             return
-        if isinstance(source, EventLog):
-            # What one event says must not keep all others from being folded.
-            dialect = replace(self.databases.store.dialect, forgiving=True)
-            self.described[source] = DescribedSource({**COLUMNS, **self._entities}, dialect)
+        if isinstance(source, Own):
+            dialect = replace(self.databases.store.dialect, forgiving=source.forgiving)
+            known = {**source.described, **(self._entities if source == events else {})}
+            self.described[source] = DescribedSource(known, dialect)
             return
         if source.database is not None and not self.databases.known(source.database):
             near = nearest(source.database, self.databases.names)
@@ -223,7 +220,7 @@ class Binder:
             if isinstance(scan.source, FunctionSource):
                 scan.relation = table(scan.source.staging, self.databases.store.schema)
                 continue
-            if isinstance(scan.source, EventLog) and not self._has_log():
+            if isinstance(scan.source, Own) and not self.ledger.keeps(scan.source.label):
                 scan.relation = _nothing(self.described[scan.source])
                 continue
             scan.relation = relation(self.databases.of(scan.source).qualify(scan.source))

@@ -8,8 +8,8 @@ from sqlglot import exp
 
 from dayfold.clock import Clock, SystemClock
 from dayfold.define.catalog import Catalog
-from dayfold.define.events import EventLog
 from dayfold.define.function import FunctionSource
+from dayfold.define.source import Own
 from dayfold.engines import owners
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
@@ -17,7 +17,6 @@ from dayfold.errors import DayfoldError, DefinitionError
 from dayfold.fold import rls
 from dayfold.fold.binding import Binder
 from dayfold.fold.rls import Policies, PolicyStanding, standings
-from dayfold.ledger import events
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
@@ -168,15 +167,14 @@ def _writable(store: Store) -> Finding:
 def _indexes(databases: Databases, ledger: Ledger, rollups: list[BoundRollup]) -> list[Finding]:
     """Moments in PostgreSQL that no index leads to, with the statement for one."""
     findings: dict[tuple[str, str], Finding] = {}
-    has_log = events.exists(ledger)
     for rollup in rollups:
         for scan in rollup.scans:
             if (
                 scan.dialect.name != "postgres"
                 or scan.source.name is None
                 or isinstance(scan.source, FunctionSource)
-                # The log is made with its indexes.
-                or (isinstance(scan.source, EventLog) and not has_log)
+                # Tables that we keep are made with their indexes.
+                or (isinstance(scan.source, Own) and not ledger.keeps(scan.source.label))
                 or not isinstance(scan.moment.raw, exp.Column)
             ):
                 continue

@@ -7,7 +7,8 @@ what they marked. Whoever writes to the log, and however, marks with the write.
 from __future__ import annotations
 
 from dayfold.define.catalog import Catalog
-from dayfold.define.events import TABLE, events
+from dayfold.define.events import events
+from dayfold.define.source import Own
 from dayfold.fold.install import Installer
 from dayfold.fold.track import Tracking
 from dayfold.ledger import events as event_log
@@ -29,7 +30,10 @@ def make(ledger: Ledger, catalog: Catalog) -> bool:
 
 
 def tend(ledger: Ledger, tracking: Tracking) -> None:
-    """The log's triggers feed every rollup over events, as its definition is now."""
+    """The triggers of tables that we keep feed every rollup over them, as its definition is now."""
+    own = {
+        source.label for one in tracking.bound.rollups for source in one.definition.sources if isinstance(source, Own)
+    }
     for tracked in tracking.wanted(tracking.numbers()):
-        if tracked.name.rpartition(".")[2] == TABLE and tracking.state(tracked)[0] != "ok":
+        if tracked.name.rpartition(".")[2] in own and tracking.state(tracked)[0] != "ok":
             ledger.retried(lambda name=tracked.name: Installer(tracking).install([name]))  # type: ignore[misc]

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from dayfold.define.events import EventLog
 from dayfold.define.fingerprint import digest
-from dayfold.define.source import Read, Table
+from dayfold.define.source import Own, Read, Table
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError
@@ -112,9 +111,7 @@ class Tracking:
             if scan.source != source:
                 continue
             if source.name is not None:
-                name = (
-                    str(self.databases.of(source).qualify(source).name) if isinstance(source, EventLog) else source.name
-                )
+                name = str(self.databases.of(source).qualify(source).name) if isinstance(source, Own) else source.name
                 found.append(((source.database, name), Feed(*known, scan, columns)))
                 continue
             for read in reads_of(source, scan.dialect):

@@ -78,10 +78,7 @@ def columns(entities: Mapping[str, Type]) -> list[Column]:
 
 def exists(ledger: Ledger) -> bool:
     """Whether there is a log; once there, it stays."""
-    if not ledger.has_log:
-        with ledger.store.transaction(read_only=True) as session:
-            ledger.has_log = bool(ledger.store.stored_columns(session, [TABLE]))
-    return ledger.has_log
+    return ledger.keeps(TABLE)
 
 
 def ensure(ledger: Ledger, entities: Mapping[str, Type]) -> None:

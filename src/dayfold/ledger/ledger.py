@@ -37,8 +37,8 @@ class Ledger:
         self.clock = clock
         self._key: str | None = None
         self._compared = False
-        #: Whether the store was seen to have an event log.
-        self.has_log = False
+        #: Tables of ours, beside the ledger's own, that the store was seen to have.
+        self._kept: set[str] = set()
         self._remembered: dict[str, str] = {}
         #: The columns of rollups' tables, by version: a table keeps them for as long as its version stands.
         self.types: dict[tuple[str, int, str], Mapping[str, Type]] = {}
@@ -101,6 +101,15 @@ class Ledger:
             return False
         self.check(session, version)
         self._compared = True
+        return True
+
+    def keeps(self, name: str) -> bool:
+        """Whether a table that is made when it is first needed is there; once there, it stays."""
+        if name not in self._kept:
+            with self.store.transaction(read_only=True) as session:
+                if not self.store.stored_columns(session, [name]):
+                    return False
+            self._kept.add(name)
         return True
 
     def make_once(self, is_there: Callable[[], bool], make: Callable[[], object]) -> bool:

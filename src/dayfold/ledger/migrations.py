@@ -146,6 +146,30 @@ MIGRATIONS = (
             "CREATE INDEX dayfold__aliases_actor ON dayfold__aliases (actor_id)",
         ),
     ),
+    Migration(
+        5,
+        "counters: their epochs, their ids, what waits in this store, what was held back, what was applied",
+        (
+            "CREATE TABLE dayfold__live (counter TEXT NOT NULL, shard BIGINT NOT NULL, epoch TEXT NOT NULL, number BIGINT NOT NULL, "
+            "accepted TEXT NOT NULL, seen TEXT NOT NULL, ended BOOLEAN NOT NULL, vanished BOOLEAN NOT NULL, "
+            "noted_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (counter, shard, epoch))",
+            "CREATE TABLE dayfold__tallies (counter TEXT NOT NULL, what TEXT NOT NULL, amounts TEXT NOT NULL, PRIMARY KEY (counter, what))",
+            "CREATE TABLE dayfold__count_ids (counter TEXT NOT NULL, id TEXT NOT NULL, noted_at TIMESTAMPTZ NOT NULL, "
+            "PRIMARY KEY (counter, id))",
+            "CREATE TABLE dayfold__held_counts (id TEXT PRIMARY KEY, counter TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, "
+            "day TEXT NOT NULL, key TEXT NOT NULL, owner TEXT, amounts TEXT NOT NULL, held_at TIMESTAMPTZ NOT NULL)",
+            "CREATE TABLE dayfold__flushes (id TEXT PRIMARY KEY, counter TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL, "
+            "holder TEXT NOT NULL, batches TEXT NOT NULL, row_count BIGINT NOT NULL, first_day DATE, last_day DATE, "
+            "amounts TEXT NOT NULL, repeated TEXT NOT NULL, held BIGINT NOT NULL)",
+            # Not unique: only what is added while a server without Valkey waits for its next flush stands here.
+            "CREATE TABLE dayfold__adds (counter TEXT NOT NULL, chunk TEXT NOT NULL, id TEXT, body TEXT NOT NULL)",
+            "CREATE TABLE dayfold__adders (counter TEXT NOT NULL, client TEXT NOT NULL, calls BIGINT NOT NULL, amounts TEXT NOT NULL, "
+            "seen_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (counter, client))",
+            "CREATE VIEW dayfold_flushes AS SELECT id, counter, applied_at, holder, batches, row_count, first_day, last_day, amounts, "
+            "repeated, held FROM dayfold__flushes",
+            "CREATE VIEW dayfold_held_counts AS SELECT id, counter, reason, detail, day, held_at FROM dayfold__held_counts",
+        ),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -160,6 +184,8 @@ VIEWS = (
     "dayfold_alerts",
     "dayfold_intake",
     "dayfold_quarantine",
+    "dayfold_flushes",
+    "dayfold_held_counts",
 )
 
 #: Where numbers of runs, marks, audit notes and alerts come from.
@@ -261,4 +287,20 @@ TABLES: dict[str, dict[str, str]] = {
         "id": "bigint", "asked_at": "timestamptz", "asked_by": "text", "state": "text", "request": "text", "certificate": "text",
         "finished_at": "timestamptz",
     },
+    "dayfold__live": {
+        "counter": "text", "shard": "bigint", "epoch": "text", "number": "bigint", "accepted": "text", "seen": "text", "ended": "boolean",
+        "vanished": "boolean", "noted_at": "timestamptz",
+    },
+    "dayfold__tallies": {"counter": "text", "what": "text", "amounts": "text"},
+    "dayfold__count_ids": {"counter": "text", "id": "text", "noted_at": "timestamptz"},
+    "dayfold__held_counts": {
+        "id": "text", "counter": "text", "reason": "text", "detail": "text", "day": "text", "key": "text", "owner": "text",
+        "amounts": "text", "held_at": "timestamptz",
+    },
+    "dayfold__flushes": {
+        "id": "text", "counter": "text", "applied_at": "timestamptz", "holder": "text", "batches": "text", "row_count": "bigint",
+        "first_day": "date", "last_day": "date", "amounts": "text", "repeated": "text", "held": "bigint",
+    },
+    "dayfold__adds": {"counter": "text", "chunk": "text", "id": "text", "body": "text"},
+    "dayfold__adders": {"counter": "text", "client": "text", "calls": "bigint", "amounts": "text", "seen_at": "timestamptz"},
 }  # fmt: skip

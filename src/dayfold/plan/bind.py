@@ -328,7 +328,7 @@ class _Binder:
             # Anybody may put anything into an event: what does not count must not be cast either, and DuckDB computes an
             # aggregate's value before its filter.
             value = Typed(sql("case when _w then _x end", _w=where.copy(), _x=value.tree), value.type)
-        builder = _PARTS[type(metric)]
+        builder = next(_PARTS[kind] for kind in type(metric).__mro__ if kind in _PARTS)
         builder(self, scan, name, metric, value, where)
         scan.filters.append(where)
 

@@ -1,0 +1,185 @@
+"""Conservation: what was accepted is applied, pending or quarantined, and anything else is said. Counting floor.
+
+Every part is counted where it stands: what was accepted by the tallies of the live store, what was applied by the counter's own table,
+what is pending in the batches, what is held in quarantine.
+
+Invariant: the parts belong to one moment. They are read again where a batch was applied in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dayfold.count.live import ADDS, LiveStore, Standing
+from dayfold.count.rows import amounts_in, rows_of
+from dayfold.define.counter import DAY, CounterDef
+from dayfold.errors import Busy, ConnectionFailed
+from dayfold.ledger import counted
+from dayfold.ledger.counted import ERASED, IMPORTED, REPEATED, Epoch
+from dayfold.ledger.ledger import Ledger
+
+_TRIES, _PAUSE_S = 50, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """What became of all that was added to a counter: of each total, exact.
+
+    Attributes:
+        accepted: Acknowledged by the live store or imported, each increment with an id once.
+        applied: In the counter's table, and what was there before it was erased.
+        pending: In the live store.
+        quarantined: Held, whole.
+        vanished: Shards that came back without their data; what they held is known as far as clients saw it.
+        lost_adds: Increments that clients were told of and that are nowhere, at least.
+        days: The days that something is pending of, with how many keys.
+    """
+
+    counter: str
+    accepted: Mapping[str, int]
+    applied: Mapping[str, int]
+    pending: Mapping[str, int]
+    quarantined: Mapping[str, int]
+    vanished: int = 0
+    lost_adds: int = 0
+    reachable: bool = True
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """What was accepted and is nowhere; below zero: what is there and was never accepted."""
+        found = {
+            name: amount - self.applied.get(name, 0) - self.pending.get(name, 0) - self.quarantined.get(name, 0)
+            for name, amount in self.accepted.items()
+        }
+        return {name: amount for name, amount in found.items() if amount}
+
+    @property
+    def holds(self) -> bool:
+        """Whether accepted = applied + pending + quarantined, and nothing is known to be lost."""
+        return not self.missing and not self.vanished and not self.lost_adds
+
+    def as_words(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "counter": self.counter, "accepted": dict(self.accepted), "applied": dict(self.applied), "pending": dict(self.pending),
+            "quarantined": dict(self.quarantined), "missing": self.missing, "lost_adds": self.lost_adds, "vanished": self.vanished,
+            "holds": self.holds,
+        }  # fmt: skip
+
+
+def conservation(ledger: Ledger, live: LiveStore, counter: CounterDef) -> Conservation:
+    """The law of one counter, now. Where the live store does not answer, nothing is said of what is pending.
+
+    Raises:
+        Busy: where batches were applied all the time.
+    """
+    for _ in range(_TRIES):
+        before = _known(ledger, counter)
+        try:
+            standings = live.look(counter.name)
+        except ConnectionFailed:
+            standings = None
+        with ledger.store.transaction(read_only=True) as session:
+            known = counted.epochs(ledger, session, counter.name)
+            if _numbers(known) == _numbers(before):
+                tallies = counted.tallies(ledger, session, counter.name)
+                applied = counted.sums(ledger, session, counter, counter.counted.label)
+                held = [one.amounts for one in counted.held_rows(ledger, session, counter.name)]
+                parts = None if standings is None else _pending(counter, live, standings, known)
+                return _law(counter, known, standings, parts, tallies, applied, held)
+        time.sleep(_PAUSE_S)
+    raise Busy(f"Batches of {counter.name} were applied all the time.", hint="Try again.")
+
+
+def _known(ledger: Ledger, counter: CounterDef) -> dict[tuple[int, str], Epoch]:
+    with ledger.store.transaction(read_only=True) as session:
+        return counted.epochs(ledger, session, counter.name)
+
+
+def _numbers(known: Mapping[tuple[int, str], Epoch]) -> dict[tuple[int, str], int]:
+    return {place: one.number for place, one in known.items()}
+
+
+def _pending(
+    counter: CounterDef, live: LiveStore, standings: Sequence[Standing], known: Mapping[tuple[int, str], Epoch]
+) -> dict[str, int]:
+    """What is open or sealed, and not applied."""
+    found: dict[str, int] = {}
+    for one in standings:
+        contents = [one.open]
+        for batch in one.batches:
+            state = known.get((batch.shard, batch.epoch))
+            if state is None or batch.number > state.number:
+                contents.append(live.content(batch))
+        for content in contents:
+            _add(found, amounts_in(counter, content))
+    return found
+
+
+def pending_days(ledger: Ledger, live: LiveStore, counter: CounterDef) -> dict[str, int]:
+    """The days that something is pending of, each with how many keys."""
+    known = _known(ledger, counter)
+    contents = []
+    for one in live.look(counter.name):
+        contents.append(one.open)
+        for batch in one.batches:
+            state = known.get((batch.shard, batch.epoch))
+            if state is None or batch.number > state.number:
+                contents.append(live.content(batch))
+    rows, _ = rows_of(counter, contents)
+    found: dict[str, int] = {}
+    for day in rows[DAY].to_pylist():
+        found[day.isoformat()] = found.get(day.isoformat(), 0) + 1
+    return dict(sorted(found.items()))
+
+
+def _add(found: dict[str, int], more: Mapping[str, int], sign: int = 1) -> None:
+    for name, amount in more.items():
+        found[name] = found.get(name, 0) + sign * amount
+
+
+def _law(
+    counter: CounterDef,
+    known: Mapping[tuple[int, str], Epoch],
+    standings: Sequence[Standing] | None,
+    pending: Mapping[str, int] | None,
+    tallies: Mapping[str, Mapping[str, int]],
+    applied: Mapping[str, int],
+    held: Sequence[Mapping[str, int]],
+) -> Conservation:
+    accepted: dict[str, int] = {}
+    latest: dict[tuple[int, str], Mapping[str, int]] = {place: one.accepted for place, one in known.items()}
+    for one in standings or ():
+        for batch in one.batches:
+            if batch.accepted:
+                latest[batch.shard, batch.epoch] = batch.accepted
+        if one.epoch:
+            latest[one.shard, one.epoch] = one.accepted
+    lost_adds = 0
+    for place, amounts in latest.items():
+        state = known.get(place)
+        seen = state.seen if state is not None and state.ended else {}
+        lost_adds += max(seen.get(ADDS, 0) - amounts.get(ADDS, 0), 0)
+        # What a client was told was accepted, whether the live store still knows of it or not.
+        _add(accepted, seen if seen.get(ADDS, 0) > amounts.get(ADDS, 0) else amounts)
+    _add(accepted, tallies.get(IMPORTED, {}))
+    _add(accepted, tallies.get(REPEATED, {}), -1)
+    whole = dict(applied)
+    _add(whole, tallies.get(ERASED, {}))
+    quarantined: dict[str, int] = {}
+    for amounts in held:
+        _add(quarantined, amounts)
+    names = [
+        *counter.totals,
+        *(name for name in (*accepted, *quarantined) if name not in counter.totals and name != ADDS),
+    ]
+
+    def of(found: Mapping[str, int]) -> dict[str, int]:
+        return {name: found.get(name, 0) for name in dict.fromkeys(names)}
+
+    return Conservation(
+        counter.name, of(accepted), of(whole), of(pending or {}), of(quarantined), sum(one.vanished for one in known.values()),
+        lost_adds, standings is not None,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+-- Adds amounts. KEYS: base. ARGV: client, number of the call, epoch in which it may be made (empty: any), how many adds; then for each add
+-- its day, key and owner in JSON (an empty owner leaves it as it is), id (or empty), how many totals, and each total with its amount.
+-- Returns: 'ok', the epoch, the places of the adds that were not added each with why, and the tallies of what was accepted.
+local epoch = turn()
+local client, call = ARGV[1], tonumber(ARGV[2])
+if ARGV[3] ~= '' and ARGV[3] ~= epoch then return {'moved', epoch, {}, {}} end
+if client ~= '' then
+  -- A call that was made before is not made again: its answer was lost. Numbers of yesterday's calls are gone after two days.
+  local today = math.floor(tonumber(redis.call('TIME')[1]) / 86400)
+  local last = redis.call('HGET', base .. 'calls:' .. today, client) or redis.call('HGET', base .. 'calls:' .. (today - 1), client)
+  if last and tonumber(last) >= call then return {'again', epoch, {}, redis.call('HGETALL', accepted)} end
+  redis.call('HSET', base .. 'calls:' .. today, client, call)
+  redis.call('EXPIRE', base .. 'calls:' .. today, 172800)
+end
+
+local function opposite(amount)
+  return string.sub(amount, 1, 1) == '-' and string.sub(amount, 2) or '-' .. amount
+end
+
+-- Sums may pass 64 bits: they are kept as a number of billions and a rest.
+local function tally(name, amount)
+  local sign, digits = string.match(amount, '^(-?)0*(%d+)$')
+  if #digits > 9 then
+    redis.call('HINCRBY', accepted, name .. ':high', sign .. string.sub(digits, 1, -10))
+    digits = string.match(string.sub(digits, -9), '^0*(%d+)$')
+  end
+  if digits ~= '0' then redis.call('HINCRBY', accepted, name .. ':low', sign .. digits) end
+end
+
+local refused, at = {}, 5
+for place = 0, tonumber(ARGV[4]) - 1 do
+  local day, key, owner, id, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
+  local first, last = at + 5, at + 4 + 2 * count
+  at = last + 1
+  local why, done = nil, first - 2
+  for i = first, last, 2 do
+    if not string.match(ARGV[i + 1], '^-?%d+$') or #ARGV[i + 1] > 20 then why = 'amount' end
+  end
+  if why == nil and id ~= '' then
+    local parts = {}
+    for i = first, last, 2 do parts[#parts + 1] = cjson.encode(ARGV[i]) .. ':' .. ARGV[i + 1] end
+    local body = '["' .. day .. '",' .. key .. ',' .. (owner == '' and 'null' or owner) .. ',{' .. table.concat(parts, ',') .. '}]'
+    if redis.call('HSETNX', base .. 'named', id, body) == 0 then why = 'repeated' end
+  elseif why == nil then
+    for i = first, last, 2 do
+      local field = '["' .. day .. '",' .. key .. ',' .. cjson.encode(ARGV[i]) .. ']'
+      if type(redis.pcall('HINCRBY', base .. 'open', field, ARGV[i + 1])) == 'table' then
+        why = 'overflow'
+        break
+      end
+      done = i
+    end
+    if why ~= nil then
+      for i = first, done, 2 do
+        local field = '["' .. day .. '",' .. key .. ',' .. cjson.encode(ARGV[i]) .. ']'
+        redis.call('HINCRBY', base .. 'open', field, opposite(ARGV[i + 1]))
+      end
+    elseif owner ~= '' then
+      redis.call('HSET', base .. 'owners', '["' .. day .. '",' .. key .. ']', owner)
+    end
+  end
+  if why == nil then
+    for i = first, last, 2 do tally(ARGV[i], ARGV[i + 1]) end
+    redis.call('HINCRBY', accepted, 'adds', 1)
+  else
+    refused[#refused + 1] = tostring(place)
+    refused[#refused + 1] = why
+  end
+end
+return {'ok', epoch, refused, redis.call('HGETALL', accepted)}

@@ -1,0 +1,462 @@
+"""What an application does with its counters: adds to them, flushes what waits, and accounts for every increment. Below the facade.
+
+Weakness: increments that wait in the buffer of a process, while the live store is down, end with that process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dayfold.clock import Clock
+from dayfold.count.live import Add, LiveStore
+from dayfold.define.catalog import Catalog
+from dayfold.define.counter import Counter, CounterDef
+from dayfold.errors import DayfoldError, UnknownName, UsageError
+from dayfold.fold import eventlog
+from dayfold.ledger import counted
+from dayfold.ledger.ledger import Ledger
+from dayfold.names import listing, suggestion
+from dayfold.settings import Settings
+
+if TYPE_CHECKING:
+    from dayfold.count.adder import Adder, Figures, Outcome
+    from dayfold.count.conservation import Conservation
+    from dayfold.count.flush import Flushed
+    from dayfold.count.importing import Imported
+    from dayfold.fold.track import Tracking
+    from dayfold.ledger.counted import Held
+
+#: How long what is offered may take to reach the live store before a fold or an erasure goes on without it.
+_SETTLE_S = 5.0
+#: Seconds between two lines of the log about the same trouble of the flusher.
+_QUIET_S = 60.0
+_log = logging.getLogger("dayfold.count")
+
+
+class App(Protocol):
+    """What the desk needs of the application."""
+
+    ledger: Ledger
+    catalog: Catalog
+    settings: Settings
+    clock: Clock
+
+    def tracking(self) -> Tracking:
+        """The triggers of tables."""
+        ...
+
+    def before_closing(self, end: Callable[[], None]) -> None:
+        """Call something when the application is closed."""
+        ...
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What became of held rows: how many are applied now, and how many stay."""
+
+    replayed: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CounterStatus:
+    """How a counter stands.
+
+    Attributes:
+        keys: Keys with a total; ``days``: what is pending of each day, in keys and totals.
+        held: Rows in quarantine, by reason.
+        law: What became of all that was added.
+        last_flush: When something was applied last, in ISO text.
+    """
+
+    counter: str
+    live: str
+    keys: int
+    pending_days: Mapping[str, int]
+    held: Mapping[str, int]
+    law: Conservation
+    last_flush: str | None
+
+
+class _Shared:
+    """What all editions of one application have together in this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.live: LiveStore | None = None
+        self.adder: Adder | None = None
+        self.loop: _Loop | None = None
+        self.made: set[str] = set()
+
+
+class CounterDesk:
+    """The verbs of the counters of one application.
+
+    Args:
+        app: The application; its copies share what is connected.
+    """
+
+    def __init__(self, app: App, shared: _Shared | None = None) -> None:
+        self.app = app
+        self._shared = shared or _Shared()
+
+    def of(self, app: App) -> CounterDesk:
+        """The desk of another edition of the same application."""
+        return CounterDesk(app, self._shared)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the definitions have a counter."""
+        return bool(self.app.catalog.counters.by_name)
+
+    def defined(self, names: Iterable[object] | None = None) -> list[CounterDef]:
+        """Counters by name or class, all of them by default. Raises UnknownName."""
+        known = self.app.catalog.counters
+        if names is None:
+            return list(known.by_name.values())
+        found = []
+        for name in names:
+            one = known.find(name)
+            if one is None:
+                said = name.__name__ if isinstance(name, type) else str(name)
+                raise UnknownName(
+                    f"There is no counter '{said}'{suggestion(said, known.by_name)}.",
+                    hint=f"Counters: {listing(known.by_name)}",
+                )
+            found.append(one)
+        return found
+
+    # -- what is connected -----------------------------------------------------------------------
+
+    @property
+    def live(self) -> LiveStore:
+        """Where increments wait; nothing is asked of it yet."""
+        shared = self._shared
+        with shared.lock:
+            if shared.live is None:
+                shared.live = self._opened()
+                self.app.before_closing(self.close)
+            return shared.live
+
+    def _opened(self) -> LiveStore:
+        settings = self.app.settings.live
+        if settings.url is not None:
+            from dayfold.count.valkey import Valkey
+
+            return Valkey(settings.url.get_secret_value(), settings.prefix, settings.timeout_s)
+        from dayfold.count.embedded import Embedded
+
+        return Embedded(self.app.ledger)
+
+    @property
+    def adder(self) -> Adder:
+        """What sends the increments of this process."""
+        shared = self._shared
+        with shared.lock:
+            if shared.adder is None:
+                from dayfold.count.adder import Adder
+
+                settings = self.app.settings.live
+                live = self.live
+                live.prepare()
+                shared.adder = Adder(
+                    live,
+                    most_waiting=settings.buffer,
+                    patience_s=settings.wait_ms / 1000,
+                    raises=settings.when_full == "raise",
+                )
+            return shared.adder
+
+    @property
+    def figures(self) -> Figures | None:
+        """What this process has added, since it began; None before it added anything."""
+        return self._shared.adder.figures if self._shared.adder else None
+
+    def make(self) -> None:
+        """The tables of counters are there as the definitions say, and what is written to them marks what it changes."""
+        self.app.catalog.check()
+        self.app.ledger.ready()
+        for one in self.defined():
+            counted.ensure(self.app.ledger, one)
+        eventlog.tend(self.app.ledger, self.app.tracking())
+        self._shared.made |= {one.name for one in self.defined()}
+
+    def _made(self, counters: Iterable[CounterDef]) -> None:
+        if any(one.name not in self._shared.made for one in counters):
+            self.make()
+
+    def start(self) -> None:
+        """Flush every ``[live] flush_s`` seconds from now on, in a thread of its own; again is harmless."""
+        with self._shared.lock:
+            if self._shared.loop is None:
+                self._shared.loop = _Loop(self)
+                self.app.before_closing(self.stop)
+
+    def stop(self) -> None:
+        """Flush no more; again is harmless."""
+        with self._shared.lock:
+            loop, self._shared.loop = self._shared.loop, None
+        if loop is not None:
+            loop.stop()
+
+    def redefine(self) -> None:
+        """What flushes goes by these definitions, from now on."""
+        self._shared.made.clear()
+        if self._shared.loop is not None:
+            self._shared.loop.desk = self
+
+    def close(self) -> None:
+        """What waits in this process is sent, and nothing is connected any more; again is harmless."""
+        self.stop()
+        shared = self._shared
+        with shared.lock:
+            adder, live = shared.adder, shared.live
+            shared.adder = shared.live = None
+        if adder is not None:
+            adder.close()
+        if live is not None:
+            live.close()
+
+    # -- adding ----------------------------------------------------------------------------------
+
+    def read(
+        self,
+        counter: CounterDef,
+        key: Mapping[str, object],
+        amounts: Mapping[str, object],
+        owner: object = None,
+        at: dt.datetime | dt.date | str | None = None,
+        id: str | None = None,
+    ) -> Add:
+        """One increment, checked. Raises UsageError."""
+        from dayfold.count.reading import read
+
+        remember = dt.timedelta(days=self.app.settings.live.remember_days)
+        return read(counter, key, owner, amounts, at, id, self.app.clock.now(), remember)
+
+    def _read_words(self, counter: object, words: dict[str, Any], **more: Any) -> Add:
+        """An increment whose key columns and totals are named side by side."""
+        [found] = self.defined([counter])
+        key = {name: words.pop(name) for name in found.key if name in words}
+        for name in words:
+            if name not in found.totals:
+                raise UsageError(
+                    f"{found.name} has neither a key column nor a total '{name}'{suggestion(name, (*found.key, *found.totals))}.",
+                    hint=f"Key: {listing(found.key)}. Totals: {listing(found.totals)}.",
+                )
+        return self.read(found, key, words, **more)
+
+    def add(
+        self,
+        counter: type[Counter] | str,
+        /,
+        *,
+        owner: object = None,
+        at: dt.datetime | dt.date | str | None = None,
+        id: str | None = None,
+        **words: Any,
+    ) -> Outcome:
+        """Add to a counter's totals; the answer comes within ``[live] wait_ms``.
+
+        Args:
+            counter: Its class or name.
+            owner: Whose the key is, where the counter has an owner. Without it the key keeps the owner that it has.
+            at: When it happened; the UTC day of that moment is counted. A time without a zone is UTC. Default: now.
+            id: What tells this increment from any other of the counter: one that is added again with it counts once.
+            words: A value for each key column, and an amount for each total that is added to.
+
+        Returns:
+            ``accepted``: it is in the live store. ``repeated``: it was there. ``buffered``: the live store is down or slow, and it
+            waits in this process. ``lost``: the buffer is full. ``overflow``: a sum would pass 64 bits.
+
+        Raises:
+            UsageError, UnknownName: for words that do not fit the counter; `dayfold.count.reading.TooOld`: with an id that is not
+                remembered any more; Busy: where the buffer is full and ``[live] when_full`` is ``raise``.
+        """
+        return self.adder.add([self._read_words(counter, words, owner=owner, at=at, id=id)])[0]
+
+    async def add_async(
+        self,
+        counter: type[Counter] | str,
+        /,
+        *,
+        owner: object = None,
+        at: dt.datetime | dt.date | str | None = None,
+        id: str | None = None,
+        **words: Any,
+    ) -> Outcome:
+        """`add`, for a caller on an event loop."""
+        return (await self.added([self._read_words(counter, words, owner=owner, at=at, id=id)]))[0]
+
+    def add_many(self, adds: Sequence[Add]) -> list[Outcome]:
+        """Add what `read` has checked, all at once; the outcome of each."""
+        return self.adder.add(adds) if adds else []
+
+    async def added(self, adds: Sequence[Add]) -> list[Outcome]:
+        """`add_many`, for a caller on an event loop."""
+        from dayfold.count.adder import Outcome
+
+        if not adds:
+            return []
+        answer = asyncio.wrap_future(self.adder.offer(adds))
+        done, _ = await asyncio.wait([answer], timeout=self.adder.patience_s)
+        return answer.result() if done else [Outcome.BUFFERED] * len(adds)
+
+    def offer(self, adds: Sequence[Add]) -> Future[list[Outcome]]:
+        """Add what `read` has checked and wait for nothing: the future gets the outcomes."""
+        return self.adder.offer(adds)
+
+    # -- flushing --------------------------------------------------------------------------------
+
+    def flush(self, counters: Iterable[object] | None = None) -> list[Flushed]:
+        """What waits in the live store is in the store: exactly once, whoever else flushes.
+
+        Raises:
+            ConnectionFailed: where the live store or the store does not answer; nothing is lost.
+        """
+        from dayfold.count.flush import Flusher
+
+        wanted = self.defined(counters)
+        self._made(wanted)
+        if self._shared.adder is not None:
+            self._shared.adder.settle(_SETTLE_S)
+        flusher = Flusher(self.app.ledger, self.live)
+        return [flusher.flush(one) for one in wanted]
+
+    def settle(self) -> None:
+        """What was acknowledged is in the store, as far as the live store answers; where it does not, the log says so."""
+        if self.is_used:
+            try:
+                self.flush()
+            except DayfoldError as error:
+                _log.warning(
+                    "Counters are folded without what waits in the live store: %s",
+                    error.message,
+                    extra={"action": "counts-not-flushed"},
+                )
+
+    # -- accounting ------------------------------------------------------------------------------
+
+    def conservation(self, counters: Iterable[object] | None = None) -> list[Conservation]:
+        """For each counter: accepted = applied + pending + quarantined, or what is missing."""
+        from dayfold.count.conservation import conservation
+
+        wanted = self.defined(counters)
+        self._made(wanted)
+        return [conservation(self.app.ledger, self.live, one) for one in wanted]
+
+    def status(self) -> list[CounterStatus]:
+        """How each counter stands."""
+        from dayfold.count.conservation import conservation, pending_days
+
+        self._made(self.defined())
+        found = []
+        for one in self.defined():
+            law = conservation(self.app.ledger, self.live, one)
+            days = pending_days(self.app.ledger, self.live, one) if law.reachable else {}
+            with self.app.ledger.store.transaction(read_only=True) as session:
+                keys, held, last = counted.standing(self.app.ledger, session, one)
+            found.append(CounterStatus(one.name, self.live.address, keys, days, held, law, last))
+        return found
+
+    def held(self, counter: object, *, limit: int = 100, after: str = "") -> list[Held]:
+        """Rows of a counter that are in quarantine, the oldest first within a page; ``after``: the id that the page before ended with."""
+        [found] = self.defined([counter])
+        if not self.app.ledger.exists():
+            return []
+        with self.app.ledger.store.transaction(read_only=True) as session:
+            return counted.held_rows(self.app.ledger, session, found.name, limit, after)
+
+    def replay(self, counters: Iterable[object] | None = None) -> Replayed:
+        """Held rows that the database and the definitions take by now are applied, and not held any more."""
+        from dayfold.count.flush import Flusher
+
+        wanted = self.defined(counters)
+        self._made(wanted)
+        flusher, found = Flusher(self.app.ledger, self.live), Replayed()
+        for counter in wanted:
+            after = ""
+            while page := self.held(counter.name, limit=1_000, after=after):
+                after = page[-1].id
+                for one in page:
+                    if flusher.replay(counter, one):
+                        found.replayed += 1
+                    else:
+                        found.kept += 1
+        return found
+
+    def import_(
+        self,
+        counter: object,
+        pattern: str,
+        *,
+        url: str | None = None,
+        fields: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Imported:
+        """Keys of home-made counters are drained into a counter, each once.
+
+        Args:
+            counter: Its class or name.
+            pattern: What the keys are like: ``"daily:{date}:{api_key_id}:metrics"``. ``{date}`` is the day, ``{total}`` the total that
+                a single number is of, every other name a key column or the owner.
+            url: The server that holds them. Default: ``[live] url``.
+            fields: Fields of their hashes, each with the total that it is; empty: it is left out.
+            dry_run: Read and add up, and change nothing.
+            progress: Told how many keys were looked at.
+
+        Raises:
+            UsageError: for a pattern that does not fit; ConnectionFailed.
+        """
+        from dayfold.count.importing import Importer, Layout
+        from dayfold.count.valkey import Valkey
+
+        [found] = self.defined([counter])
+        layout = Layout(pattern, found.key, found.owner if found.has_owner else None, fields or {})
+        if url is None and self.app.settings.live.url is None:
+            raise UsageError("Nothing says which server holds the old keys.", hint="Name it: --url redis://HOST:6379/0")
+        self._made([found])
+        source = Valkey(url, timeout_s=30) if url is not None else self._opened()
+        assert isinstance(source, Valkey)
+        try:
+            with source.connected() as client:
+                return Importer(self.app.ledger, client, found, layout).run(dry_run=dry_run, progress=progress)
+        finally:
+            source.close()
+
+
+class _Loop:
+    """Flushes again and again in a thread of its own, until it is stopped."""
+
+    def __init__(self, desk: CounterDesk) -> None:
+        self.desk = desk
+        self._stopped = threading.Event()
+        self._complained_at = float("-inf")
+        self._thread = threading.Thread(target=self._run, name="dayfold-flusher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the flush that goes on."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self.desk.app.settings.live.flush_s):
+            try:
+                self.desk.flush()
+            except Exception as error:  # whatever it is, the next flush must come
+                if time.monotonic() - self._complained_at >= _QUIET_S:
+                    self._complained_at = time.monotonic()
+                    reason = error.message if isinstance(error, DayfoldError) else type(error).__name__
+                    _log.error("Counters cannot be flushed: %s", reason, extra={"action": "flush-failed"})
+            else:
+                self._complained_at = float("-inf")
