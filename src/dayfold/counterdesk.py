@@ -29,7 +29,7 @@ from dayfold.settings import Settings
 if TYPE_CHECKING:
     from dayfold.count.adder import Adder, Figures, Outcome
     from dayfold.count.conservation import Conservation
-    from dayfold.count.flush import Flushed
+    from dayfold.count.flush import Flushed, Flusher
     from dayfold.count.importing import Imported
     from dayfold.fold.track import Tracking
     from dayfold.ledger.counted import Held
@@ -328,8 +328,21 @@ class CounterDesk:
         self._made(wanted)
         if self._shared.adder is not None:
             self._shared.adder.settle(_SETTLE_S)
-        flusher = Flusher(self.app.ledger, self.live)
-        return [flusher.flush(one) for one in wanted]
+        return [self._flushed(one, [Flusher(self.app.ledger, live) for live in self._lives()]) for one in wanted]
+
+    def _lives(self) -> list[LiveStore]:
+        """Every live store that may hold increments: what waited in the store before there was another one is there still."""
+        from dayfold.count.embedded import Embedded
+
+        return [self.live, Embedded(self.app.ledger)] if self.live.is_apart else [self.live]
+
+    def _flushed(self, counter: CounterDef, flushers: Sequence[Flusher]) -> Flushed:
+        from dayfold.count.flush import Flushed
+
+        done = Flushed(counter.name)
+        for one in flushers:
+            one.flush(counter, done)
+        return done
 
     def settle(self) -> None:
         """What was acknowledged is in the store, as far as the live store answers; where it does not, the log says so."""
@@ -351,7 +364,7 @@ class CounterDesk:
 
         wanted = self.defined(counters)
         self._made(wanted)
-        return [conservation(self.app.ledger, self.live, one) for one in wanted]
+        return [conservation(self.app.ledger, self._lives(), one) for one in wanted]
 
     def status(self) -> list[CounterStatus]:
         """How each counter stands."""
@@ -360,8 +373,8 @@ class CounterDesk:
         self._made(self.defined())
         found = []
         for one in self.defined():
-            law = conservation(self.app.ledger, self.live, one)
-            days = pending_days(self.app.ledger, self.live, one) if law.reachable else {}
+            law = conservation(self.app.ledger, self._lives(), one)
+            days = pending_days(self.app.ledger, self._lives(), one) if law.reachable else {}
             with self.app.ledger.store.transaction(read_only=True) as session:
                 keys, held, last = counted.standing(self.app.ledger, session, one)
             found.append(CounterStatus(one.name, self.live.address, keys, days, held, law, last))

@@ -9,10 +9,10 @@ Invariant: the parts belong to one moment. They are read again where a batch was
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dayfold.count.live import ADDS, LiveStore, Standing
+from dayfold.count.live import ADDS, Content, LiveStore, Standing
 from dayfold.count.rows import amounts_in, rows_of
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.errors import Busy, ConnectionFailed
@@ -34,7 +34,7 @@ class Conservation:
         quarantined: Held, whole.
         vanished: Shards that came back without their data; what they held is known as far as clients saw it.
         lost_adds: Increments that clients were told of and that are nowhere, at least.
-        days: The days that something is pending of, with how many keys.
+        reachable: Whether every live store answered; what is pending in one that did not is not counted, and not missed.
     """
 
     counter: str
@@ -53,6 +53,9 @@ class Conservation:
             name: amount - self.applied.get(name, 0) - self.pending.get(name, 0) - self.quarantined.get(name, 0)
             for name, amount in self.accepted.items()
         }
+        if not self.reachable:
+            # What waits there was accepted, and cannot be seen.
+            found = {name: amount for name, amount in found.items() if amount < 0}
         return {name: amount for name, amount in found.items() if amount}
 
     @property
@@ -69,26 +72,36 @@ class Conservation:
         }  # fmt: skip
 
 
-def conservation(ledger: Ledger, live: LiveStore, counter: CounterDef) -> Conservation:
-    """The law of one counter, now. Where the live store does not answer, nothing is said of what is pending.
+def conservation(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef) -> Conservation:
+    """The law of one counter, now. Where a live store does not answer, nothing is said of what is pending there.
+
+    Args:
+        ledger: Of the store.
+        lives: Every live store that may hold something of the counter.
+        counter: Whose law it is; its tables are there.
 
     Raises:
         Busy: where batches were applied all the time.
     """
     for _ in range(_TRIES):
         before = _known(ledger, counter)
-        try:
-            standings = live.look(counter.name)
-        except ConnectionFailed:
-            standings = None
+        standings: list[tuple[LiveStore, Standing]] = []
+        reachable = True
+        for live in lives:
+            try:
+                standings += [(live, one) for one in live.look(counter.name)]
+            except ConnectionFailed:
+                reachable = False
         with ledger.store.transaction(read_only=True) as session:
             known = counted.epochs(ledger, session, counter.name)
             if _numbers(known) == _numbers(before):
                 tallies = counted.tallies(ledger, session, counter.name)
                 applied = counted.sums(ledger, session, counter, counter.counted.label)
                 held = [one.amounts for one in counted.held_rows(ledger, session, counter.name)]
-                parts = None if standings is None else _pending(counter, live, standings, known)
-                return _law(counter, known, standings, parts, tallies, applied, held)
+                pending: dict[str, int] = {}
+                for content in _waiting(standings, known):
+                    _add(pending, amounts_in(counter, content))
+                return _law(counter, known, [one for _, one in standings], pending, tallies, applied, held, reachable)
         time.sleep(_PAUSE_S)
     raise Busy(f"Batches of {counter.name} were applied all the time.", hint="Try again.")
 
@@ -102,36 +115,26 @@ def _numbers(known: Mapping[tuple[int, str], Epoch]) -> dict[tuple[int, str], in
     return {place: one.number for place, one in known.items()}
 
 
-def _pending(
-    counter: CounterDef, live: LiveStore, standings: Sequence[Standing], known: Mapping[tuple[int, str], Epoch]
-) -> dict[str, int]:
+def _waiting(
+    standings: Iterable[tuple[LiveStore, Standing]], known: Mapping[tuple[int, str], Epoch]
+) -> Iterator[Content]:
     """What is open or sealed, and not applied."""
-    found: dict[str, int] = {}
-    for one in standings:
-        contents = [one.open]
+    for live, one in standings:
+        yield one.open
         for batch in one.batches:
             state = known.get((batch.shard, batch.epoch))
             if state is None or batch.number > state.number:
-                contents.append(live.content(batch))
-        for content in contents:
-            _add(found, amounts_in(counter, content))
-    return found
+                yield live.content(batch)
 
 
-def pending_days(ledger: Ledger, live: LiveStore, counter: CounterDef) -> dict[str, int]:
-    """The days that something is pending of, each with how many keys."""
+def pending_days(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef) -> dict[str, int]:
+    """The days that something is pending of, each with how many keys. Raises ConnectionFailed."""
     known = _known(ledger, counter)
-    contents = []
-    for one in live.look(counter.name):
-        contents.append(one.open)
-        for batch in one.batches:
-            state = known.get((batch.shard, batch.epoch))
-            if state is None or batch.number > state.number:
-                contents.append(live.content(batch))
-    rows, _ = rows_of(counter, contents)
+    standings = [(live, one) for live in lives for one in live.look(counter.name)]
+    rows, _ = rows_of(counter, _waiting(standings, known))
     found: dict[str, int] = {}
-    for day in rows[DAY].to_pylist():
-        found[day.isoformat()] = found.get(day.isoformat(), 0) + 1
+    for pair in rows.group_by([DAY, *counter.key]).aggregate([]).to_pylist():
+        found[pair[DAY].isoformat()] = found.get(pair[DAY].isoformat(), 0) + 1
     return dict(sorted(found.items()))
 
 
@@ -143,15 +146,16 @@ def _add(found: dict[str, int], more: Mapping[str, int], sign: int = 1) -> None:
 def _law(
     counter: CounterDef,
     known: Mapping[tuple[int, str], Epoch],
-    standings: Sequence[Standing] | None,
-    pending: Mapping[str, int] | None,
+    standings: Sequence[Standing],
+    pending: Mapping[str, int],
     tallies: Mapping[str, Mapping[str, int]],
     applied: Mapping[str, int],
     held: Sequence[Mapping[str, int]],
+    reachable: bool,
 ) -> Conservation:
     accepted: dict[str, int] = {}
     latest: dict[tuple[int, str], Mapping[str, int]] = {place: one.accepted for place, one in known.items()}
-    for one in standings or ():
+    for one in standings:
         for batch in one.batches:
             if batch.accepted:
                 latest[batch.shard, batch.epoch] = batch.accepted
@@ -180,6 +184,6 @@ def _law(
         return {name: found.get(name, 0) for name in dict.fromkeys(names)}
 
     return Conservation(
-        counter.name, of(accepted), of(whole), of(pending or {}), of(quarantined), sum(one.vanished for one in known.values()),
-        lost_adds, standings is not None,
+        counter.name, of(accepted), of(whole), of(pending), of(quarantined), sum(one.vanished for one in known.values()),
+        lost_adds, reachable,
     )  # fmt: skip

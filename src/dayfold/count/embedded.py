@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from dayfold.count.live import ADDS, Batch, Call, Content, Durability, Reply, Standing, Tallies
+from dayfold.count.live import ADDS, STORE_EPOCH, Batch, Call, Content, Durability, Reply, Standing, Tallies
 from dayfold.define.types import TEXT
 from dayfold.engines.base import Session
 from dayfold.errors import Conflict, DayfoldError
@@ -21,8 +21,8 @@ from dayfold.ledger import counted
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import Column
 
-#: There is one shard, and one epoch as long as the store lives.
-_SHARD, _EPOCH = 0, "store"
+#: There is one shard.
+_SHARD = 0
 _COLUMNS = tuple(Column(name, TEXT) for name in ("counter", "chunk", "id", "body"))
 
 
@@ -59,7 +59,7 @@ class Embedded:
             for call in calls:
                 made, tallies = adders.get(call.counter) or self._adder(session, client, call.counter)
                 if made >= call.number:
-                    replies.append(Reply("again", _EPOCH, {}, tallies))
+                    replies.append(Reply("again", STORE_EPOCH, {}, tallies))
                     continue
                 chunk = f"{client} {call.number}"
                 for add in call.adds:
@@ -70,7 +70,7 @@ class Embedded:
                     for name, amount in add.amounts.items():
                         tallies[name] = tallies.get(name, 0) + amount
                 adders[call.counter] = (call.number, tallies)
-                replies.append(Reply("ok", _EPOCH, {}, tallies))
+                replies.append(Reply("ok", STORE_EPOCH, {}, tallies))
             if rows:
                 columns = [pa.array(list(values), pa.string()) for values in zip(*rows, strict=True)]
                 session.append("dayfold__adds", _COLUMNS, pa.table(columns, [one.name for one in _COLUMNS]))
@@ -108,11 +108,11 @@ class Embedded:
                 "select distinct chunk from dayfold__adds where counter = :counter order by 1", counter=counter
             )
             chunks = [chunk for (chunk,) in session.rows(query)]
-            known = counted.epochs(self.ledger, session, counter).get((_SHARD, _EPOCH))
+            known = counted.epochs(self.ledger, session, counter).get((_SHARD, STORE_EPOCH))
         number = known.number + 1 if known else 1
         # What it holds and what was accepted by then are read in one snapshot, so nothing more is claimed of it.
-        batches = [Batch(counter, _SHARD, _EPOCH, number, {}, False, json.dumps(chunks))] if chunks else []
-        return [Standing(counter, _SHARD, _EPOCH, "", batches, accepted, {})]
+        batches = [Batch(counter, _SHARD, STORE_EPOCH, number, {}, False, json.dumps(chunks))] if chunks else []
+        return [Standing(counter, _SHARD, STORE_EPOCH, "", batches, accepted, {})]
 
     def look(self, counter: str) -> list[Standing]:
         """What waits."""
@@ -120,7 +120,7 @@ class Embedded:
             accepted = self._accepted(session, counter)
             query = self.ledger.sql("select body from dayfold__adds where counter = :counter", counter=counter)
             bodies = [body.encode() for (body,) in session.rows(query)]
-        return [Standing(counter, _SHARD, _EPOCH, "", [], accepted, {}, Content(plain=bodies))]
+        return [Standing(counter, _SHARD, STORE_EPOCH, "", [], accepted, {}, Content(plain=bodies))]
 
     def _accepted(self, session: Session, counter: str) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from dayfold.count.live import ADDS, Batch, Content, LiveStore, Standing
+from dayfold.count.live import ADDS, STORE_EPOCH, Batch, Content, LiveStore, Standing
 from dayfold.count.rows import amounts_in, rows_of, rows_of_held
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.engines.base import undone
@@ -70,13 +70,13 @@ class Flusher:
         self.live = live
         self.step = step
 
-    def flush(self, counter: CounterDef) -> Flushed:
-        """All that was acknowledged before the call is applied, or held.
+    def flush(self, counter: CounterDef, done: Flushed | None = None) -> Flushed:
+        """All that was acknowledged before the call is applied, or held; ``done`` is what it is added to.
 
         Raises:
             ConnectionFailed: where the live store or the store does not answer; what waits stays.
         """
-        done = Flushed(counter.name)
+        done = done or Flushed(counter.name)
         standings = self.live.seal(counter.name)
         self.step("sealed")
         with self.ledger.store.transaction(read_only=True) as session:
@@ -161,6 +161,9 @@ class Flusher:
         for one in standings:
             ending = {batch.epoch for batch in one.batches if batch.ended}
             for (shard, epoch), state in known.items():
+                if (epoch == STORE_EPOCH) == self.live.is_apart:
+                    # Of another live store, which was in use before this one.
+                    continue
                 if shard == one.shard and not state.ended and epoch not in ending and one.epoch not in ("", epoch):
                     changes[shard, epoch] = replace(state, ended=True, vanished=True)
                     done.vanished += 1

@@ -21,6 +21,8 @@ from dayfold.engines.base import Session
 CONTRACT = 1
 #: Shards of every counter in Valkey or Redis.
 SHARDS = 16
+#: The epoch of increments that wait in the store itself; it lasts as long as the store.
+STORE_EPOCH = "store"
 #: The name, among tallies, of how many increments there were.
 ADDS = "adds"
 #: How many there were, and how much of each total. Whole numbers of any size.
