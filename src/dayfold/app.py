@@ -228,9 +228,13 @@ class Dayfold:
         Raises:
             DefinitionError: before anything is written.
         """
-        self.counters.settle()
-        folder = self._folder(self._bound_for_writing(rollups), wait_s, stop)
-        return folder.fold(allow_empty=allow_empty, progress=progress)
+        bound = self._bound_for_writing(rollups)
+        unsettled = self.counters.settle([one.definition for one in bound.rollups])
+        results = self._folder(bound, wait_s, stop).fold(allow_empty=allow_empty, progress=progress)
+        for one in results:
+            if one.rollup in unsettled:
+                one.warnings.append(unsettled[one.rollup])
+        return results
 
     def rebuild(
         self,
@@ -313,7 +317,23 @@ class Dayfold:
         verifier = Verifier(
             self.databases, self.ledger, self.clock, bound, chunk_rows=limits.chunk_rows, wait_s=wait, stop=stop
         )
-        return verifier.verify(chosen, heal=heal, progress=progress)
+        results = verifier.verify(chosen, heal=heal, progress=progress)
+        self._prove_counters(results, heal=heal)
+        return results
+
+    def _prove_counters(self, results: Sequence[VerifyResult], *, heal: bool) -> None:
+        """The counted table, which a counter's days are compared with, is proved itself: by conservation."""
+        for result in results:
+            counter = self.counters.find(result.rollup)
+            if counter is None or result.error is not None:
+                continue
+            try:
+                wrong = self.counters.prove(counter, heal=heal)
+            except DayfoldError as error:
+                result.notes.append(f"conservation cannot be proved now: {error.message}")
+                continue
+            if wrong:
+                result.error, result.code = "; ".join(wrong), "unaccounted"
 
     def adopt(
         self,
@@ -402,27 +422,43 @@ class Dayfold:
 
     def _eraser(self, wait_s: float | None) -> Eraser:
         from dayfold.fold.erase import Eraser, Outside
-        from dayfold.fold.reduce import over_events
+        from dayfold.fold.reduce import over_own
 
         bound = self._bound_for_writing(None)
-        over = [one.name for one in over_events(bound.rollups)]
+        over = [one.name for one in over_own(bound.rollups)]
         wait = self.settings.fold.wait_s if wait_s is None else wait_s
 
         files = Outside(
             "exports", "files that were written, with all that was asked for", lambda person: self._erase_exports(over, person),
             "exports that somebody fetched", ("dayfold__exports",),
         )  # fmt: skip
+        live = Outside(
+            "live store", "increments that wait to be applied, which an erasure applies first", self._rewrite_live,
+            "what a live store on Valkey or Redis has in its files until it has written them anew, which it was asked to do, and in "
+            "its backups",
+        )  # fmt: skip
         visitors = Outside(
             "visitors in memory", "what is known of visitors while events come in", self._forget_visitors
         )
         return Eraser(
-            self.ledger, bound.rollups, lambda names: self.fold(names, wait_s=wait), self.event_log.settle,
-            self.event_log.paused, [*self.outside, files, visitors], wait,
+            self.ledger, bound.rollups, self.counters.defined(), lambda names: self.fold(names, wait_s=wait), self._settle,
+            self.event_log.paused, [*self.outside, files, visitors, *([live] if self.counters.is_used else [])], wait,
         )  # fmt: skip
+
+    def _settle(self) -> None:
+        """What was taken in and acknowledged is in the store: events, and increments of counters. Raises Busy, ConnectionFailed."""
+        self.event_log.settle()
+        if self.counters.is_used:
+            self.counters.flush()
 
     def _erase_exports(self, over: Sequence[str], person: Person) -> int:
         """Exports of events, of the rollups over them, and those that name a person, are gone."""
         return len(self.exports.erase(over, person.names))
+
+    def _rewrite_live(self, person: Person) -> int:
+        """The live store writes its files anew, without what was applied."""
+        self.counters.live.rewrite()
+        return 0
 
     def _forget_visitors(self, person: Person) -> int:
         """What is known of visitors is looked up again."""
@@ -451,7 +487,13 @@ class Dayfold:
                 self.erase_asked(one.id)
         wait = self.settings.fold.wait_s if wait_s is None else wait_s
         retainer = Retainer(
-            self.ledger, self.clock, lambda: self._bound_for_writing(None).rollups, self.settings.retain, wait, stop
+            self.ledger,
+            self.clock,
+            lambda: self._bound_for_writing(None).rollups,
+            self.settings.retain,
+            wait,
+            stop,
+            self.settings.live.remember_days,
         )
         return retainer.run(yes=yes)
 
@@ -691,10 +733,15 @@ class Dayfold:
 
         self.catalog.check()
         if live:
+            self._count_now(request.rollup)
             return live_answer(
                 self.ledger, request, self._live_sources(request.rollup.name), self.settings.query.live_s
             )
         return answer(self.ledger, request)
+
+    def _count_now(self, rollup: RollupDef) -> None:
+        """What waits in the live store for a counter that a rollup is folded from is where a live answer reads it."""
+        self.counters.settle(self.catalog.with_lowers([rollup]))
 
     def explain(
         self,
@@ -766,7 +813,8 @@ class Dayfold:
         """Connections, permissions, clocks, definitions and indexes, each with what to do."""
         from dayfold.fold.doctor import doctor
 
-        return doctor(self.databases, self.ledger, self.catalog, self.clock, self.policies())
+        found = doctor(self.databases, self.ledger, self.catalog, self.clock, self.policies())
+        return found if self.catalog.problems else [*found, *self.counters.findings()]
 
     def policies(self) -> Policies:
         """The row-level policies of rollups with an owner: `install`, `remove`, `status`, and their statements."""

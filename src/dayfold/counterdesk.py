@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dayfold.clock import Clock
-from dayfold.count.live import Add, LiveStore
+from dayfold.count.live import ADDS, Add, LiveStore
 from dayfold.define.catalog import Catalog
 from dayfold.define.counter import Counter, CounterDef
-from dayfold.errors import DayfoldError, UnknownName, UsageError
+from dayfold.errors import ConnectionFailed, DayfoldError, UnknownName, UsageError
 from dayfold.fold import eventlog
 from dayfold.ledger import counted
 from dayfold.ledger.ledger import Ledger
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dayfold.count.conservation import Conservation
     from dayfold.count.flush import Flushed, Flusher
     from dayfold.count.importing import Imported
+    from dayfold.define.rollup import RollupDef
+    from dayfold.fold.doctor import Finding
     from dayfold.fold.track import Tracking
     from dayfold.ledger.counted import Held
 
@@ -116,6 +118,10 @@ class CounterDesk:
     def is_used(self) -> bool:
         """Whether the definitions have a counter."""
         return bool(self.app.catalog.counters.by_name)
+
+    def find(self, name: object) -> CounterDef | None:
+        """A counter by its class, its name, or that of its class or tables; None where there is none."""
+        return self.app.catalog.counters.find(name)
 
     def defined(self, names: Iterable[object] | None = None) -> list[CounterDef]:
         """Counters by name or class, all of them by default. Raises UnknownName."""
@@ -344,17 +350,24 @@ class CounterDesk:
             one.flush(counter, done)
         return done
 
-    def settle(self) -> None:
-        """What was acknowledged is in the store, as far as the live store answers; where it does not, the log says so."""
-        if self.is_used:
+    def settle(self, rollups: Sequence[RollupDef]) -> dict[str, str]:
+        """What was acknowledged for the counters that some rollups are folded from is in the store.
+
+        Where the live store does not answer, the log says so, and each rollup over a counter has the reason.
+        """
+        wanted = [one for one in self.defined() if any(one.counted in rollup.sources for rollup in rollups)]
+        if wanted:
             try:
-                self.flush()
+                self.flush([one.name for one in wanted])
             except DayfoldError as error:
                 _log.warning(
                     "Counters are folded without what waits in the live store: %s",
                     error.message,
                     extra={"action": "counts-not-flushed"},
                 )
+                said = f"what waits in the live store is not in it: {error.message}"
+                return {one.name: said for one in rollups if any(counter.counted in one.sources for counter in wanted)}
+        return {}
 
     # -- accounting ------------------------------------------------------------------------------
 
@@ -378,6 +391,82 @@ class CounterDesk:
             with self.app.ledger.store.transaction(read_only=True) as session:
                 keys, held, last = counted.standing(self.app.ledger, session, one)
             found.append(CounterStatus(one.name, self.live.address, keys, days, held, law, last))
+        return found
+
+    def prove(self, counter: CounterDef, *, heal: bool = False) -> list[str]:
+        """What is wrong with a counter's tables: the law, the sums of its keys, its identities. Empty where nothing is.
+
+        Args:
+            counter: Whose tables are there.
+            heal: Write the current totals anew where they are not the sums of the days.
+        """
+        from dayfold.count.conservation import conservation
+
+        law = conservation(self.app.ledger, self._lives(), counter)
+        wrong = [] if law.holds else [law.said]
+        ledger = self.app.ledger
+
+        def look() -> int:
+            with ledger.store.transaction(read_only=not heal) as session:
+                return counted.unlike_totals(ledger, session, counter, heal=heal)
+
+        if (unlike := ledger.retried(look)) and not heal:
+            wrong.append(
+                f"{unlike:,} keys of {counter.totals_table} have other totals than their days: dayfold verify --heal mends them"
+            )
+        with ledger.store.transaction(read_only=True) as session:
+            for text, rows in counted.breaking(ledger, session, counter).items():
+                wrong.append(f"{rows:,} rows of {counter.counted.label} do not meet {text}")
+        return wrong
+
+    def accept_loss(self, counters: Iterable[object] | None = None) -> list[Conservation]:
+        """What is missing is known and taken note of: the law holds again, and says how much was lost. What it was before.
+
+        Raises:
+            ConnectionFailed: where the live store does not answer: what is lost is not known then.
+        """
+        found, ledger = self.conservation(counters), self.app.ledger
+        for law in found:
+            if not law.reachable:
+                raise ConnectionFailed(
+                    f"The live store {self.live.address} does not answer, so that what is lost is not known.",
+                    hint="Try again later.",
+                )
+        for law in found:
+            if law.holds:
+                continue
+            [counter] = self.defined([law.counter])
+            missing = {**law.missing, ADDS: law.lost_adds}
+
+            def note(counter: CounterDef = counter, missing: Mapping[str, int] = missing) -> None:
+                with ledger.store.transaction() as session:
+                    counted.accept_loss(ledger, session, counter, missing)
+
+            ledger.retried(note)
+        return found
+
+    def findings(self) -> list[Finding]:
+        """What `doctor` says of the live store and of what was added."""
+        from dayfold.fold.doctor import OK, PROBLEM, WARNING, Finding
+
+        if not self.is_used:
+            return []
+        name = f"live store {self.live.address}"
+        try:
+            found = [
+                Finding(OK if one.is_safe else WARNING, name, one.said, one.advice) for one in self.live.durability()
+            ]
+            laws = self.conservation() if all(counted.exists(self.app.ledger, one) for one in self.defined()) else []
+        except DayfoldError as error:
+            return [Finding(PROBLEM, name, error.message, error.hint)]
+        for law in laws:
+            if law.holds:
+                found.append(
+                    Finding(OK, f"counter {law.counter}", "all that was added is applied, pending or quarantined")
+                )
+            else:
+                advice = f"dayfold counters check {law.counter}; once that is understood: dayfold counters accept-loss {law.counter}"
+                found.append(Finding(PROBLEM, f"counter {law.counter}", law.said, advice))
         return found
 
     def held(self, counter: object, *, limit: int = 100, after: str = "") -> list[Held]:

@@ -429,6 +429,12 @@ class RuleSettings(BaseModel):
         default=None, description="true: the last finalize left days open or failed that are so still."
     )
     held_above: Any = Field(default=None, description="A number: more events than that are held in quarantine.")
+    unaccounted: Any = Field(
+        default=None, description="true: what was added to a counter is neither applied, pending nor quarantined."
+    )
+    over: Any = Field(
+        default=None, description="week, month, quarter or year: the condition is about that period so far, with today."
+    )
     rollup: Any = Field(default=None, description="The rollup that is watched.")
     where: Any = Field(default=None, description="Values of key columns that the condition is about.")
     by: Any = Field(default=None, description="Key columns; every value has episodes of its own.")

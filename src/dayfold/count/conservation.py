@@ -17,7 +17,7 @@ from dayfold.count.rows import amounts_in, rows_of
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.errors import Busy, ConnectionFailed
 from dayfold.ledger import counted
-from dayfold.ledger.counted import ERASED, IMPORTED, REPEATED, Epoch
+from dayfold.ledger.counted import ERASED, IMPORTED, LOST, REPEATED, Epoch
 from dayfold.ledger.ledger import Ledger
 
 _TRIES, _PAUSE_S = 50, 0.02
@@ -33,6 +33,7 @@ class Conservation:
         pending: In the live store.
         quarantined: Held, whole.
         vanished: Shards that came back without their data; what they held is known as far as clients saw it.
+        lost: Of what was accepted, what is known to be lost and was taken note of.
         lost_adds: Increments that clients were told of and that are nowhere, at least.
         reachable: Whether every live store answered; what is pending in one that did not is not counted, and not missed.
     """
@@ -42,6 +43,7 @@ class Conservation:
     applied: Mapping[str, int]
     pending: Mapping[str, int]
     quarantined: Mapping[str, int]
+    lost: Mapping[str, int]
     vanished: int = 0
     lost_adds: int = 0
     reachable: bool = True
@@ -50,7 +52,11 @@ class Conservation:
     def missing(self) -> dict[str, int]:
         """What was accepted and is nowhere; below zero: what is there and was never accepted."""
         found = {
-            name: amount - self.applied.get(name, 0) - self.pending.get(name, 0) - self.quarantined.get(name, 0)
+            name: amount
+            - self.applied.get(name, 0)
+            - self.pending.get(name, 0)
+            - self.quarantined.get(name, 0)
+            - self.lost.get(name, 0)
             for name, amount in self.accepted.items()
         }
         if not self.reachable:
@@ -63,12 +69,26 @@ class Conservation:
         """Whether accepted = applied + pending + quarantined, and nothing is known to be lost."""
         return not self.missing and not self.vanished and not self.lost_adds
 
+    @property
+    def said(self) -> str:
+        """What became of what is not accounted for, in a sentence."""
+        if self.holds:
+            return "All that was added is accounted for."
+        why = []
+        if self.vanished:
+            why.append(f"{self.vanished} shards of the live store came back without their data")
+        if self.lost_adds:
+            why.append(f"at least {self.lost_adds:,} acknowledged increments are gone")
+        if missing := self.missing:
+            why.append("accepted and nowhere: " + ", ".join(f"{name} {amount:,}" for name, amount in missing.items()))
+        return f"Of what was added, {'; '.join(why)}."
+
     def as_words(self) -> dict[str, object]:
         """For JSON."""
         return {
             "counter": self.counter, "accepted": dict(self.accepted), "applied": dict(self.applied), "pending": dict(self.pending),
-            "quarantined": dict(self.quarantined), "missing": self.missing, "lost_adds": self.lost_adds, "vanished": self.vanished,
-            "holds": self.holds,
+            "quarantined": dict(self.quarantined), "lost": dict(self.lost), "missing": self.missing, "lost_adds": self.lost_adds,
+            "vanished": self.vanished, "reachable": self.reachable, "holds": self.holds,
         }  # fmt: skip
 
 
@@ -175,6 +195,8 @@ def _law(
     quarantined: dict[str, int] = {}
     for amounts in held:
         _add(quarantined, amounts)
+    lost = tallies.get(LOST, {})
+    lost_adds -= lost.get(ADDS, 0)
     names = [
         *counter.totals,
         *(name for name in (*accepted, *quarantined) if name not in counter.totals and name != ADDS),
@@ -184,6 +206,6 @@ def _law(
         return {name: found.get(name, 0) for name in dict.fromkeys(names)}
 
     return Conservation(
-        counter.name, of(accepted), of(whole), of(pending), of(quarantined), sum(one.vanished for one in known.values()),
+        counter.name, of(accepted), of(whole), of(pending), of(quarantined), of(lost), sum(one.vanished for one in known.values()),
         lost_adds, reachable,
     )  # fmt: skip

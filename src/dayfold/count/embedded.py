@@ -165,6 +165,9 @@ class Embedded:
         """What is acknowledged was committed."""
         return [Durability(True, "increments wait in the store itself: what is acknowledged is committed")]
 
+    def rewrite(self) -> None:
+        """The store is rewritten with all else."""
+
     def close(self) -> None:
         """The store is closed by who opened it."""
 

@@ -204,6 +204,10 @@ class LiveStore(Protocol):
         """What its settings mean for what was acknowledged. Raises ConnectionFailed."""
         ...
 
+    def rewrite(self) -> None:
+        """What was dropped leaves the files of the live store too, as far as it can be asked to. Raises ConnectionFailed."""
+        ...
+
     def close(self) -> None:
         """Disconnect; again is harmless."""
         ...

@@ -12,7 +12,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -223,6 +223,18 @@ class Valkey:
             client = self._connected()
             nodes = [node.redis_connection for node in client.get_primaries()] if _is_cluster(client) else [client]
             return list(dict.fromkeys(one for node in nodes for one in _durability(node)))
+
+    def rewrite(self) -> None:
+        """What was applied and dropped leaves the server's append-only file too, as soon as it has written that anew."""
+        from redis.exceptions import RedisError
+
+        with self._told():
+            client = self._connected()
+            nodes = [node.redis_connection for node in client.get_primaries()] if _is_cluster(client) else [client]
+            for node in nodes:
+                # One that has no such file, or rewrites it just now, says so with an error.
+                with suppress(RedisError):
+                    node.execute_command("BGREWRITEAOF")
 
     def close(self) -> None:
         """Disconnect; again is harmless."""

@@ -34,6 +34,9 @@ class Alert:
         left_open: True: the last `finalize` left days open or failed that are so still.
         held_above: A number: more events than that are held in quarantine.
         rollup: The rollup that is watched. Default: that of the metrics; for drift, staleness and days left open all of them.
+        unaccounted: True: increments of a counter that were accepted are neither applied, pending nor quarantined.
+        over: For ``when``: ``"week"``, ``"month"``, ``"quarter"`` or ``"year"``: the metrics of that period so far, today's included,
+            instead of those of the last covered day.
         where: For ``when``: values of key columns, such as ``{"channel": "ios"}``.
         by: For ``when``: key columns; every value has episodes of its own.
         to: The channels that are told. Default: all.
@@ -50,6 +53,8 @@ class Alert:
     stale_hours: ClassVar[float]
     left_open: ClassVar[bool]
     held_above: ClassVar[int]
+    unaccounted: ClassVar[bool]
+    over: ClassVar[str]
     rollup: ClassVar[str]
     where: ClassVar[Mapping[str, Any]]
     by: ClassVar[str | tuple[str, ...]]
@@ -120,17 +125,30 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Unaccounted:
+    """Of what was added to a counter, something is nowhere."""
+
+    kind: ClassVar[str] = "unaccounted"
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
-    """A condition on metrics of one rollup; ``where`` are words of a question's filters."""
+    """A condition on metrics of one rollup; ``where`` are words of a question's filters.
+
+    ``over``: the period whose numbers so far are judged; None: those of the last covered day.
+    """
 
     kind: ClassVar[str] = "threshold"
     rollup: str
     condition: Condition
     where: tuple[str, ...]
     by: tuple[str, ...]
+    over: str | None = None
 
 
-Watch = JobFailed | Drift | Stale | LeftOpen | Held | Threshold
+Watch = JobFailed | Drift | Stale | LeftOpen | Held | Unaccounted | Threshold
+#: Periods that a condition may be about.
+OVER = ("week", "month", "quarter", "year")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +248,7 @@ class _Reader:
             self.problem("bad-alert", f"an Alert says one of {listing(KINDS)}, {got}.")
             return None
         read, takes = KINDS[given[0]]
-        for name in ("rollup", "where", "by"):
+        for name in ("rollup", "where", "by", "over"):
             if name in words and name not in takes:
                 self.problem("bad-alert", f"{name} does not go with {given[0]}.")
         watch = read(self, words[given[0]])
@@ -302,6 +320,23 @@ class _Reader:
         self.problem("bad-value", f"held_above is a number of events, got {value!r}.")
         return Held(0)
 
+    def unaccounted(self, value: object) -> Unaccounted:
+        if value is not True:
+            self.problem("bad-value", f"unaccounted is true, got {value!r}.")
+        return Unaccounted()
+
+    def _over(self, wanted: Condition) -> str | None:
+        over = self.rule.words.get("over")
+        if over is None:
+            return None
+        if over not in OVER:
+            self.problem("bad-value", f"over is one of {listing(OVER)}, got {over!r}.")
+        elif wanted.earlier:
+            self.problem(
+                "bad-alert", f"over does not go with previous: a {over} so far has no other one of its length."
+            )
+        return str(over)
+
     def threshold(self, value: object) -> Threshold | None:
         try:
             wanted = condition(value)
@@ -316,7 +351,7 @@ class _Reader:
         where = self._where(rollup, words.get("where", {}))
         for name in by:
             self._key(rollup, "by", name)
-        return Threshold(rollup.name, wanted, where, by)
+        return Threshold(rollup.name, wanted, where, by, self._over(wanted))
 
     def _owner(self, metrics: tuple[str, ...]) -> RollupDef | None:
         """The one rollup that has the metrics."""
@@ -384,12 +419,13 @@ def filter_text(value: str | int | None) -> str:
 
 #: The word that says a rule's kind: what reads it, and which other words go with it.
 KINDS: dict[str, tuple[Callable[[_Reader, object], Watch | None], tuple[str, ...]]] = {
-    "when": (_Reader.threshold, ("rollup", "where", "by")),
+    "when": (_Reader.threshold, ("rollup", "where", "by", "over")),
     "job_failed": (_Reader.job_failed, ()),
     "drift_above": (_Reader.drift, ("rollup",)),
     "stale_hours": (_Reader.stale, ("rollup",)),
     "left_open": (_Reader.left_open, ("rollup",)),
     "held_above": (_Reader.held, ()),
+    "unaccounted": (_Reader.unaccounted, ()),
 }
 #: Every word that a rule may have.
-WORDS = (*KINDS, "rollup", "where", "by", "to")
+WORDS = (*KINDS, "rollup", "where", "by", "over", "to")

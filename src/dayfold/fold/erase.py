@@ -14,13 +14,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from dayfold.define.counter import CounterDef
 from dayfold.define.events import TABLE
 from dayfold.engines.base import Session, undone
 from dayfold.errors import UsageError
 from dayfold.fold.certificate import ALWAYS, ELSEWHERE, SEALED, Certificate, identifiers
 from dayfold.fold.fold import FoldResult
-from dayfold.fold.reduce import Reduced, over_events, reduce
-from dayfold.ledger import erasures, events, holders, leases, marks, persons, versions
+from dayfold.fold.reduce import Reduced, over_own, reduce
+from dayfold.ledger import counted, erasures, events, holders, leases, marks, persons, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.persons import Person
 from dayfold.plan.bind import BoundRollup
@@ -57,7 +58,7 @@ class Eraser:
 
     Args:
         ledger: Of the store, ready.
-        rollups: All of the definitions.
+        rollups: All of the definitions; ``counters``: those of them that have tables.
         fold: Folds rollups by their names.
         settle: Called first: what was taken in and waits for the log is in it afterwards.
         pause: A context in which this process writes no events, and after which it knows no visitors.
@@ -66,6 +67,7 @@ class Eraser:
 
     ledger: Ledger
     rollups: Sequence[BoundRollup]
+    counters: Sequence[CounterDef]
     fold: Callable[[list[str]], list[FoldResult]]
     settle: Callable[[], None]
     pause: Callable[[], AbstractContextManager[None]]
@@ -137,11 +139,22 @@ class Eraser:
         person = persons.known(ledger, session, given, has_log=events.exists(ledger))
         made.identifiers = identifiers(ledger.store_key(session), made.erasure, given, person)
         has_log = events.exists(ledger)
-        reduced = reduce(ledger, session, over_events(self.rollups), person) if has_log else Reduced()
+        reduced = reduce(ledger, session, over_own(self.rollups), person) if has_log or self.counters else Reduced()
         named = self._named_elsewhere(session, person) if has_log else 0
         counts = holders.erase(ledger, session, person)
         touched = {name for one in holders.HOLDERS if counts[one.name] for name in one.tables}
         made.searched = [{"holder": one.name, "holds": one.holds, "rows": counts[one.name]} for one in holders.HOLDERS]
+        if self.counters:
+            owned = {one.counted.label: counted.erase(ledger, session, one, person) for one in self.counters}
+            touched |= {name for name, rows in owned.items() if rows}
+            touched |= {one.totals_table for one in self.counters if owned[one.counted.label]}
+            made.searched.append(
+                {
+                    "holder": "counters",
+                    "holds": "whose keys are, and what was counted of them",
+                    "rows": sum(owned.values()),
+                }
+            )
         made.sealed = [
             {"rollup": name, "sets": reduced.sets.get(name, 0), "keys": reduced.keys.get(name, 0)}
             for name in sorted({*reduced.sets, *reduced.keys})
@@ -199,12 +212,13 @@ class Eraser:
             waiting = [Certificate.of_object(one.certificate or {}) for one in erasures.unfinished(ledger, session)]
         tables = {name for one in waiting for name in one.tables}
         refolded: list[dict[str, Any]] = []
-        if TABLE in tables:
+        own = {TABLE, *(one.counted.label for one in self.counters)}
+        if own & tables:
             refolded = self._refold()
             tables |= self._tables()
         rewritten, missed = ledger.store.rewrite(sorted(tables)) if tables else ([], [])
         for one in waiting:
-            one.refolded = refolded if TABLE in one.tables else []
+            one.refolded = refolded if own & set(one.tables) else []
             one.rewritten = rewritten
             one.not_reached = list(dict.fromkeys([*one.not_reached, *(missed if one.tables else [])]))
             one.state = erasures.DONE
@@ -219,7 +233,7 @@ class Eraser:
 
     def _refold(self) -> list[dict[str, Any]]:
         """The rollups over events are folded; marks that no fold took name no cell any more, but whole days."""
-        names = [one.name for one in over_events(self.rollups)]
+        names = [one.name for one in over_own(self.rollups)]
         results = self.fold(names) if names else []
         for one in results:
             if one.error:
@@ -243,7 +257,7 @@ class Eraser:
         """The tables of rollups that the fold has written to."""
         return {
             name
-            for one in over_events(self.rollups)
+            for one in over_own(self.rollups)
             for name in (one.shape.name, *([one.shape.name + SETS_SUFFIX] if one.sets_shape else []))
         }
 

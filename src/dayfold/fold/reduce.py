@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from dayfold.days import Days
+from dayfold.define.counter import Counted
 from dayfold.define.events import EventLog
-from dayfold.define.source import Folded
+from dayfold.define.source import Folded, Own
 from dayfold.define.types import Kind
 from dayfold.engines.base import Session
 from dayfold.ledger import receipts, versions
@@ -51,12 +52,24 @@ class Reduced:
     tables: set[str] = field(default_factory=set)
 
 
+def over_own(rollups: Iterable[BoundRollup]) -> list[BoundRollup]:
+    """The rollups that are folded from tables of ours, and those that are folded from these; each after what it is folded from.
+
+    Those tables are the event log and what counters have counted: they hold persons that an erasure lets go.
+    """
+    return _over(rollups, Own)
+
+
 def over_events(rollups: Iterable[BoundRollup]) -> list[BoundRollup]:
     """The rollups that are folded from events, and those that are folded from these; each after what it is folded from."""
+    return _over(rollups, EventLog)
+
+
+def _over(rollups: Iterable[BoundRollup], kind: type[Own]) -> list[BoundRollup]:
     found: dict[str, BoundRollup] = {}
     for one in rollups:
         for source in one.definition.sources:
-            if isinstance(source, EventLog) or (isinstance(source, Folded) and source.rollup.__name__ in found):
+            if isinstance(source, kind) or (isinstance(source, Folded) and source.rollup.__name__ in found):
                 found[one.name] = one
     return list(found.values())
 
@@ -174,7 +187,8 @@ def _blur_keys(
     shapes = [rollup.shape, *([rollup.sets_shape] if rollup.sets_shape else [])]
     total, days = 0, set()
     for key in rollup.shape.key:
-        if key.name not in NAMING or key.type.kind is not Kind.TEXT:
+        owner = rollup.definition.owner if any(isinstance(one, Counted) for one in rollup.definition.sources) else None
+        if key.name not in (*NAMING, owner) or key.type.kind is not Kind.TEXT:
             continue
         for name in person.names:
             word = f"erased-{secrets.token_hex(8)}"

@@ -24,7 +24,7 @@ from dayfold.define.metric import Increase
 from dayfold.engines.base import Changed, Session
 from dayfold.fold.fold import StopCheck
 from dayfold.fold.reduce import over_events
-from dayfold.ledger import coverage, events, history, leases, marks, quarantine, receipts, runs, versions
+from dayfold.ledger import counted, coverage, events, history, leases, marks, quarantine, receipts, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.sql import column, table
@@ -129,6 +129,7 @@ class Retainer:
     settings: RetainSettings
     wait_s: float
     stop: StopCheck
+    remember_days: int = 7
 
     def run(self, *, yes: bool) -> Retained:
         """Look, and with ``yes`` seal and delete."""
@@ -138,6 +139,7 @@ class Retainer:
         if self.settings.quarantine_days is not None:
             self._quarantine(found, self.settings.quarantine_days, yes=yes)
         self._history(found, yes=yes)
+        self._counters(found, yes=yes)
         return found
 
     # -- events ----------------------------------------------------------------------------------
@@ -313,6 +315,24 @@ class Retainer:
             if yes:
                 quarantine.expire(ledger, session, before)
         found.things.append(Thing("quarantine", *row))
+
+    def _counters(self, found: Retained, *, yes: bool) -> None:
+        """Ids of increments that would be refused by now, and notes of batches; what ended processes have added is summed up."""
+        now, ledger = self.clock.now(), self.ledger
+        # A day more than they are remembered: an increment is refused by its moment, and noted when it was flushed.
+        ids = now - dt.timedelta(days=self.remember_days + 1)
+        flushes = now - dt.timedelta(days=self.settings.flushes_days)
+
+        def once() -> dict[str, tuple[int, dt.date | None, dt.date | None]]:
+            with ledger.store.transaction(read_only=not yes) as session:
+                past = counted.past(ledger, session, ids, flushes)
+                if yes:
+                    counted.forget_ids(ledger, session, ids)
+                    counted.forget_flushes(ledger, session, flushes)
+                    counted.merge_adders(ledger, session, now - dt.timedelta(days=2))
+                return past
+
+        found.things += [Thing(name, *row) for name, row in ledger.retried(once).items()]
 
     def _history(self, found: Retained, *, yes: bool) -> None:
         keep = {name: getattr(self.settings, name) for name in ("runs_days", "audit_days", "alerts_days")}

@@ -92,10 +92,15 @@ class Policies:
             )
         return owned
 
+    def _tables(self, rollup: RollupDef) -> list[str]:
+        """The tables of a rollup that people read, whether they are there or not: of a counter its current totals too."""
+        counter = self.catalog.counters.find(rollup.name)
+        return [rollup.table, rollup.table + SETS_SUFFIX, *([counter.totals_table] if counter else [])]
+
     def _targets(self, session: Session, rollup: RollupDef) -> list[_Target]:
         """The tables of a rollup that are there."""
         assert rollup.owner is not None
-        found = self.store.stored_columns(session, [rollup.table, rollup.table + SETS_SUFFIX])
+        found = self.store.stored_columns(session, self._tables(rollup))
         return [
             _Target(rollup.name, name, rollup.owner, columns[rollup.owner])
             for name, columns in found.items()
@@ -168,7 +173,7 @@ class Policies:
     def removal(self, names: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
         """What takes our policies from the tables of some rollups, or from all that have some: table and statements."""
         self._check_engine()
-        wanted = {name for one in names for name in (self.catalog[one].table, self.catalog[one].table + SETS_SUFFIX)}
+        wanted = {name for one in names for name in self._tables(self.catalog[one])}
         with self.store.transaction(read_only=True) as session:
             rows = session.rows(_asked(_PROTECTED, self.store.schema))
         return [

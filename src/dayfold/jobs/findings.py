@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from dayfold.clock import Clock
+from dayfold.count.conservation import Conservation
 from dayfold.days import Days, union
 from dayfold.define.catalog import Catalog
 from dayfold.ledger import coverage
@@ -18,6 +19,14 @@ from dayfold.query.request import Request
 from dayfold.settings import Settings
 
 
+class Counters(Protocol):
+    """The counters of an application."""
+
+    def conservation(self) -> list[Conservation]:
+        """The law of each counter."""
+        ...
+
+
 class Reads(Protocol):
     """What rules are judged with: the facade's verbs."""
 
@@ -25,6 +34,11 @@ class Reads(Protocol):
     ledger: Ledger
     settings: Settings
     clock: Clock
+
+    @property
+    def counters(self) -> Counters:
+        """Its counters."""
+        ...
 
     @property
     def today(self) -> dt.date:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from dayfold.count.conservation import Conservation
 from dayfold.days import ONE_DAY, Days
-from dayfold.define.alert import AlertDef, Drift, Held, JobFailed, LeftOpen, Stale, Threshold
+from dayfold.define.alert import AlertDef, Drift, Held, JobFailed, LeftOpen, Stale, Threshold, Unaccounted
 from dayfold.define.condition import shown
 from dayfold.jobs.findings import Finding, Reads, State, gone, settled
 from dayfold.jobs.thresholds import threshold
@@ -190,6 +191,27 @@ def _held(reads: Reads, watch: Held, open_subjects: Sequence[str]) -> list[Findi
     return [Finding("quarantine", state, f"{said} held in quarantine.", details, "dayfold events quarantine")]
 
 
+# -- counters --------------------------------------------------------------------------------------
+
+
+def _unaccounted(reads: Reads, watch: Unaccounted, open_subjects: Sequence[str]) -> list[Finding]:
+    found = [_law(one) for one in reads.counters.conservation()]
+    known = {one.subject for one in found}
+    return [*found, *(gone(one) for one in open_subjects if one not in known)]
+
+
+def _law(law: Conservation) -> Finding:
+    details = law.as_words()
+    look = f"dayfold counters check {law.counter}"
+    if not law.reachable and law.holds:
+        return Finding(law.counter, State.UNKNOWN, f"The live store of {law.counter} does not answer.", details, look)
+    if law.holds:
+        return Finding(
+            law.counter, State.CLEAR, f"All that was added to {law.counter} is accounted for.", details, look
+        )
+    return Finding(law.counter, State.FIRING, f"{law.counter}: {law.said}", details, look)
+
+
 # -- what they share -------------------------------------------------------------------------------
 
 
@@ -208,5 +230,6 @@ _JUDGES: dict[type, Callable[[Reads, Any, Sequence[str]], list[Finding]]] = {
     Stale: _stale,
     LeftOpen: _left_open,
     Held: _held,
+    Unaccounted: _unaccounted,
     Threshold: threshold,
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dayfold.days import ONE_DAY, Days
+from dayfold.days import ONE_DAY, Days, bucket_start, union
 from dayfold.define.alert import Threshold, filter_text
 from dayfold.define.condition import Verdict, shown
 from dayfold.define.condition import exact as exact_number
@@ -85,12 +85,19 @@ def _last_day(reads: Reads, watch: Threshold) -> dt.date | None:
     rollup = reads.catalog.rollups[watch.rollup]
     asked = Request.parse(rollup, watch.condition.metrics, from_=reads.today, to=reads.today, today=reads.today)
     sources = {source for name in watch.condition.metrics for source in asked.sources_of(name)}
+    until = reads.today + ONE_DAY if watch.over else reads.today
     with reads.ledger.store.transaction(read_only=True) as session:
         version = versions.versions(reads.ledger, session).get(watch.rollup)
         if version is None:
             return None
         known = coverage.ranges(reads.ledger, session, watch.rollup, version.number)
-    return last_settled(known, sources, reads.today)
+    if watch.over:
+        # Today counts as far as it was folded, and so does a day that was left open.
+        known = {
+            name: {coverage.FOLDED: union(days for one in states.values() for days in one)}
+            for name, states in known.items()
+        }
+    return last_settled(known, sources, until)
 
 
 def _subject(watch: Threshold, row: Mapping[str, Any]) -> str:
@@ -113,11 +120,12 @@ def _plain(value: object) -> str:
 
 def _both(reads: Reads, watch: Threshold, day: dt.date, where: Sequence[str], by: Sequence[str]) -> _Pair:
     """The metrics over the range that ends with a day and over the one before it, of one revision, each with the keys of both."""
-    span = Days(day - (watch.condition.days - 1) * ONE_DAY, day)
+    first = bucket_start(day, watch.over) if watch.over else day - (watch.condition.days - 1) * ONE_DAY
+    span = Days(first, day)
     before = Days(span.first - watch.condition.days * ONE_DAY, span.first - ONE_DAY)
     request = Request.parse(
         reads.catalog.rollups[watch.rollup], watch.condition.metrics, from_=span.first, to=span.last, by=by, where=where,
-        grain="total", limit=MOST_SUBJECTS + 1, today=reads.today,
+        grain="total", limit=MOST_SUBJECTS + 1, today=reads.today, allow_missing=watch.over is not None,
     )  # fmt: skip
     if not watch.condition.earlier:
         now = reads.answer(request)

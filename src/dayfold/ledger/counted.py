@@ -22,6 +22,7 @@ from dayfold.engines.base import Session, normal_type
 from dayfold.errors import StoreAltered
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
+from dayfold.ledger.persons import Person
 from dayfold.plan.shape import Column, declared, quoted
 from dayfold.plan.sql import Statement, column, statement
 
@@ -34,7 +35,9 @@ ID = "id__"
 WIDE = decimal(MAX_DIGITS, 0)
 _IN, _NEW, _OVER = "counted__in", "counted__new", "counted__over"
 #: What tallies are kept of, by name, beside those of epochs.
-REPEATED, ERASED, IMPORTED = "repeated", "erased", "imported"
+REPEATED, ERASED, IMPORTED, LOST = "repeated", "erased", "imported", "lost"
+#: Key columns that name a person whatever the counter's owner is called.
+NAMING = ("actor_id", "anonymous_id")
 #: Why a row is held.
 OVERFLOW, REJECTED, UNKNOWN, IDENTITY, NEGATIVE = "overflow", "rejected", "unknown", "identity", "negative"
 REASONS = (OVERFLOW, REJECTED, UNKNOWN, IDENTITY, NEGATIVE)
@@ -266,6 +269,115 @@ def add_tally(ledger: Ledger, session: Session, counter: str, what: str, amounts
         else "insert into dayfold__tallies (counter, what, amounts) values (:counter, :what, :amounts)"
     )
     session.execute(ledger.sql(change, counter=counter, what=what, amounts=text))
+
+
+def accept_loss(ledger: Ledger, session: Session, counter: CounterDef, missing: Mapping[str, int]) -> None:
+    """What is missing is lost, and known to be; what vanished is not told again."""
+    take_hold(ledger, session, counter)
+    add_tally(ledger, session, counter.name, LOST, missing)
+    told = "update dayfold__live set vanished = false where counter = :counter and vanished"
+    session.execute(ledger.sql(told, counter=counter.name))
+
+
+def unlike_totals(ledger: Ledger, session: Session, counter: CounterDef, *, heal: bool) -> int:
+    """How many keys have other current totals than the sums of their days; with ``heal`` they have them now."""
+    days, current = name_of(ledger, counter.counted.label), name_of(ledger, counter.totals_table)
+    if heal:
+        take_hold(ledger, session, counter)
+    key = ", ".join(f"n.{quoted(name)}" for name in counter.key)
+    items = ", ".join(f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals)
+    summed = f"(select {key}, {items} from {days} as n group by {key})"
+    same = _same_key(counter, "t", "n")
+    first = quoted(counter.key[0])
+    unequal = [f"coalesce(t.{quoted(name)}, 0) <> coalesce(n.{quoted(name)}, 0)" for name in counter.totals]
+    differs = " or ".join([f"t.{first} is null", f"n.{first} is null", *unequal])
+    [(unlike,)] = session.rows(
+        statement(f"select count(*) from {summed} as n full join {current} as t on {same} where {differs}")
+    )
+    if unlike and heal:
+        now = ledger.clock.now()
+        changes = ", ".join(f"{quoted(name)} = cast(n.{quoted(name)} as bigint)" for name in counter.totals)
+        session.execute(
+            statement(
+                f"update {current} as t set {changes}, updated_at = :now::timestamptz from {summed} as n where {same}",
+                now=now,
+            )
+        )
+        session.execute(
+            statement(f"delete from {current} as t where not exists (select 1 from {days} as n where {same})")
+        )
+        owner = quoted(str(counter.owner))
+        more = f", max(n.{owner}) as {owner}" if counter.has_owner else ""
+        columns = [*counter.types, *counter.totals, "first_day", "last_day"]
+        source = f"(select {key}{more}, {items}, min(n.{DAY}) as first_day, max(n.{DAY}) as last_day from {days} as n group by {key})"
+        session.execute(
+            statement(
+                f"insert into {current} ({', '.join(map(quoted, columns))}, created_at, updated_at) select {_values(counter, columns)}, "
+                f":now::timestamptz, :now::timestamptz from {source} as n where not exists (select 1 from {current} as t where {same})",
+                now=now,
+            )
+        )
+    return int(unlike)
+
+
+def breaking(ledger: Ledger, session: Session, counter: CounterDef) -> dict[str, int]:
+    """For each identity that rows of the counted table do not meet, how many do not."""
+    found = {}
+    for one in counter.identities:
+        terms = " + ".join(f"{factor} * coalesce({quoted(name)}, 0)" for name, factor in one.factors.items())
+        # Wide: a sum of two totals may pass 64 bits.
+        terms = f"cast(0 as numeric(38, 0)) + {terms}"
+        [(rows,)] = session.rows(
+            statement(f"select count(*) from {name_of(ledger, counter.counted.label)} where {terms} <> 0")
+        )
+        if rows:
+            found[one.text] = int(rows)
+    return found
+
+
+def merge_adders(ledger: Ledger, session: Session, before: dt.datetime) -> int:
+    """What processes that ended long ago have added is summed up in one row of each counter; how many rows went."""
+    query = "select counter, client, amounts from dayfold__adders where seen_at < :before::timestamptz and client <> ''"
+    rows = session.rows(ledger.sql(query, before=before))
+    merged: dict[str, dict[str, int]] = {}
+    for counter, _, amounts in rows:
+        whole = merged.setdefault(counter, {})
+        for name, amount in json.loads(amounts).items():
+            whole[name] = whole.get(name, 0) + amount
+    for counter, whole in merged.items():
+        known = session.rows(
+            ledger.sql("select amounts from dayfold__adders where counter = :counter and client = ''", counter=counter)
+        )
+        for name, amount in (json.loads(known[0][0]) if known else {}).items():
+            whole[name] = whole.get(name, 0) + amount
+        gone = (
+            "delete from dayfold__adders where counter = :counter and (client = '' or seen_at < :before::timestamptz)"
+        )
+        session.execute(ledger.sql(gone, counter=counter, before=before))
+        session.execute(
+            ledger.sql(
+                "insert into dayfold__adders (counter, client, calls, amounts, seen_at) values (:counter, '', 0, :amounts, "
+                ":before::timestamptz)",
+                counter=counter, amounts=json.dumps(whole), before=before,
+            )
+        )  # fmt: skip
+    return len(rows)
+
+
+def past(
+    ledger: Ledger, session: Session, ids: dt.datetime, flushes: dt.datetime
+) -> dict[str, tuple[int, dt.date | None, dt.date | None]]:
+    """How many ids and notes of batches are older than a moment each, with the days of the first and the last of them."""
+    found = {}
+    for what, name, moment, before in (
+        ("count ids", "dayfold__count_ids", "noted_at", ids), ("flushes", "dayfold__flushes", "applied_at", flushes)
+    ):  # fmt: skip
+        day = f"cast({{}}({moment}) at time zone 'UTC' as date)"
+        rest = " and left(id, 7) <> 'import '" if what == "count ids" else ""
+        query = f"select count(*), {day.format('min')}, {day.format('max')} from {name} where {moment} < :before::timestamptz{rest}"
+        [(count, first, last)] = session.rows(ledger.sql(query, before=before))
+        found[what] = (int(count), first, last)
+    return found
 
 
 def sums(ledger: Ledger, session: Session, counter: CounterDef, table: str) -> dict[str, int]:
@@ -609,6 +721,42 @@ def release(ledger: Ledger, session: Session, ids: Sequence[str]) -> int:
     """These rows are not held any more; how many were."""
     gone = ledger.sql("delete from dayfold__held_counts where id = any(:ids::text[])", ids=list(ids))
     return session.execute(gone) if ids else 0
+
+
+def drop_held(ledger: Ledger, session: Session, name: str) -> int:
+    """Held rows in whose key or owner a text of JSON stands are gone, and counted as erased; how many."""
+    text = "from dayfold__held_counts where strpos(key, :name::text) > 0 or owner = :name::text"
+    for counter, amounts in session.rows(ledger.sql(f"select counter, amounts {text}", name=name)):
+        add_tally(ledger, session, counter, ERASED, json.loads(amounts))
+    return session.execute(ledger.sql(f"delete {text}", name=name))
+
+
+def erase(ledger: Ledger, session: Session, counter: CounterDef, person: Person) -> int:
+    """No row of the counter's tables names a person; how many did. Triggers mark the cells.
+
+    A key that was theirs is nobody's from now on, and keeps its history. Rows whose key is the person, by the owner's column or by that
+    of an actor or a browser, are gone, and counted as erased.
+    """
+    if not exists(ledger, counter):
+        return 0
+    take_hold(ledger, session, counter)
+    target, current = name_of(ledger, counter.counted.label), name_of(ledger, counter.totals_table)
+    naming = [one for one in counter.key if one in (*NAMING, counter.owner)]
+    names = list(person.names)
+    touched = 0
+    for one in naming:
+        theirs = f"cast({quoted(one)} as text) = any(:names::text[])"
+        [row] = session.rows(statement(f"select {_sums(counter)} from {target} where {theirs}", names=names))
+        gone = {name: int(value or 0) for name, value in zip(counter.totals, row, strict=True)}
+        add_tally(ledger, session, counter.name, ERASED, gone)
+        for name in (target, current):
+            touched += session.execute(statement(f"delete from {name} where {theirs}", names=names))
+    if counter.has_owner:
+        owner = quoted(str(counter.owner))
+        theirs = f"cast({owner} as text) = any(:names::text[])"
+        for name in (target, current):
+            touched += session.execute(statement(f"update {name} set {owner} = null where {theirs}", names=names))
+    return touched
 
 
 def forget_ids(ledger: Ledger, session: Session, before: dt.datetime) -> int:

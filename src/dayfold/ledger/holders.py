@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dayfold.define.events import TABLE
 from dayfold.engines.base import Session
-from dayfold.ledger import events, quarantine, visitors
+from dayfold.ledger import counted, events, quarantine, visitors
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.persons import OTHERS, THEIRS, Person
 
@@ -71,6 +71,15 @@ def _quarantine(ledger: Ledger, session: Session, person: Person) -> int:
             plain = f'"{_in_json(one)}"'
             # Properties are a text of JSON within the JSON of the event.
             gone += session.execute(ledger.sql(text, plain=plain, within=_in_json(plain)))
+    return gone
+
+
+def _held_counts(ledger: Ledger, session: Session, person: Person) -> int:
+    """Held rows of counters that name them, as key or as owner, are gone; a bare number may be anything's, and names nobody."""
+    gone = 0
+    for name in person.names:
+        if not name.isdecimal():
+            gone += counted.drop_held(ledger, session, f'"{_in_json(name)}"')
     return gone
 
 
@@ -148,6 +157,10 @@ HOLDERS: tuple[Holder, ...] = (
         "held events of others that name the person by a bare number",
     ),
     Holder(
+        "held counts", "increments of their keys that were held back", ("dayfold__held_counts",), _held_counts,
+        "held increments of others that name the person by a bare number",
+    ),
+    Holder(
         "visitors", "what brought them, when, and which browsers were theirs", ("dayfold__touches", "dayfold__aliases"), _visitors
     ),
     Holder(
@@ -194,6 +207,12 @@ WITHOUT: dict[str, str] = {
     "dayfold__journals": "positions",
     "dayfold__salts": "salts, gone after two days",
     "dayfold__exports": "what was asked for; whatever may name a person goes with its file",
+    "dayfold__live": "epochs and sums of whole shards",
+    "dayfold__tallies": "sums of whole counters",
+    "dayfold__count_ids": "ids of increments, gone with [live] remember_days",
+    "dayfold__flushes": "sums of whole batches",
+    "dayfold__adds": "increments that wait for the next flush, with which an erasure begins",
+    "dayfold__adders": "processes, and sums of what each has added",
     "dayfold__erasures": "names until they are erased, and certificates with salted digests",
 }
 
