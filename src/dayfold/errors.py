@@ -8,6 +8,7 @@
     │   ├── BadDate              2
     │   ├── Sealed               2  a day that is never computed again
     │   ├── DefinitionsDiffer    2  a server has other definitions than the command that it should run
+    │   ├── TooOld               2  an increment whose id is not remembered any more
     │   └── QueryRefused         2  a question that has no truthful answer
     ├── ConfigError              2  dayfold.toml or the environment
     ├── DefinitionError          2  everything wrong in one metrics.py, at once
@@ -98,6 +99,12 @@ class QueryRefused(UsageError):
     """A question that cannot be answered truthfully."""
 
     code = "query-refused"
+
+
+class TooOld(UsageError):
+    """An increment with an id that is older than ids are remembered: whether it was counted, nobody knows any more."""
+
+    code = "too-old"
 
 
 class ConfigError(DayfoldError):

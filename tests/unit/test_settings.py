@@ -69,7 +69,7 @@ def test_a_variable_may_hold_what_looks_like_a_reference(monkeypatch: pytest.Mon
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stor": {}},
      "the configuration: there is no setting 'stor'; the nearest is 'store'.\n"
-     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, collect, export"),
+     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, collect, live, export"),
     ({"fold": {"chunk_row": 1}},
      "the configuration: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),
     ({"databases": {"app": {"url": "x", "user": SECRET}}},
@@ -91,7 +91,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
      "the configuration: alerts.channels.ops: user and password belong together."),
     ({"alerts": {"rules": {"low": {"whn": "x"}}}},
      "the configuration: there is no setting 'alerts.rules.low.whn'; the nearest is 'when'.\n"
-     "  Settings: when, job_failed, drift_above, stale_hours, left_open, held_above, rollup, where, by, to"),
+     "  Settings: when, job_failed, drift_above, stale_hours, left_open, held_above, unaccounted, over, rollup, where, by, to"),
     ({"databases": {"app": {}}}, "the configuration: databases.app.url: it is needed and not there."),
     ({"store": {"memory_limit": "2"}}, "the configuration: store.memory_limit: expected a size such as 512MB or 2GB."),
     ({"store": {"long_view": "a b"}},
