@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dayfold.count.live import Content
 from dayfold.define.counter import DAY, BadKey, CounterDef, canonical
-from dayfold.define.types import BOOL, INT
+from dayfold.define.types import BOOL, INT, TEXT, Type
 from dayfold.ledger.counted import ID, IDENTITY, NEGATIVE, UNKNOWN, Held
 
 _WIDE = pa.decimal128(38, 0)
@@ -38,17 +38,22 @@ def rows_of(counter: CounterDef, contents: Iterable[Content]) -> tuple[pa.Table,
     parts += [one for pair in merged for one in pair if one is not None]
     if not parts:
         return _empty(counter), held
-    long = pa.concat_tables(parts)
+    long = _typed(counter, pa.concat_tables(parts), held)
     plain, named = long.filter(pc.is_null(long[ID])), long.filter(pc.is_valid(long[ID]))
+    # By what keys are, and not by how they are written: two texts of JSON may mean the same.
     sums = [(name, "sum") for name in counter.totals]
-    grouped = plain.group_by([DAY, _KEY]).aggregate([*sums, (_OWNER, "max")])
-    grouped = grouped.rename_columns(
-        [one.removesuffix("_sum").replace(f"{_OWNER}_max", _OWNER) for one in grouped.column_names]
-    )
+    owner = [(str(counter.owner), "max")] if counter.has_owner else []
+    grouped = plain.group_by([DAY, *counter.key]).aggregate([*sums, *owner])
+    names = [DAY, *counter.key, *counter.totals, *(name for name, _ in owner)]
+    grouped = pa.table([grouped[one] for one in _aggregated(counter)], names)
     grouped = grouped.append_column(ID, pa.nulls(grouped.num_rows, pa.string()))
-    whole = pa.concat_tables([grouped.select(long.column_names), named])
-    whole = _checked(counter, whole, held)
-    return _typed(counter, whole, held), held
+    return _checked(counter, pa.concat_tables([grouped.select(long.column_names), named]), held), held
+
+
+def _aggregated(counter: CounterDef) -> list[str]:
+    """The columns of grouped rows as Arrow calls them."""
+    owner = [f"{counter.owner}_max"] if counter.has_owner else []
+    return [DAY, *counter.key, *(f"{name}_sum" for name in counter.totals), *owner]
 
 
 def amounts_in(counter: CounterDef, content: Content) -> dict[str, int]:
@@ -75,7 +80,7 @@ def _array(texts: Iterable[bytes]) -> bytes:
 
 def _whole(values: Iterable[bytes]) -> pa.Array:
     """Whole numbers written out, as wide decimals: their sums do not wrap."""
-    return pc.cast(pa.array([one.decode() for one in values], pa.string()), pa.int64()).cast(_WIDE)
+    return pa.array(list(values), pa.binary()).cast(pa.string()).cast(pa.int64()).cast(_WIDE)
 
 
 def _merged(counter: CounterDef, content: Content, held: list[Held]) -> tuple[pa.Table | None, pa.Table | None]:
@@ -262,8 +267,30 @@ def _split(
 
 
 def _held(counter: CounterDef, row: Mapping[str, Any], reason: str, detail: str) -> Held:
+    """A row as it is held; its key as it is written, or by its columns."""
     amounts = {name: int(row[name]) for name in counter.totals if row[name] is not None}
-    return Held(reason, detail, row[DAY].isoformat(), row[_KEY], row[_OWNER], amounts, named=row[ID] or "")
+    if _KEY in row:
+        return Held(reason, detail, row[DAY].isoformat(), row[_KEY], row[_OWNER], amounts, named=row[ID] or "")
+    owner = row[str(counter.owner)] if counter.has_owner else None
+    whose = None if owner is None else json.dumps(owner, ensure_ascii=False)
+    return Held(
+        reason,
+        detail,
+        row[DAY].isoformat(),
+        key_text([row[one] for one in counter.key]),
+        whose,
+        amounts,
+        named=row[ID] or "",
+    )
+
+
+def key_text(values: Sequence[Any]) -> str:
+    """The values of a key as they are written.
+
+    >>> key_text(["k1", 7])
+    '["k1",7]'
+    """
+    return json.dumps(list(values), separators=(",", ":"), ensure_ascii=False)
 
 
 def _typed(counter: CounterDef, rows: pa.Table, held: list[Held]) -> pa.Table:
@@ -302,15 +329,25 @@ def _key_columns(counter: CounterDef, keys: Sequence[str], owners: Sequence[str 
     found = {}
     for name, values in zip(names, lists, strict=True):
         type_ = counter.types[name]
-        # Each value once: keys come again and again, and few are of another type than text.
-        for one in set(values):
-            if one is None and name == counter.owner and counter.has_owner:
-                continue
-            if canonical(name, type_, one) != one or (type_ == INT) != (type(one) is int):
-                raise BadKey(f"'{name}' is not written as the contract says.")
+        _check(name, type_, values, may_be_none=counter.has_owner and name == counter.owner)
         kind = pa.int64() if type_ == INT else pa.bool_() if type_ == BOOL else pa.string()
         found[name] = pa.array(values, kind)
     return found
+
+
+def _check(name: str, type_: Type, values: Sequence[Any], *, may_be_none: bool) -> None:
+    """Raise BadKey where a value is not written as the contract says."""
+    kinds = set(map(type, values)) - ({type(None)} if may_be_none else set())
+    if type_ == TEXT and kinds <= {str}:
+        # What JSON was decoded to is Unicode, and one NUL among many thousand texts is found at once.
+        if "\0" in "".join(one for one in values if one is not None):
+            raise BadKey(f"'{name}' holds a NUL.")
+        return
+    for one in set(values):
+        if one is None and may_be_none:
+            continue
+        if canonical(name, type_, one) != one or (type_ == INT) != (type(one) is int):
+            raise BadKey(f"'{name}' is not written as the contract says.")
 
 
 def _empty(counter: CounterDef) -> pa.Table:
