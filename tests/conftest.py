@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import tempfile
 import time
 import zlib
@@ -21,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.servers import PostgresServer, lease, roomy_folder
+from tests.valkeys import FORGETFUL, ValkeyServer
 
 HOST_ZONE = "Asia/Kathmandu"
 SOAK = bool(os.environ.get("DAYFOLD_SOAK"))
@@ -92,6 +94,19 @@ def duckdb_url(new_duckdb: Callable[..., str]) -> str:
 def store_url(request: pytest.FixtureRequest) -> str:
     """A fresh store, on each engine in turn."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    """A Valkey 9 server of this test process, for tests that do not end it."""
+    with ValkeyServer(FORGETFUL) as server:
+        yield server
+
+
+@pytest.fixture
+def live_words(valkey_server: ValkeyServer) -> dict[str, Any]:
+    """What ``[live]`` says: a Valkey with keys of the test's own. A busy machine gets the time that it needs."""
+    return {"url": valkey_server.url, "prefix": f"t{secrets.token_hex(6)}", "wait_ms": 20_000, "timeout_s": 20}
 
 
 @dataclass(frozen=True)
