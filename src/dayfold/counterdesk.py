@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dayfold.clock import Clock
-from dayfold.count.live import ADDS, Add, LiveStore
+from dayfold.count.live import Add, LiveStore
 from dayfold.define.catalog import Catalog
 from dayfold.define.counter import Counter, CounterDef
-from dayfold.errors import ConnectionFailed, DayfoldError, UnknownName, UsageError
+from dayfold.errors import Busy, ConnectionFailed, DayfoldError, UnknownName, UsageError
 from dayfold.fold import eventlog
 from dayfold.ledger import counted
+from dayfold.ledger.counted import ADDS
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, suggestion
 from dayfold.settings import Settings
@@ -332,9 +333,17 @@ class CounterDesk:
 
         wanted = self.defined(counters)
         self._made(wanted)
+        late: Busy | None = None
         if self._shared.adder is not None:
-            self._shared.adder.settle(_SETTLE_S)
-        return [self._flushed(one, [Flusher(self.app.ledger, live) for live in self._lives()]) for one in wanted]
+            try:
+                self._shared.adder.settle(_SETTLE_S)
+            except Busy as error:
+                # A part of the live store may be down; what reached the others is flushed.
+                late = error
+        found = [self._flushed(one, [Flusher(self.app.ledger, live) for live in self._lives()]) for one in wanted]
+        if late is not None:
+            raise late
+        return found
 
     def _lives(self) -> list[LiveStore]:
         """Every live store that may hold increments: what waited in the store before there was another one is there still."""

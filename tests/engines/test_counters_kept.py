@@ -60,8 +60,8 @@ Make = Callable[..., Dayfold]
 
 @pytest.fixture(params=["embedded", "valkey"])
 def words(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What ``[live]`` says: nothing, or a Valkey."""
-    return {} if request.param == "embedded" else dict(request.getfixturevalue("live_words"))
+    """What ``[live]`` says: nothing of where, or a Valkey. A busy machine gets the time that it needs."""
+    return {"wait_ms": 20_000} if request.param == "embedded" else dict(request.getfixturevalue("live_words"))
 
 
 @pytest.fixture
@@ -247,10 +247,10 @@ def test_doctor_looks_at_the_live_store_and_at_the_law(make: Make, words: dict[s
     said = found[0].message
     assert said == (
         "it keeps nothing on disk: a restart loses all that waits"
-        if words
+        if "url" in words
         else "increments wait in the store itself: what is acknowledged is committed"
     )
-    assert found[0].level == ("warning" if words else "ok")
+    assert found[0].level == ("warning" if "url" in words else "ok")
 
 
 def test_retain_forgets_ids_that_are_refused_by_now(make: Make) -> None:
@@ -277,7 +277,8 @@ def test_fold_goes_on_and_says_so_while_the_live_store_is_down(duckdb_url: str) 
             [found] = app.fold()
             assert found.status == "done"
             assert found.warnings == [
-                f"what waits in the live store is not in it: The live store {server.url.removesuffix('/0')} cannot be used: it does not answer."
+                "what waits in the live store is not in it: The live store "
+                f"{server.url.removesuffix('/0')} cannot be used: it does not answer."
             ]
             assert rows(app)[0]["requests"] == 3
             server.start()

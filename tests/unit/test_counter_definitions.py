@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import pytest
 
 from dayfold import Count, Counter, Ratio, Rollup, Sum, Table, Total
@@ -20,9 +22,9 @@ class Usage(Counter):
 
     key = ("api_key_id", "provider")
     owner = "user_id"
-    types = {"user_id": "uuid"}
+    types = MappingProxyType({"user_id": "uuid"})
     day_column = "usage_date"
-    identities = ["total = good + bad"]
+    identities = ("total = good + bad",)
 
     total = Total()
     good = Total()
@@ -95,7 +97,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     class Wrong(Counter):
         grain = "hour"
         totals_table = "wrong_daily"
-        types = {"kye": "text", "k": "money"}
+        types = MappingProxyType({"kye": "text", "k": "money"})
         key = "k"
         identities = "total = goood * 2"
         total = Total(negative=3)

@@ -1,8 +1,9 @@
 """Adding: what callers count goes to the live store in calls that are made together, and waits here while it is down. Counting floor.
 
 One thread sends. Whatever callers want added while it waits for an answer goes with its next calls, so that a busy process makes few.
-A caller waits for the answer, for a moment; when the live store is down nobody is kept waiting, and what was added stands in a buffer of
-this process, of a bounded size. What finds no room there is lost, counted and logged.
+The calls of one shard are made one after another; a shard that does not answer keeps no other one waiting. A caller waits for the
+answer, for a moment; when the live store is down nobody is kept waiting, and what was added stands in a buffer of this process, of a
+bounded size. What finds no room there is lost, counted and logged.
 
 Invariant: what was answered with `ACCEPTED` is in the live store. What is sent again is added once: by the number of its call as long as
 the live store's epoch lasts, by its id after that.
@@ -16,14 +17,17 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+import weakref
+from collections import deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dayfold.count.live import ADDS, Add, Call, LiveStore, Reply, Tallies, shard_of
+from dayfold.count.live import Add, Call, LiveStore, Reply, Tallies, Unsent, shard_of
 from dayfold.errors import Busy, DayfoldError
+from dayfold.ledger.counted import ADDS
 
 #: Increments in one turn of the sender: a script keeps a server from others for some 10 µs for each.
 _IN_TURN = 2_000
@@ -74,31 +78,43 @@ class Figures:
 
 @dataclass(slots=True)
 class _Ticket:
-    """Increments that one caller waits for; ``answer`` gets the outcome of each, ``left`` have none yet."""
+    """Increments that one caller waits for; ``answer`` gets the outcome of each, ``left`` have none yet.
+
+    ``turn``: those of the same one were offered between two calls of `Adder.settle`.
+    """
 
     adds: Sequence[Add]
-    answer: Future[list[Outcome]]
+    turn: int
+    answer: Future[list[Outcome]] = field(default_factory=Future)
     outcomes: list[Outcome | None] = field(default_factory=list)
     left: int = 0
 
 
+_Place = tuple[str, int]
+_Seat = tuple[_Ticket, int]
+
+
 @dataclass(slots=True)
 class _Piece:
-    """A call under way, with where each of its increments came from; ``is_uncertain``: it may have been made already."""
+    """A call to be made, with where each of its increments came from; ``is_uncertain``: it may have been made already."""
 
     call: Call
     adds: list[Add]
-    places: list[tuple[_Ticket, int]]
+    seats: list[_Seat]
     is_uncertain: bool = False
 
 
 @dataclass(slots=True)
 class _Shard:
-    """What is known of a shard by its answers."""
+    """What is known of a shard by its answers, and its calls: the next one is made when the one before it was answered."""
 
+    place: _Place
     calls: int = 0
     epoch: str = ""
     tallies: Tallies = field(default_factory=dict)
+    line: deque[_Piece] = field(default_factory=deque)
+    pause_s: float = _AGAIN_S
+    next_at: float = 0.0
 
 
 class Adder:
@@ -116,21 +132,26 @@ class Adder:
         self.most_waiting = most_waiting
         self.patience_s = patience_s
         self.raises = raises
-        self.figures = Figures()
         self._begin()
+        # A process that was forked has neither the thread nor the numbers of the one before; what waited there is sent there.
+        begin = weakref.WeakMethod(self._begin)
+        os.register_at_fork(after_in_child=lambda: (found := begin()) and found())
 
     def _begin(self) -> None:
         """Nothing was sent yet by this process."""
-        self._process = os.getpid()
+        self.figures = Figures()
         self._client = secrets.token_hex(8)
         self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._waiting = 0
-        self._lock = threading.Lock()
+        self._turn = 0
+        #: How many increments of each turn have no outcome yet.
+        self._unsettled: dict[int, int] = {}
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._down = False
-        self._closing = threading.Event()
-        self._again: list[_Piece] = []
-        self._shards: dict[tuple[str, int], _Shard] = {}
+        self._shards: dict[_Place, _Shard] = {}
+        #: Shards that did not answer when they were asked last. Replaced, never changed.
+        self._failing: frozenset[_Place] = frozenset()
+        self._busy: set[_Place] = set()
         self._quiet_until = 0.0
 
     # -- callers ---------------------------------------------------------------------------------
@@ -141,29 +162,33 @@ class Adder:
         Raises:
             Busy: where there is no room and the settings say so.
         """
-        answer: Future[list[Outcome]] = Future()
-        if self._process != os.getpid():
-            # A process that was forked has neither the thread nor the numbers of the one before.
-            self._begin()
-        with self._lock:
+        if not adds:
+            return _done([])
+        with self._changed:
             if self._waiting + len(adds) > self.most_waiting:
                 self._refuse(len(adds))
-                answer.set_result([Outcome.LOST] * len(adds))
-                return answer
+                return _done([Outcome.LOST] * len(adds))
             self._waiting += len(adds)
+            self._unsettled[self._turn] = self._unsettled.get(self._turn, 0) + len(adds)
             self.figures.waiting = self._waiting
             if self._thread is None:
-                self._closing.clear()
                 self._thread = threading.Thread(target=self._run, name="dayfold-adder", daemon=True)
                 self._thread.start()
-            is_down = self._down
-        self._queue.put(_Ticket(adds, answer, [None] * len(adds), len(adds)))
+            ticket = _Ticket(adds, self._turn, outcomes=[None] * len(adds), left=len(adds))
+        # Whoever waits may go away, and does not take it back by that.
+        ticket.answer.set_running_or_notify_cancel()
+        is_down = self._is_down(adds)
+        self._queue.put(ticket)
         if is_down:
             # Nobody waits for a store that is known to be down; the thread goes on trying.
-            buffered: Future[list[Outcome]] = Future()
-            buffered.set_result([Outcome.BUFFERED] * len(adds))
-            return buffered
-        return answer
+            return _done([Outcome.BUFFERED] * len(adds))
+        return ticket.answer
+
+    def _is_down(self, adds: Sequence[Add]) -> bool:
+        failing = self._failing
+        if not failing or self.live.is_one:
+            return bool(failing)
+        return any((add.counter, shard_of(add.key, self.live.shards)) in failing for add in adds)
 
     def _refuse(self, adds: int) -> None:
         if self.raises:
@@ -184,15 +209,17 @@ class Adder:
             return [Outcome.BUFFERED] * len(adds)
 
     def settle(self, timeout_s: float) -> None:
-        """All that was offered before is in the live store. Raises Busy where it is not in time."""
+        """All that was offered before has an outcome, whatever is offered meanwhile. Raises Busy where it has not in time."""
         ends_at = time.monotonic() + timeout_s
-        while self._waiting:
-            if time.monotonic() > ends_at:
-                raise Busy(
-                    f"{self._waiting:,} increments wait for the live store {self.live.address}.",
-                    hint=self.figures.failing or "Try again in a while.",
-                )
-            time.sleep(0.005)
+        with self._changed:
+            mine = self._turn
+            self._turn += 1
+            while left := sum(adds for turn, adds in self._unsettled.items() if turn <= mine):
+                if not self._changed.wait(ends_at - time.monotonic()) and time.monotonic() >= ends_at:
+                    raise Busy(
+                        f"{left:,} increments wait for the live store {self.live.address}.",
+                        hint=self.figures.failing or "Try again in a while.",
+                    )
 
     def close(self, timeout_s: float = 5.0) -> None:
         """What waits is sent, as far as the live store takes it in time; what it does not is lost, and said. Again is harmless."""
@@ -207,7 +234,6 @@ class Adder:
                 "%d increments are lost: the live store %s did not take them before this process ended", self._waiting,
                 self.live.address, extra={"action": "counts-lost", "adds": self._waiting},
             )  # fmt: skip
-        self._closing.set()
         self._queue.put(None)
         thread.join(timeout_s)
         self._thread = None
@@ -215,170 +241,198 @@ class Adder:
     # -- the sender ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        pause_s = _AGAIN_S
         while True:
-            pieces, self._again = self._again, []
-            if not pieces:
-                tickets = self._taken()
-                if tickets is None:
-                    return
-                pieces = self._pieces(tickets)
-            if self._send(pieces):
-                pause_s = _AGAIN_S
-            elif self._closing.wait(pause_s):
+            tickets = self._taken(self._idle_s())
+            if tickets is None:
                 return
-            else:
-                pause_s = min(2 * pause_s, _AGAIN_MOST_S)
+            self._line_up(tickets)
+            now = time.monotonic()
+            due = [one for one in (self._shards[place] for place in self._busy) if one.next_at <= now]
+            # Those that answer first: the others may take their time.
+            due.sort(key=lambda one: one.place in self._failing)
+            if due:
+                self._send(due)
 
-    def _taken(self) -> list[_Ticket] | None:
-        """The next tickets, of all that are there; None: the end."""
-        first = self._queue.get()
-        if first is None:
+    def _idle_s(self) -> float | None:
+        """How long there is nothing to do but for new tickets."""
+        if not self._busy:
             return None
-        found, size = [first], len(first.adds)
+        return max(min(self._shards[place].next_at for place in self._busy) - time.monotonic(), 0.0)
+
+    def _taken(self, wait_s: float | None) -> list[_Ticket] | None:
+        """The next tickets, of all that are there; None: the end."""
+        found: list[_Ticket] = []
+        size = 0
         while size < _IN_TURN:
             try:
-                one = self._queue.get_nowait()
+                one = self._queue.get(timeout=wait_s) if wait_s is None or wait_s > 0 else self._queue.get_nowait()
             except queue.Empty:
                 break
             if one is None:
-                self._queue.put(None)
-                break
+                if found:
+                    self._queue.put(None)
+                    break
+                return None
             found.append(one)
             size += len(one.adds)
+            wait_s = 0.0
         return found
 
-    def _pieces(self, tickets: Sequence[_Ticket]) -> list[_Piece]:
-        """Calls of these increments, one for each shard: were there two, the second could be made and the first not."""
-        found: dict[tuple[str, int], _Piece] = {}
+    def _line_up(self, tickets: Sequence[_Ticket]) -> None:
+        """These increments stand in the calls of their shards. A call that may have been made already does not change any more."""
         shards = self.live.shards
         for ticket in tickets:
             for index, add in enumerate(ticket.adds):
                 place = (add.counter, shard_of(add.key, shards))
-                piece = found.get(place)
-                if piece is None:
-                    piece = found[place] = self._piece(place)
+                shard = self._shards.get(place)
+                if shard is None:
+                    shard = self._shards[place] = _Shard(place)
+                if not shard.line:
+                    self._busy.add(place)
+                piece = shard.line[-1] if shard.line else None
+                if piece is None or piece.is_uncertain or len(piece.adds) >= _IN_TURN:
+                    adds: list[Add] = []
+                    piece = _Piece(Call(*place, 0, adds), adds, [])
+                    shard.line.append(piece)
                 piece.adds.append(add)
-                piece.places.append((ticket, index))
-        return list(found.values())
+                piece.seats.append((ticket, index))
 
-    def _piece(self, place: tuple[str, int]) -> _Piece:
-        known = self._shards.setdefault(place, _Shard())
-        known.calls += 1
-        adds: list[Add] = []
-        return _Piece(Call(*place, known.calls, adds), adds, [])
-
-    def _send(self, pieces: Sequence[_Piece]) -> bool:
-        """Make these calls; those that failed are kept to be made again. Whether the live store answered all."""
-        failed: Exception | None = None
-        new = [one for one in pieces if not self._shards[one.call.counter, one.call.shard].epoch]
-        if new:
-            # The epoch is known before anything is added in it, so that nothing is added again in another one.
-            failed = self._greet(new)
-        if failed is None:
-            for piece in pieces:
-                if not piece.is_uncertain:
-                    piece.call.epoch = self._shards[piece.call.counter, piece.call.shard].epoch
-            for piece, reply in zip(pieces, self._replies([one.call for one in pieces]), strict=True):
-                if isinstance(reply, Exception):
-                    failed, piece.is_uncertain = reply, True
-                    self._keep(piece)
-                else:
-                    self._settle(piece, reply)
-        else:
-            for piece in pieces:
-                self._keep(piece)
-        self._note(failed)
-        return failed is None
+    def _send(self, shards: Sequence[_Shard]) -> None:
+        """Make the next call of each of these shards; one that failed stays the next."""
+        # The epoch is known before anything is added in it, so that nothing is added again in another one.
+        failed = self._greet([one for one in shards if not one.epoch])
+        pieces = [one.line[0] for one in shards if one.place not in failed]
+        for piece in pieces:
+            shard = self._shards[piece.call.counter, piece.call.shard]
+            if not piece.is_uncertain:
+                piece.call.epoch = shard.epoch
+            if not piece.call.number:
+                shard.calls += 1
+                piece.call.number = shard.calls
+        before = [
+            (piece.call.counter, piece.call.shard, self._shards[piece.call.counter, piece.call.shard].epoch)
+            for piece in pieces
+        ]
+        for piece, reply in zip(pieces, self._replies([one.call for one in pieces]), strict=True):
+            place = (piece.call.counter, piece.call.shard)
+            if isinstance(reply, Exception):
+                failed[place] = reply
+                if not isinstance(reply, Unsent):
+                    piece.is_uncertain = True
+            else:
+                self._settle(self._shards[place], piece, reply)
+        self._note([one.place for one in shards], failed)
+        if any(self._shards[counter, shard].epoch != epoch for counter, shard, epoch in before):
+            # It began anew: what was seen of all the other shards is told, whether anything is added to them or not.
+            self._greet([one for one in self._shards.values() if one.place not in failed])
 
     def _replies(self, calls: Sequence[Call]) -> list[Reply | Exception]:
         try:
-            return self.live.send(self._client, calls)
+            return self.live.send(self._client, calls) if calls else []
         except Exception as error:  # whatever it is, what waits must not be forgotten
             return [error] * len(calls)
 
-    def _greet(self, pieces: Sequence[_Piece]) -> Exception | None:
-        """The epochs of shards that were not used yet are known; or why they are not."""
-        calls = [Call(one.call.counter, one.call.shard, 0, []) for one in pieces]
-        for call, reply in zip(calls, self._replies(calls), strict=True):
+    def _greet(self, shards: Sequence[_Shard]) -> dict[_Place, Exception]:
+        """The epochs of shards are known; or why they are not."""
+        calls = [Call(*one.place, 0, []) for one in shards]
+        failed: dict[_Place, Exception] = {}
+        for shard, reply in zip(shards, self._replies(calls), strict=True):
             if isinstance(reply, Exception):
-                return reply
-            self._learn(call, reply)
-        return None
+                failed[shard.place] = reply
+            else:
+                self._learn(shard, reply)
+        return failed
 
-    def _keep(self, piece: _Piece) -> None:
-        """A call is made again; whoever waits for it waits no more."""
-        self._again.append(piece)
-        for ticket, _ in piece.places:
-            if not ticket.answer.done():
-                ticket.answer.set_result([one or Outcome.BUFFERED for one in ticket.outcomes])
-
-    def _settle(self, piece: _Piece, reply: Reply) -> None:
+    def _settle(self, shard: _Shard, piece: _Piece, reply: Reply) -> None:
         """A call was answered: each of its increments has an outcome."""
-        self._learn(piece.call, reply)
+        self._learn(shard, reply)
         if reply.state == "moved":
-            self._moved(piece)
-        elif not reply.refused:
-            self._end(piece.places, Outcome.ACCEPTED)
+            self._move(shard, piece)
+            return
+        shard.line.popleft()
+        if not shard.line:
+            self._busy.discard(shard.place)
+        if not reply.refused:
+            self._end(piece.seats, Outcome.ACCEPTED)
         else:
-            for index, place in enumerate(piece.places):
-                self._end([place], _REFUSED.get(reply.refused.get(index, ""), Outcome.ACCEPTED))
+            for index, seat in enumerate(piece.seats):
+                self._end([seat], _REFUSED.get(reply.refused.get(index, ""), Outcome.ACCEPTED))
 
-    def _end(self, places: Sequence[tuple[_Ticket, int]], outcome: Outcome) -> None:
+    def _end(self, seats: Sequence[_Seat], outcome: Outcome) -> None:
         """Increments have an outcome, and whoever has all of theirs is told."""
-        for ticket, index in places:
+        for ticket, index in seats:
             ticket.outcomes[index] = outcome
             ticket.left -= 1
-            if not ticket.left and not ticket.answer.done():
-                ticket.answer.set_result([one or Outcome.BUFFERED for one in ticket.outcomes])
-        with self._lock:
-            self._waiting -= len(places)
+            if not ticket.left:
+                _answer(ticket)
+        with self._changed:
+            self._waiting -= len(seats)
             self.figures.waiting = self._waiting
+            for ticket, _ in seats:
+                self._unsettled[ticket.turn] -= 1
+                if not self._unsettled[ticket.turn]:
+                    del self._unsettled[ticket.turn]
+                    self._changed.notify_all()
             if outcome is Outcome.BUFFERED:
-                self.figures.uncertain += len(places)
+                self.figures.uncertain += len(seats)
             else:
-                setattr(self.figures, outcome.value, getattr(self.figures, outcome.value) + len(places))
+                setattr(self.figures, outcome.value, getattr(self.figures, outcome.value) + len(seats))
 
-    def _moved(self, piece: _Piece) -> None:
+    def _move(self, shard: _Shard, piece: _Piece) -> None:
         """The epoch of a call has ended. Where it may have been made, only what has an id is sent again: the id tells."""
-        pairs = list(zip(piece.places, piece.adds, strict=True))
-        gone = [place for place, add in pairs if piece.is_uncertain and not add.id]
-        again = [(place, add) for place, add in pairs if not piece.is_uncertain or add.id]
+        pairs = list(zip(piece.seats, piece.adds, strict=True))
+        gone = [seat for seat, add in pairs if piece.is_uncertain and not add.id]
+        again = [(seat, add) for seat, add in pairs if not piece.is_uncertain or add.id]
+        shard.line.popleft()
+        if again:
+            adds = [add for _, add in again]
+            shard.line.appendleft(_Piece(Call(*shard.place, 0, adds), adds, [seat for seat, _ in again]))
+        if not shard.line:
+            self._busy.discard(shard.place)
         if gone:
             self._complain(
                 "uncertain",
                 f"{len(gone)} increments were sent to the live store {self.live.address} when it ended, and may not be in it",
             )
             self._end(gone, Outcome.BUFFERED)
-        if again:
-            fresh = self._piece((piece.call.counter, piece.call.shard))
-            fresh.adds += [add for _, add in again]
-            fresh.places += [place for place, _ in again]
-            self._again.append(fresh)
 
-    def _learn(self, call: Call, reply: Reply) -> None:
+    def _learn(self, shard: _Shard, reply: Reply) -> None:
         """The epoch and tallies that an answer tells; where the epoch is another one, what was seen of the old one is told."""
-        known = self._shards[call.counter, call.shard]
-        if known.epoch and known.epoch != reply.epoch and known.tallies:
+        if shard.epoch and shard.epoch != reply.epoch and shard.tallies:
             try:
-                self.live.tell_seen(call.counter, call.shard, known.epoch, known.tallies)
+                self.live.tell_seen(*shard.place, shard.epoch, shard.tallies)
             except DayfoldError:
                 # It is told with the next answer.
                 return
-            known.tallies = {}
-        if known.epoch != reply.epoch or reply.tallies.get(ADDS, 0) >= known.tallies.get(ADDS, 0):
-            known.epoch, known.tallies = reply.epoch, reply.tallies
+            shard.tallies = {}
+        if shard.epoch != reply.epoch or reply.tallies.get(ADDS, 0) >= shard.tallies.get(ADDS, 0):
+            shard.epoch, shard.tallies = reply.epoch, reply.tallies
 
-    def _note(self, failed: Exception | None) -> None:
-        if failed is None:
-            if self._down:
-                _log.info("The live store %s answers again", self.live.address, extra={"action": "live-store-up"})
-            self._down, self.figures.failing = False, ""
-            return
-        self._down = True
-        reason = failed.message if isinstance(failed, DayfoldError) else type(failed).__name__
-        self.figures.failing = f"the live store does not answer ({reason})"
-        self._complain("live-store-down", f"the live store {self.live.address} does not take increments: {reason}")
+    def _note(self, asked: Iterable[_Place], failed: dict[_Place, Exception]) -> None:
+        """Which shards answer; whoever waits for one that does not waits no more."""
+        now = time.monotonic()
+        answered = [one for one in asked if one not in failed]
+        recovered = self._failing.intersection(answered)
+        for place in answered:
+            self._shards[place].pause_s, self._shards[place].next_at = _AGAIN_S, 0.0
+        for place, error in failed.items():
+            shard = self._shards[place]
+            shard.next_at = now + shard.pause_s
+            shard.pause_s = min(2 * shard.pause_s, _AGAIN_MOST_S)
+            for piece in shard.line:
+                for ticket, _ in piece.seats:
+                    _answer(ticket)
+            reason = error.message if isinstance(error, DayfoldError) else type(error).__name__
+            self.figures.failing = f"the live store does not answer ({reason})"
+            self._complain("live-store-down", f"the live store {self.live.address} does not take increments: {reason}")
+        if failed or recovered:
+            self._failing = self._failing.difference(answered).union(failed)
+        if recovered:
+            for place in self._failing:
+                self._shards[place].next_at = 0.0
+        if recovered and not self._failing:
+            self.figures.failing = ""
+            _log.info("The live store %s answers again", self.live.address, extra={"action": "live-store-up"})
 
     def _complain(self, action: str, text: str) -> None:
         """A line in the log, and not again at once."""
@@ -386,3 +440,15 @@ class Adder:
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET_S
             _log.error(text, extra={"action": action})
+
+
+def _answer(ticket: _Ticket) -> None:
+    """Whoever waits for a ticket has the outcomes that are known; the others are buffered."""
+    if not ticket.answer.done():
+        ticket.answer.set_result([one or Outcome.BUFFERED for one in ticket.outcomes])
+
+
+def _done(outcomes: list[Outcome]) -> Future[list[Outcome]]:
+    found: Future[list[Outcome]] = Future()
+    found.set_result(outcomes)
+    return found

@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dayfold.count.live import ADDS, Content, LiveStore, Standing
+from dayfold.count.live import STORE_EPOCH, Content, LiveStore, Standing
 from dayfold.count.rows import amounts_in, rows_of
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.errors import Busy, ConnectionFailed
 from dayfold.ledger import counted
-from dayfold.ledger.counted import ERASED, IMPORTED, LOST, REPEATED, Epoch
+from dayfold.ledger.counted import ADDS, ERASED, IMPORTED, LOST, REPEATED, Epoch
 from dayfold.ledger.ledger import Ledger
 
 _TRIES, _PAUSE_S = 50, 0.02
@@ -105,13 +105,11 @@ def conservation(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef
     """
     for _ in range(_TRIES):
         before = _known(ledger, counter)
-        standings: list[tuple[LiveStore, Standing]] = []
-        reachable = True
-        for live in lives:
-            try:
-                standings += [(live, one) for one in live.look(counter.name)]
-            except ConnectionFailed:
-                reachable = False
+        standings, reachable = _looked(lives, counter)
+        try:
+            contents = list(_waiting(standings, before))
+        except ConnectionFailed:
+            contents, reachable = [], False
         with ledger.store.transaction(read_only=True) as session:
             known = counted.epochs(ledger, session, counter.name)
             if _numbers(known) == _numbers(before):
@@ -119,7 +117,7 @@ def conservation(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef
                 applied = counted.sums(ledger, session, counter, counter.counted.label)
                 held = [one.amounts for one in counted.held_rows(ledger, session, counter.name)]
                 pending: dict[str, int] = {}
-                for content in _waiting(standings, known):
+                for content in contents:
                     _add(pending, amounts_in(counter, content))
                 return _law(counter, known, [one for _, one in standings], pending, tallies, applied, held, reachable)
         time.sleep(_PAUSE_S)
@@ -140,17 +138,34 @@ def _waiting(
 ) -> Iterator[Content]:
     """What is open or sealed, and not applied."""
     for live, one in standings:
-        yield one.open
+        if _number(known, one.shard, one.epoch) <= one.number:
+            # Else it was applied, and the live store came back as it was before that.
+            yield one.open
         for batch in one.batches:
-            state = known.get((batch.shard, batch.epoch))
-            if state is None or batch.number > state.number:
-                yield live.content(batch)
+            if batch.number > _number(known, batch.shard, batch.epoch):
+                content = live.content(batch)
+                if content is not None:
+                    yield content
+
+
+def _number(known: Mapping[tuple[int, str], Epoch], shard: int, epoch: str) -> int:
+    """Of the last batch of an epoch that was applied."""
+    state = known.get((shard, epoch))
+    # What waits in the store itself is deleted with its application.
+    return state.number if state is not None and epoch != STORE_EPOCH else 0
+
+
+def _looked(lives: Sequence[LiveStore], counter: CounterDef) -> tuple[list[tuple[LiveStore, Standing]], bool]:
+    """What every live store has, and whether all of them answered."""
+    found = [(live, one) for live in lives for one in live.look(counter.name)]
+    standings = [(live, one) for live, one in found if isinstance(one, Standing)]
+    return standings, len(standings) == len(found)
 
 
 def pending_days(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef) -> dict[str, int]:
     """The days that something is pending of, each with how many keys. Raises ConnectionFailed."""
     known = _known(ledger, counter)
-    standings = [(live, one) for live in lives for one in live.look(counter.name)]
+    standings, _ = _looked(lives, counter)
     rows, _ = rows_of(counter, _waiting(standings, known))
     found: dict[str, int] = {}
     for pair in rows.group_by([DAY, *counter.key]).aggregate([]).to_pylist():
@@ -176,11 +191,11 @@ def _law(
     accepted: dict[str, int] = {}
     latest: dict[tuple[int, str], Mapping[str, int]] = {place: one.accepted for place, one in known.items()}
     for one in standings:
-        for batch in one.batches:
-            if batch.accepted:
-                latest[batch.shard, batch.epoch] = batch.accepted
-        if one.epoch:
-            latest[one.shard, one.epoch] = one.accepted
+        ends = [(batch.epoch, batch.accepted) for batch in one.batches]
+        for epoch, amounts in [*ends, (one.epoch, one.accepted)]:
+            # One that came back as it was before knows less than the store.
+            if amounts.get(ADDS, 0) > latest.get((one.shard, epoch), {}).get(ADDS, 0):
+                latest[one.shard, epoch] = amounts
     lost_adds = 0
     for place, amounts in latest.items():
         state = known.get(place)

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from dayfold.count.live import ADDS, STORE_EPOCH, Batch, Call, Content, Durability, Reply, Standing, Tallies
+from dayfold.count.live import STORE_EPOCH, Batch, Call, Content, Durability, Reply, Standing, Tallies
 from dayfold.define.types import TEXT
 from dayfold.engines.base import Session
-from dayfold.errors import Conflict, DayfoldError
+from dayfold.errors import Conflict, ConnectionFailed, DayfoldError
 from dayfold.ledger import counted
+from dayfold.ledger.counted import ADDS
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import Column
 
@@ -30,6 +31,7 @@ class Embedded:
     """A live store in a ledger's own database, whose ledger is ready."""
 
     is_apart = False
+    is_one = True
     shards = 1
 
     def __init__(self, ledger: Ledger) -> None:
@@ -100,7 +102,7 @@ class Embedded:
 
     # -- batches ---------------------------------------------------------------------------------
 
-    def seal(self, counter: str) -> list[Standing]:
+    def seal(self, counter: str) -> list[Standing | ConnectionFailed]:
         """What waits, as one batch of all that is there now."""
         with self.ledger.store.transaction(read_only=True) as session:
             accepted = self._accepted(session, counter)
@@ -114,7 +116,7 @@ class Embedded:
         batches = [Batch(counter, _SHARD, STORE_EPOCH, number, {}, False, json.dumps(chunks))] if chunks else []
         return [Standing(counter, _SHARD, STORE_EPOCH, "", batches, accepted, {})]
 
-    def look(self, counter: str) -> list[Standing]:
+    def look(self, counter: str) -> list[Standing | ConnectionFailed]:
         """What waits."""
         with self.ledger.store.transaction(read_only=True) as session:
             accepted = self._accepted(session, counter)
@@ -156,7 +158,10 @@ class Embedded:
     def drop(self, batch: Batch) -> None:
         """It is gone already."""
 
-    def tell_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies | None) -> None:
+    def tell_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies) -> None:
+        """An epoch never ends here."""
+
+    def forget_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies) -> None:
         """An epoch never ends here."""
 
     # -- the rest --------------------------------------------------------------------------------

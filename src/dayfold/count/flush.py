@@ -15,20 +15,26 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from dayfold.count.live import ADDS, STORE_EPOCH, Batch, Content, LiveStore, Standing
-from dayfold.count.rows import amounts_in, rows_of, rows_of_held
+from dayfold.count.live import MANY, STORE_EPOCH, Batch, Content, LiveStore, Standing
+from dayfold.count.rows import amounts_in, empty_row, rows_of, rows_of_held
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.engines.base import undone
-from dayfold.errors import RowsRefused, SourceFailed
+from dayfold.errors import Conflict, ConnectionFailed, RowsRefused, SourceFailed, StoreError
 from dayfold.ledger import counted, leases
-from dayfold.ledger.counted import Applied, Epoch, Held
+from dayfold.ledger.counted import ADDS, Applied, Epoch, Held
 from dayfold.ledger.ledger import Ledger
 
 #: Batches of one shard that are applied in one transaction.
 _AT_ONCE = 16
+#: How often what is sealed is looked at again, where other flushes were in between.
+_ROUNDS = 10
 _log = logging.getLogger("dayfold.count")
 #: Called after each step of a flush with its name; tests end the process there.
 Step = Callable[[str], None]
+
+
+class _StillHeld(Exception):
+    """A row is held again; nothing was written."""
 
 
 def _no_step(name: str) -> None:
@@ -74,41 +80,88 @@ class Flusher:
         """All that was acknowledged before the call is applied, or held; ``done`` is what it is added to.
 
         Raises:
-            ConnectionFailed: where the live store or the store does not answer; what waits stays.
+            ConnectionFailed: where the live store, a part of it, or the store does not answer; what waits there stays.
         """
         done = done or Flushed(counter.name)
-        standings = self.live.seal(counter.name)
+        for _ in range(_ROUNDS):
+            if self._round(counter, done):
+                break
+        return done
+
+    def _round(self, counter: CounterDef, done: Flushed) -> bool:
+        """What is sealed is applied; whether that is all that there was."""
+        # Before anything is sealed: where the store is down, nothing is; and what it knows is not of a time after that.
+        known = self._known(counter)
+        found = self.live.seal(counter.name)
         self.step("sealed")
-        with self.ledger.store.transaction(read_only=True) as session:
-            known = counted.epochs(self.ledger, session, counter.name)
+        standings = [one for one in found if isinstance(one, Standing)]
         self._note_ended(counter, standings, known, done)
         waiting = [list(one.batches) for one in standings]
+        is_all = not any(len(batches) >= MANY for batches in waiting)
         while any(waiting):
             portion = [batch for batches in waiting for batch in batches[:_AT_ONCE]]
             waiting = [batches[_AT_ONCE:] for batches in waiting]
-            self._apply(counter, portion, done)
+            applied = self._apply(counter, portion, done)
             self.step("applied")
-            for batch in portion:
+            for batch in applied:
                 self.live.drop(batch)
                 self.step("dropped")
-        return done
+            is_all = is_all and len(applied) == len(portion)
+        for one in found:
+            if isinstance(one, ConnectionFailed):
+                raise one
+        return is_all
+
+    def _known(self, counter: CounterDef) -> dict[tuple[int, str], Epoch]:
+        with self.ledger.store.transaction(read_only=True) as session:
+            return counted.epochs(self.ledger, session, counter.name)
 
     # -- batches ---------------------------------------------------------------------------------
 
-    def _apply(self, counter: CounterDef, batches: Sequence[Batch], done: Flushed) -> None:
-        """These batches are applied, whoever did it."""
-        with self.ledger.store.transaction(read_only=True) as session:
-            known = counted.epochs(self.ledger, session, counter.name)
-        wanted = [one for one in batches if not _is_applied(one, known)]
-        if not wanted:
-            return
-        contents = [self.live.content(one) for one in wanted]
-        self.step("read")
+    def _apply(self, counter: CounterDef, batches: Sequence[Batch], done: Flushed) -> list[Batch]:
+        """Those of these batches that are applied now, whoever did it: all, but for what is gone and was not."""
+        while True:
+            known = self._known(counter)
+            applied = [one for one in batches if _is_applied(one, known)]
+            wanted, contents = self._read([one for one in batches if not _is_applied(one, known)])
+            if not wanted:
+                # In the store itself a batch is a number only: another flush may have used it for less.
+                return applied if self.live.is_apart else []
+            self.step("read")
+            if self._add(counter, wanted, contents, known, done):
+                return applied + wanted
+            # Another flush has applied some of them. The others are looked at again: none is dropped because of its neighbour.
+
+    def _read(self, batches: Sequence[Batch]) -> tuple[list[Batch], list[Content]]:
+        """Batches with what they hold; where one is gone, nothing of its epoch that came after it."""
+        found: list[Batch] = []
+        contents: list[Content] = []
+        gone: set[tuple[int, str]] = set()
+        for one in batches:
+            content = self.live.content(one) if (one.shard, one.epoch) not in gone else None
+            if content is None:
+                gone.add((one.shard, one.epoch))
+            else:
+                found.append(one)
+                contents.append(content)
+        return found, contents
+
+    def _add(
+        self,
+        counter: CounterDef,
+        wanted: Sequence[Batch],
+        contents: Sequence[Content],
+        known: Mapping[tuple[int, str], Epoch],
+        done: Flushed,
+    ) -> bool:
+        """These batches are applied together; False where another flush has applied one of them."""
         rows, held = rows_of(counter, contents)
         holder = leases.holder_name()
+        noted: list[Epoch] = []
 
         def fresh(known: Mapping[tuple[int, str], Epoch]) -> list[Epoch] | None:
-            return _after(wanted, known)
+            noted[:] = _after(wanted, known) or []
+            return noted or None
 
         def also(session: object) -> None:
             for batch in wanted:
@@ -121,16 +174,14 @@ class Flusher:
                 lambda: counted.apply(self.ledger, counter, rows, fresh, held, also, numbers, holder)
             )
 
-        try:
-            applied = attempt(rows, held)
-        except (RowsRefused, SourceFailed) as error:
-            rows, refused = sifted(self.ledger, counter, rows, error)
-            applied = attempt(rows, [*held, *refused])
+        applied = sifting(self.ledger, counter, rows, held, attempt)
         if applied is None:
-            return
+            return False
         done.batches += len(wanted)
         done.count(applied)
         self._note_missing(counter, wanted, contents, known, done)
+        self._tell_lost(counter, [one for one in noted if one.ended], 0, done)
+        return True
 
     def replay(self, counter: CounterDef, one: Held) -> bool:
         """A held row is applied, and not held any more; False where it stays."""
@@ -143,12 +194,13 @@ class Flusher:
                 counted.take_hold(self.ledger, session, counter)
                 if not counted.release(self.ledger, session, [one.id]):
                     return False
-                found = counted.add(self.ledger, session, counter, rows)
-                return not found.held
+                if counted.add(self.ledger, session, counter, rows).held:
+                    raise _StillHeld
+                return True
 
         try:
             return self.ledger.retried(again)
-        except (RowsRefused, SourceFailed):
+        except (_StillHeld, StoreError, SourceFailed):
             return False
 
     # -- what was lost ---------------------------------------------------------------------------
@@ -156,55 +208,69 @@ class Flusher:
     def _note_ended(
         self, counter: CounterDef, standings: Sequence[Standing], known: Mapping[tuple[int, str], Epoch], done: Flushed
     ) -> None:
-        """Epochs that ended without a last batch have vanished, and what clients saw of ended ones is known."""
-        changes: dict[tuple[int, str], Epoch] = {}
+        """Epochs that ended without a last batch have vanished, and what clients saw of ended ones is known.
+
+        ``known`` is what was known before anything was sealed: an epoch of which the live store did not tell then is over.
+        """
+        found: dict[tuple[int, str], Epoch] = {}
         for one in standings:
-            ending = {batch.epoch for batch in one.batches if batch.ended}
+            last = {batch.epoch: batch.number for batch in one.batches if batch.ended}
             for (shard, epoch), state in known.items():
-                if (epoch == STORE_EPOCH) == self.live.is_apart:
-                    # Of another live store, which was in use before this one.
+                if shard != one.shard or state.ended or (epoch == STORE_EPOCH) == self.live.is_apart:
+                    # The last: of another live store, which was in use before this one.
                     continue
-                if shard == one.shard and not state.ended and epoch not in ending and one.epoch not in ("", epoch):
-                    changes[shard, epoch] = replace(state, ended=True, vanished=True)
-                    done.vanished += 1
+                is_over = epoch not in last and one.epoch not in ("", epoch)
+                # A last batch whose number was used: the live store came back as it was before that.
+                if is_over or last.get(epoch, state.number + 1) <= state.number:
+                    found[shard, epoch] = replace(state, ended=True, vanished=True)
             for epoch, seen in one.seen.items():
                 place = (one.shard, epoch)
-                state = (
-                    changes.get(place)
-                    or known.get(place)
-                    or Epoch(one.shard, epoch, ended=epoch not in ending, vanished=True)
-                )
-                if place not in known and epoch in ending:
-                    state = replace(state, vanished=False)
+                is_over = epoch not in last
+                state = found.get(place) or known.get(place) or Epoch(one.shard, epoch, ended=is_over, vanished=is_over)
                 if seen.get(ADDS, 0) > state.seen.get(ADDS, 0):
-                    changes[place] = replace(state, seen=seen)
-        if changes:
-
-            def note() -> None:
-                with self.ledger.store.transaction() as session:
-                    counted.take_hold(self.ledger, session, counter)
-                    now = counted.epochs(self.ledger, session, counter.name)
-                    for place, state in changes.items():
-                        # Another flush may have applied more of it meanwhile.
-                        current = now.get(place, state)
-                        merged = replace(
-                            current, seen=state.seen or current.seen, ended=current.ended or state.ended,
-                            vanished=current.vanished or (state.vanished and not current.ended),
-                        )  # fmt: skip
-                        counted.note_epoch(self.ledger, session, counter.name, merged)
-
-            self.ledger.retried(note)
+                    found[place] = replace(state, seen=seen)
+        if found:
+            noted = self.ledger.retried(lambda: self._note(counter, found))
+            fresh = sum(one.vanished and not is_known for one, is_known in noted)
+            self._tell_lost(counter, [one for one, _ in noted if one.ended], fresh, done)
         for one in standings:
-            for epoch in one.seen:
-                self.live.tell_seen(counter.name, one.shard, epoch, None)
-        for state in changes.values():
-            for name, amount in state.lost.items():
-                done.lost[name] = done.lost.get(name, 0) + amount
-        if done.vanished or done.lost:
+            for epoch, seen in one.seen.items():
+                self.live.forget_seen(counter.name, one.shard, epoch, seen)
+
+    def _note(self, counter: CounterDef, found: Mapping[tuple[int, str], Epoch]) -> list[tuple[Epoch, bool]]:
+        """This is known of epochs, beside what another flush has found meanwhile; and whether that they vanished was known."""
+        noted = []
+        with self.ledger.store.transaction() as session:
+            counted.take_hold(self.ledger, session, counter)
+            now = counted.epochs(self.ledger, session, counter.name)
+            for place, state in found.items():
+                current = now.get(place)
+                merged = state
+                if current is not None:
+                    is_more = state.seen.get(ADDS, 0) > current.seen.get(ADDS, 0)
+                    merged = replace(
+                        current, seen=state.seen if is_more else current.seen, ended=current.ended or state.ended,
+                        vanished=current.vanished or (state.vanished and not current.ended),
+                    )  # fmt: skip
+                if merged != current:
+                    counted.note_epoch(self.ledger, session, counter.name, merged)
+                    noted.append((merged, current is not None and current.vanished))
+        return noted
+
+    def _tell_lost(self, counter: CounterDef, ended: Sequence[Epoch], vanished: int, done: Flushed) -> None:
+        """What is known to be lost of epochs that ended is in the log, and in what the flush tells."""
+        done.vanished += vanished
+        found: dict[str, int] = {}
+        for one in ended:
+            for name, amount in one.lost.items():
+                found[name] = found.get(name, 0) + amount
+        for name, amount in found.items():
+            done.lost[name] = done.lost.get(name, 0) + amount
+        if vanished or found:
             _log.error(
                 "The live store has lost increments of %s: %d shards came back without their data; at least %d increments are gone",
-                counter.name, done.vanished, done.lost.get(ADDS, 0),
-                extra={"action": "counts-lost", "counter": counter.name, "shards": done.vanished, "adds": done.lost.get(ADDS, 0)},
+                counter.name, vanished, found.get(ADDS, 0),
+                extra={"action": "counts-lost", "counter": counter.name, "shards": vanished, "adds": found.get(ADDS, 0)},
             )  # fmt: skip
 
     def _note_missing(
@@ -268,10 +334,49 @@ def _rejected(counter: CounterDef, row: pa.Table, why: Exception) -> Held:
     )  # fmt: skip
 
 
-def sifted(ledger: Ledger, counter: CounterDef, rows: pa.Table, error: Exception) -> tuple[pa.Table, list[Held]]:
+def sifting(
+    ledger: Ledger,
+    counter: CounterDef,
+    rows: pa.Table,
+    held: Sequence[Held],
+    attempt: Callable[[pa.Table, Sequence[Held]], Applied | None],
+) -> Applied | None:
+    """What an application gives, of the rows that the database takes; the others are held with those to hold anyway.
+
+    Raises:
+        StoreError, ConnectionFailed: where it is not the rows that are at fault; Conflict: also for a unique key that somebody made.
+    """
+    try:
+        return attempt(rows, held)
+    except (StoreError, SourceFailed) as error:
+        if not _is_about_rows(ledger, counter, error):
+            raise
+        taken, refused = sifted(ledger, counter, rows, error)
+    try:
+        return attempt(taken, [*held, *refused])
+    except (StoreError, SourceFailed) as error:
+        if not _is_about_rows(ledger, counter, error):
+            raise
+        # Each is taken by itself, and not all are together: those stay that are taken one upon the other.
+        taken, more = sifted(ledger, counter, taken, error, together=True)
+    return attempt(taken, [*held, *refused, *more])
+
+
+def _is_about_rows(ledger: Ledger, counter: CounterDef, error: Exception) -> bool:
+    """Whether it may be the rows that were refused: where the error does not say, one of zeros is tried and undone."""
+    if isinstance(error, RowsRefused | SourceFailed | Conflict):
+        return not isinstance(error, Conflict)
+    why = _refusal(ledger, counter, empty_row(counter))
+    return why is None or isinstance(why, RowsRefused | SourceFailed)
+
+
+def sifted(
+    ledger: Ledger, counter: CounterDef, rows: pa.Table, error: Exception, *, together: bool = False
+) -> tuple[pa.Table, list[Held]]:
     """Of rows that were refused together, those that the database takes, and those that it does not, each by itself.
 
-    Halves are tried and undone, so that one row among many costs a few tries; nothing is written.
+    Halves are tried and undone, so that one row among many costs a few tries; nothing is written. ``together``: each is tried with
+    those that were taken before it, which costs more.
     """
     held: list[Held] = []
     taken: list[pa.Table] = []
@@ -284,7 +389,8 @@ def sifted(ledger: Ledger, counter: CounterDef, rows: pa.Table, error: Exception
         else:
             half = part.num_rows // 2
             for piece in (part.slice(0, half), part.slice(half)):
-                sift(piece, _refusal(ledger, counter, piece))
+                tried = pa.concat_tables([*taken, piece]) if together else piece
+                sift(piece, _refusal(ledger, counter, tried))
 
     sift(rows, error)
     return pa.concat_tables(taken) if taken else rows.slice(0, 0), held
@@ -296,9 +402,14 @@ def _refusal(ledger: Ledger, counter: CounterDef, rows: pa.Table) -> Exception |
     def attempt() -> None:
         with undone(ledger.store) as session:
             counted.add(ledger, session, counter, rows)
+            if ledger.store.dialect.name == "postgres":
+                # Else those of the end of a transaction would not be looked at.
+                session.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     try:
         ledger.retried(attempt)
-    except (RowsRefused, SourceFailed) as error:
+    except Conflict:
+        raise
+    except (StoreError, SourceFailed) as error:
         return error
     return None

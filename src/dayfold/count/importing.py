@@ -13,16 +13,16 @@ import datetime as dt
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dayfold.count.flush import sifted
+from dayfold.count.flush import sifting
 from dayfold.count.live import Content
 from dayfold.count.rows import rows_of
 from dayfold.define.counter import MOST, BadKey, CounterDef, canonical
 from dayfold.define.types import BOOL, INT
-from dayfold.errors import RowsRefused, SourceFailed, UsageError
+from dayfold.errors import UsageError
 from dayfold.ledger import counted
 from dayfold.ledger.counted import IMPORTED, Held
 from dayfold.ledger.ledger import Ledger
@@ -136,11 +136,18 @@ class Importer:
             return None
         fresh = f"{TAKEN}{secrets.token_hex(8)}:".encode() + name
         try:
-            self.client.rename(name, fresh)
+            with self.client.pipeline(transaction=True) as both:
+                # Home-made keys often expire; what is taken must not.
+                both.rename(name, fresh).persist(fresh).execute()
         except ResponseError:
             found.leave("it was gone before it was taken")
             return None
         return fresh
+
+    def _give_back(self, name: bytes, old: bytes) -> None:
+        """A key that cannot be imported has the name that it had, unless there is a new one of that by now."""
+        if name != old:
+            self.client.renamenx(name, old)
 
     def _parts(self, name: bytes) -> dict[str, str] | None:
         try:
@@ -162,7 +169,9 @@ class Importer:
                 continue
             found.keys += 1
             body = self._body(name, parts, found)
-            if body is not None:
+            if body is None:
+                self._give_back(name, old)
+            else:
                 named.append((b"import " + token, body))
                 done.append(name)
         if not named:
@@ -186,7 +195,7 @@ class Importer:
             for total, amount in json.loads(body)[3].items():
                 came[total] = came.get(total, 0) + amount
 
-        def attempt(rows: Any, held: list[Held]) -> counted.Applied:
+        def attempt(rows: Any, held: Sequence[Held]) -> counted.Applied:
             def note(session: Any) -> None:
                 counted.add_tally(self.ledger, session, self.counter.name, IMPORTED, came)
 
@@ -195,11 +204,7 @@ class Importer:
 
             return self.ledger.retried(once) or counted.Applied()
 
-        try:
-            return attempt(rows, held)
-        except (RowsRefused, SourceFailed) as error:
-            rows, refused = sifted(self.ledger, self.counter, rows, error)
-            return attempt(rows, [*held, *refused])
+        return sifting(self.ledger, self.counter, rows, held, attempt) or counted.Applied()
 
     def _body(self, name: bytes, parts: Mapping[str, str], found: Imported) -> bytes | None:
         """What a key holds, as an increment; None where it stays, and why is counted."""

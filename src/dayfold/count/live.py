@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dayfold.engines.base import Session
+from dayfold.errors import ConnectionFailed
 
 #: The version of the layout of keys and of the scripts. It is a part of every key.
 CONTRACT = 1
@@ -23,10 +24,14 @@ CONTRACT = 1
 SHARDS = 16
 #: The epoch of increments that wait in the store itself; it lasts as long as the store.
 STORE_EPOCH = "store"
-#: The name, among tallies, of how many increments there were.
-ADDS = "adds"
+#: Batches of a shard that may be sealed and not applied before nothing more is sealed, so that a store that is down costs little.
+MANY = 32
 #: How many there were, and how much of each total. Whole numbers of any size.
 Tallies = Mapping[str, int]
+
+
+class Unsent(ConnectionFailed):
+    """A call that was surely not made: there was nobody to send it to, or it was refused before it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Call:
     """Increments of one shard that are sent together.
 
     Attributes:
-        number: Counts the calls of one client to one shard; a call that is sent again keeps its number.
+        number: Counts the calls of one client to one shard, in the order in which they are made; one that is sent again keeps it.
         epoch: That in which it may be made, and in no other; empty: in any.
     """
 
@@ -128,7 +133,7 @@ class Standing:
     Attributes:
         epoch: Its present one, empty where it was never used; ``before``: the one that it followed on.
         seen: For epochs that ended, the greatest tallies that a client saw.
-        open: What is not sealed, where it was asked for.
+        open: What is not sealed, where it was asked for; it will be a batch with a greater number than ``number``.
     """
 
     counter: str
@@ -139,6 +144,7 @@ class Standing:
     accepted: Tallies
     seen: Mapping[str, Tallies]
     open: Content = field(default_factory=Content)
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,11 @@ class LiveStore(Protocol):
         """Whether it can be down while the store is up."""
         ...
 
+    @property
+    def is_one(self) -> bool:
+        """Whether its shards answer, or do not, all together."""
+        ...
+
     def prepare(self) -> None:
         """What makes the first call slow is done, whether the live store answers or not."""
         ...
@@ -176,16 +187,16 @@ class LiveStore(Protocol):
         """Make some calls; each answer, or why there is none. An increment that is answered for survives as the store is set up to."""
         ...
 
-    def seal(self, counter: str) -> list[Standing]:
-        """Every shard of a counter, after what was open is sealed."""
+    def seal(self, counter: str) -> list[Standing | ConnectionFailed]:
+        """Every shard of a counter, after what was open is sealed, unless `MANY` batches are; or why it does not answer."""
         ...
 
-    def look(self, counter: str) -> list[Standing]:
-        """Every shard of a counter as it is."""
+    def look(self, counter: str) -> list[Standing | ConnectionFailed]:
+        """Every shard of a counter as it is, or why it does not answer."""
         ...
 
-    def content(self, batch: Batch) -> Content:
-        """What a batch holds; it never changes."""
+    def content(self, batch: Batch) -> Content | None:
+        """What a batch holds, which never changes; None where it is gone: dropped, or lost."""
         ...
 
     def drop_within(self, session: Session, batch: Batch) -> None:
@@ -196,8 +207,12 @@ class LiveStore(Protocol):
         """Forget a batch that was applied. Again is harmless."""
         ...
 
-    def tell_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies | None) -> None:
-        """A client saw these tallies last of an epoch that ended; None: it was taken note of."""
+    def tell_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies) -> None:
+        """A client saw these tallies last of an epoch that ended."""
+        ...
+
+    def forget_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies) -> None:
+        """That these were seen was taken note of."""
         ...
 
     def durability(self) -> list[Durability]:

@@ -9,13 +9,14 @@ from functools import lru_cache
 
 from dayfold.count.live import Add
 from dayfold.define.counter import BadKey, CounterDef, canonical
+from dayfold.define.types import TEXT
 from dayfold.errors import TooOld, UsageError
 from dayfold.names import listing, suggestion
 
 #: How far ahead of the clock an increment may lie: of a client whose clock is wrong.
 AHEAD = dt.timedelta(hours=24)
-#: Letters of an id, and bytes of a key, at most.
-MOST_ID, MOST_KEY = 200, 4_000
+#: Letters of an id; and bytes of a key with its owner in JSON, at most: PostgreSQL indexes no more than 2,700.
+MOST_ID, MOST_KEY = 200, 2_000
 Key = str | int | bool
 
 
@@ -67,13 +68,13 @@ def read(
     except BadKey as error:
         raise UsageError(str(error)[0].upper() + str(error)[1:]) from None
     text = _key_text(*values)
-    if len(text) > MOST_KEY:
-        raise UsageError(f"The key is longer than {MOST_KEY:,} letters.")
+    if len(text) + len(whose) > MOST_KEY // 4 and len((text + whose).encode()) > MOST_KEY:
+        raise UsageError(f"The key, with its owner, is longer than {MOST_KEY:,} bytes.")
     moment = _moment(at, now)
     if moment - now > AHEAD:
         raise UsageError("at lies more than a day ahead.", hint="Send the moment at which it happened.")
     if id is not None:
-        if not 1 <= len(id) <= MOST_ID or "\0" in id:
+        if not 1 <= len(id) <= MOST_ID or not _is_text(id):
             raise UsageError(f"An id is a text of 1 to {MOST_ID} letters.")
         if now - moment > remember:
             raise TooOld(
@@ -94,6 +95,13 @@ def _keys_amiss(counter: CounterDef, key: Mapping[str, object]) -> str:
 @lru_cache(maxsize=4096, typed=True)
 def _key_text(*values: Key) -> str:
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return canonical("id", TEXT, text) == text
+    except BadKey:
+        return False
 
 
 def _json(value: Key) -> str:

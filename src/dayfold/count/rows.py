@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ import pyarrow.compute as pc
 
 from dayfold.count.live import Content
 from dayfold.define.counter import DAY, BadKey, CounterDef, canonical
-from dayfold.define.types import BOOL, INT, TEXT, Type
+from dayfold.define.types import BOOL, INT, TEXT, UUID, Type
 from dayfold.ledger.counted import ID, IDENTITY, NEGATIVE, UNKNOWN, Held
 
 _WIDE = pa.decimal128(38, 0)
@@ -42,8 +44,9 @@ def rows_of(counter: CounterDef, contents: Iterable[Content]) -> tuple[pa.Table,
     plain, named = long.filter(pc.is_null(long[ID])), long.filter(pc.is_valid(long[ID]))
     # By what keys are, and not by how they are written: two texts of JSON may mean the same.
     sums = [(name, "sum") for name in counter.totals]
-    owner = [(str(counter.owner), "max")] if counter.has_owner else []
-    grouped = plain.group_by([DAY, *counter.key]).aggregate([*sums, *owner])
+    owner = [(str(counter.owner), "last")] if counter.has_owner else []
+    # In one thread, so that the last owner is that of the last batch.
+    grouped = plain.group_by([DAY, *counter.key], use_threads=False).aggregate([*sums, *owner])
     names = [DAY, *counter.key, *counter.totals, *(name for name, _ in owner)]
     grouped = pa.table([grouped[one] for one in _aggregated(counter)], names)
     grouped = grouped.append_column(ID, pa.nulls(grouped.num_rows, pa.string()))
@@ -52,7 +55,7 @@ def rows_of(counter: CounterDef, contents: Iterable[Content]) -> tuple[pa.Table,
 
 def _aggregated(counter: CounterDef) -> list[str]:
     """The columns of grouped rows as Arrow calls them."""
-    owner = [f"{counter.owner}_max"] if counter.has_owner else []
+    owner = [f"{counter.owner}_last"] if counter.has_owner else []
     return [DAY, *counter.key, *(f"{name}_sum" for name in counter.totals), *owner]
 
 
@@ -63,14 +66,42 @@ def amounts_in(counter: CounterDef, content: Content) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     if content.amounts:
-        totals = msgspec.json.decode(_array(content.amounts), type=list[tuple[msgspec.Raw, msgspec.Raw, str]])
-        table = pa.table({_TOTAL: [one[2] for one in totals], _AMOUNT: _whole(content.amounts.values())})
+        try:
+            totals = msgspec.json.decode(_array(content.amounts), type=list[tuple[msgspec.Raw, msgspec.Raw, str]])
+            names = [one[2] for one in totals]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            names = [_total_of(one) for one in content.amounts]
+        table = pa.table({_TOTAL: names, _AMOUNT: _whole(content.amounts.values())})
         for row in table.group_by(_TOTAL).aggregate([(_AMOUNT, "sum")]).to_pylist():
             found[row[_TOTAL]] = int(row[f"{_AMOUNT}_sum"])
     for body in (*(body for _, body in content.named), *content.plain):
-        for name, amount in json.loads(body)[3].items():
+        for name, amount in _amounts_of(body).items():
             found[name] = found.get(name, 0) + amount
     return {name: found.get(name, 0) for name in {**dict.fromkeys(counter.totals), **found}}
+
+
+#: How the scripts end what they write: whatever stands before it, the totals and their amounts are as they were accepted.
+_LAST_TEXT = re.compile(rb',("(?:[^"\\]|\\.)*")\]\Z')
+_LAST_AMOUNTS = re.compile(rb',(\{(?:"(?:[^"\\]|\\.)*":-?\d+,?)*\})\]\Z')
+
+
+def _total_of(field: bytes) -> str:
+    """The total that a field is of, though it may not be readable."""
+    found = _LAST_TEXT.search(field)
+    return _loaded(found[1], "") if found else ""
+
+
+def _amounts_of(body: bytes) -> dict[str, int]:
+    """The amounts of one increment, though it may not be readable."""
+    found = _LAST_AMOUNTS.search(body)
+    return _loaded(found[1], {}) if found else {}
+
+
+def _loaded(text: bytes, otherwise: Any) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return otherwise
 
 
 def _array(texts: Iterable[bytes]) -> bytes:
@@ -86,7 +117,10 @@ def _whole(values: Iterable[bytes]) -> pa.Array:
 def _merged(counter: CounterDef, content: Content, held: list[Held]) -> tuple[pa.Table | None, pa.Table | None]:
     """The rows of one batch by day and key as they are written: those without an id, and those that came one by one."""
     plain = _amounts(counter, content, held)
-    bodies = [*((id_.decode(), body) for id_, body in content.named), *((None, body) for body in content.plain)]
+    bodies = [
+        *((id_.decode("utf-8", "backslashreplace"), body) for id_, body in content.named),
+        *((None, body) for body in content.plain),
+    ]
     return plain, _bodies(counter, bodies, held) if bodies else None
 
 
@@ -164,7 +198,7 @@ def _readable(counter: CounterDef, fields: Mapping[bytes, bytes], held: list[Hel
                 continue
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = field.decode("utf-8", "replace")
-            held.append(Held(UNKNOWN, "it is no field of the contract", "", text, None, {"": int(value)}))
+            held.append(Held(UNKNOWN, "it is no field of the contract", "", text, None, {_total_of(field): int(value)}))
             continue
         good[field] = value
         read.append(one)
@@ -211,6 +245,8 @@ def _readable_bodies(
     for id_, body in bodies:
         try:
             one = msgspec.json.decode(body, type=_Body)
+            bytes(one[1]).decode()
+            bytes(one[2]).decode()
         except (msgspec.DecodeError, UnicodeDecodeError):
             held.append(
                 Held(
@@ -219,7 +255,7 @@ def _readable_bodies(
                     "",
                     body.decode("utf-8", "replace"),
                     None,
-                    {},
+                    _amounts_of(body),
                     named=id_ or "",
                 )
             )
@@ -348,6 +384,15 @@ def _check(name: str, type_: Type, values: Sequence[Any], *, may_be_none: bool) 
             continue
         if canonical(name, type_, one) != one or (type_ == INT) != (type(one) is int):
             raise BadKey(f"'{name}' is not written as the contract says.")
+
+
+def empty_row(counter: CounterDef) -> pa.Table:
+    """A row of zeros, such as nobody counts."""
+    schema = _empty(counter).schema
+    kinds = {pa.string(): "", pa.int64(): 0, pa.bool_(): False, pa.date32(): dt.date(2000, 1, 1), _WIDE: 0}
+    values = {one.name: kinds[one.type] for one in schema}
+    values |= {name: str(uuid.UUID(int=0)) for name, type_ in counter.types.items() if type_ == UUID}
+    return pa.Table.from_pylist([{**values, ID: None}], schema)
 
 
 def _empty(counter: CounterDef) -> pa.Table:

@@ -10,17 +10,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from dayfold.count.live import CONTRACT, SHARDS, Batch, Call, Content, Durability, Reply, Standing, Tallies
+from dayfold.count.live import (
+    CONTRACT,
+    MANY,
+    SHARDS,
+    Batch,
+    Call,
+    Content,
+    Durability,
+    Reply,
+    Standing,
+    Tallies,
+    Unsent,
+)
 from dayfold.engines.base import Session
 from dayfold.errors import ConnectionFailed, MissingDriver, UsageError
+from dayfold.ledger.counted import ADDS
 
 #: Billions, which the high part of a tally counts.
 _HIGH = 10**9
@@ -59,11 +75,24 @@ class Valkey:
         self.timeout_s = timeout_s
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.replace('valkey', 'redis')}://{rest}"
-        self._client: Any = None
-        self._lock = threading.Lock()
+        self._begin()
+        # A process that was forked has connections of its own, and no lock that somebody held.
+        begin = weakref.WeakMethod(self._begin)
+        os.register_at_fork(after_in_child=lambda: (found := begin()) and found())
         parts = urlsplit(self._url)
         host = parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
         self.address = f"{scheme}://{host}"
+
+    def _begin(self) -> None:
+        self._client: Any = None
+        self._lock = threading.Lock()
+        #: By counter and shard, for each epoch the greatest tallies that were told here.
+        self._witnessed: dict[tuple[str, int], dict[str, Tallies]] = {}
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one server."""
+        return self._client is None or not _is_cluster(self._client)
 
     def _connected(self) -> Any:
         """The client; it connects when it is first used, and again whenever a connection was lost."""
@@ -131,16 +160,18 @@ class Valkey:
             found: list[Any] = []
             for base, words in calls:
                 try:
+                    self._reach(client, base)
                     found.append(client.evalsha(_sha(name), 1, base, *words))
-                except (RedisError, OSError) as error:
+                except (RedisError, OSError, Unsent) as error:
                     found.append(error)
         else:
             pipeline = client.pipeline(transaction=False)
             for base, words in calls:
                 pipeline.evalsha(_sha(name), 1, base, *words)
             try:
+                self._reach(client)
                 found = pipeline.execute(raise_on_error=False)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, Unsent) as error:
                 found = [error] * len(calls)
         for place, one in enumerate(found):
             if isinstance(one, NoScriptError):
@@ -151,14 +182,41 @@ class Valkey:
                     found[place] = error
         return found
 
-    def _all(self, name: str, counter: str) -> list[list[Any]]:
-        """A script's answers for every shard. Raises ConnectionFailed."""
-        with self._told():
-            found = self._run(name, [(self._base(counter, shard), ()) for shard in range(SHARDS)])
-            for one in found:
-                if isinstance(one, Exception):
-                    raise one
-        return found
+    def _all(self, name: str, counter: str, *words: int) -> list[Standing | ConnectionFailed]:
+        """A script's answers for every shard."""
+        try:
+            found = self._run(name, [(self._base(counter, shard), words) for shard in range(SHARDS)])
+        except ConnectionFailed as error:
+            return [error] * SHARDS
+        return [
+            self._failed(one) if isinstance(one, Exception) else _standing(counter, shard, one)
+            for shard, one in enumerate(found)
+        ]
+
+    def _failed(self, error: Exception) -> ConnectionFailed:
+        """An error of the client as ours."""
+        if isinstance(error, ConnectionFailed):
+            return error
+        try:
+            with self._told():
+                raise error
+        except ConnectionFailed as found:
+            return found
+
+    def _reach(self, client: Any, base: str = "") -> None:
+        """There is a connection to send by. Raises Unsent: of this failure it is sure that nothing was sent."""
+        from redis.exceptions import RedisError
+
+        try:
+            pool = client.connection_pool if not _is_cluster(client) else _node_of(client, base).connection_pool
+            pool.release(pool.get_connection())
+        except (RedisError, OSError) as error:
+            if _is_cluster(client):
+                # The slots of a node that is gone may be another's by now.
+                with suppress(RedisError, OSError):
+                    client.nodes_manager.initialize()
+            found = self._failed(error)
+            raise Unsent(found.message, hint=found.hint) from None
 
     # -- adding ----------------------------------------------------------------------------------
 
@@ -175,13 +233,47 @@ class Valkey:
         try:
             found = self._run("add", asked)
         except ConnectionFailed as error:
-            return [error] * len(calls)
-        return [one if isinstance(one, Exception) else _reply(one) for one in found]
+            return [Unsent(error.message, hint=error.hint)] * len(calls)
+        return [
+            _refusal(one, self._failed) if isinstance(one, Exception) else self._reply(call, one)
+            for call, one in zip(calls, found, strict=True)
+        ]
 
-    def tell_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies | None) -> None:
-        """A client saw these tallies last of an epoch that ended; None: it was taken note of."""
-        words = "" if tallies is None else json.dumps(dict(tallies))
-        self._one("seen", counter, shard, epoch, words)
+    def _reply(self, call: Call, answer: list[Any]) -> Reply:
+        found = _reply(answer)
+        self._witness(call.counter, call.shard, found.epoch, found.tallies)
+        return found
+
+    def _witness(self, counter: str, shard: int, epoch: str, tallies: Tallies) -> None:
+        """What was told here is known when the epoch has ended, whoever finds that."""
+        with self._lock:
+            known = self._witnessed.setdefault((counter, shard), {})
+            if tallies.get(ADDS, 0) > known.get(epoch, {}).get(ADDS, 0):
+                known[epoch] = tallies
+
+    def _told_of(self, one: Standing) -> Standing:
+        """With what was told here of epochs that have ended."""
+        self._witness(one.counter, one.shard, one.epoch, one.accepted)
+        with self._lock:
+            mine = dict(self._witnessed[one.counter, one.shard])
+        mine.pop(one.epoch, None)
+        seen = dict(one.seen)
+        for epoch, tallies in mine.items():
+            if tallies.get(ADDS, 0) > seen.get(epoch, {}).get(ADDS, 0):
+                seen[epoch] = tallies
+        return replace(one, seen=seen)
+
+    def tell_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies) -> None:
+        """A client saw these tallies last of an epoch that ended. Raises ConnectionFailed."""
+        self._one("seen", counter, shard, epoch, json.dumps(dict(tallies)), "told")
+
+    def forget_seen(self, counter: str, shard: int, epoch: str, tallies: Tallies) -> None:
+        """That these were seen was taken note of. Raises ConnectionFailed."""
+        with self._lock:
+            known = self._witnessed.get((counter, shard), {})
+            if known.get(epoch, {}).get(ADDS, 0) <= tallies.get(ADDS, 0):
+                known.pop(epoch, None)
+        self._one("seen", counter, shard, epoch, json.dumps(dict(tallies)), "noted")
 
     def _one(self, name: str, counter: str, shard: int, *words: str) -> Any:
         with self._told():
@@ -192,21 +284,22 @@ class Valkey:
 
     # -- batches ---------------------------------------------------------------------------------
 
-    def seal(self, counter: str) -> list[Standing]:
-        """Every shard of a counter, after what was open is sealed. Raises ConnectionFailed."""
-        return [_standing(counter, shard, one) for shard, one in enumerate(self._all("seal", counter))]
+    def seal(self, counter: str) -> list[Standing | ConnectionFailed]:
+        """Every shard of a counter, after what was open is sealed, unless many batches are; or why it does not answer."""
+        found = self._all("seal", counter, MANY)
+        return [one if isinstance(one, ConnectionFailed) else self._told_of(one) for one in found]
 
-    def look(self, counter: str) -> list[Standing]:
-        """Every shard of a counter as it is. Raises ConnectionFailed."""
-        return [_standing(counter, shard, one) for shard, one in enumerate(self._all("look", counter))]
+    def look(self, counter: str) -> list[Standing | ConnectionFailed]:
+        """Every shard of a counter as it is, or why it does not answer."""
+        return self._all("look", counter)
 
-    def content(self, batch: Batch) -> Content:
-        """What a batch holds. Raises ConnectionFailed."""
-        name = f"{self._base(batch.counter, batch.shard)}batch:{batch.epoch}:{batch.number}:"
-        with self._told():
-            client = self._connected()
-            amounts, owners, named = (client.hgetall(name + part) for part in ("open", "owners", "named"))
-            return Content(amounts, owners, list(named.items()))
+    def content(self, batch: Batch) -> Content | None:
+        """What a batch holds; None where it is gone. Raises ConnectionFailed."""
+        found = self._one("read", batch.counter, batch.shard, batch.line)
+        if not found:
+            return None
+        amounts, owners, named = map(_pairs, found)
+        return Content(amounts, owners, list(named.items()))
 
     def drop_within(self, session: Session, batch: Batch) -> None:
         """It stands elsewhere, and is dropped afterwards."""
@@ -280,6 +373,23 @@ def _is_cluster(client: Any) -> bool:
     return type(client).__name__ == "RedisCluster"
 
 
+def _node_of(client: Any, base: str) -> Any:
+    """The client of the node that has the slot of a base."""
+    return client.get_redis_connection(client.get_node_from_key(base))
+
+
+def _refusal(error: Exception, told: Callable[[Exception], ConnectionFailed]) -> Exception:
+    """Why a call has no answer; what a server refuses before it begins was not made."""
+    from redis import exceptions as of
+
+    found = told(error)
+    sure = (
+        of.BusyLoadingError, of.OutOfMemoryError, of.ReadOnlyError, of.AuthenticationError, of.NoPermissionError, of.ClusterDownError,
+        of.MasterDownError, of.NoScriptError, of.TryAgainError,
+    )  # fmt: skip
+    return Unsent(found.message, hint=found.hint) if isinstance(error, sure) else found
+
+
 def tallies_of(flat: Sequence[bytes] | Mapping[str, str]) -> dict[str, int]:
     """Tallies from the fields and values of their hash.
 
@@ -311,7 +421,8 @@ def _standing(counter: str, shard: int, answer: list[Any]) -> Standing:
     held = Content()
     if more:
         held = Content(_pairs(more[0]), {}, [(b"", one) for one in more[1]])
-    return Standing(counter, shard, epoch.decode(), before.decode(), batches, tallies_of(tallies), told, held)
+    number = int(more[2]) if more else 0
+    return Standing(counter, shard, epoch.decode(), before.decode(), batches, tallies_of(tallies), told, held, number)
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

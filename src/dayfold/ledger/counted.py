@@ -23,6 +23,7 @@ from dayfold.errors import StoreAltered
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.persons import Person
+from dayfold.plan.dialect import POSTGRES
 from dayfold.plan.shape import Column, declared, quoted
 from dayfold.plan.sql import Statement, column, statement
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: The column, in rows that come in, of what tells an increment from any other; NULL where it is never sent again.
 ID = "id__"
+#: The name, among tallies, of how many increments there were.
+ADDS = "adds"
 #: What is added up before it is known to fit.
 WIDE = decimal(MAX_DIGITS, 0)
 _IN, _NEW, _OVER = "counted__in", "counted__new", "counted__over"
@@ -64,7 +67,7 @@ class Epoch:
     @property
     def lost(self) -> dict[str, int]:
         """What clients were told of and no batch had, at least; only of an epoch that has ended."""
-        if not self.ended:
+        if not self.ended or self.seen.get(ADDS, 0) <= self.accepted.get(ADDS, 0):
             return {}
         found = {name: amount - self.accepted.get(name, 0) for name, amount in self.seen.items()}
         return {name: amount for name, amount in found.items() if amount}
@@ -383,10 +386,13 @@ def past(
 
 
 def sums(ledger: Ledger, session: Session, counter: CounterDef, table: str) -> dict[str, int]:
-    """The sum of each total over a table of the counter's."""
-    items = ", ".join(f"cast(coalesce(sum({quoted(name)}), 0) as text)" for name in counter.totals)
+    """The sum of each total over a table of the counter's, those among them that are not declared any more."""
+    [stored] = ledger.store.stored_columns(session, [table]).values()
+    whole = normal_type(ledger.store.dialect, INT)
+    names = [name for name, type_ in stored.items() if type_ == whole and name not in counter.types]
+    items = ", ".join(f"cast(coalesce(sum({quoted(name)}), 0) as text)" for name in names)
     [row] = session.rows(statement(f"select {items} from {name_of(ledger, table)}"))
-    return {name: int(value) for name, value in zip(counter.totals, row, strict=True)}
+    return {name: int(value) for name, value in zip(names, row, strict=True)}
 
 
 def standing(ledger: Ledger, session: Session, counter: CounterDef) -> tuple[int, dict[str, int], str | None]:
@@ -438,8 +444,11 @@ def apply(
         for one in noted:
             if known.get((one.shard, one.epoch)) != one:
                 note_epoch(ledger, session, counter.name, one)
+        held, again = _first_held(ledger, session, counter, held)
         hold(ledger, session, counter, held)
         found.held += len(held)
+        for name, amount in again.items():
+            found.repeated[name] = found.repeated.get(name, 0) + amount
         add_tally(ledger, session, counter.name, REPEATED, found.repeated)
         if also is not None:
             also(session)
@@ -508,7 +517,7 @@ def _gathered(ledger: Ledger, counter: CounterDef, *, has_named: bool) -> Statem
         totals = ", ".join(
             f"cast(coalesce(sum(n.{quoted(one)}), 0) as numeric(38, 0)) as {quoted(one)}" for one in counter.totals
         )
-        owner = f", max(n.{name}) as {name}" if counter.has_owner else ""
+        owner = f", {_greatest_owner(counter)} as {name}" if counter.has_owner else ""
         source = _first_of_id(ledger, counter)
         text = f"select n.{DAY} as {DAY}, {key}{owner}, {totals} from {source} as n group by n.{DAY}, {key}"
     else:
@@ -516,13 +525,23 @@ def _gathered(ledger: Ledger, counter: CounterDef, *, has_named: bool) -> Statem
         totals = ", ".join(f"coalesce(n.{quoted(one)}, 0) as {quoted(one)}" for one in counter.totals)
         text = f"select n.{DAY} as {DAY}, {key}{f', n.{name}' if counter.has_owner else ''}, {totals} from {_IN} as n"
     if counter.has_owner:
+        by_key = key.replace("n.", "g.")
+        latest = f"first_value(g.{name}) over (partition by {by_key} order by case when g.{name} is null then 1 else 0 end, g.{DAY} desc)"
         rest = ", ".join(f"g.{quoted(one)}" for one in (DAY, *counter.key, *counter.totals))
         text = (
-            f"select {rest}, coalesce(g.{name}, max(g.{name}) over (partition by {key.replace('n.', 'g.')}), t.{name}) as {name} "
+            f"select {rest}, coalesce(g.{name}, {latest}, t.{name}) as {name} "
             f"from ({text}) as g left join "
             f"{name_of(ledger, counter.totals_table)} as t on {_same_key(counter, 'g', 't')}"
         )
     return statement(text, counter=counter.name) if has_named else statement(text)
+
+
+def _greatest_owner(counter: CounterDef) -> str:
+    """The greatest owner of a group by its text: not every type has a greatest value."""
+    name, type_ = f"n.{quoted(str(counter.owner))}", counter.types[str(counter.owner)]
+    if type_ in (TEXT, INT):
+        return f"max({name})"
+    return f"cast(max(cast({name} as text)) as {POSTGRES.type_name(type_)})"
 
 
 def _same_key(counter: CounterDef, one: str, other: str) -> str:
@@ -563,7 +582,11 @@ def _hold_overflows(ledger: Ledger, session: Session, counter: CounterDef) -> in
         width = len(counter.key)
         rows = []
         for day, *values in found:
-            owner = json.dumps(_plain(values[width])) if counter.has_owner and values[width] is not None else None
+            owner = (
+                json.dumps(_plain(values[width]), ensure_ascii=False)
+                if counter.has_owner and values[width] is not None
+                else None
+            )
             amounts = dict(zip(counter.totals, map(int, values[len(columns) - len(counter.totals) :]), strict=True))
             key_text = json.dumps([_plain(one) for one in values[:width]], separators=(",", ":"), ensure_ascii=False)
             rows.append(Held(OVERFLOW, "a total would not fit into 64 bits", day, key_text, owner, amounts))
@@ -583,7 +606,7 @@ def _repeated(ledger: Ledger, session: Session, counter: CounterDef) -> dict[str
     items = ", ".join(f"cast(coalesce(sum({quoted(name)}), 0) as text)" for name in counter.totals)
     [(came, *all_of)] = session.rows(statement(f"select count({ID}), {items} from {_IN}"))
     [(new, *added)] = session.rows(statement(f"select count({ID}), {items} from {source} as n", counter=counter.name))
-    found = {"adds": int(came) - int(new)}
+    found = {ADDS: int(came) - int(new)}
     found |= {
         name: int(one) - int(other) for name, one, other in zip(counter.totals, all_of, added, strict=True)
     }  # fmt: skip
@@ -633,7 +656,7 @@ def _own_earlier_days(ledger: Ledger, session: Session, counter: CounterDef) -> 
     owner = quoted(str(counter.owner))
     current, target = name_of(ledger, counter.totals_table), name_of(ledger, counter.counted.label)
     named = (
-        f"(select {', '.join(f'n.{quoted(name)}' for name in counter.key)}, max(n.{owner}) as {owner} from {_NEW} as n join "
+        f"(select {', '.join(f'n.{quoted(name)}' for name in counter.key)}, {_greatest_owner(counter)} as {owner} from {_NEW} as n join "
         f"{current} as t on {_same_key(counter, 't', 'n')} where t.{owner} is null and not n.{owner} is null group by "
         f"{', '.join(f'n.{quoted(name)}' for name in counter.key)})"
     )
@@ -664,8 +687,10 @@ def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef) -> Non
     owner = quoted(str(counter.owner))
     items = [f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals]
     items += [f"min(n.{DAY}) as first_day", f"max(n.{DAY}) as last_day"]
-    items += [f"max(n.{owner}) as {owner}"] if counter.has_owner else []
     source = f"(select {key}, {', '.join(items)} from {_NEW} as n group by {key})"
+    if counter.has_owner:
+        # That of the latest day.
+        source = f"(select s.*, l.{owner} from {source} as s join {_NEW} as l on l.{DAY} = s.last_day and {_same_key(counter, 'l', 's')})"
     changes = [_added(name) for name in counter.totals]
     changes += ["first_day = least(t.first_day, n.first_day)", "last_day = greatest(t.last_day, n.last_day)"]
     changes += [f"{owner} = coalesce(n.{owner}, t.{owner})"] if counter.has_owner else []
@@ -717,8 +742,8 @@ def hold(ledger: Ledger, session: Session, counter: CounterDef, rows: Sequence[H
             ledger.sql(
                 "insert into dayfold__held_counts (id, counter, reason, detail, day, key, owner, amounts, held_at) values "
                 "(:id, :counter, :reason, :detail, :day, :key, :owner, :amounts, :now::timestamptz)",
-                id=secrets.token_hex(12), counter=counter.name, reason=one.reason, detail=one.detail, day=one.day, key=one.key,
-                owner=one.owner, amounts=json.dumps(dict(one.amounts)), now=now,
+                id=secrets.token_hex(12), counter=counter.name, reason=one.reason, detail=one.detail, day=one.day, key=_storable(one.key),
+                owner=one.owner if one.owner is None else _storable(one.owner), amounts=json.dumps(dict(one.amounts)), now=now,
             )
         )  # fmt: skip
         if one.named:
@@ -727,9 +752,34 @@ def hold(ledger: Ledger, session: Session, counter: CounterDef, rows: Sequence[H
                 ledger.sql(
                     "insert into dayfold__count_ids (counter, id, noted_at) values (:counter, :id, :now::timestamptz) "
                     "on conflict (counter, id) do nothing",
-                    counter=counter.name, id=one.named, now=now,
+                    counter=counter.name, id=_storable(one.named), now=now,
                 )
             )  # fmt: skip
+
+
+def _first_held(
+    ledger: Ledger, session: Session, counter: CounterDef, rows: Sequence[Held]
+) -> tuple[list[Held], dict[str, int]]:
+    """Rows to hold, without those whose id is known or came twice; and what is in these."""
+    names = list({_storable(one.named) for one in rows if one.named})
+    query = "select id from dayfold__count_ids where counter = :counter and id = any(:ids::text[])"
+    found = session.rows(ledger.sql(query, counter=counter.name, ids=names)) if names else []
+    known = {id_ for (id_,) in found}
+    first: list[Held] = []
+    again: dict[str, int] = {}
+    for one in rows:
+        if one.named and _storable(one.named) in known:
+            for name, amount in {**one.amounts, ADDS: 1}.items():
+                again[name] = again.get(name, 0) + amount
+        else:
+            first.append(one)
+            known.add(_storable(one.named))
+    return first, again
+
+
+def _storable(text: str) -> str:
+    """A text as a database takes it."""
+    return text.replace("\0", "\ufffd")
 
 
 def held_rows(ledger: Ledger, session: Session, counter: str, limit: int | None = None, after: str = "") -> list[Held]:

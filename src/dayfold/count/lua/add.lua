@@ -1,20 +1,39 @@
 -- Adds amounts. KEYS: base. ARGV: client, number of the call, epoch in which it may be made (empty: any), how many adds; then for each add
 -- its day, key and owner in JSON (an empty owner leaves it as it is), id (or empty), how many totals, and each total with its amount.
--- Returns: 'ok', the epoch, the places of the adds that were not added each with why, and the tallies of what was accepted.
+-- Returns: 'ok', the epoch, the places of the adds that were not added each with why, and the tallies of what was accepted. 'again' with the
+-- same: the call was made before, and its answer was lost. 'moved': its epoch has ended, and it was not made as far as is known.
 local epoch = turn()
 local client, call = ARGV[1], tonumber(ARGV[2])
-if ARGV[3] ~= '' and ARGV[3] ~= epoch then return {'moved', epoch, {}, {}} end
+local calls
 if client ~= '' then
-  -- A call that was made before is not made again: its answer was lost. Numbers of yesterday's calls are gone after two days.
+  -- Numbers of yesterday's calls are gone after two days. This comes before the epoch is looked at: what was made stays made.
   local today = math.floor(tonumber(redis.call('TIME')[1]) / 86400)
-  local last = redis.call('HGET', base .. 'calls:' .. today, client) or redis.call('HGET', base .. 'calls:' .. (today - 1), client)
-  if last and tonumber(last) >= call then return {'again', epoch, {}, redis.call('HGETALL', accepted)} end
-  redis.call('HSET', base .. 'calls:' .. today, client, call)
-  redis.call('EXPIRE', base .. 'calls:' .. today, 172800)
+  calls = base .. 'calls:' .. today
+  local last = redis.call('HGET', calls, client) or redis.call('HGET', base .. 'calls:' .. (today - 1), client)
+  if last then
+    local number, places = string.match(last, '^(%d+) ?(.*)$')
+    if tonumber(number) >= call then
+      local refused = tonumber(number) == call and places ~= '' and cjson.decode(places) or {}
+      return {'again', epoch, refused, redis.call('HGETALL', accepted)}
+    end
+  end
+end
+if ARGV[3] ~= '' and ARGV[3] ~= epoch then return {'moved', epoch, {}, {}} end
+if calls then
+  redis.call('HSET', calls, client, call)
+  redis.call('EXPIRE', calls, 172800)
 end
 
 local function opposite(amount)
+  if amount == '0' then return amount end
   return string.sub(amount, 1, 1) == '-' and string.sub(amount, 2) or '-' .. amount
+end
+
+-- A whole number as JSON has it, beyond the lowest of 64 bits and up to the highest.
+local function fits(amount)
+  local digits = string.match(amount, '^-?([1-9]%d*)$')
+  if not digits then return amount == '0' end
+  return #digits < 19 or (#digits == 19 and digits <= '9223372036854775807')
 end
 
 -- Sums may pass 64 bits: they are kept as a number of billions and a rest.
@@ -34,7 +53,7 @@ for place = 0, tonumber(ARGV[4]) - 1 do
   at = last + 1
   local why, done = nil, first - 2
   for i = first, last, 2 do
-    if not string.match(ARGV[i + 1], '^-?%d+$') or #ARGV[i + 1] > 20 then why = 'amount' end
+    if not fits(ARGV[i + 1]) then why = 'amount' end
   end
   if why == nil and id ~= '' then
     local parts = {}
@@ -67,4 +86,5 @@ for place = 0, tonumber(ARGV[4]) - 1 do
     refused[#refused + 1] = why
   end
 end
+if calls and #refused > 0 then redis.call('HSET', calls, client, call .. ' ' .. cjson.encode(refused)) end
 return {'ok', epoch, refused, redis.call('HGETALL', accepted)}

@@ -1,7 +1,7 @@
--- Seals what is open, and tells all sealed batches, the oldest first. KEYS: base.
+-- Seals what is open unless many batches are sealed already, and tells all of these, the oldest first. KEYS: base. ARGV: how many are many.
 -- Returns: the epoch, the one before it, the sealed batches in JSON, the tallies, and what clients saw of earlier epochs.
 local epoch = turn()
-if redis.call('EXISTS', base .. 'open', base .. 'named') > 0 then close(epoch, false) end
+if redis.call('EXISTS', base .. 'open', base .. 'named') > 0 and redis.call('LLEN', sealed) < tonumber(ARGV[1]) then close(epoch, false) end
 -- A rest that has grown long becomes billions.
 local tallies = redis.call('HGETALL', accepted)
 for i = 1, #tallies, 2 do
