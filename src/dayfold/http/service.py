@@ -28,6 +28,7 @@ from dayfold.http.glance import Glance
 from dayfold.http.lane import Address, Place
 from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
+from dayfold.http.sent import Keys
 from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
@@ -89,6 +90,8 @@ class Service:
         # Nor do readers wait behind a slow database that says what others may see.
         self._askers = ThreadPoolExecutor(4, thread_name_prefix="dayfold-ask")
         self.glance = Glance(app.ledger, self._lookers)
+        #: Whom the keys of programs let in that send events or count.
+        self.keys = Keys(self.glance)
         self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
         #: What was read of addresses, and where they lead; used on the event loop only.
         self.readings: Memo[Hashable, Reading] = Memo(_ADDRESSES)
