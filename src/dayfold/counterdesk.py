@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import logging
 import threading
 import time
@@ -84,6 +85,21 @@ class CounterStatus:
     held: Mapping[str, int]
     law: Conservation
     last_flush: str | None
+
+    def as_words(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "counter": self.counter, "live": self.live, "keys": self.keys, "pending_days": dict(self.pending_days),
+            "held": dict(self.held), "last_flush": self.last_flush, "law": self.law.as_words(),
+        }  # fmt: skip
+
+
+def held_as_words(one: Held) -> dict[str, object]:
+    """A held row for JSON."""
+    return {
+        "id": one.id, "held_at": one.held_at, "reason": one.reason, "detail": one.detail, "day": one.day, "key": json.loads(one.key),
+        "owner": None if one.owner is None else json.loads(one.owner), "amounts": dict(one.amounts),
+    }  # fmt: skip
 
 
 class _Shared:

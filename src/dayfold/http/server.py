@@ -71,6 +71,7 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
             reception.start()
             # What cannot be served is told instead of an address.
             found.collector.start()
+            found.counting.start()
             announce(url)
             found.start()
             # What is there by now stays, and is not looked through whenever much else was made.

@@ -6,12 +6,13 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dayfold.http.collector import is_collected
+from dayfold.http.collector import Collector, is_collected
+from dayfold.http.counting import COUNT, Counting
 from dayfold.http.service import Service
 
 
 class Straight:
-    """Gives events to the collector, and counts its requests as the framework's are counted."""
+    """Gives events to the collector and increments to the counters; these requests are figures of the service as all others."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
@@ -19,9 +20,17 @@ class Straight:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or let it through."""
-        if scope["type"] == "http" and is_collected(scope):
-            began = time.perf_counter()
-            status = await self.service.collector.answer(scope, receive, send)
-            self.service.figures.answered(scope["method"], scope["path"], status, time.perf_counter() - began)
+        door: Collector | Counting
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["path"] == COUNT and not scope["query_string"]:
+            door = self.service.counting
+        elif is_collected(scope):
+            door = self.service.collector
         else:
             await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = await door.answer(scope, receive, send)
+        self.service.figures.answered(scope["method"], scope["path"], status, time.perf_counter() - began)
