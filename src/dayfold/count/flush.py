@@ -62,6 +62,10 @@ class Flushed:
                 mine[name] = mine.get(name, 0) + amount
 
 
+class _StillHeld(Exception):
+    """Undoes the replay of a row that would be held again."""
+
+
 class Flusher:
     """Applies what waits in a live store to one store, whose ledger is ready."""
 
@@ -143,12 +147,14 @@ class Flusher:
                 counted.take_hold(self.ledger, session, counter)
                 if not counted.release(self.ledger, session, [one.id]):
                     return False
-                found = counted.add(self.ledger, session, counter, rows)
-                return not found.held
+                if counted.add(self.ledger, session, counter, rows).held:
+                    # It stays as it is: held again, it would be another row.
+                    raise _StillHeld
+                return True
 
         try:
             return self.ledger.retried(again)
-        except (RowsRefused, SourceFailed):
+        except (_StillHeld, RowsRefused, SourceFailed):
             return False
 
     # -- what was lost ---------------------------------------------------------------------------

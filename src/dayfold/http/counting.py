@@ -104,6 +104,8 @@ class Counting:
             except msgspec.ValidationError as error:
                 detail = complaint(error, Increment.__struct_fields__, subject="An increment")
                 errors.append({"index": index, "code": BAD, "detail": detail})
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                raise _not_json() from None
             except UsageError as error:
                 code = BAD if type(error) is UsageError else error.code
                 errors.append({"index": index, "code": code, "detail": error.message})
@@ -125,20 +127,20 @@ class Counting:
 
 def _raws(body: bytes) -> list[msgspec.Raw]:
     """The increments of a body, not read yet. Raises Refusal."""
-    wanted = "The body is JSON: one increment, or a list of increments."
-    first = body.lstrip()[:1]
+    if body.lstrip()[:1] == b"{":
+        return [msgspec.Raw(body)]
     try:
-        if first == b"{":
-            found = [msgspec.Raw(body)]
-            msgspec.json.decode(body)
-        else:
-            found = _list.decode(body)
+        found = _list.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise refused(HTTPStatus.BAD_REQUEST, BAD, wanted) from None
+        raise _not_json() from None
     if len(found) > MOST_INCREMENTS:
         detail = f"At most {MOST_INCREMENTS:,} increments are read at once."
         raise refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-long", detail, "Send less at once.")
     return found
+
+
+def _not_json() -> Refusal:
+    return refused(HTTPStatus.BAD_REQUEST, BAD, "The body is JSON: one increment, or a list of increments.")
 
 
 def _bad(errors: Sequence[dict[str, Any]], of: int) -> Refusal:
