@@ -103,9 +103,10 @@ def held_as_words(one: Held) -> dict[str, object]:
 
 
 class _Shared:
-    """What all editions of one application have together in this process."""
+    """What all editions of one application have together in this process; ``app``: the first, which the others end before."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: App) -> None:
+        self.app = app
         self.lock = threading.RLock()
         self.live: LiveStore | None = None
         self.adder: Adder | None = None
@@ -122,7 +123,7 @@ class CounterDesk:
 
     def __init__(self, app: App, shared: _Shared | None = None) -> None:
         self.app = app
-        self._shared = shared or _Shared()
+        self._shared = shared or _Shared(app)
 
     def of(self, app: App) -> CounterDesk:
         """The desk of another edition of the same application."""
@@ -159,7 +160,7 @@ class CounterDesk:
         with shared.lock:
             if shared.live is None:
                 shared.live = self._opened()
-                self.app.before_closing(self.close)
+                shared.app.before_closing(self.close)
             return shared.live
 
     def _opened(self) -> LiveStore:
@@ -170,7 +171,7 @@ class CounterDesk:
             return Valkey(settings.url.get_secret_value(), settings.prefix, settings.timeout_s)
         from dayfold.count.embedded import Embedded
 
-        return Embedded(self.app.ledger)
+        return Embedded(self._shared.app.ledger)
 
     @property
     def adder(self) -> Adder:
@@ -214,7 +215,7 @@ class CounterDesk:
         with self._shared.lock:
             if self._shared.loop is None:
                 self._shared.loop = _Loop(self)
-                self.app.before_closing(self.stop)
+                self._shared.app.before_closing(self.stop)
 
     def stop(self) -> None:
         """Flush no more; again is harmless."""
