@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import logging
 import threading
 import time
@@ -88,11 +89,27 @@ class CounterStatus:
     law: Conservation
     last_flush: str | None
 
+    def as_words(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "counter": self.counter, "live": self.live, "keys": self.keys, "pending_days": dict(self.pending_days),
+            "held": dict(self.held), "last_flush": self.last_flush, "law": self.law.as_words(),
+        }  # fmt: skip
+
+
+def held_as_words(one: Held) -> dict[str, object]:
+    """A held row for JSON."""
+    return {
+        "id": one.id, "held_at": one.held_at, "reason": one.reason, "detail": one.detail, "day": one.day, "key": json.loads(one.key),
+        "owner": None if one.owner is None else json.loads(one.owner), "amounts": dict(one.amounts),
+    }  # fmt: skip
+
 
 class _Shared:
-    """What all editions of one application have together in this process."""
+    """What all editions of one application have together in this process; ``app``: the first, which the others end before."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: App) -> None:
+        self.app = app
         self.lock = threading.RLock()
         self.live: LiveStore | None = None
         self.adder: Adder | None = None
@@ -109,7 +126,7 @@ class CounterDesk:
 
     def __init__(self, app: App, shared: _Shared | None = None) -> None:
         self.app = app
-        self._shared = shared or _Shared()
+        self._shared = shared or _Shared(app)
 
     def of(self, app: App) -> CounterDesk:
         """The desk of another edition of the same application."""
@@ -150,7 +167,7 @@ class CounterDesk:
         with shared.lock:
             if shared.live is None:
                 shared.live = self._opened()
-                self.app.before_closing(self.close)
+                shared.app.before_closing(self.close)
             return shared.live
 
     def _opened(self) -> LiveStore:
@@ -161,7 +178,7 @@ class CounterDesk:
             return Valkey(settings.url.get_secret_value(), settings.prefix, settings.timeout_s)
         from dayfold.count.embedded import Embedded
 
-        return Embedded(self.app.ledger)
+        return Embedded(self._shared.app.ledger)
 
     @property
     def adder(self) -> Adder:
@@ -205,7 +222,7 @@ class CounterDesk:
         with self._shared.lock:
             if self._shared.loop is None:
                 self._shared.loop = _Loop(self)
-                self.app.before_closing(self.stop)
+                self._shared.app.before_closing(self.stop)
 
     def stop(self) -> None:
         """Flush no more; again is harmless."""

@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from dayfold import Dayfold
 from dayfold.http.application import make
-from dayfold.http.collector import Collecting
 from dayfold.http.route import Route
 from dayfold.http.service import Service
+from dayfold.http.straight import Straight
 from dayfold.ledger import tokens
 from dayfold.plan.access import EVERYTHING, Scope
 from tests.engines.ground import Ground
@@ -36,7 +36,7 @@ class Site:
         self.app.ledger.ready()
         self.service = Service(self.app)
         self.api: FastAPI = make(self.service)
-        outermost = Collecting(self.api, self.service.collector, self.service.figures.answered)
+        outermost = Straight(self.api, self.service)
         self.client = TestClient(outermost, raise_server_exceptions=False, client=client)
 
     def __enter__(self) -> Self:

@@ -17,7 +17,7 @@ import pytest
 
 from dayfold import events
 from dayfold.collect.intake import Ticket
-from dayfold.http import collector
+from dayfold.http import collector, sent
 from tests.engines.ground import NOW, Ground
 from tests.http.gathering import ADDRESS, Gathering, basic, kept
 from tests.http.site import header, problem
@@ -99,7 +99,7 @@ def test_keys_that_let_nobody_in(here: Gathering) -> None:
 
 def test_a_revoked_or_expired_key_sends_no_more(here: Gathering, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a second; here at once."""
-    monkeypatch.setattr(collector, "_KEY_S", 0.0)
+    monkeypatch.setattr(sent, "_KEY_S", 0.0)
     key = here.key("track", expires="1d")
     assert here.post(PAGE, key=key).status_code == 200
     here.ground.clock.instant = NOW.replace(day=14)

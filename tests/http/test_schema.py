@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from dayfold.http.application import described
 from dayfold.http.collector import BATCHES, EVENTS, SEGMENT
+from dayfold.http.counting import COUNT
 from dayfold.http.rights import MARK
 from tests.conftest import SOAK, Pairing
 from tests.engines.ground import Ground
@@ -87,9 +88,10 @@ DONE_BY: dict[str, dict[str, Any]] = {
 }
 #: What the collector answers; here no definition says anything of events.
 COLLECTED = {f"POST {path}" for path in (EVENTS, *SEGMENT, *BATCHES)}
-#: Operations that nothing leads into here: there is no provider to sign in with; no number of a run, an export or an erasure is
-#: known before; an administrator is no actor; and nobody made a public key.
+#: Operations that nothing leads into here: no definition is a counter; there is no provider to sign in with; no number of a run, an
+#: export or an erasure is known before; an administrator is no actor; and nobody made a public key.
 NEVER_DONE = {
+    f"POST {COUNT}", "GET /v1/counters/{name}/held", "POST /v1/counters/{name}/replay",
     "GET /v1/projects/{key}/settings",
     "GET /sign-in/oidc", "GET /sign-in/oidc/return", "GET /v1/runs/{id}", "GET /v1/erasures/{id}", "GET /v1/exports/{id}",
     "DELETE /v1/exports/{id}", "GET /v1/exports/{id}/download", *COLLECTED, *(one for one in OPERATIONS if "/v1/me/" in one),

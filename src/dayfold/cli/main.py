@@ -18,6 +18,7 @@ import typer
 from dayfold.cli import (
     adopt,
     alerts,
+    counters,
     demo,
     doctor,
     erase,
@@ -80,6 +81,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(rls.app, name="rls")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(events.app, name="events")
+app.add_typer(counters.app, name="counters")
 app.add_typer(export.app, name="export")
 
 

@@ -68,6 +68,10 @@ class Flushed:
                 mine[name] = mine.get(name, 0) + amount
 
 
+class _StillHeld(Exception):
+    """Undoes the replay of a row that would be held again."""
+
+
 class Flusher:
     """Applies what waits in a live store to one store, whose ledger is ready."""
 
@@ -195,6 +199,7 @@ class Flusher:
                 if not counted.release(self.ledger, session, [one.id]):
                     return False
                 if counted.add(self.ledger, session, counter, rows).held:
+                    # It stays as it is: held again, it would be another row.
                     raise _StillHeld
                 return True
 

@@ -14,6 +14,7 @@ from dayfold import __version__
 from dayfold.http import (
     alerts,
     collecting,
+    counters,
     erasures,
     events,
     exports,
@@ -87,6 +88,8 @@ def routers() -> list[APIRouter]:
         whoami.router,
         collecting.router,
         collecting.public,
+        counters.router,
+        counters.adding,
     ]
 
 
@@ -120,4 +123,7 @@ async def readyz(request: Request) -> Response:
 )
 async def figures(request: Request) -> Response:
     """Counters and times of this process for Prometheus: from this machine, or with an administrator's token."""
-    return Response(service(request).figures.text(), media_type=operations.MEDIA_TYPE)
+    found = service(request)
+    if found.app.counters.is_used:
+        await found.laws.renew()
+    return Response(found.figures.text(), media_type=operations.MEDIA_TYPE)

@@ -1,6 +1,6 @@
 """The collector's paths, as the framework knows them: for the description, and for who lists the routes. HTTP door.
 
-Their requests are answered before the framework looks at them (`dayfold.http.collector.Collecting`); these routes lead to the same code.
+Their requests are answered before the framework looks at them (`dayfold.http.straight.Straight`); these routes lead to the same code.
 """
 
 from __future__ import annotations

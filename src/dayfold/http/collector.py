@@ -9,8 +9,6 @@ Invariant: an answer with 200 is given only once the events are durable. What a 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import collections
 import contextlib
 import datetime as dt
@@ -18,15 +16,12 @@ import functools
 import hashlib
 import logging
 import time
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from dayfold.collect import reading
 from dayfold.collect.enrich import Enricher, open_enricher
@@ -34,10 +29,11 @@ from dayfold.collect.intake import Held, Intake, Record, Ticket
 from dayfold.collect.limiting import Allowance, Limiter
 from dayfold.collect.reading import Batch, Reader, Sender, Unreadable
 from dayfold.define.events import PUBLIC, PUBLIC_TYPES, SERVER
-from dayfold.errors import AccessRefused, Busy, DayfoldError, Forbidden, TooMany, Unauthenticated, UsageError
+from dayfold.errors import AccessRefused, Busy, Forbidden, TooMany, UsageError
 from dayfold.http import problems
+from dayfold.http.sent import JSON, Answer, Headers, Refusal, answer_of, body_of, key_of, only_post, refused, reply
 from dayfold.ledger import intake as counts
-from dayfold.ledger import quarantine, tokens
+from dayfold.ledger import quarantine
 from dayfold.ledger.events import Outcome
 from dayfold.ledger.tokens import Bearer
 from dayfold.memo import Memo
@@ -46,11 +42,6 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
     from dayfold.http.service import Service
 
-#: Bytes of a body as it is sent, and as it is where it was packed.
-LARGEST_BODY = 1 << 20
-LARGEST_UNPACKED = 4 << 20
-#: Seconds for which a key is known without asking the ledger again: so long a revoked one may still send.
-_KEY_S = 1.0
 #: Events that a browser says it lost in one request, at most: more is no number that a browser could have kept.
 _MOST_LOST = 100_000
 #: Seconds that a request waits until its events are safe; or in the log, where it asks for that.
@@ -68,34 +59,13 @@ BATCHES = ("/v1/batch", "/v1/b", "/v1/import")
 EVENTS = "/v1/events"
 #: Where the browser library tells of its own errors, without a key; they are taken and dropped.
 REMARKS = "/v1/m"
-PATHS = frozenset({*SEGMENT, *BATCHES, REMARKS})
-_TYPES = ("application/json", "text/plain", "application/x-ndjson")
-_JSON = (b"content-type", b"application/json")
+_PATHS = frozenset({*SEGMENT, *BATCHES, REMARKS})
+#: What else stands in an address is looked at on the long way, which leads to the collector too.
+_QUERIES = (b"", b"wait=log")
+#: The kinds of tokens that send events, and how such a one is made.
+_KINDS = ("track", "public", "admin")
+_WAYS = "dayfold token create NAME --kind track, or --kind public for pages."
 _SEGMENT_OK = b'{"success":true}'
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Whom a key lets in, and until when that needs no further look."""
-
-    bearer: Bearer
-    until: float
-
-
-class _Answer(NamedTuple):
-    """What is sent back."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class _Refusal(Exception):
-    """Ends a request with an answer."""
-
-    def __init__(self, answer: _Answer) -> None:
-        super().__init__()
-        self.answer = answer
 
 
 class Collector:
@@ -108,7 +78,6 @@ class Collector:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.limiter = Limiter(service.app.settings.collect.per_minute)
-        self._keys: Memo[str, _Known] = Memo(1_000)
         self._salts: Memo[dt.date, str] = Memo(3)
         self._loop: asyncio.AbstractEventLoop | None = None
         #: Requests that wait for room.
@@ -147,39 +116,27 @@ class Collector:
         self._loop = asyncio.get_running_loop()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         origin = headers.get(b"origin")
-        try:
-            if scope["method"] == "OPTIONS":
-                found = _Answer(204, b"", _PREFLIGHT)
-            elif scope["method"] != "POST":
-                refusal = _refused(HTTPStatus.METHOD_NOT_ALLOWED).answer
-                found = _Answer(refusal.status, refusal.body, (*refusal.headers, (b"allow", b"POST")))
-            else:
-                found = await self._taken(scope, headers, receive)
-        except _Refusal as refusal:
-            found = refusal.answer
-        except DayfoldError as error:
-            found = _of_error(error)
-        except ClientDisconnect:
-            return 499
-        except Exception:
-            _log.exception("a request of the collector failed")
-            found = _answer(
-                problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "This request could not be answered.")
-            )
         cors = () if origin is None else ((b"access-control-allow-origin", origin), (b"vary", b"Origin"), _EXPOSED)
-        length = (b"content-length", str(len(found.body)).encode())
-        await send({"type": "http.response.start", "status": found.status, "headers": [*found.headers, *cors, length]})
-        await send({"type": "http.response.body", "body": found.body})
-        return found.status
+        return await reply(
+            self._answered(scope, headers, receive),
+            send,
+            cors,
+            lambda: _log.exception("a request of the collector failed"),
+        )
 
-    async def _taken(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> _Answer:
+    async def _answered(self, scope: Scope, headers: Headers, receive: Receive) -> Answer:
+        if scope["method"] == "OPTIONS":
+            return Answer(204, b"", _PREFLIGHT)
+        return await self._taken(scope, headers, receive) if scope["method"] == "POST" else only_post()
+
+    async def _taken(self, scope: Scope, headers: Headers, receive: Receive) -> Answer:
         path = scope["path"]
         if path == REMARKS:
-            await _body(headers, receive)
-            return _Answer(200, _SEGMENT_OK, (_JSON,))
-        key = _key(headers)
+            await body_of(headers, receive, "Events")
+            return Answer(200, _SEGMENT_OK, (JSON,))
+        key = key_of(headers)
         bearer = await self._bearer(key) if key or b"authorization" in headers else None
-        body = reading.whole_characters(await _body(headers, receive))
+        body = reading.whole_characters(await body_of(headers, receive, "Events"))
         is_native = path == EVENTS
         try:
             request: reading.Envelope | reading.SegmentBatch
@@ -193,9 +150,9 @@ class Collector:
         except Unreadable as error:
             if bearer is None:
                 await self._bearer(None)
-            raise _refused(HTTPStatus.BAD_REQUEST, "bad-event", str(error)) from None
+            raise refused(HTTPStatus.BAD_REQUEST, "bad-event", str(error)) from None
         if len(raws) > reading.MOST_EVENTS:
-            raise _refused(
+            raise refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 "too-long",
                 f"At most {reading.MOST_EVENTS:,} events are read at once.",
@@ -239,8 +196,8 @@ class Collector:
             error = TooMany(
                 "This visitor has sent too many events.", retry_after_s=allowance.wait_s, hint="Send them again later."
             )
-            refusal = _of_error(error)
-            raise _Refusal(_Answer(refusal.status, refusal.body, (*refusal.headers, *headers)))
+            refusal = answer_of(problems.of_error(error, is_known=False))
+            raise Refusal(Answer(refusal.status, refusal.body, (*refusal.headers, *headers)))
         return headers
 
     async def _keep(
@@ -251,7 +208,7 @@ class Collector:
         waits: bool,
         headers: tuple[tuple[bytes, bytes], ...],
         token_refused: str,
-    ) -> _Answer:
+    ) -> Answer:
         """The events are durable, and what became of them is told."""
         self.enricher.fill(batch.events)
         events, held, errors = self._sorted(batch)
@@ -274,7 +231,7 @@ class Collector:
         elif errors:
             detail = errors[0]["detail"] if len(errors) == 1 else f"None of the {len(errors)} events can be kept."
             response = problems.problem(HTTPStatus.BAD_REQUEST, errors[0]["code"], detail, errors=errors)
-            raise _Refusal(_answer(response))
+            raise Refusal(answer_of(response))
         if token_refused:
             return _kept(is_native, {**totals, "token_refused": token_refused}, errors, headers)
         return _kept(is_native, totals, errors, headers)
@@ -338,30 +295,7 @@ class Collector:
 
     async def _bearer(self, key: str | None) -> Bearer:
         """Whom the key of a request lets in, to send events."""
-        if not key:
-            raise Unauthenticated(
-                "This needs a write key.",
-                hint="Send it as Authorization: Bearer …, as the user of Basic, or in the body; `dayfold token create NAME --kind track` "
-                "makes one.",
-            )
-        digest = tokens.digest(key)
-        now = time.monotonic()
-        known = self._keys.get(digest)
-        if known is None or known.until < now:
-            bearer = (await self.service.glance.look(digest)).bearers.get(digest)
-            if bearer is None:
-                raise Unauthenticated(
-                    "The write key is not known, or it has expired or was revoked.",
-                    hint="Make a new one: dayfold token create NAME --kind track, or --kind public for pages.",
-                )
-            known = _Known(bearer, now + _KEY_S)
-            self._keys.learn(digest, known)
-        if known.bearer.kind not in ("track", "public", "admin"):
-            raise Forbidden(
-                f"A token of the kind '{known.bearer.kind}' sends no events.",
-                hint="Make a key for it: dayfold token create NAME --kind track, or --kind public for pages.",
-            )
-        return known.bearer
+        return await self.service.keys.bearer(key, _KINDS, "sends no events", _WAYS)
 
     def _check_origin(self, bearer: Bearer, origin: bytes | None) -> None:
         allowed = bearer.limits.origins
@@ -377,7 +311,7 @@ class Collector:
     async def _sender(
         self,
         scope: Scope,
-        headers: Mapping[bytes, bytes],
+        headers: Headers,
         bearer: Bearer,
         request: reading.Envelope | reading.SegmentBatch,
         sent_at: int | None,
@@ -421,30 +355,6 @@ class Collector:
         return hashlib.blake2b(words.encode(), key=salt.encode()[:64], digest_size=16).hexdigest()
 
 
-class Collecting:
-    """Gives the collector's requests to it before the framework sees them, and counts them as it does."""
-
-    def __init__(self, app: ASGIApp, collector: Collector, answered: Callable[[str, str, int, float], None]) -> None:
-        self.app = app
-        self.collector = collector
-        self.answered = answered
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, or let it through."""
-        if (
-            scope["type"] == "http"
-            # What else stands in an address is looked at on the long way, which leads to the collector too.
-            and scope["query_string"] in _QUERIES
-            and (scope["path"] in PATHS or (scope["path"] == EVENTS and scope["method"] in ("POST", "OPTIONS")))
-        ):
-            began = time.perf_counter()
-            status = await self.collector.answer(scope, receive, send)
-            self.answered(scope["method"], scope["path"], status, time.perf_counter() - began)
-        else:
-            await self.app(scope, receive, send)
-
-
-_QUERIES = (b"", b"wait=log")
 _PREFLIGHT = (
     (b"access-control-allow-methods", b"POST"),
     # Whatever a library adds, as Segment's does when it tries again: no cookie ever comes along.
@@ -455,6 +365,14 @@ _PREFLIGHT = (
     (b"access-control-max-age", b"86400"),
 )
 _EXPOSED = (b"access-control-expose-headers", b"retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset")
+
+
+def is_collected(scope: Scope) -> bool:
+    """Whether a request is one that the collector answers."""
+    path = scope["path"]
+    return scope["query_string"] in _QUERIES and (
+        path in _PATHS or (path == EVENTS and scope["method"] in ("POST", "OPTIONS"))
+    )
 
 
 def _give_up(waiter: asyncio.Future[None]) -> None:
@@ -468,74 +386,16 @@ def _wake(tickets: list[Ticket]) -> None:
             one.waiter.set_result(None)
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """The body of a request, unpacked."""
-    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
-    if kind and kind not in _TYPES:
-        raise _refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", "Events are sent as application/json or text/plain."
-        )
-    packed = headers.get(b"content-encoding", b"").strip().lower()
-    if packed not in (b"", b"identity", b"gzip"):
-        raise _refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", "A body is packed with gzip, or not at all.")
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length[:20]) > LARGEST_BODY:
-        raise _too_long()
-    parts = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        part = message.get("body", b"")
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise _too_long()
-        parts.append(part)
-        if not message.get("more_body"):
-            break
-    body = b"".join(parts) if len(parts) > 1 else parts[0]
-    return _unpacked(body) if packed == b"gzip" or body[:2] == b"\x1f\x8b" else body
-
-
-def _unpacked(body: bytes) -> bytes:
-    reader = zlib.decompressobj(wbits=31)
-    try:
-        found = reader.decompress(body, LARGEST_UNPACKED)
-    except zlib.error:
-        raise _refused(HTTPStatus.BAD_REQUEST, "request", "The body is not packed with gzip.") from None
-    if reader.unconsumed_tail or not reader.eof:
-        if len(found) >= LARGEST_UNPACKED:
-            raise _too_long()
-        raise _refused(HTTPStatus.BAD_REQUEST, "request", "The packed body ends before its end.")
-    return found
-
-
-def _key(headers: Mapping[bytes, bytes]) -> str | None:
-    """The write key of a request's header: a Bearer, or the user of Basic."""
-    words = headers.get(b"authorization", b"").split()
-    if len(words) != 2:
-        return None
-    if words[0].lower() == b"bearer":
-        return words[1].decode("latin-1")
-    if words[0].lower() == b"basic":
-        try:
-            return base64.b64decode(words[1], validate=True).decode("utf-8").partition(":")[0] or None
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    return None
-
-
 def _kept(
     is_native: bool,
     totals: Mapping[str, int | str],
     errors: Any,
     headers: tuple[tuple[bytes, bytes], ...] = (),
-) -> _Answer:
+) -> Answer:
     if not errors:
-        return _Answer(200, _all_kept(tuple(totals.items())) if is_native else _SEGMENT_OK, (_JSON, *headers))
+        return Answer(200, _all_kept(tuple(totals.items())) if is_native else _SEGMENT_OK, (JSON, *headers))
     body = {} if is_native else {"success": True}
-    return _Answer(200, msgspec.json.encode({**body, **_NOTHING, **totals, "errors": list(errors)}), (_JSON, *headers))
+    return Answer(200, msgspec.json.encode({**body, **_NOTHING, **totals, "errors": list(errors)}), (JSON, *headers))
 
 
 _NOTHING = dict.fromkeys(("accepted", "quarantined", "ignored"), 0)
@@ -555,28 +415,6 @@ def _allowance(found: Allowance, limit: int) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def _answer(response: Any) -> _Answer:
-    headers = tuple((name, value) for name, value in response.raw_headers if name != b"content-length")
-    return _Answer(response.status_code, response.body, headers)
-
-
-def _of_error(error: DayfoldError) -> _Answer:
-    return _answer(problems.of_error(error, is_known=False))
-
-
-def _refused(status: HTTPStatus, code: str = "", detail: str = "") -> _Refusal:
-    response = problems.problem(status, code, detail) if code else problems.of_framework(status)
-    return _Refusal(_answer(response))
-
-
-def _too_long() -> _Refusal:
-    return _refused(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-long", "The body is too long: at most 1 MiB is read, 4 MiB unpacked."
-    )
-
-
-def _unavailable(detail: str) -> _Refusal:
-    response = problems.problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", detail, "Send them again, with the same ids.", retry_after_s=1
-    )
-    return _Refusal(_answer(response))
+def _unavailable(detail: str) -> Refusal:
+    hint = "Send them again, with the same ids."
+    return refused(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", detail, hint, retry_after_s=1)

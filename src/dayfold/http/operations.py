@@ -12,7 +12,9 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dayfold.collect.intake import Intake
+from dayfold.count.adder import Figures as Added
 from dayfold.http.cache import Cache
+from dayfold.http.laws import Laws
 from dayfold.ledger.intake import OUTCOMES
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,7 +24,13 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 class Figures:
     """What a service counts of itself."""
 
-    def __init__(self, cache: Cache, intake: Callable[[], Intake | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        intake: Callable[[], Intake | None] = lambda: None,
+        added: Callable[[], Added | None] = lambda: None,
+        laws: Laws | None = None,
+    ) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "dayfold_http_requests",
@@ -39,6 +47,9 @@ class Figures:
         )
         self.registry.register(_CacheFigures(cache))
         self.registry.register(_IntakeFigures(intake))
+        self.registry.register(_CounterFigures(added))
+        if laws is not None:
+            self.registry.register(_LawFigures(laws))
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -99,6 +110,61 @@ class _IntakeFigures(Collector):
         yield GaugeMetricFamily(
             "dayfold_events_written_at_seconds", "When events were last written to the log.", found.figures.written_at
         )
+
+
+class _CounterFigures(Collector):
+    """What this process has added to counters."""
+
+    def __init__(self, added: Callable[[], Added | None]) -> None:
+        self.added = added
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as they are now; none where nothing was added."""
+        found = self.added()
+        if found is None:
+            return
+        adds = CounterMetricFamily(
+            "dayfold_increments", "Increments of this process, by what became of them.", labels=["outcome"]
+        )
+        for outcome in ("accepted", "repeated", "overflow", "lost", "uncertain"):
+            adds.add_metric([outcome], getattr(found, outcome))
+        yield adds
+        yield GaugeMetricFamily(
+            "dayfold_increments_waiting", "Increments in the buffer of this process.", found.waiting
+        )
+        yield GaugeMetricFamily(
+            "dayfold_live_store_up", "Whether the live store took the last increments.", int(not found.failing)
+        )
+
+
+class _LawFigures(Collector):
+    """What became of all that was added to each counter."""
+
+    def __init__(self, laws: Laws) -> None:
+        self.laws = laws
+
+    def collect(self) -> Iterator[Metric]:
+        """The law as it was last read; none where it never was."""
+        laws = self.laws
+        if not laws.read_at or not laws.last:
+            return
+        amounts = GaugeMetricFamily(
+            "dayfold_counter_amount",
+            "accepted = applied + pending + quarantined + missing, of each total.",
+            labels=["counter", "total", "part"],
+        )
+        holds = GaugeMetricFamily("dayfold_counter_holds", "Whether nothing is missing or lost.", labels=["counter"])
+        lost = GaugeMetricFamily("dayfold_counter_lost", "Increments that are lost, at least.", labels=["counter"])
+        for one in laws.last:
+            parts = {"applied": one.applied, "pending": one.pending, "quarantined": one.quarantined}
+            for total, accepted in one.accepted.items():
+                amounts.add_metric([one.counter, total, "accepted"], accepted)
+                for part, found in (*parts.items(), ("missing", one.missing)):
+                    amounts.add_metric([one.counter, total, part], found.get(total, 0))
+            holds.add_metric([one.counter], int(one.holds))
+            lost.add_metric([one.counter], one.lost_adds)
+        yield from (amounts, holds, lost)
+        yield GaugeMetricFamily("dayfold_counters_read_at_seconds", "When these were last read.", laws.read_at)
 
 
 class Counted:

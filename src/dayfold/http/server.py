@@ -16,9 +16,9 @@ from dayfold import streams
 from dayfold.app import Dayfold
 from dayfold.errors import ConnectionFailed
 from dayfold.http.application import make
-from dayfold.http.collector import Collecting
 from dayfold.http.owner import Reception, Runner
 from dayfold.http.service import Service
+from dayfold.http.straight import Straight
 from dayfold.jobs.report import reporting
 
 #: Connections that wait to be taken.
@@ -53,7 +53,7 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
     listener = _listen(host, port)
     config = uvicorn.Config(
         # Outside of all else: events are the busiest of what a server is sent.
-        Collecting(make(found), found.collector, found.figures.answered),
+        Straight(make(found), found),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -71,6 +71,7 @@ def _serve(found: Service, host: str, port: int, announce: Callable[[str], None]
             reception.start()
             # What cannot be served is told instead of an address.
             found.collector.start()
+            found.counting.start()
             announce(url)
             found.start()
             # What is there by now stays, and is not looked through whenever much else was made.

@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -16,18 +16,22 @@ from fastapi import Request
 
 from dayfold import settings as configuration
 from dayfold.app import Dayfold
+from dayfold.count.conservation import Conservation
 from dayfold.define.catalog import has_moved
 from dayfold.errors import DayfoldError
 from dayfold.fold.erase import Outside
 from dayfold.http.cache import Cache
 from dayfold.http.collector import Collector
+from dayfold.http.counting import Counting
 from dayfold.http.doorkeeper import Doorkeeper
 from dayfold.http.embed import Embed
 from dayfold.http.gate import Gate
 from dayfold.http.glance import Glance
 from dayfold.http.lane import Address, Place
+from dayfold.http.laws import Laws
 from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
+from dayfold.http.sent import Keys
 from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
@@ -89,14 +93,22 @@ class Service:
         # Nor do readers wait behind a slow database that says what others may see.
         self._askers = ThreadPoolExecutor(4, thread_name_prefix="dayfold-ask")
         self.glance = Glance(app.ledger, self._lookers)
+        #: Whom the keys of programs let in that send events or count.
+        self.keys = Keys(self.glance)
         self.cache = Cache(app.settings.serve.cache_mb * 1_000_000)
         #: What was read of addresses, and where they lead; used on the event loop only.
         self.readings: Memo[Hashable, Reading] = Memo(_ADDRESSES)
         self.places: Memo[Address, Place] = Memo(_ADDRESSES)
-        self.figures = Figures(self.cache, lambda: self.app.event_log.intake)
+        self.laws = Laws(self._conservation)
+        self.figures = Figures(
+            self.cache, lambda: self.app.event_log.intake, lambda: self.app.counters.figures, self.laws
+        )
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)
         self.collector = Collector(self)
+        self.counting = Counting(self)
+        #: Whether jobs run here, and counters are flushed.
+        self._is_working = False
         self.gate = Gate(app)
         self.trail = Trail(app)
         self.alerts = app.alerts()
@@ -152,10 +164,19 @@ class Service:
         return self._serving[1]
 
     def start(self) -> None:
-        """Run jobs from now on, where ``[serve] jobs`` says so, and judge the alert rules."""
+        """Run jobs and flush counters from now on, where ``[serve] jobs`` says so, and judge the alert rules."""
         self.alert_loop.start()
         if self.app.settings.serve.jobs:
+            self._is_working = True
             self.scheduler.start()
+            self._flush()
+
+    def _conservation(self) -> Sequence[Conservation]:
+        return self.app.counters.conservation()
+
+    def _flush(self) -> None:
+        if self._is_working and self.app.counters.is_used:
+            self.app.counters.start()
 
     def ask_stop(self) -> None:
         """Begin no job any more; returns at once."""
@@ -172,6 +193,8 @@ class Service:
         self.alerts = self.alert_loop.alerts = app.alerts()
         self.scheduler.redefine(app)
         self.desk.redefine(app)
+        app.counters.redefine()
+        self._flush()
 
     def reload(self, fingerprint: str) -> Dayfold:
         """The application with definitions of a fingerprint where their file has it now, for all requests from then on.
@@ -214,7 +237,10 @@ class Service:
         """Let jobs end their chunk, and the threads what they do."""
         self.app.outside.remove(self._kept)
         self.scheduler.close()
+        self._is_working = False
+        self.app.counters.stop()
         self.collector.stop()
+        self.laws.close()
         self.alert_loop.stop()
         self.gate.close()
         self.trail.close()
