@@ -1,4 +1,4 @@
-"""Makes the table `api_keys` and counts six weeks of traffic, the same on every machine.
+"""Makes the tables of API keys and counts six weeks of traffic, the same on every machine.
 
     python load.py duckdb:///uploads.duckdb
     python load.py postgresql://localhost/uploads --live redis://localhost:6379/0
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from traffic import DELETED, KEYS, Request, requests  # noqa: E402  (beside this file, wherever it is started from)
+from traffic import DELETED, FIRST, KEYS, ApiKey, Request, requests  # noqa: E402  (beside this file, wherever it is started from)
 
 from dayfold import Dayfold  # noqa: E402
 
@@ -28,7 +28,7 @@ TOGETHER = 2_000
 
 
 def load(url: str, live: str | None = None) -> int:
-    """Make the table, add every request to the counters, and flush; how many keys and requests that were.
+    """Make the tables, add every request to the counters, and flush; how many keys and requests that were.
 
     Raises:
         ValueError: `url` is neither duckdb:///PATH nor postgresql://….
@@ -36,11 +36,10 @@ def load(url: str, live: str | None = None) -> int:
     if url.startswith("duckdb:///"):
         # Relative paths are from here, and not from the definitions.
         url = f"duckdb:///{Path(url.removeprefix('duckdb:///')).resolve()}"
-    kept = [one for one in KEYS if one.id != DELETED]
-    _fill(url, [(one.id, one.user_id, one.monthly_bytes) for one in kept])
+    make(url, KEYS)
     config = {"store": {"url": url}, "live": {"url": live} if live else {}}
     with Dayfold(HERE / "metrics.py", config) as dayfold:
-        return len(kept) + count(dayfold, requests())
+        return len(KEYS) + count(dayfold, requests())
 
 
 def count(dayfold: Dayfold, traffic: Iterable[Request]) -> int:
@@ -69,25 +68,29 @@ def count(dayfold: Dayfold, traffic: Iterable[Request]) -> int:
     return counted
 
 
-def _fill(url: str, rows: list[tuple[str, str, int]]) -> None:
+def make(url: str, keys: Iterable[ApiKey]) -> None:
+    """Make the application's tables anew, with these keys; the deleted one has its quotas only."""
     statements = [one for one in (HERE / "schema.sql").read_text(encoding="utf-8").split(";") if one.strip()]
     scheme = url.partition("://")[0]
     connection: Any
     if url.startswith("duckdb:///"):
         import duckdb  # each driver is needed for its own engine only
 
-        connection, insert = duckdb.connect(url.removeprefix("duckdb:///")), "INSERT INTO api_keys VALUES (?, ?, ?)"
+        connection, place = duckdb.connect(url.removeprefix("duckdb:///")), "?"
     elif scheme in ("postgresql", "postgres"):
         import psycopg
 
-        connection, insert = psycopg.connect(url, autocommit=True), "INSERT INTO api_keys VALUES (%s, %s, %s)"
+        connection, place = psycopg.connect(url, autocommit=True), "%s"
     else:
         raise ValueError(f"expected duckdb:///PATH or postgresql://…, got a URL starting with {scheme!r}")
     with connection:
-        for one in statements:
-            connection.execute(one)
-        for row in rows:
-            connection.execute(insert, row)
+        for statement in statements:
+            connection.execute(statement)
+        for one in keys:
+            if one.id != DELETED:
+                connection.execute(f"INSERT INTO api_keys VALUES ({place}, {place})", (one.id, one.user_id))
+            row = (one.id, one.user_id, one.monthly_bytes, f"{FIRST} 00:00:00+00")
+            connection.execute(f"INSERT INTO api_key_quotas VALUES ({', '.join([place] * 4)})", row)
 
 
 def _main() -> None:

@@ -13,7 +13,7 @@ FIRST, LAST = dt.date(2026, 1, 1), dt.date(2026, 2, 12)
 NOW = dt.datetime(2026, 2, 12, 15, tzinfo=dt.UTC)
 PROVIDERS = ("amber", "basalt", "cedar")
 USERS, REQUESTS_PER_DAY = 5, 160
-#: This one was deleted on its day: it has no row in `api_keys`, and its history stays.
+#: This one was deleted on its day: it has no row in `api_keys`; its history stays.
 DELETED, DELETED_ON = "key-12", dt.date(2026, 1, 20)
 MEGABYTE = 1_000_000
 
