@@ -68,10 +68,6 @@ class Flushed:
                 mine[name] = mine.get(name, 0) + amount
 
 
-class _StillHeld(Exception):
-    """Undoes the replay of a row that would be held again."""
-
-
 class Flusher:
     """Applies what waits in a live store to one store, whose ledger is ready."""
 
