@@ -72,13 +72,14 @@ class ValkeyServer:
         """It answers, on the port that it had before."""
         for remaining in reversed(range(_STARTS)):
             self.port = self.port or _free_port()
-            self._process = subprocess.Popen(
-                [
-                    _program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--daemonize", "no",
-                    "--stop-writes-on-bgsave-error", "no", "--shutdown-on-sigterm", "nosave", *_SETTINGS[self.keeps], *self._more,
-                ],
-                stdin=subprocess.DEVNULL, stdout=(self._folder / "log").open("ab"), stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            with (self._folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    [
+                        _program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--daemonize", "no",
+                        "--stop-writes-on-bgsave-error", "no", "--shutdown-on-sigterm", "nosave", *_SETTINGS[self.keeps], *self._more,
+                    ],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                )  # fmt: skip
             if self._answers():
                 return self
             assert remaining, (self._folder / "log").read_text(errors="replace")

@@ -14,6 +14,7 @@
     ├── DefinitionError          2  everything wrong in one metrics.py, at once
     ├── ConnectionFailed         1  a database that does not answer
     │   ├── FileLocked           1  a DuckDB file that another process owns
+    │   ├── Unsent               1  nothing was sent, for sure: there was no connection
     │   └── MissingDriver        1  an optional package that is not installed
     ├── StoreError               1  the store refused a statement
     │   ├── Conflict             1  another transaction wrote the same rows at the same time
@@ -161,6 +162,12 @@ class MissingDriver(ConnectionFailed):
     """The package that speaks to this kind of database is not installed."""
 
     code = "missing-driver"
+
+
+class Unsent(ConnectionFailed):
+    """There was no connection to send by: nothing was done, for sure."""
+
+    code = "unsent"
 
 
 class StoreError(DayfoldError):

@@ -30,10 +30,6 @@ MANY = 32
 Tallies = Mapping[str, int]
 
 
-class Unsent(ConnectionFailed):
-    """A call that was surely not made: there was nobody to send it to, or it was refused before it began."""
-
-
 @dataclass(frozen=True, slots=True)
 class Add:
     """One increment, checked.
