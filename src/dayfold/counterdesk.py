@@ -295,7 +295,7 @@ class CounterDesk:
             waits in this process. ``lost``: the buffer is full. ``overflow``: a sum would pass 64 bits.
 
         Raises:
-            UsageError, UnknownName: for words that do not fit the counter; `dayfold.count.reading.TooOld`: with an id that is not
+            UsageError, UnknownName: for words that do not fit the counter; TooOld: with an id that is not
                 remembered any more; Busy: where the buffer is full and ``[live] when_full`` is ``raise``.
         """
         return self.adder.add([self._read_words(counter, words, owner=owner, at=at, id=id)])[0]

@@ -4,6 +4,7 @@
 
     DayfoldError                 exit status 1
     ├── UsageError               2  wrong words in a command or a call
+    │   ├── TooOld               2  an increment whose id may have been forgotten
     │   ├── UnknownName          2  a name that is not there, with the nearest that is
     │   ├── BadDate              2
     │   ├── Sealed               2  a day that is never computed again
@@ -98,6 +99,12 @@ class QueryRefused(UsageError):
     """A question that cannot be answered truthfully."""
 
     code = "query-refused"
+
+
+class TooOld(UsageError):
+    """An increment with an id that is older than ids are remembered: whether it was counted, nobody knows any more."""
+
+    code = "too-old"
 
 
 class ConfigError(DayfoldError):

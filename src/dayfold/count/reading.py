@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from dayfold.count.live import Add
 from dayfold.define.counter import BadKey, CounterDef, canonical
-from dayfold.errors import UsageError
+from dayfold.errors import TooOld, UsageError
 from dayfold.names import listing, suggestion
 
 #: How far ahead of the clock an increment may lie: of a client whose clock is wrong.
@@ -17,12 +17,6 @@ AHEAD = dt.timedelta(hours=24)
 #: Letters of an id, and bytes of a key, at most.
 MOST_ID, MOST_KEY = 200, 4_000
 Key = str | int | bool
-
-
-class TooOld(UsageError):
-    """An increment with an id that is older than ids are remembered: whether it was counted, nobody knows any more."""
-
-    code = "too-old"
 
 
 def read(
