@@ -4,6 +4,7 @@
 
     DayfoldError                 exit status 1
     ├── UsageError               2  wrong words in a command or a call
+    │   ├── TooOld               2  an increment whose id may have been forgotten
     │   ├── UnknownName          2  a name that is not there, with the nearest that is
     │   ├── BadDate              2
     │   ├── Sealed               2  a day that is never computed again

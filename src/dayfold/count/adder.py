@@ -25,8 +25,8 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dayfold.count.live import Add, Call, LiveStore, Reply, Tallies, Unsent, shard_of
-from dayfold.errors import Busy, DayfoldError
+from dayfold.count.live import Add, Call, LiveStore, Reply, Tallies, shard_of
+from dayfold.errors import Busy, DayfoldError, Unsent
 from dayfold.ledger.counted import ADDS
 
 #: Increments in one turn of the sender: a script keeps a server from others for some 10 µs for each.

@@ -32,10 +32,9 @@ from dayfold.count.live import (
     Reply,
     Standing,
     Tallies,
-    Unsent,
 )
 from dayfold.engines.base import Session
-from dayfold.errors import ConnectionFailed, MissingDriver, UsageError
+from dayfold.errors import ConnectionFailed, MissingDriver, Unsent, UsageError
 from dayfold.ledger.counted import ADDS
 
 #: Billions, which the high part of a tally counts.
