@@ -29,6 +29,10 @@ HOW = """\
   the dashboards (a year by day, by month and by week, the month beside the one before, the last day); every five
   seconds a row is inserted and the server folds, which makes all kept answers unreachable. `benchmarks/load` asks the
   same of any deployment.
+- Counters: 1,000 keys, three totals an add. Each add is checked and offered by itself, as by a request; the time ends when the live
+  store has answered for all. redis-py adds the same amounts to hashes of its own, in the same run and turn by turn. A request is an
+  upload of 1,000 bytes to the example's service, sent to one with the middleware and to one without in turns. Valkey has an append-only
+  file that is synced each second, and shares the machine's two cores with who measures.
 - Memory is the high-water mark of resident memory of the whole process, the engine's page cache included.
 """
 
