@@ -105,8 +105,14 @@ def test_a_server_runs_the_commands_and_goes_on_counting(project: Path) -> None:
             done = succeeds("counters", "flush", "api_key_usage", "--json", cwd=project).json["flushed"]
             assert [(flushed["rows"], flushed["amounts"]["total_requests"]) for flushed in done] == [(1, 2)]
         assert count() == {"accepted": 2, "repeated": 0}
+        # Edited definitions are read again with the next command, and counted by from then on.
+        (project / "metrics.py").write_text(METRICS + "    failed_requests = Total()\n")
+        succeeds("counters", "flush", cwd=project)
+        one["add"]["failed_requests"] = 1
+        assert count() == {"accepted": 2, "repeated": 0}
     [law] = succeeds("counters", "check", "--json", cwd=project).json["laws"]
-    assert (law["applied"]["total_requests"], law["pending"]["total_requests"], law["holds"]) == (4, 2, True)
+    assert (law["applied"]["total_requests"], law["pending"]["total_requests"], law["holds"]) == (6, 2, True)
+    assert (law["applied"]["failed_requests"], law["pending"]["failed_requests"]) == (0, 2)
 
 
 def test_a_live_store_that_lost_its_memory_fails_the_check(project: Path, valkey: ValkeyServer) -> None:

@@ -355,7 +355,7 @@ class _Told:
             reason, hint = "it refuses the user or the password", "Check [live] url."
         elif isinstance(error, NoPermissionError):
             reason = "the user lacks a right"
-            hint = "Allow ~{PREFIX:1:*}* and +eval +evalsha +info +hash +list +keyspace +time, as docs/reference/counters.md says."
+            hint = "Allow ~{PREFIX:1:*}* and +eval +evalsha +info +time +@hash +@list +@keyspace, as docs/reference/counters.md says."
         elif isinstance(error, ReadOnlyError):
             reason, hint = "it is a replica, which is only read", "Name the primary in [live] url."
         elif isinstance(error, OutOfMemoryError):

@@ -10,6 +10,7 @@ Weakness: what was answered with 202 waits in this process, and ends with it.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import logging
 from collections.abc import Sequence
@@ -87,10 +88,21 @@ class Counting:
         adds = self._read(_raws(await body_of(headers, receive, "Increments")))
         if not self._is_ready:
             await self.service.work(self.start)
+        return _told(await self._added(adds))
+
+    async def _added(self, adds: Sequence[Add]) -> list[Outcome]:
+        """What became of increments; where the live store is known to be down nobody waits for it. Raises Refusal."""
+        if not adds:
+            return []
+        app = self.service.app
         try:
-            return _told(await self.service.app.counters.added(adds))
+            answer = asyncio.wrap_future(app.counters.offer(adds))
         except Busy:
             raise _no_room() from None
+        # Longer than a caller in the same process: an answer that is no acknowledgement is worth little to a client.
+        live = app.settings.live
+        done, _ = await asyncio.wait([answer], timeout=max(live.timeout_s, live.wait_ms / 1000))
+        return answer.result() if done else [Outcome.BUFFERED] * len(adds)
 
     def _read(self, raws: Sequence[msgspec.Raw]) -> list[Add]:
         """The increments of a request, all of them right. Raises Refusal."""
