@@ -72,14 +72,11 @@ class ValkeyServer:
         """It answers, on the port that it had before."""
         for remaining in reversed(range(_STARTS)):
             self.port = self.port or _free_port()
-            with (self._folder / "log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    [
-                        _program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--daemonize", "no",
-                        "--stop-writes-on-bgsave-error", "no", "--shutdown-on-sigterm", "nosave", *_SETTINGS[self.keeps], *self._more,
-                    ],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                )  # fmt: skip
+            command = [
+                str(_program()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--daemonize", "no",
+                "--logfile", str(self._folder / "log"), "--shutdown-on-sigterm", "nosave", *_SETTINGS[self.keeps], *self._more,
+            ]  # fmt: skip
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             if self._answers():
                 return self
             assert remaining, (self._folder / "log").read_text(errors="replace")

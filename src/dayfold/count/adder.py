@@ -33,6 +33,8 @@ from dayfold.ledger.counted import ADDS
 _IN_TURN = 2_000
 #: Seconds between two tries while the live store is down, at first and at most.
 _AGAIN_S, _AGAIN_MOST_S = 0.05, 2.0
+#: Epochs that ended, of each shard, that this process tells of.
+_EPOCHS = 16
 #: Seconds between two lines of the log about the same trouble.
 _QUIET_S = 10.0
 _log = logging.getLogger("dayfold.count")
@@ -106,12 +108,16 @@ class _Piece:
 
 @dataclass(slots=True)
 class _Shard:
-    """What is known of a shard by its answers, and its calls: the next one is made when the one before it was answered."""
+    """What is known of a shard by its answers, and its calls: the next one is made when the one before it was answered.
+
+    ``ended``: the tallies that were seen last of epochs before this one.
+    """
 
     place: _Place
     calls: int = 0
     epoch: str = ""
     tallies: Tallies = field(default_factory=dict)
+    ended: dict[str, Tallies] = field(default_factory=dict)
     line: deque[_Piece] = field(default_factory=deque)
     pause_s: float = _AGAIN_S
     next_at: float = 0.0
@@ -152,6 +158,9 @@ class Adder:
         #: Shards that did not answer when they were asked last. Replaced, never changed.
         self._failing: frozenset[_Place] = frozenset()
         self._busy: set[_Place] = set()
+        #: Runs of servers, which epochs begin with; whether there is one that not every shard was asked of.
+        self._runs: set[str] = set()
+        self._has_begun_anew = False
         self._quiet_until = 0.0
 
     # -- callers ---------------------------------------------------------------------------------
@@ -309,10 +318,6 @@ class Adder:
             if not piece.call.number:
                 shard.calls += 1
                 piece.call.number = shard.calls
-        before = [
-            (piece.call.counter, piece.call.shard, self._shards[piece.call.counter, piece.call.shard].epoch)
-            for piece in pieces
-        ]
         for piece, reply in zip(pieces, self._replies([one.call for one in pieces]), strict=True):
             place = (piece.call.counter, piece.call.shard)
             if isinstance(reply, Exception):
@@ -322,9 +327,10 @@ class Adder:
             else:
                 self._settle(self._shards[place], piece, reply)
         self._note([one.place for one in shards], failed)
-        if any(self._shards[counter, shard].epoch != epoch for counter, shard, epoch in before):
-            # It began anew: what was seen of all the other shards is told, whether anything is added to them or not.
-            self._greet([one for one in self._shards.values() if one.place not in failed])
+        if self._has_begun_anew:
+            # What was seen of all the other shards is told, whether anything is added to them or not.
+            self._has_begun_anew = False
+            self._greet([one for one in self._shards.values() if one.epoch and one.place not in failed])
 
     def _replies(self, calls: Sequence[Call]) -> list[Reply | Exception]:
         try:
@@ -398,13 +404,23 @@ class Adder:
 
     def _learn(self, shard: _Shard, reply: Reply) -> None:
         """The epoch and tallies that an answer tells; where the epoch is another one, what was seen of the old one is told."""
-        if shard.epoch and shard.epoch != reply.epoch and shard.tallies:
+        if shard.epoch and shard.epoch != reply.epoch:
+            if shard.tallies:
+                shard.ended[shard.epoch] = shard.tallies
             try:
-                self.live.tell_seen(*shard.place, shard.epoch, shard.tallies)
+                # Those before it as well: who was told of them may have lost it since, before it was taken note of.
+                for epoch, tallies in shard.ended.items():
+                    self.live.tell_seen(*shard.place, epoch, tallies)
             except DayfoldError:
                 # It is told with the next answer.
                 return
             shard.tallies = {}
+            while len(shard.ended) > _EPOCHS:
+                del shard.ended[next(iter(shard.ended))]
+        run = reply.epoch.partition("-")[0]
+        if run not in self._runs:
+            self._runs.add(run)
+            self._has_begun_anew = True
         if shard.epoch != reply.epoch or reply.tallies.get(ADDS, 0) >= shard.tallies.get(ADDS, 0):
             shard.epoch, shard.tallies = reply.epoch, reply.tallies
 

@@ -392,8 +392,8 @@ def _refusal(error: Exception, told: Callable[[Exception], ConnectionFailed]) ->
 def tallies_of(flat: Sequence[bytes] | Mapping[str, str]) -> dict[str, int]:
     """Tallies from the fields and values of their hash.
 
-    >>> tallies_of([b"adds", b"2", b"size:high", b"3", b"size:low", b"7"])
-    {'adds': 2, 'size': 3000000007}
+    >>> tallies_of([b"*", b"2", b"size:high", b"3", b"size:low", b"7"])
+    {'*': 2, 'size': 3000000007}
     """
     found: dict[str, int] = {}
     for field, value in zip(flat[::2], flat[1::2], strict=True) if not isinstance(flat, Mapping) else flat.items():

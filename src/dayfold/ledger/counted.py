@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 #: The column, in rows that come in, of what tells an increment from any other; NULL where it is never sent again.
 ID = "id__"
-#: The name, among tallies, of how many increments there were.
-ADDS = "adds"
+#: The name, among tallies, of how many increments there were: that of no total.
+ADDS = "*"
 #: What is added up before it is known to fit.
 WIDE = decimal(MAX_DIGITS, 0)
 _IN, _NEW, _OVER = "counted__in", "counted__new", "counted__over"

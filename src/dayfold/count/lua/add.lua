@@ -80,7 +80,7 @@ for place = 0, tonumber(ARGV[4]) - 1 do
   end
   if why == nil then
     for i = first, last, 2 do tally(ARGV[i], ARGV[i + 1]) end
-    redis.call('HINCRBY', accepted, 'adds', 1)
+    redis.call('HINCRBY', accepted, '*', 1)
   else
     refused[#refused + 1] = tostring(place)
     refused[#refused + 1] = why

@@ -1,0 +1,10 @@
+"""What a process that is killed needs, loaded once: a fork of it begins at once."""
+
+import psycopg_pool  # noqa: F401
+import redis.cluster  # noqa: F401
+
+import dayfold.count.conservation
+import dayfold.count.embedded
+import dayfold.engines.duckdb
+import dayfold.engines.postgres
+import tests.faults.counting  # noqa: F401
