@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ from dayfold.errors import DayfoldError
 
 ADDS, KEYS, IN_PIPELINE, PER_REQUEST = 60_000, 1_000, 1_000, 3_000
 FLUSHED = 100_000
+#: Adds of one process that are not answered yet.
+IN_FLIGHT = 4_000
 REQUESTS, IDLE_S = 3_000, 30.0
 METRICS = """
 from dayfold import Counter, Total
@@ -162,16 +165,23 @@ def _offered(app: Dayfold, count: int, ids: str = "") -> float:
     """Seconds until so many adds, each checked and offered by itself, are in the live store."""
     counters = app.counters
     [counter] = counters.defined()
-    last = []
+    waiting: deque[Any] = deque()
     began = time.perf_counter()
     for n in range(count):
         amounts = {"total_requests": 1, "successful_requests": 1, "total_file_size": n}
         key = {"api_key_id": f"key-{n % KEYS}"}
-        last.append(counters.offer([counters.read(counter, key, amounts, "user", None, f"{ids}{n}" if ids else None)]))
-    for one in last:
-        if one.result(60) != ["accepted"]:
-            raise Failed(f"an add was {one.result()}")
+        add = counters.read(counter, key, amounts, "user", None, f"{ids}{n}" if ids else None)
+        waiting.append(counters.offer([add]))
+        if len(waiting) == IN_FLIGHT:
+            _accepted(waiting.popleft())
+    while waiting:
+        _accepted(waiting.popleft())
     return time.perf_counter() - began
+
+
+def _accepted(answer: Any) -> None:
+    if (found := answer.result(60)) != ["accepted"]:
+        raise Failed(f"an add was {found}")
 
 
 def _upsert(work: str, url: str, scale: int) -> Line:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from dayfold.engines.base import Session
@@ -51,6 +52,7 @@ class Add:
     amounts: Mapping[str, int]
 
 
+@lru_cache(maxsize=4096)
 def shard_of(key: str, shards: int = SHARDS) -> int:
     """The shard of a key: the first 32 bits of the MD5 of its JSON, modulo the number of shards.
 

@@ -46,24 +46,28 @@ local function tally(name, amount)
   if digits ~= '0' then redis.call('HINCRBY', accepted, name .. ':low', sign .. digits) end
 end
 
-local refused, at = {}, 5
+-- What is the same for many adds is made once; small amounts are added up here, and tallied in the end.
+local open, owners = base .. 'open', base .. 'owners'
+local refused, at, adds = {}, 5, 0
+local names, sums, owned = {}, {}, {}
 for place = 0, tonumber(ARGV[4]) - 1 do
   local day, key, owner, id, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
   local first, last = at + 5, at + 4 + 2 * count
   at = last + 1
   local why, done = nil, first - 2
+  local head = '["' .. day .. '",' .. key
   for i = first, last, 2 do
     if not fits(ARGV[i + 1]) then why = 'amount' end
+    if not names[ARGV[i]] then names[ARGV[i]] = cjson.encode(ARGV[i]) end
   end
   if why == nil and id ~= '' then
     local parts = {}
-    for i = first, last, 2 do parts[#parts + 1] = cjson.encode(ARGV[i]) .. ':' .. ARGV[i + 1] end
-    local body = '["' .. day .. '",' .. key .. ',' .. (owner == '' and 'null' or owner) .. ',{' .. table.concat(parts, ',') .. '}]'
+    for i = first, last, 2 do parts[#parts + 1] = names[ARGV[i]] .. ':' .. ARGV[i + 1] end
+    local body = head .. ',' .. (owner == '' and 'null' or owner) .. ',{' .. table.concat(parts, ',') .. '}]'
     if redis.call('HSETNX', base .. 'named', id, body) == 0 then why = 'repeated' end
   elseif why == nil then
     for i = first, last, 2 do
-      local field = '["' .. day .. '",' .. key .. ',' .. cjson.encode(ARGV[i]) .. ']'
-      if type(redis.pcall('HINCRBY', base .. 'open', field, ARGV[i + 1])) == 'table' then
+      if type(redis.pcall('HINCRBY', open, head .. ',' .. names[ARGV[i]] .. ']', ARGV[i + 1])) == 'table' then
         why = 'overflow'
         break
       end
@@ -71,20 +75,30 @@ for place = 0, tonumber(ARGV[4]) - 1 do
     end
     if why ~= nil then
       for i = first, done, 2 do
-        local field = '["' .. day .. '",' .. key .. ',' .. cjson.encode(ARGV[i]) .. ']'
-        redis.call('HINCRBY', base .. 'open', field, opposite(ARGV[i + 1]))
+        redis.call('HINCRBY', open, head .. ',' .. names[ARGV[i]] .. ']', opposite(ARGV[i + 1]))
       end
-    elseif owner ~= '' then
-      redis.call('HSET', base .. 'owners', '["' .. day .. '",' .. key .. ']', owner)
+    elseif owner ~= '' and owned[head] ~= owner then
+      redis.call('HSET', owners, head .. ']', owner)
+      owned[head] = owner
     end
   end
   if why == nil then
-    for i = first, last, 2 do tally(ARGV[i], ARGV[i + 1]) end
-    redis.call('HINCRBY', accepted, '*', 1)
+    for i = first, last, 2 do
+      if #ARGV[i + 1] < 10 then
+        sums[ARGV[i]] = (sums[ARGV[i]] or 0) + tonumber(ARGV[i + 1])
+      else
+        tally(ARGV[i], ARGV[i + 1])
+      end
+    end
+    adds = adds + 1
   else
     refused[#refused + 1] = tostring(place)
     refused[#refused + 1] = why
   end
 end
+for name, sum in pairs(sums) do
+  if sum ~= 0 then tally(name, string.format('%.0f', sum)) end
+end
+if adds > 0 then redis.call('HINCRBY', accepted, '*', adds) end
 if calls and #refused > 0 then redis.call('HSET', calls, client, call .. ' ' .. cjson.encode(refused)) end
 return {'ok', epoch, refused, redis.call('HGETALL', accepted)}
