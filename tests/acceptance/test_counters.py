@@ -32,6 +32,7 @@ TODAY = "2026-01-10"
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "metrics.py").write_text(METRICS)
+    (tmp_path / "dayfold.toml").write_text("[live]\nwait_ms = 20_000\n")
     return tmp_path
 
 
@@ -57,8 +58,8 @@ def test_a_counter_from_its_definition_to_its_days(project: Path) -> None:
     assert head.split() == ["counter", "keys", "pending", "held", "last", "flush", "law"]
     assert row.split()[:7] == ["api_key_usage", "0", "2026-01-09", "(1", "key),", TODAY, "(1"]
     shown = succeeds("counters", "check", cwd=project).out.splitlines()
-    assert shown[0].split() == ["counter", "total", "accepted", "applied", "pending", "held", "missing"]
-    assert shown[2].split() == ["api_key_usage", "total_requests", "3", "0", "3", "0", "0"]
+    assert shown[0].split() == ["counter", "total", "accepted", "applied", "pending", "held", "lost", "missing"]
+    assert shown[2].split() == ["api_key_usage", "total_requests", "3", "0", "3", "0", "0", "0"]
     assert succeeds("counters", "flush", cwd=project).out == "api_key_usage: 2 rows (total_requests +3)\n"
     [law] = succeeds("counters", "check", "--json", cwd=project).json["laws"]
     assert (law["applied"]["total_requests"], law["pending"]["total_requests"], law["holds"]) == (3, 0, True)
@@ -128,8 +129,11 @@ def test_a_live_store_that_lost_its_memory_fails_the_check(project: Path, valkey
     assert done.err.endswith(said)
     failed = dayfold("counters", "check", cwd=project)
     assert failed.status == 1
-    assert failed.err.startswith("api_key_usage: ")
+    assert failed.err.startswith("api_key_usage: Of what was added, ")
     assert dayfold("counters", "check", "--json", cwd=project).json["laws"][0]["holds"] is False
+    accepted = succeeds("counters", "accept-loss", "api_key_usage", cwd=project).out
+    assert accepted.startswith("api_key_usage: taken note of. Of what was added, ")
+    assert succeeds("counters", "check", "--json", cwd=project).json["laws"][0]["holds"] is True
 
 
 def test_old_keys_are_imported_once(project: Path, valkey: ValkeyServer) -> None:
@@ -171,7 +175,7 @@ def test_mistakes(project: Path) -> None:
         "  Totals: total_requests, total_file_size"
     )
     assert fails("counters", "scripts", "ad", cwd=project, status=2) == (
-        "There is no script 'ad'; the nearest is 'add'.\n  Scripts: add, seal, look, drop, seen"
+        "There is no script 'ad'; the nearest is 'add'.\n  Scripts: add, seal, look, read, drop, seen"
     )
 
 

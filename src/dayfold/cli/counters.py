@@ -56,23 +56,15 @@ def status(file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
             held = ", ".join(f"{count:,} {reason}" for reason, count in sorted(one.held.items()))
             print(f"In quarantine: {held}. See them: dayfold counters held {one.counter}")
         if not one.law.holds:
-            print(f"{_broken(one.law)} See: dayfold counters check {one.counter}")
-
-
-def _broken(law: Conservation) -> str:
-    """What is wrong, in a sentence."""
-    parts = [f"{amount:,} of {name}" for name, amount in law.missing.items() if amount > 0]
-    said = [f"{', '.join(parts)} missing"] if parts else []
-    more = [f"{-amount:,} of {name}" for name, amount in law.missing.items() if amount < 0]
-    said += [f"{', '.join(more)} too much"] if more else []
-    said += [f"at least {plural(law.lost_adds, 'increment')} lost"] if law.lost_adds else []
-    said += [f"{plural(law.vanished, 'shard')} came back empty"] if law.vanished else []
-    return f"{law.counter}: {'; '.join(said)}."
+            print(f"{one.counter}: {one.law.said} See: dayfold counters check {one.counter}")
 
 
 @app.command()
 def check(counters: CountersArgument = None, file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
-    """Account for every increment: accepted = applied + pending + quarantined; exit 1 where that does not hold."""
+    """Account for every increment: accepted = applied + pending + quarantined; exit 1 where that does not hold.
+
+    What is lost and was taken note of with `accept-loss` is a part of its own.
+    """
     with open_app(file) as dayfold:
         found = dayfold.counters.conservation(counters or None)
     if json:
@@ -88,7 +80,7 @@ def check(counters: CountersArgument = None, file: AppOption = DEFAULT_APP, json
                 file=sys.stderr,
             )
         if not one.holds:
-            print(_broken(one), file=sys.stderr)
+            print(f"{one.counter}: {one.said}", file=sys.stderr)
     if not all(one.holds for one in found):
         raise typer.Exit(1)
 
@@ -100,14 +92,28 @@ def _show(found: Sequence[Conservation]) -> None:
             total,
             *(
                 f"{part.get(total, 0):,}"
-                for part in (one.accepted, one.applied, one.pending, one.quarantined, one.missing)
+                for part in (one.accepted, one.applied, one.pending, one.quarantined, one.lost, one.missing)
             ),
         )
         for one in found
         for total in one.accepted
     ]
-    headings = ("counter", "total", "accepted", "applied", "pending", "held", "missing")
-    show_table(headings, rows, (False, False, *[True] * 5))
+    headings = ("counter", "total", "accepted", "applied", "pending", "held", "lost", "missing")
+    show_table(headings, rows, (False, False, *[True] * 6))
+
+
+@app.command(name="accept-loss")
+def accept_loss(counters: CountersArgument = None, file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
+    """Take note of what is missing, once it is understood: it is lost, and `check` holds again."""
+    with open_app(file) as dayfold, noted(dayfold, "counters-accept-loss", ", ".join(counters or ["counters"])):
+        dayfold.catalog.check()
+        found = dayfold.counters.accept_loss(counters or None)
+    if json:
+        write_json({"laws": [one.as_words() for one in found]})
+    elif not found:
+        print(_NONE)
+    for one in found if not json else ():
+        print(f"{one.counter}: {one.said if one.holds else 'taken note of. ' + one.said}")
 
 
 @app.command()
@@ -269,7 +275,7 @@ def _field(text: str) -> tuple[str, str]:
 
 @app.command()
 def scripts(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="add, seal, look, drop or seen.")] = "add",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="add, seal, look, read, drop or seen.")] = "add",
     json: JsonOption = False,
 ) -> None:
     """Print a script of the live store's contract, for a service in another language. Nothing is opened."""
@@ -278,7 +284,7 @@ def scripts(
     from dayfold.count.live import CONTRACT, SHARDS
     from dayfold.count.valkey import script
 
-    known = ("add", "seal", "look", "drop", "seen")
+    known = ("add", "seal", "look", "read", "drop", "seen")
     if name not in known:
         raise UsageError(f"There is no script '{name}'{suggestion(name, known)}.", hint=f"Scripts: {listing(known)}")
     text = script(name)

@@ -34,10 +34,12 @@ class LawForm(BaseModel):
     applied: Amounts = Field(description="In the store.")
     pending: Amounts = Field(description="In the live store.")
     quarantined: Amounts = Field(description="Held.")
+    lost: Amounts = Field(description="Known to be lost, and taken note of.")
     missing: Amounts = Field(description="What was accepted and is nowhere; below zero: what was never accepted.")
     lost_adds: int = Field(description="Increments that clients were told of and that are nowhere, at least.")
     vanished: int = Field(description="Shards of the live store that came back without what they held.")
-    holds: bool = Field(description="Whether accepted = applied + pending + quarantined, and nothing is lost.")
+    reachable: bool = Field(description="Whether the live store answered; what waits in it is not known otherwise.")
+    holds: bool = Field(description="Whether nothing is missing, and no loss is new.")
 
 
 class CounterForm(BaseModel):

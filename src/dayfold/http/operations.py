@@ -150,13 +150,13 @@ class _LawFigures(Collector):
             return
         amounts = GaugeMetricFamily(
             "dayfold_counter_amount",
-            "accepted = applied + pending + quarantined + missing, of each total.",
+            "accepted = applied + pending + quarantined + lost + missing, of each total.",
             labels=["counter", "total", "part"],
         )
         holds = GaugeMetricFamily("dayfold_counter_holds", "Whether nothing is missing or lost.", labels=["counter"])
         lost = GaugeMetricFamily("dayfold_counter_lost", "Increments that are lost, at least.", labels=["counter"])
         for one in laws.last:
-            parts = {"applied": one.applied, "pending": one.pending, "quarantined": one.quarantined}
+            parts = {"applied": one.applied, "pending": one.pending, "quarantined": one.quarantined, "lost": one.lost}
             for total, accepted in one.accepted.items():
                 amounts.add_metric([one.counter, total, "accepted"], accepted)
                 for part, found in (*parts.items(), ("missing", one.missing)):
