@@ -36,7 +36,7 @@ ID = "id__"
 ADDS = "*"
 #: What is added up before it is known to fit.
 WIDE = decimal(MAX_DIGITS, 0)
-_IN, _NEW, _OVER = "counted__in", "counted__new", "counted__over"
+_IN, _NEW, _OVER, _KEYS = "counted__in", "counted__new", "counted__over", "counted__keys"
 #: What tallies are kept of, by name, beside those of epochs.
 REPEATED, ERASED, IMPORTED, LOST = "repeated", "erased", "imported", "lost"
 #: Key columns that name a person whatever the counter's owner is called.
@@ -204,7 +204,9 @@ def _make(ledger: Ledger, counter: CounterDef) -> None:
         for place, (label, missing) in enumerate(_missing(ledger, session, counter)):
             name = name_of(ledger, label)
             if len(missing) == len(_columns(counter)[place]):
-                room = " WITH (fillfactor = 60)" if dialect.name == "postgres" else ""
+                # Room beside each row: one that is added to is written there, and no index is.
+                # Room beside each row: one that is added to is written there, and its indexes are not.
+                room = " WITH (fillfactor = 40)" if dialect.name == "postgres" else ""
                 session.execute(f"CREATE TABLE {name} ({', '.join(declared(dialect, one) for one in missing)}){room}")
                 # In DuckDB, where one process writes at a time, a key would only make each flush twice as long.
                 if dialect.name == "postgres":
@@ -467,7 +469,8 @@ def add(ledger: Ledger, session: Session, counter: CounterDef, rows: pa.Table) -
     session.load(_IN, input_columns(counter, amount), rows)
     session.stage(_NEW, _gathered(ledger, counter, has_named=has_named))
     session.analyze(_NEW)
-    found.held = _hold_overflows(ledger, session, counter)
+    is_one_day = len(rows[DAY].unique()) == 1
+    found.held = _hold_overflows(ledger, session, counter, is_one_day=is_one_day)
     [(count, first, last, *amounts)] = session.rows(
         statement(f"select count(*), min({DAY}), max({DAY}), {_sums(counter)} from {_NEW}")
     )
@@ -477,7 +480,7 @@ def add(ledger: Ledger, session: Session, counter: CounterDef, rows: pa.Table) -
         found.repeated = _repeated(ledger, session, counter)
         _remember_ids(ledger, session, counter)
     _add_to_counted(ledger, session, counter)
-    _add_to_totals(ledger, session, counter)
+    _add_to_totals(ledger, session, counter, is_one_day=is_one_day)
     return found
 
 
@@ -548,7 +551,7 @@ def _same_key(counter: CounterDef, one: str, other: str) -> str:
     return " and ".join(f"{one}.{quoted(name)} = {other}.{quoted(name)}" for name in counter.key)
 
 
-def _hold_overflows(ledger: Ledger, session: Session, counter: CounterDef) -> int:
+def _hold_overflows(ledger: Ledger, session: Session, counter: CounterDef, *, is_one_day: bool) -> int:
     """Rows that one of the tables could not hold are in quarantine, and not added; how many."""
     counted, current = name_of(ledger, counter.counted.label), name_of(ledger, counter.totals_table)
     key = ", ".join(f"n.{quoted(name)}" for name in counter.key)
@@ -566,6 +569,8 @@ def _hold_overflows(ledger: Ledger, session: Session, counter: CounterDef) -> in
         f"group by {key}) as n left join {current} as t on {_same_key(counter, 't', 'n')} where {wide}) as n "
         f"on {_same_key(counter, 'm', 'n')}"
     )
+    if is_one_day:
+        of_keys = f"select n.{DAY}, {key} from {_NEW} as n left join {current} as t on {_same_key(counter, 't', 'n')} where {wide}"
     of_days = (
         f"select n.{DAY}, {key} from {_NEW} as n left join {counted} as t on t.{DAY} = n.{DAY} and {_same_key(counter, 't', 'n')} "
         f"where {wide}"
@@ -681,23 +686,20 @@ def _values(counter: CounterDef, columns: Sequence[str]) -> str:
     )
 
 
-def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef) -> None:
+def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef, *, is_one_day: bool) -> None:
+    """The current totals have what was added; ``is_one_day``: it is all of one day, so that each key is there once."""
     target = name_of(ledger, counter.totals_table)
-    key = ", ".join(f"n.{quoted(name)}" for name in counter.key)
     owner = quoted(str(counter.owner))
-    items = [f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals]
-    items += [f"min(n.{DAY}) as first_day", f"max(n.{DAY}) as last_day"]
-    source = f"(select {key}, {', '.join(items)} from {_NEW} as n group by {key})"
-    if counter.has_owner:
-        # That of the latest day.
-        source = f"(select s.*, l.{owner} from {source} as s join {_NEW} as l on l.{DAY} = s.last_day and {_same_key(counter, 'l', 's')})"
+    session.stage(_KEYS, _of_keys(ledger, counter, is_one_day=is_one_day))
+    session.analyze(_KEYS)
     changes = [_added(name) for name in counter.totals]
     changes += ["first_day = least(t.first_day, n.first_day)", "last_day = greatest(t.last_day, n.last_day)"]
     changes += [f"{owner} = coalesce(n.{owner}, t.{owner})"] if counter.has_owner else []
-    same, now = _same_key(counter, "t", "n"), ledger.clock.now()
+    now = ledger.clock.now()
     session.execute(
         statement(
-            f"update {target} as t set {', '.join(changes)}, updated_at = :now::timestamptz from {source} as n where {same}",
+            f"update {target} as t set {', '.join(changes)}, updated_at = :now::timestamptz from {_KEYS} as n where "
+            f"{_same_key(counter, 't', 'n')} and not n.is_new",
             now=now,
         )
     )
@@ -705,9 +707,28 @@ def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef) -> Non
     session.execute(
         statement(
             f"insert into {target} ({', '.join(map(quoted, columns))}, created_at, updated_at) select {_values(counter, columns)}, "
-            f":now::timestamptz, :now::timestamptz from {source} as n where not exists (select 1 from {target} as t where {same})",
+            f":now::timestamptz, :now::timestamptz from {_KEYS} as n where n.is_new",
             now=now,
         )
+    )
+
+
+def _of_keys(ledger: Ledger, counter: CounterDef, *, is_one_day: bool) -> Statement:
+    """One row for each key that is added to, with the days of it, the owner of the latest, and whether the key is new."""
+    key = ", ".join(f"n.{quoted(name)}" for name in counter.key)
+    owner = quoted(str(counter.owner))
+    if is_one_day:
+        source = f"(select n.*, n.{DAY} as first_day, n.{DAY} as last_day from {_NEW} as n)"
+    else:
+        items = [f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals]
+        items += [f"min(n.{DAY}) as first_day", f"max(n.{DAY}) as last_day"]
+        source = f"(select {key}, {', '.join(items)} from {_NEW} as n group by {key})"
+        if counter.has_owner:
+            latest = f"l.{DAY} = s.last_day and {_same_key(counter, 'l', 's')}"
+            source = f"(select s.*, l.{owner} from {source} as s join {_NEW} as l on {latest})"
+    return statement(
+        f"select n.*, t.{quoted(counter.key[0])} is null as is_new from {source} as n left join "
+        f"{name_of(ledger, counter.totals_table)} as t on {_same_key(counter, 't', 'n')}"
     )
 
 
