@@ -147,7 +147,9 @@ def in_process(act: Callable[..., None], *words: Any) -> ForkServerProcess:
 def added_and_killed(store: str, live: dict[str, Any] | None, some: list[Told], dice: random.Random) -> None:
     """A client that adds and is killed; what it was told before is known."""
     mine, theirs = _FORKS.Pipe(duplex=False)
-    process = in_process(add_until_killed, store, live, [add_of(one) for one in some], theirs, dice.randrange(len(some)))
+    process = in_process(
+        add_until_killed, store, live, [add_of(one) for one in some], theirs, dice.randrange(len(some))
+    )
     theirs.close()
     for one in some:
         try:

@@ -3,8 +3,4 @@
 import psycopg_pool  # noqa: F401
 import redis.cluster  # noqa: F401
 
-import dayfold.count.conservation
-import dayfold.count.embedded
-import dayfold.engines.duckdb
-import dayfold.engines.postgres
 import tests.faults.counting  # noqa: F401
