@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dayfold.count.importing import Importer, Layout
-from dayfold.count.live import shard_of
+from dayfold.count.live import Call, Reply, shard_of
 from dayfold.errors import Busy, ConnectionFailed, DayfoldError
 from tests.engines.counting import Counting
 from tests.valkeys import DURABLE, FORGETFUL, ValkeyServer, cluster
@@ -85,7 +85,7 @@ def test_a_full_buffer_may_be_an_error(usage: Counting, server: ValkeyServer) ->
 def test_a_live_store_that_hangs_keeps_nobody_longer_than_said(usage: Counting, server: ValkeyServer) -> None:
     """The answer comes within ``wait_ms``; what was sent is made once, though its answer came too late."""
     usage.define(wait_ms=50, timeout_s=0.2)
-    usage.opened.counters.add("usage", k="warm", size=1)
+    usage.opened.counters.add("usage", k="a", size=1)
     settled(usage)
     server.pause()
     before = time.monotonic()
@@ -175,6 +175,34 @@ def test_a_live_store_that_came_back_empty_is_said_to_have(postgres_url: str) ->
         assert usage.add("a", id="x") == "accepted"
         usage.flush()
         assert ("a", 9) in usage.rows()
+
+
+def test_a_call_of_an_epoch_that_ended_is_not_made_again(postgres_url: str) -> None:
+    """It was made and applied, its answer was lost, and then the live store lost that it was: only its client may say."""
+    with ValkeyServer(FORGETFUL) as server, Counting(postgres_url, {"url": server.url, "wait_ms": 20_000}) as usage:
+        live, [counter] = usage.define().counters.live, usage.opened.counters.defined()
+        add = usage.opened.counters.read(counter, {"k": "a"}, {"size": 1})
+        [known] = live.send("me", [Call("usage", 8, 0, [])])
+        assert isinstance(known, Reply)
+        call = Call("usage", 8, 1, [add], known.epoch)
+        assert [one.state for one in live.send("me", [call]) if isinstance(one, Reply)] == ["ok"]
+        assert [one.state for one in live.send("me", [call]) if isinstance(one, Reply)] == ["again"]
+        usage.flush()
+        server.restart()
+        assert [one.state for one in live.send("me", [call]) if isinstance(one, Reply)] == ["moved"]
+        usage.flush()
+        assert usage.rows("k, size") == [("a", 1)]
+
+
+def test_an_answer_that_was_lost_is_the_same_when_it_comes(usage: Counting) -> None:
+    """A call that is made again tells which of its increments were refused the first time."""
+    live, [counter] = usage.opened.counters.live, usage.opened.counters.defined()
+    adds = [usage.opened.counters.read(counter, {"k": "a"}, {"size": amount}) for amount in (2**63 - 1, 1)]
+    found = [live.send("me", [Call("usage", 8, 1, adds)])[0] for _ in range(2)]
+    assert [(one.state, one.refused) for one in found if isinstance(one, Reply)] == [
+        ("ok", {1: "overflow"}),
+        ("again", {1: "overflow"}),
+    ]
 
 
 def test_a_flush_that_stood_still_during_a_restart_takes_nothing_for_lost(

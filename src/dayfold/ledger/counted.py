@@ -35,7 +35,7 @@ ID = "id__"
 ADDS = "*"
 #: What is added up before it is known to fit.
 WIDE = decimal(MAX_DIGITS, 0)
-_IN, _NEW, _OVER = "counted__in", "counted__new", "counted__over"
+_IN, _NEW, _OVER, _KEYS = "counted__in", "counted__new", "counted__over", "counted__keys"
 #: What tallies are kept of, by name, beside those of epochs.
 REPEATED, ERASED, IMPORTED = "repeated", "erased", "imported"
 #: Why a row is held.
@@ -546,17 +546,19 @@ def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef) -> Non
     owner = quoted(str(counter.owner))
     items = [f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals]
     items += [f"min(n.{DAY}) as first_day", f"max(n.{DAY}) as last_day"]
-    source = f"(select {key}, {', '.join(items)} from {_NEW} as n group by {key})"
+    source = f"select {key}, {', '.join(items)} from {_NEW} as n group by {key}"
     if counter.has_owner:
         # That of the latest day.
-        source = f"(select s.*, l.{owner} from {source} as s join {_NEW} as l on l.{DAY} = s.last_day and {_same_key(counter, 'l', 's')})"
+        source = f"select s.*, l.{owner} from ({source}) as s join {_NEW} as l on l.{DAY} = s.last_day and {_same_key(counter, 'l', 's')}"
+    session.stage(_KEYS, statement(source))
+    session.analyze(_KEYS)
     changes = [_added(name) for name in counter.totals]
     changes += ["first_day = least(t.first_day, n.first_day)", "last_day = greatest(t.last_day, n.last_day)"]
     changes += [f"{owner} = coalesce(n.{owner}, t.{owner})"] if counter.has_owner else []
     same, now = _same_key(counter, "t", "n"), ledger.clock.now()
     session.execute(
         statement(
-            f"update {target} as t set {', '.join(changes)}, updated_at = :now::timestamptz from {source} as n where {same}",
+            f"update {target} as t set {', '.join(changes)}, updated_at = :now::timestamptz from {_KEYS} as n where {same}",
             now=now,
         )
     )
@@ -564,7 +566,7 @@ def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef) -> Non
     session.execute(
         statement(
             f"insert into {target} ({', '.join(map(quoted, columns))}, created_at, updated_at) select {_values(counter, columns)}, "
-            f":now::timestamptz, :now::timestamptz from {source} as n where not exists (select 1 from {target} as t where {same})",
+            f":now::timestamptz, :now::timestamptz from {_KEYS} as n where not exists (select 1 from {target} as t where {same})",
             now=now,
         )
     )
