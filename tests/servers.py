@@ -15,10 +15,12 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -88,6 +90,26 @@ class PostgresServer:
             yield self.url(name)
         finally:
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def kill(self, seconds: float = 30) -> None:
+        """kill -9 of one of its processes, which ends all of them; it recovers what was committed and takes connections again."""
+        import psycopg
+
+        self.close()
+        give_up = time.monotonic() + seconds
+        victim, witness = psycopg.connect(self.url("postgres")), psycopg.connect(self.url("postgres"))
+        os.kill(victim.info.backend_pid, signal.SIGKILL)
+        with contextlib.suppress(psycopg.OperationalError):
+            witness.execute("SELECT pg_sleep(60)")
+        victim.close()
+        witness.close()
+        while True:
+            try:
+                psycopg.connect(self.url("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                assert time.monotonic() < give_up
+                time.sleep(0.01)
 
     def close(self) -> None:
         """Close this process's own connection; the server stays for the others."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from dayfold.count.adder import Adder
 from dayfold.count.flush import Flusher
+from dayfold.errors import ConnectionFailed, StoreError
 from tests.conftest import SOAK
 from tests.faults.counting import (
     PATIENCE_S,
@@ -26,21 +28,25 @@ from tests.faults.counting import (
     in_process,
     opened,
 )
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, lease
 from tests.valkeys import DURABLE, FORGETFUL, SNAPSHOT, ValkeyServer
 
-Trials = Callable[[int], range]
-#: Of two hundred in all, and of ten thousand in the soak.
+#: Trials are two hundred in all, and ten thousand in the soak.
 SHARE = 50 if SOAK else 1
 pytestmark = [pytest.mark.soak] if SOAK else []
+
+
+class Ended(BaseException):
+    """Nothing goes on from here."""
 
 
 class Trial:
     """One store, one live store, two clients, and dice that fall the same in every run."""
 
-    def __init__(self, store: str, server: ValkeyServer, seed: str) -> None:
+    def __init__(self, store: str, server: ValkeyServer, seed: str, database: PostgresServer | None = None) -> None:
         self.store = store
         self.server = server
+        self.database = database
         self.dice = random.Random(seed)
         self.live = {"url": server.url, "prefix": "".join(filter(str.isalnum, seed)), "timeout_s": PATIENCE_S}
         self.account = Account()
@@ -48,10 +54,13 @@ class Trial:
 
     def run(self, steps: int) -> None:
         acts: dict[Callable[[], None], int] = {
-            self.add: 40, self.add_some: 12, self.retry: 15, self.flush: 8, self.flush_killed: 8, self.flush_twice: 8,
-            self.client_killed: 3, self.restart: 6, self.restart_amid: 5, self.save: 6,
+            self.add: 40, self.add_some: 12, self.retry: 15, self.flush: 8, self.flush_ended: 12, self.flush_killed: 3,
+            self.flush_twice: 10, self.client_killed: 2, self.restart: 6, self.restart_amid: 5, self.save: 6,
+            self.database_killed: 25 if self.database else 0,
         }  # fmt: skip
-        with ExitStack() as stack, opened(self.store, self.live) as self.app:
+        with ExitStack() as stack:
+            self.stack = stack
+            self.app = stack.enter_context(opened(self.store, self.live))
             self.app.counters.make()
             self.clients = [stack.enter_context(client(self.live)) for _ in range(2)]
             for act in self.dice.choices(list(acts), list(acts.values()), k=steps):
@@ -90,6 +99,36 @@ class Trial:
 
     def flush(self) -> None:
         self.app.counters.flush()
+
+    def flush_ended(self) -> None:
+        """What flushes is no more, at any step; its process goes on."""
+        step, nth = self.dice.choice(STEPS), self.dice.randint(1, 2)
+
+        def act(name: str) -> None:
+            nonlocal nth
+            nth -= name == step
+            if name == step and nth == 0:
+                raise Ended
+
+        with suppress(Ended):
+            Flusher(self.app.ledger, self.app.counters.live, act).flush(self.app.counters.defined()[0])
+
+    def database_killed(self) -> None:
+        """SIGKILL of a server process of PostgreSQL, which ends all of them and recovers what was committed."""
+        database, step = self.database, self.dice.choice(STEPS)
+        assert database is not None
+        self.add()
+
+        def act(name: str) -> None:
+            if name == step:
+                database.kill()
+
+        flusher = Flusher(self.app.ledger, self.app.counters.live, act)
+        with suppress(ConnectionFailed, StoreError):
+            flusher.flush(self.app.counters.defined()[0])
+        self.app.close()
+        self.app = self.stack.enter_context(opened(self.store, self.live))
+        self.app.counters.make()
 
     def flush_killed(self) -> None:
         nth = self.dice.randint(1, 2)
@@ -181,11 +220,48 @@ def part(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.mark.parametrize(("keeps", "trials"), [(DURABLE, 20), (SNAPSHOT, 12), (FORGETFUL, 8)], ids=str)
+@pytest.mark.parametrize(("keeps", "trials"), [(DURABLE, 17), (SNAPSHOT, 12), (FORGETFUL, 9)], ids=str)
 def test_each_acknowledged_increment_stands_once(
     keeps: str, trials: int, part: int, servers: dict[str, ValkeyServer], postgres_server: PostgresServer
 ) -> None:
     """Adds, retries, flushes, kills of flushers, clients and the live store in any order, on PostgreSQL."""
     for number in range(trials):
         with postgres_server.database() as store:
-            Trial(store, servers[keeps], f"{keeps} {part} {number}").run(14)
+            Trial(store, servers[keeps], f"{keeps} {part} {number}").run(10)
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL that may be killed, and has what it committed in the files of the system before it says so."""
+    with lease(tmp_path_factory.mktemp("postgres")) as server:
+        server.execute("ALTER SYSTEM SET synchronous_commit = on")
+        server.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+def test_a_database_that_is_killed_holds_each_increment_once(
+    part: int, servers: dict[str, ValkeyServer], own_postgres: PostgresServer
+) -> None:
+    """PostgreSQL ends at any step of a flush; what it committed stands, what it did not waits."""
+    for number in range(4):
+        with own_postgres.database() as store:
+            Trial(store, servers[DURABLE], f"database {part} {number}", own_postgres).run(6)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+def test_increments_that_wait_in_the_store_stand_once(
+    engine: str, part: int, new_duckdb: Callable[..., str], postgres_server: PostgresServer
+) -> None:
+    """Processes that add and are killed, and that flush and are killed, without a live store beside the store."""
+    for number in range(3 if engine == "duckdb" else 5):
+        with ExitStack() as stack:
+            store = new_duckdb(f"s{number}") if engine == "duckdb" else stack.enter_context(postgres_server.database())
+            dice, account = random.Random(f"{engine} {part} {number}"), Account()
+            for _ in range(2):
+                some = [one for one in (account.new(dice) for _ in range(dice.randint(1, 8))) if one]
+                some += [one for one in account.told if one.id and dice.random() < 0.3]
+                added_and_killed(store, None, some, dice)
+                process = in_process(flush_until, store, None, dice.choice(["sealed", "read", "applied"]), 1)
+                process.join(60)
+                assert process.exitcode in (0, -signal.SIGKILL)
+            check(store, None, account, may_lose=False)

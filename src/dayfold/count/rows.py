@@ -24,7 +24,8 @@ from dayfold.ledger.counted import ID, IDENTITY, NEGATIVE, UNKNOWN, Held
 _WIDE = pa.decimal128(38, 0)
 _KEY, _OWNER, _TOTAL, _AMOUNT = "key__", "owner__", "total__", "amount__"
 _Open = list[tuple[dt.date, msgspec.Raw, str]]
-_Owned = list[tuple[dt.date, msgspec.Raw]]
+_OwnedKey = tuple[dt.date, msgspec.Raw]
+_Owned = list[_OwnedKey]
 _Body = tuple[dt.date, msgspec.Raw, msgspec.Raw, dict[str, int]]
 
 
@@ -130,7 +131,10 @@ def _amounts(counter: CounterDef, content: Content, held: list[Held]) -> pa.Tabl
     if not fields:
         return None
     try:
-        read = msgspec.json.decode(_array(fields), type=_Open)
+        text = _array(fields)
+        # What is not looked into is not decoded: it may be no text at all.
+        text.decode()
+        read = msgspec.json.decode(text, type=_Open)
         if not {one[2] for one in read} <= counter.totals.keys():
             raise msgspec.ValidationError
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -166,14 +170,37 @@ def _columns(counter: CounterDef) -> list[str]:
 
 def _owners(content: Content) -> pa.Table:
     """Whose the keys of a batch are, as it was said last."""
-    owned = msgspec.json.decode(_array(content.owners), type=_Owned) if content.owners else []
+    owners = content.owners
+    try:
+        _array([*owners, *owners.values()]).decode()
+        owned = msgspec.json.decode(_array(owners), type=_Owned)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        owners = {key: whose for key, whose in owners.items() if _is_owned(key) and _is_text(whose)}
+        owned = msgspec.json.decode(_array(owners), type=_Owned)
     return pa.table(
         {
             DAY: pa.array([one[0] for one in owned], pa.date32()),
             _KEY: pa.array([bytes(one[1]) for one in owned], pa.binary()).cast(pa.string()),
-            _OWNER: pa.array(list(content.owners.values()), pa.binary()).cast(pa.string()),
+            _OWNER: pa.array(list(owners.values()), pa.binary()).cast(pa.string()),
         }
     )
+
+
+def _is_owned(field: bytes) -> bool:
+    """Whether it names a day and a key; where it does not, neither do the amounts beside it, which are held."""
+    try:
+        msgspec.json.decode(field, type=_OwnedKey)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return _is_text(field)
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _readable(counter: CounterDef, fields: Mapping[bytes, bytes], held: list[Held]) -> tuple[dict[bytes, bytes], _Open]:
@@ -182,6 +209,7 @@ def _readable(counter: CounterDef, fields: Mapping[bytes, bytes], held: list[Hel
     read: _Open = []
     for field, value in fields.items():
         try:
+            field.decode()
             one = msgspec.json.decode(field, type=tuple[dt.date, msgspec.Raw, str])
             if one[2] not in counter.totals:
                 day, key = one[0].isoformat(), bytes(one[1]).decode()
@@ -214,7 +242,9 @@ def _bodies(counter: CounterDef, bodies: Sequence[tuple[str | None, bytes]], hel
     """Increments that came one by one, a row for each."""
     ids: Sequence[str | None]
     try:
-        read = msgspec.json.decode(_array(body for _, body in bodies), type=list[_Body])
+        text = _array(body for _, body in bodies)
+        text.decode()
+        read = msgspec.json.decode(text, type=list[_Body])
         ids = [id_ for id_, _ in bodies]
         if not set().union(*(one[3] for one in read)) <= counter.totals.keys():
             raise msgspec.ValidationError
@@ -245,8 +275,7 @@ def _readable_bodies(
     for id_, body in bodies:
         try:
             one = msgspec.json.decode(body, type=_Body)
-            bytes(one[1]).decode()
-            bytes(one[2]).decode()
+            body.decode()
         except (msgspec.DecodeError, UnicodeDecodeError):
             held.append(
                 Held(

@@ -479,7 +479,7 @@ def add(ledger: Ledger, session: Session, counter: CounterDef, rows: pa.Table) -
     if has_named:
         found.repeated = _repeated(ledger, session, counter)
         _remember_ids(ledger, session, counter)
-    _add_to_counted(ledger, session, counter)
+    _add_to_counted(ledger, session, counter, found.rows)
     _add_to_totals(ledger, session, counter, is_one_day=is_one_day)
     return found
 
@@ -629,7 +629,7 @@ def _remember_ids(ledger: Ledger, session: Session, counter: CounterDef) -> None
     )  # fmt: skip
 
 
-def _add_to_counted(ledger: Ledger, session: Session, counter: CounterDef) -> None:
+def _add_to_counted(ledger: Ledger, session: Session, counter: CounterDef, rows: int) -> None:
     target = name_of(ledger, counter.counted.label)
     same = f"t.{DAY} = n.{DAY} and {_same_key(counter, 't', 'n')}"
     changes = [_added(name) for name in counter.totals]
@@ -638,20 +638,21 @@ def _add_to_counted(ledger: Ledger, session: Session, counter: CounterDef) -> No
             f"{quoted(str(counter.owner))} = coalesce(n.{quoted(str(counter.owner))}, t.{quoted(str(counter.owner))})"
         )
     now = ledger.clock.now()
-    session.execute(
+    known = session.execute(
         statement(
             f"update {target} as t set {', '.join(changes)}, updated_at = :now::timestamptz from {_NEW} as n where {same}",
             now=now,
         )
     )
-    columns = [DAY, *counter.types, *counter.totals]
-    session.execute(
-        statement(
-            f"insert into {target} ({', '.join(map(quoted, columns))}, updated_at) select {_values(counter, columns)}, "
-            f":now::timestamptz from {_NEW} as n where not exists (select 1 from {target} as t where {same})",
-            now=now,
+    if known < rows:
+        columns = [DAY, *counter.types, *counter.totals]
+        session.execute(
+            statement(
+                f"insert into {target} ({', '.join(map(quoted, columns))}, updated_at) select {_values(counter, columns)}, "
+                f":now::timestamptz from {_NEW} as n where not exists (select 1 from {target} as t where {same})",
+                now=now,
+            )
         )
-    )
     if counter.has_owner:
         _own_earlier_days(ledger, session, counter)
 
