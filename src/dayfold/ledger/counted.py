@@ -476,8 +476,8 @@ def add(ledger: Ledger, session: Session, counter: CounterDef, rows: pa.Table) -
     if has_named:
         found.repeated = _repeated(ledger, session, counter)
         _remember_ids(ledger, session, counter)
-    _add_to_counted(ledger, session, counter)
-    _add_to_totals(ledger, session, counter)
+    _add_to_counted(ledger, session, counter, found.rows)
+    _add_to_totals(ledger, session, counter, one_day=found.rows if first == last else None)
     return found
 
 
@@ -624,7 +624,7 @@ def _remember_ids(ledger: Ledger, session: Session, counter: CounterDef) -> None
     )  # fmt: skip
 
 
-def _add_to_counted(ledger: Ledger, session: Session, counter: CounterDef) -> None:
+def _add_to_counted(ledger: Ledger, session: Session, counter: CounterDef, rows: int) -> None:
     target = name_of(ledger, counter.counted.label)
     same = f"t.{DAY} = n.{DAY} and {_same_key(counter, 't', 'n')}"
     changes = [_added(name) for name in counter.totals]
@@ -633,20 +633,21 @@ def _add_to_counted(ledger: Ledger, session: Session, counter: CounterDef) -> No
             f"{quoted(str(counter.owner))} = coalesce(n.{quoted(str(counter.owner))}, t.{quoted(str(counter.owner))})"
         )
     now = ledger.clock.now()
-    session.execute(
+    known = session.execute(
         statement(
             f"update {target} as t set {', '.join(changes)}, updated_at = :now::timestamptz from {_NEW} as n where {same}",
             now=now,
         )
     )
     columns = [DAY, *counter.types, *counter.totals]
-    session.execute(
-        statement(
-            f"insert into {target} ({', '.join(map(quoted, columns))}, updated_at) select {_values(counter, columns)}, "
-            f":now::timestamptz from {_NEW} as n where not exists (select 1 from {target} as t where {same})",
-            now=now,
+    if known < rows:
+        session.execute(
+            statement(
+                f"insert into {target} ({', '.join(map(quoted, columns))}, updated_at) select {_values(counter, columns)}, "
+                f":now::timestamptz from {_NEW} as n where not exists (select 1 from {target} as t where {same})",
+                now=now,
+            )
         )
-    )
     if counter.has_owner:
         _own_earlier_days(ledger, session, counter)
 
@@ -681,7 +682,8 @@ def _values(counter: CounterDef, columns: Sequence[str]) -> str:
     )
 
 
-def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef) -> None:
+def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef, *, one_day: int | None) -> None:
+    """The current totals have what came in; ``one_day``: so many rows, where they are all of the same day and so one for each key."""
     target = name_of(ledger, counter.totals_table)
     key = ", ".join(f"n.{quoted(name)}" for name in counter.key)
     owner = quoted(str(counter.owner))
@@ -691,16 +693,20 @@ def _add_to_totals(ledger: Ledger, session: Session, counter: CounterDef) -> Non
     if counter.has_owner:
         # That of the latest day.
         source = f"(select s.*, l.{owner} from {source} as s join {_NEW} as l on l.{DAY} = s.last_day and {_same_key(counter, 'l', 's')})"
+    if one_day is not None:
+        source = f"(select n.*, n.{DAY} as first_day, n.{DAY} as last_day from {_NEW} as n)"
     changes = [_added(name) for name in counter.totals]
     changes += ["first_day = least(t.first_day, n.first_day)", "last_day = greatest(t.last_day, n.last_day)"]
     changes += [f"{owner} = coalesce(n.{owner}, t.{owner})"] if counter.has_owner else []
     same, now = _same_key(counter, "t", "n"), ledger.clock.now()
-    session.execute(
+    known = session.execute(
         statement(
             f"update {target} as t set {', '.join(changes)}, updated_at = :now::timestamptz from {source} as n where {same}",
             now=now,
         )
     )
+    if known == one_day:
+        return
     columns = [*counter.types, *counter.totals, "first_day", "last_day"]
     session.execute(
         statement(
