@@ -23,9 +23,10 @@ from dayfold import Dayfold
 from dayfold.cli.main import outcome
 from dayfold.clock import FixedClock
 from dayfold.plan.sql import statement as sql
-from tests.examples.uploads import BY_KEY, BY_PROVIDER, EXAMPLE, Truth, module, traffic, truth, valkey
+from tests.examples.uploads import BY_KEY, BY_PROVIDER, EXAMPLE, Truth, module, traffic, truth
 from tests.servers import PostgresServer
 from tests.sql import Session, is_duckdb
+from tests.valkeys import ValkeyServer
 
 pytestmark = pytest.mark.in_turn
 drive, load, service = module("drive"), module("load"), module("service")
@@ -49,6 +50,8 @@ class Uploads:
     def open(cls, url: str, live: str | None, folder: Path, **config: Any) -> Uploads:
         clock = FixedClock(traffic.NOW)
         config = {"store": {"url": url}, "live": {"url": live} if live else {}, **config}
+        # A busy machine gets the time that it needs.
+        config["live"] |= {"wait_ms": 20_000, "timeout_s": 20}
         return cls(url, live, folder, clock, Dayfold(EXAMPLE / "metrics.py", config, clock=clock))
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
@@ -71,7 +74,7 @@ def ground(request: pytest.FixtureRequest, folder: Path, engine: str) -> Iterato
     with ExitStack() as stack:
         if engine == "postgres":
             server: PostgresServer = request.getfixturevalue("postgres_server")
-            yield stack.enter_context(server.database()), stack.enter_context(valkey(folder))
+            yield stack.enter_context(server.database()), stack.enter_context(ValkeyServer()).url
         else:
             yield f"duckdb:///{folder}/uploads.duckdb", None
 

