@@ -117,7 +117,7 @@ def _opened(url: str, live: str | None, **more: object) -> Iterator[Dayfold]:
         place.joinpath("metrics.py").write_text(METRICS)
         if url.startswith("duckdb"):
             url = f"duckdb:///{place}/store.duckdb"
-        settings = {"buffer": 1_000_000, **({"url": live} if live else {}), **more}
+        settings = {"buffer": 1_000_000, "timeout_s": 20, **({"url": live} if live else {}), **more}
         with Dayfold(place / "metrics.py", {"store": {"url": url}, "live": settings}) as app:
             app.counters.make()
             yield app
@@ -301,7 +301,8 @@ def _fill(app: Dayfold, keys: int) -> None:
     [counter] = counters.defined()
     amounts = {"total_requests": 3, "successful_requests": 2, "failed_requests": 1, "total_file_size": 1_000_000}
     adds = [counters.read(counter, {"api_key_id": f"key-{n}"}, amounts, f"user-{n % 500}") for n in range(keys)]
-    counters.offer(adds).result(120)
+    counters.offer(adds)
+    counters.adder.settle(120)
 
 
 # -- nothing to do -----------------------------------------------------------------------------------
