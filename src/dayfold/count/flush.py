@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dayfold.count.live import MANY, STORE_EPOCH, Batch, Content, LiveStore, Standing
 from dayfold.count.rows import amounts_in, empty_row, rows_of, rows_of_held
@@ -179,7 +180,8 @@ class Flusher:
             return False
         done.batches += len(wanted)
         done.count(applied)
-        self._note_missing(counter, wanted, contents, known, done)
+        if not _is_all_there(counter, wanted, known, rows, held):
+            self._note_missing(counter, wanted, contents, known, done)
         self._tell_lost(counter, [one for one in noted if one.ended], 0, done)
         return True
 
@@ -301,6 +303,30 @@ class Flusher:
                     "A batch of %s held other amounts than were accepted, in %s", counter.name, ", ".join(missing),
                     extra={"action": "counts-differ", "counter": counter.name},
                 )  # fmt: skip
+
+
+def _is_all_there(
+    counter: CounterDef,
+    batches: Sequence[Batch],
+    known: Mapping[tuple[int, str], Epoch],
+    rows: pa.Table,
+    held: Sequence[Held],
+) -> bool:
+    """Whether batches together hold what their tallies say: what is read of them anyway is added up, and not read again."""
+    claimed: dict[str, int] = {}
+    latest = {place: (one.number, one.accepted) for place, one in known.items()}
+    for one in batches:
+        number, before = latest.get((one.shard, one.epoch), (0, {}))
+        if not one.accepted or one.number != number + 1:
+            return False
+        for name, amount in one.accepted.items():
+            claimed[name] = claimed.get(name, 0) + amount - before.get(name, 0)
+        latest[one.shard, one.epoch] = (one.number, one.accepted)
+    found = {name: int(pc.sum(rows[name]).as_py() or 0) for name in counter.totals}
+    for row in held:
+        for name, amount in row.amounts.items():
+            found[name] = found.get(name, 0) + amount
+    return all(claimed.get(name, 0) == found.get(name, 0) for name in {*claimed, *found} - {ADDS})
 
 
 def _is_applied(batch: Batch, known: Mapping[tuple[int, str], Epoch]) -> bool:
