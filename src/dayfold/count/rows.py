@@ -22,7 +22,7 @@ from dayfold.define.types import BOOL, INT, TEXT, UUID, Type
 from dayfold.ledger.counted import ID, IDENTITY, NEGATIVE, UNKNOWN, Held
 
 _WIDE = pa.decimal128(38, 0)
-_KEY, _OWNER, _TOTAL, _AMOUNT = "key__", "owner__", "total__", "amount__"
+_KEY, _OWNER, _TOTAL, _AMOUNT, _HEAD = "key__", "owner__", "total__", "amount__", "head__"
 _Open = list[tuple[dt.date, msgspec.Raw, str]]
 _OwnedKey = tuple[dt.date, msgspec.Raw]
 _Owned = list[_OwnedKey]
@@ -130,25 +130,19 @@ def _amounts(counter: CounterDef, content: Content, held: list[Held]) -> pa.Tabl
     fields = content.amounts
     if not fields:
         return None
-    try:
-        text = _array(fields)
-        # What is not looked into is not decoded: it may be no text at all.
-        text.decode()
-        read = msgspec.json.decode(text, type=_Open)
-        if not {one[2] for one in read} <= counter.totals.keys():
-            raise msgspec.ValidationError
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    table = _split_up(counter, fields)
+    if table is None:
         fields, read = _readable(counter, fields, held)
         if not read:
             return None
-    table = pa.table(
-        {
-            DAY: pa.array([one[0] for one in read], pa.date32()),
-            _KEY: pa.array([bytes(one[1]) for one in read], pa.binary()).cast(pa.string()),
-            _TOTAL: pa.array([one[2] for one in read], pa.string()).dictionary_encode(),
-            _AMOUNT: _whole(fields.values()),
-        }
-    )
+        table = pa.table(
+            {
+                DAY: pa.array([one[0] for one in read], pa.date32()),
+                _KEY: pa.array([bytes(one[1]) for one in read], pa.binary()).cast(pa.string()),
+                _TOTAL: pa.array([one[2] for one in read], pa.string()).dictionary_encode(),
+                _AMOUNT: _whole(fields.values()),
+            }
+        )
     nothing = pa.scalar(None, _WIDE)
     columns = {name: pc.if_else(pc.equal(table[_TOTAL], name), table[_AMOUNT], nothing) for name in counter.totals}
     wide = pa.table({DAY: table[DAY], _KEY: table[_KEY], **columns})
@@ -162,6 +156,41 @@ def _amounts(counter: CounterDef, content: Content, held: list[Held]) -> pa.Tabl
     )
     wide = wide.append_column(ID, pa.nulls(wide.num_rows, pa.string()))
     return wide.select(_columns(counter))
+
+
+def _split_up(counter: CounterDef, fields: Mapping[bytes, bytes]) -> pa.Table | None:
+    """Day, key, total and amount of every field, as the contract writes them; None where one is written otherwise.
+
+    No field is decoded: many hundred thousand of them would take most of a flush. What stands for a key is looked into later.
+    """
+    texts = pa.array(list(fields), pa.binary())
+    amounts = _whole(fields.values())
+    parts = []
+    for name in counter.totals:
+        end = b',"' + name.encode() + b'"]'
+        mine = pc.ends_with(texts, end)
+        chosen = texts.filter(mine)
+        parts.append(
+            pa.table(
+                {
+                    DAY: pc.binary_slice(chosen, 2, 12),
+                    _KEY: pc.binary_slice(chosen, 14, -len(end)),
+                    _TOTAL: pa.array([name], pa.string()).take(pa.array([0] * len(chosen), pa.int64())),
+                    _AMOUNT: amounts.filter(mine),
+                    _HEAD: pc.binary_join_element_wise(
+                        pc.binary_slice(chosen, 0, 2), pc.binary_slice(chosen, 12, 15), b""
+                    ),
+                }
+            )
+        )
+    table = pa.concat_tables(parts)
+    if table.num_rows != len(texts) or not pc.all(pc.equal(table[_HEAD], b'["",[')).as_py():
+        return None
+    try:
+        days, keys = table[DAY].cast(pa.string()).cast(pa.date32()), table[_KEY].cast(pa.string())
+    except pa.ArrowInvalid:
+        return None
+    return pa.table({DAY: days, _KEY: keys, _TOTAL: table[_TOTAL].dictionary_encode(), _AMOUNT: table[_AMOUNT]})
 
 
 def _columns(counter: CounterDef) -> list[str]:
@@ -384,7 +413,7 @@ def _key_columns(counter: CounterDef, keys: Sequence[str], owners: Sequence[str 
     """The columns of keys and owners. Raises one of several errors where one is none of the counter's."""
     decoded = msgspec.json.decode(_array(one.encode() for one in keys), type=list[list[Any]])
     width = len(counter.key)
-    if any(len(one) != width for one in decoded):
+    if len(decoded) != len(keys) or any(len(one) != width for one in decoded):
         raise BadKey("it is no key of the counter.")
     lists = list(zip(*decoded, strict=True)) if decoded else [()] * width
     if counter.has_owner:
