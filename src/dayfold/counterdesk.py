@@ -20,7 +20,7 @@ from dayfold.clock import Clock
 from dayfold.count.live import Add, LiveStore
 from dayfold.define.catalog import Catalog
 from dayfold.define.counter import Counter, CounterDef
-from dayfold.errors import Busy, ConnectionFailed, DayfoldError, UnknownName, UsageError
+from dayfold.errors import Busy, ConnectionFailed, DayfoldError, StoreAltered, UnknownName, UsageError
 from dayfold.fold import eventlog
 from dayfold.ledger import counted
 from dayfold.ledger.counted import ADDS
@@ -31,7 +31,7 @@ from dayfold.settings import Settings
 if TYPE_CHECKING:
     from dayfold.count.adder import Adder, Figures, Outcome
     from dayfold.count.conservation import Conservation
-    from dayfold.count.flush import Flushed, Flusher
+    from dayfold.count.flush import Flushed
     from dayfold.count.importing import Imported
     from dayfold.define.rollup import RollupDef
     from dayfold.fold.doctor import Finding
@@ -205,17 +205,35 @@ class CounterDesk:
         return self._shared.adder.figures if self._shared.adder else None
 
     def make(self) -> None:
-        """The tables of counters are there as the definitions say, and what is written to them marks what it changes."""
+        """The tables of counters are there as the definitions say, and what is written to them marks what it changes.
+
+        Raises:
+            StoreAltered: where a table is another one; those of the other counters are there.
+        """
         self.app.catalog.check()
         self.app.ledger.ready()
+        altered: StoreAltered | None = None
+        made = set()
         for one in self.defined():
-            counted.ensure(self.app.ledger, one)
+            try:
+                counted.ensure(self.app.ledger, one)
+                made.add(one.name)
+            except StoreAltered as error:
+                altered = altered or error
         eventlog.tend(self.app.ledger, self.app.tracking())
-        self._shared.made |= {one.name for one in self.defined()}
+        self._shared.made |= made
+        if altered is not None:
+            raise altered
 
-    def _made(self, counters: Iterable[CounterDef]) -> None:
-        if any(one.name not in self._shared.made for one in counters):
+    def _made(self, counters: Sequence[CounterDef]) -> None:
+        """These have their tables, whatever becomes of the others. Raises StoreAltered."""
+        if all(one.name in self._shared.made for one in counters):
+            return
+        try:
             self.make()
+        except StoreAltered:
+            if any(one.name not in self._shared.made for one in counters):
+                raise
 
     def start(self) -> None:
         """Flush every ``[live] flush_s`` seconds from now on, in a thread of its own; again is harmless."""
@@ -344,22 +362,29 @@ class CounterDesk:
         """What waits in the live store is in the store: exactly once, whoever else flushes.
 
         Raises:
-            ConnectionFailed: where the live store or the store does not answer; nothing is lost.
+            ConnectionFailed: where the live store or the store does not answer; StoreError: where the store does not take what a
+                counter has. Nothing is lost, and the other counters are flushed.
         """
-        from dayfold.count.flush import Flusher
+        from dayfold.count.flush import Flushed, Flusher
 
         wanted = self.defined(counters)
-        self._made(wanted)
-        late: Busy | None = None
-        if self._shared.adder is not None:
-            try:
+        failed: DayfoldError | None = None
+        try:
+            self._made(wanted)
+            if self._shared.adder is not None:
                 self._shared.adder.settle(_SETTLE_S)
-            except Busy as error:
-                # A part of the live store may be down; what reached the others is flushed.
-                late = error
-        found = [self._flushed(one, [Flusher(self.app.ledger, live) for live in self._lives()]) for one in wanted]
-        if late is not None:
-            raise late
+        except (StoreAltered, Busy) as error:
+            # A table was altered, or a part of the live store is down: the others are flushed.
+            failed = error
+        found = [Flushed(one.name) for one in wanted if one.name in self._shared.made]
+        for done in found:
+            for live in self._lives():
+                try:
+                    Flusher(self.app.ledger, live).flush(self.app.catalog.counters.by_name[done.counter], done)
+                except DayfoldError as error:
+                    failed = failed or error
+        if failed is not None:
+            raise failed
         return found
 
     def _lives(self) -> list[LiveStore]:
@@ -367,14 +392,6 @@ class CounterDesk:
         from dayfold.count.embedded import Embedded
 
         return [self.live, Embedded(self.app.ledger)] if self.live.is_apart else [self.live]
-
-    def _flushed(self, counter: CounterDef, flushers: Sequence[Flusher]) -> Flushed:
-        from dayfold.count.flush import Flushed
-
-        done = Flushed(counter.name)
-        for one in flushers:
-            one.flush(counter, done)
-        return done
 
     def settle(self, rollups: Sequence[RollupDef]) -> dict[str, str]:
         """What was acknowledged for the counters that some rollups are folded from is in the store.
