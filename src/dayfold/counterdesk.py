@@ -98,11 +98,21 @@ class CounterStatus:
 
 
 def held_as_words(one: Held) -> dict[str, object]:
-    """A held row for JSON."""
+    """A held row for JSON; a key that is none stands as the one text that it is."""
     return {
-        "id": one.id, "held_at": one.held_at, "reason": one.reason, "detail": one.detail, "day": one.day, "key": json.loads(one.key),
-        "owner": None if one.owner is None else json.loads(one.owner), "amounts": dict(one.amounts),
+        "id": one.id, "held_at": one.held_at, "reason": one.reason, "detail": one.detail, "day": one.day,
+        "key": _read_text(one.key, lambda: [one.key], list), "owner": one.owner and _read_text(one.owner, lambda: one.owner),
+        "amounts": dict(one.amounts),
     }  # fmt: skip
+
+
+def _read_text(text: str, otherwise: Callable[[], object], kind: type = object) -> object:
+    """What a text of JSON says; something else where it is none, or not of a kind: any program writes to the live store."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return otherwise()
+    return found if isinstance(found, kind) else otherwise()
 
 
 class _Shared:
@@ -442,6 +452,9 @@ class CounterDesk:
         Args:
             counter: Whose tables are there.
             heal: Write the current totals anew where they are not the sums of the days.
+
+        Raises:
+            ConnectionFailed: where nothing is wrong but for what a live store that does not answer may hold.
         """
         from dayfold.count.conservation import conservation
 
@@ -460,7 +473,15 @@ class CounterDesk:
         with ledger.store.transaction(read_only=True) as session:
             for text, rows in counted.breaking(ledger, session, counter).items():
                 wrong.append(f"{rows:,} rows of {counter.counted.label} do not meet {text}")
+        if not wrong and not law.reachable:
+            raise self._unreachable()
         return wrong
+
+    def _unreachable(self) -> ConnectionFailed:
+        return ConnectionFailed(
+            f"The live store {self.live.address} does not answer, so that what waits there, or is lost, is not known.",
+            hint="Try again later.",
+        )
 
     def accept_loss(self, counters: Iterable[object] | None = None) -> list[Conservation]:
         """What is missing is known and taken note of: the law holds again, and says how much was lost. What it was before.
@@ -471,10 +492,7 @@ class CounterDesk:
         found, ledger = self.conservation(counters), self.app.ledger
         for law in found:
             if not law.reachable:
-                raise ConnectionFailed(
-                    f"The live store {self.live.address} does not answer, so that what is lost is not known.",
-                    hint="Try again later.",
-                )
+                raise self._unreachable()
         for law in found:
             if law.holds:
                 continue

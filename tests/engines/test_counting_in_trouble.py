@@ -10,7 +10,10 @@ import pytest
 
 from dayfold import Counter, Dayfold, Total
 from dayfold.clock import FixedClock
+from dayfold.count.valkey import script
+from dayfold.counterdesk import held_as_words
 from dayfold.errors import StoreAltered, StoreError
+from tests.valkeys import FORGETFUL, ValkeyServer
 
 pytestmark = pytest.mark.in_turn
 NOW = dt.datetime(2026, 3, 18, 12, tzinfo=dt.UTC)
@@ -73,3 +76,66 @@ def test_counter_that_cannot_be_flushed_keeps_no_other_one_waiting(make: Make, h
     with pytest.raises(StoreAltered if "alter" in how else StoreError):
         again.counters.flush()
     assert law(again) == (True, 1)
+
+
+# -- live stores that end ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forgetful() -> Iterator[ValkeyServer]:
+    """A server of the test's own that keeps nothing on disk."""
+    with ValkeyServer(FORGETFUL) as found:
+        yield found
+
+
+def opened(store: str, server: ValkeyServer) -> Dayfold:
+    live = {"url": server.url, "prefix": "trouble", "timeout_s": 5, "wait_ms": 20_000}
+    return Dayfold([Hits], {"store": {"url": store, "long_view": ""}, "live": live}, clock=FixedClock(NOW))
+
+
+def add_past_us(server: ValkeyServer, key: str, shard: int = 11) -> None:
+    """What a service in another language does, which remembers nothing of what it is told."""
+    words = ("", 0, "", 1, "2026-03-18", key, "", "", 1, "n", 1)
+    with server.client() as client:
+        assert client.eval(script("add"), 1, f"{{trouble:1:hits:{shard}}}:", *words)[0] == b"ok"
+
+
+def test_loss_before_anything_was_applied_is_told(duckdb_url: str, forgetful: ValkeyServer) -> None:
+    """A server that was empty when it was flushed, was added to by a service that is gone, and lost that: the next flush says so."""
+    with opened(duckdb_url, forgetful) as app:
+        app.counters.flush()
+        add_past_us(forgetful, '["k1"]')
+        forgetful.restart()
+        assert app.counters.flush()[0].vanished == 16
+        assert not app.counters.conservation()[0].holds
+        assert app.counters.flush()[0].vanished == 0
+
+
+def test_law_is_not_said_to_hold_while_nobody_can_tell(duckdb_url: str, forgetful: ValkeyServer) -> None:
+    """Nothing is missing as far as one sees, and a part is out of sight: a proof says so."""
+    with opened(duckdb_url, forgetful) as app:
+        app.counters.add(Hits, k="a", n=1)
+        app.fold()
+        forgetful.kill()
+        [found] = app.verify()
+    assert found.error is None
+    assert found.notes == [
+        f"conservation cannot be proved now: The live store {forgetful.url.removesuffix('/0')} does not answer, so that what waits there, "
+        "or is lost, is not known."
+    ]
+
+
+def test_key_that_is_none_is_held_and_shown(duckdb_url: str, forgetful: ValkeyServer) -> None:
+    """Whatever another program writes as a key keeps nobody from seeing what is held."""
+    with opened(duckdb_url, forgetful) as app:
+        for key in ("k1", '"k1"', '["k1","k2"]'):
+            add_past_us(forgetful, key)
+        app.counters.flush()
+        shown = [held_as_words(one) for one in app.counters.held("hits")]
+        keys = [one["key"] for one in shown]
+        assert len(keys) == 3
+        assert ["k1", "k2"] in keys
+        assert ['"k1"'] in keys
+        assert ['["2026-03-18",k1,"n"]'] in keys
+        assert app.counters.replay().kept == 3
+        assert app.counters.conservation()[0].holds

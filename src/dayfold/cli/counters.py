@@ -61,7 +61,7 @@ def status(file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
 
 @app.command()
 def check(counters: CountersArgument = None, file: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
-    """Account for every increment: accepted = applied + pending + quarantined; exit 1 where that does not hold.
+    """Account for every increment: accepted = applied + pending + quarantined; exit 1 where that does not hold, or cannot be known.
 
     What is lost and was taken note of with `accept-loss` is a part of its own.
     """
@@ -81,7 +81,7 @@ def check(counters: CountersArgument = None, file: AppOption = DEFAULT_APP, json
             )
         if not one.holds:
             print(f"{one.counter}: {one.said}", file=sys.stderr)
-    if not all(one.holds for one in found):
+    if not all(one.holds and one.reachable for one in found):
         raise typer.Exit(1)
 
 

@@ -211,12 +211,15 @@ class Flusher:
     def _note_ended(
         self, counter: CounterDef, standings: Sequence[Standing], known: Mapping[tuple[int, str], Epoch], done: Flushed
     ) -> None:
-        """Epochs that ended without a last batch have vanished, and what clients saw of ended ones is known.
+        """Epochs are known when they begin; those that ended without a last batch have vanished; what clients saw of these is known.
 
         ``known`` is what was known before anything was sealed: an epoch of which the live store did not tell then is over.
         """
         found: dict[tuple[int, str], Epoch] = {}
         for one in standings:
+            if self.live.is_apart and (one.shard, one.epoch) not in known:
+                # Before anything of it is applied: it may be gone by then.
+                found[one.shard, one.epoch] = Epoch(one.shard, one.epoch)
             last = {batch.epoch: batch.number for batch in one.batches if batch.ended}
             for (shard, epoch), state in known.items():
                 if shard != one.shard or state.ended or (epoch == STORE_EPOCH) == self.live.is_apart:

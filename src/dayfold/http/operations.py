@@ -161,7 +161,9 @@ class _LawFigures(Collector):
                 amounts.add_metric([one.counter, total, "accepted"], accepted)
                 for part, found in (*parts.items(), ("missing", one.missing)):
                     amounts.add_metric([one.counter, total, part], found.get(total, 0))
-            holds.add_metric([one.counter], int(one.holds))
+            if one.reachable or not one.holds:
+                # Else it is not known.
+                holds.add_metric([one.counter], int(one.holds))
             lost.add_metric([one.counter], one.lost_adds)
         yield from (amounts, holds, lost)
         yield GaugeMetricFamily("dayfold_counters_read_at_seconds", "When these were last read.", laws.read_at)
