@@ -494,6 +494,7 @@ class Dayfold:
             wait,
             stop,
             self.settings.live.remember_days,
+            self.counters.is_settled,
         )
         return retainer.run(yes=yes)
 

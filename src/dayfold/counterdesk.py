@@ -422,6 +422,15 @@ class CounterDesk:
                 return {one.name: said for one in rollups if any(counter.counted in one.sources for counter in wanted)}
         return {}
 
+    def is_settled(self) -> bool:
+        """Whether what was acknowledged is in the store; where it cannot be brought there, the log says so."""
+        try:
+            self.flush()
+        except DayfoldError as error:
+            _log.warning("Ids of increments are kept: %s", error.message, extra={"action": "counts-not-flushed"})
+            return False
+        return True
+
     # -- accounting ------------------------------------------------------------------------------
 
     def conservation(self, counters: Iterable[object] | None = None) -> list[Conservation]:

@@ -12,7 +12,7 @@ from dayfold import Counter, Dayfold, Total
 from dayfold.clock import FixedClock
 from dayfold.count.valkey import script
 from dayfold.counterdesk import held_as_words
-from dayfold.errors import StoreAltered, StoreError
+from dayfold.errors import StoreAltered, StoreError, UsageError
 from tests.valkeys import FORGETFUL, ValkeyServer
 
 pytestmark = pytest.mark.in_turn
@@ -76,6 +76,50 @@ def test_counter_that_cannot_be_flushed_keeps_no_other_one_waiting(make: Make, h
     with pytest.raises(StoreAltered if "alter" in how else StoreError):
         again.counters.flush()
     assert law(again) == (True, 1)
+
+
+def test_id_is_known_until_what_waits_is_applied(make: Make) -> None:
+    """An increment that was sent again in time, and waited until its id is too old to be kept, counts once."""
+    first = make()
+    assert first.counters.add(Visits, k="a", n=1, id="x") == "accepted"
+    first.counters.flush()
+    again = make(clock=NOW + dt.timedelta(days=6))
+    assert again.counters.add(Visits, k="a", n=1, id="x", at=NOW) == "accepted"
+    late = make(clock=NOW + dt.timedelta(days=10))
+    late.retain(yes=True)
+    late.counters.flush()
+    assert law(late) == (True, 1)
+
+
+def test_erasing_takes_amounts_of_totals_that_are_gone_from_the_definition(make: Make) -> None:
+    """They are counted as erased as those that are still there."""
+
+    class PerUser(Counter):
+        key = "user_id"
+        n = Total()
+        m = Total()
+        owner = "user_id"
+
+    before = make(PerUser)
+    for user in ("u1", "u2"):
+        assert before.counters.add(PerUser, user_id=user, n=1, m=5) == "accepted"
+    before.fold()
+
+    after = make(type("PerUser", (Counter,), {"key": "user_id", "owner": "user_id", "n": Total()}))
+    after.fold()
+    after.erase(actor=["u1"])
+    [found] = after.counters.conservation()
+    assert (found.holds, found.said) == (True, "All that was added is accounted for.")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_moment_beyond_the_calendar_is_refused(duckdb_url: str, at: str) -> None:
+    """In UTC it has no day."""
+    with (
+        Dayfold([Hits], {"store": {"url": duckdb_url}}) as app,
+        pytest.raises(UsageError, match="at lies before the year 1 or after 9999 in UTC"),
+    ):
+        app.counters.add(Hits, k="a", n=1, at=at)
 
 
 # -- live stores that end ----------------------------------------------------------------------------

@@ -74,12 +74,13 @@ def read(
     if moment - now > AHEAD:
         raise UsageError("at lies more than a day ahead.", hint="Send the moment at which it happened.")
     if id is not None:
-        if not 1 <= len(id) <= MOST_ID or not _is_text(id):
+        given: object = id
+        if not isinstance(given, str) or not 1 <= len(id) <= MOST_ID or not _is_text(id):
             raise UsageError(f"An id is a text of 1 to {MOST_ID} letters.")
         if now - moment > remember:
             raise TooOld(
                 f"An increment with an id is older than ids are remembered, {remember.days} days: it may have been counted.",
-                hint="Raise [live] remember_days, or send it without its id where it surely was not.",
+                hint="Send it without its id where it surely was not. [live] remember_days, raised, holds for ids of later increments.",
             )
     return Add(counter.name, _day_text(moment.date()), text, whose, id or "", whole)
 
@@ -122,7 +123,10 @@ def _moment(at: dt.datetime | dt.date | str | None, now: dt.datetime) -> dt.date
         except ValueError:
             raise UsageError("at is a moment such as 2026-03-01T10:00:00Z.") from None
     if isinstance(at, dt.datetime):
-        return at.astimezone(dt.UTC) if at.tzinfo else at.replace(tzinfo=dt.UTC)
+        try:
+            return at.astimezone(dt.UTC) if at.tzinfo else at.replace(tzinfo=dt.UTC)
+        except OverflowError:
+            raise UsageError("at lies before the year 1 or after 9999 in UTC.") from None
     if isinstance(at, dt.date):
         return dt.datetime(at.year, at.month, at.day, 12, tzinfo=dt.UTC)
     raise UsageError("at is a moment, or its text.")

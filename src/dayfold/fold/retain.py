@@ -130,6 +130,7 @@ class Retainer:
     wait_s: float
     stop: StopCheck
     remember_days: int = 7
+    settle_counts: Callable[[], bool] = lambda: True
 
     def run(self, *, yes: bool) -> Retained:
         """Look, and with ``yes`` seal and delete."""
@@ -319,6 +320,8 @@ class Retainer:
     def _counters(self, found: Retained, *, yes: bool) -> None:
         """Ids of increments that would be refused by now, and notes of batches; what ended processes have added is summed up."""
         now, ledger = self.clock.now(), self.ledger
+        # What waits may have ids that came before: these are known until it is applied.
+        is_settled = yes and self.settle_counts()
         # A day more than they are remembered: an increment is refused by its moment, and noted when it was flushed.
         ids = now - dt.timedelta(days=self.remember_days + 1)
         flushes = now - dt.timedelta(days=self.settings.flushes_days)
@@ -326,8 +329,9 @@ class Retainer:
         def once() -> dict[str, tuple[int, dt.date | None, dt.date | None]]:
             with ledger.store.transaction(read_only=not yes) as session:
                 past = counted.past(ledger, session, ids, flushes)
-                if yes:
+                if is_settled:
                     counted.forget_ids(ledger, session, ids)
+                if yes:
                     counted.forget_flushes(ledger, session, flushes)
                     counted.merge_adders(ledger, session, now - dt.timedelta(days=2))
                 return past

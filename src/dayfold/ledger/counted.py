@@ -387,13 +387,15 @@ def past(
     return found
 
 
-def sums(ledger: Ledger, session: Session, counter: CounterDef, table: str) -> dict[str, int]:
-    """The sum of each total over a table of the counter's, those among them that are not declared any more."""
+def sums(
+    ledger: Ledger, session: Session, counter: CounterDef, table: str, where: str = "true", **values: Any
+) -> dict[str, int]:
+    """The sum of each total over rows of a table of the counter's, those among them that are not declared any more."""
     [stored] = ledger.store.stored_columns(session, [table]).values()
     whole = normal_type(ledger.store.dialect, INT)
     names = [name for name, type_ in stored.items() if type_ == whole and name not in counter.types]
     items = ", ".join(f"cast(coalesce(sum({quoted(name)}), 0) as text)" for name in names)
-    [row] = session.rows(statement(f"select {items} from {name_of(ledger, table)}"))
+    [row] = session.rows(statement(f"select {items} from {name_of(ledger, table)} where {where}", **values))
     return {name: int(value) for name, value in zip(names, row, strict=True)}
 
 
@@ -847,8 +849,7 @@ def erase(ledger: Ledger, session: Session, counter: CounterDef, person: Person)
     touched = 0
     for one in naming:
         theirs = f"cast({quoted(one)} as text) = any(:names::text[])"
-        [row] = session.rows(statement(f"select {_sums(counter)} from {target} where {theirs}", names=names))
-        gone = {name: int(value or 0) for name, value in zip(counter.totals, row, strict=True)}
+        gone = sums(ledger, session, counter, counter.counted.label, theirs, names=names)
         add_tally(ledger, session, counter.name, ERASED, gone)
         for name in (target, current):
             touched += session.execute(statement(f"delete from {name} where {theirs}", names=names))
