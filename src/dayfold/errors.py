@@ -20,6 +20,7 @@
     ├── StoreError               1  the store refused a statement
     │   ├── Conflict             1  another transaction wrote the same rows at the same time
     │   ├── RowsRefused          1  a constraint or a trigger does not take a row
+    │   ├── StoreExhausted       1  no disk, memory, lock or time for it just now
     │   ├── StoreNewer           1  made by a later version of the program
     │   ├── StoreNotMigrated     1  made by an earlier version of the program
     │   └── StoreAltered         1  changed by hand
@@ -187,6 +188,12 @@ class RowsRefused(StoreError):
     """A constraint, or a trigger that somebody made, does not take a row."""
 
     code = "rows-refused"
+
+
+class StoreExhausted(StoreError):
+    """The store has no disk, memory, lock or time for it just now; there is nothing wrong with what it was asked to do."""
+
+    code = "store-exhausted"
 
 
 class StoreNewer(StoreError):

@@ -12,7 +12,8 @@ from dayfold import Counter, Dayfold, Total
 from dayfold.clock import FixedClock
 from dayfold.count.valkey import script
 from dayfold.counterdesk import held_as_words
-from dayfold.errors import StoreAltered, StoreError, UsageError
+from dayfold.errors import StoreAltered, StoreError, StoreExhausted, UsageError
+from tests.sql import run_sql
 from tests.valkeys import FORGETFUL, ValkeyServer
 
 pytestmark = pytest.mark.in_turn
@@ -76,6 +77,30 @@ def test_counter_that_cannot_be_flushed_keeps_no_other_one_waiting(make: Make, h
     with pytest.raises(StoreAltered if "alter" in how else StoreError):
         again.counters.flush()
     assert law(again) == (True, 1)
+
+
+def test_rows_are_not_to_blame_for_a_store_without_room(postgres_url: str) -> None:
+    """A batch that finds no room waits, whole, though each of its rows would find some."""
+    full = """
+        create function full_disk() returns trigger language plpgsql as $$ begin
+          if (select count(*) from fresh) > 3 then raise exception using errcode = '53100'; end if; return null;
+        end $$;
+        create trigger full_disk after insert on dayfold_counted_hits referencing new table as fresh for each statement
+          execute function full_disk()
+    """
+    settings = {"store": {"url": postgres_url, "long_view": ""}, "live": {"wait_ms": 20_000}}
+    with Dayfold([Hits], settings, clock=FixedClock(NOW)) as app:
+        app.counters.make()
+        run_sql(postgres_url, full)
+        app.counters.add_many(
+            [app.counters.read(app.catalog.counters.by_name["hits"], {"k": k}, {"n": 1}) for k in "abcde"]
+        )
+        with pytest.raises(StoreExhausted, match="the disk is full"):
+            app.counters.flush()
+        assert app.counters.held("hits") == []
+        run_sql(postgres_url, "drop trigger full_disk on dayfold_counted_hits")
+        app.counters.flush()
+        assert law(app, "hits") == (True, 5)
 
 
 def test_id_is_known_until_what_waits_is_applied(make: Make) -> None:

@@ -20,7 +20,7 @@ from dayfold.count.live import MANY, STORE_EPOCH, Batch, Content, LiveStore, Sta
 from dayfold.count.rows import amounts_in, empty_row, rows_of, rows_of_held
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.engines.base import undone
-from dayfold.errors import Conflict, ConnectionFailed, RowsRefused, SourceFailed, StoreError
+from dayfold.errors import Conflict, ConnectionFailed, RowsRefused, SourceFailed, StoreError, StoreExhausted
 from dayfold.ledger import counted, leases
 from dayfold.ledger.counted import ADDS, Applied, Epoch, Held
 from dayfold.ledger.ledger import Ledger
@@ -186,7 +186,11 @@ class Flusher:
         return True
 
     def replay(self, counter: CounterDef, one: Held) -> bool:
-        """A held row is applied, and not held any more; False where it stays."""
+        """A held row is applied, and not held any more; False where it stays.
+
+        Raises:
+            ConnectionFailed, Conflict, StoreExhausted: where it is not the row that is at fault.
+        """
         rows, still = rows_of_held(counter, one)
         if still or not rows.num_rows:
             return False
@@ -203,6 +207,8 @@ class Flusher:
 
         try:
             return self.ledger.retried(again)
+        except (Conflict, StoreExhausted):
+            raise
         except (_StillHeld, StoreError, SourceFailed):
             return False
 
@@ -394,8 +400,11 @@ def sifting(
 
 def _is_about_rows(ledger: Ledger, counter: CounterDef, error: Exception) -> bool:
     """Whether it may be the rows that were refused: where the error does not say, one of zeros is tried and undone."""
-    if isinstance(error, RowsRefused | SourceFailed | Conflict):
-        return not isinstance(error, Conflict)
+    if isinstance(error, RowsRefused | SourceFailed):
+        return True
+    if isinstance(error, Conflict | StoreExhausted):
+        # A part of the rows would fit, and a part of them would be to blame.
+        return False
     why = _refusal(ledger, counter, empty_row(counter))
     return why is None or isinstance(why, RowsRefused | SourceFailed)
 
@@ -414,6 +423,8 @@ def sifted(
     def sift(part: pa.Table, why: Exception | None) -> None:
         if why is None:
             taken.append(part)
+        elif isinstance(why, StoreExhausted):
+            raise why
         elif part.num_rows == 1:
             held.append(_rejected(counter, part, why))
         else:

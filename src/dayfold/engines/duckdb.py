@@ -49,6 +49,7 @@ from dayfold.errors import (
     RowsRefused,
     SourceFailed,
     StoreError,
+    StoreExhausted,
     TookTooLong,
 )
 from dayfold.plan.bind import relation
@@ -634,6 +635,8 @@ def translated(error: duckdb.Error, address: str) -> DayfoldError:
         return SourceFailed(f"a value cannot be computed with ({kind})", hint=_advice(error))
     if isinstance(error, duckdb.ConstraintException) and re.search(r"CHECK|NOT NULL|foreign key", str(error)):
         return RowsRefused(f"{address} refused rows ({_kind(error)}).", hint=_advice(error))
+    if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
+        return StoreExhausted(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
     refused = Conflict if _is_conflict(error) else StoreError
     return refused(f"{address} refused a statement ({_kind(error)}).", hint=_advice(error))
 

@@ -45,6 +45,7 @@ from dayfold.errors import (
     RowsRefused,
     SourceFailed,
     StoreError,
+    StoreExhausted,
     TookTooLong,
 )
 from dayfold.plan.bind import relation
@@ -635,6 +636,9 @@ def translated(error: psycopg.Error, address: str) -> DayfoldError:
     # A constraint other than uniqueness, or a trigger that raises.
     if state in ("23502", "23503", "23514", "23P01", "P0001"):
         return RowsRefused(f"{address} refused rows: {what}.", hint=hint)
+    # Insufficient resources, an object in use, an operator's intervention, an error of the system.
+    if state[:2] in ("53", "55", "57", "58"):
+        return StoreExhausted(f"{address} refused a statement: {what}.", hint=hint)
     # Serialization failure, deadlock, unique violation, a table or another object that exists already.
     conflict = state in ("40001", "40P01", "23505", "42P07", "42710")
     return (Conflict if conflict else StoreError)(f"{address} refused a statement: {what}.", hint=hint)
