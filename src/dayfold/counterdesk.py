@@ -222,18 +222,16 @@ class CounterDesk:
         """
         self.app.catalog.check()
         self.app.ledger.ready()
-        altered: StoreAltered | None = None
-        made = set()
+        altered: dict[str, StoreAltered] = {}
         for one in self.defined():
             try:
                 counted.ensure(self.app.ledger, one)
-                made.add(one.name)
             except StoreAltered as error:
-                altered = altered or error
-        eventlog.tend(self.app.ledger, self.app.tracking())
-        self._shared.made |= made
-        if altered is not None:
-            raise altered
+                altered[one.counted.label] = error
+        eventlog.tend(self.app.ledger, self.app.tracking(), altered)
+        self._shared.made |= {one.name for one in self.defined() if one.counted.label not in altered}
+        for found in altered.values():
+            raise found
 
     def _made(self, counters: Sequence[CounterDef]) -> None:
         """These have their tables, whatever becomes of the others. Raises StoreAltered."""
@@ -496,7 +494,8 @@ class CounterDesk:
         """What is missing is known and taken note of: the law holds again, and says how much was lost. What it was before.
 
         Raises:
-            ConnectionFailed: where the live store does not answer: what is lost is not known then.
+            ConnectionFailed: where the live store does not answer: what is lost is not known then; Busy: where more was lost
+                meanwhile, or somebody else took note of it.
         """
         found, ledger = self.conservation(counters), self.app.ledger
         for law in found:
@@ -506,11 +505,12 @@ class CounterDesk:
             if law.holds:
                 continue
             [counter] = self.defined([law.counter])
-            missing = {**law.missing, ADDS: law.lost_adds}
 
-            def note(counter: CounterDef = counter, missing: Mapping[str, int] = missing) -> None:
+            def note(counter: CounterDef = counter, law: Conservation = law) -> None:
                 with ledger.store.transaction() as session:
-                    counted.accept_loss(ledger, session, counter, missing)
+                    missing = {**law.missing, ADDS: law.lost_adds}
+                    if not counted.accept_loss(ledger, session, counter, missing, law.lost, law.vanished):
+                        raise Busy(f"More was lost of {counter.name}, or taken note of, meanwhile.", hint="Look again.")
 
             ledger.retried(note)
         return found

@@ -12,7 +12,8 @@ from dayfold import Counter, Dayfold, Total
 from dayfold.clock import FixedClock
 from dayfold.count.valkey import script
 from dayfold.counterdesk import held_as_words
-from dayfold.errors import StoreAltered, StoreError, StoreExhausted, UsageError
+from dayfold.define.counter import MOST
+from dayfold.errors import Busy, StoreAltered, StoreError, StoreExhausted, UsageError
 from tests.sql import run_sql
 from tests.valkeys import FORGETFUL, ValkeyServer
 
@@ -79,6 +80,33 @@ def test_counter_that_cannot_be_flushed_keeps_no_other_one_waiting(make: Make, h
     assert law(again) == (True, 1)
 
 
+def test_counter_with_another_owner_is_refused_and_the_next_one_flushed(make: Make) -> None:
+    """A counter keeps its owner for life, and the error says so."""
+    make(Hits).fold()
+    app = make(type("Hits", (Counter,), {"key": "k", "owner": "u", "n": Total()}), Visits)
+    app.counters.add("visits", k="a", n=1)
+    with pytest.raises(StoreAltered, match="A counter keeps its key, owner and types for life"):
+        app.counters.flush()
+    assert law(app) == (True, 1)
+
+
+def test_held_amount_beyond_64_bits_stays_held_and_others_are_replayed(make: Make) -> None:
+    """Two increments whose sum no total holds are one held row, which keeps no other one from being applied."""
+    app = make()
+    for number in range(2):
+        app.counters.add(Visits, k="a", n=MOST, id=f"{number}")
+    app.counters.flush()
+    app.counters.add(Visits, k="b", n=MOST)
+    app.counters.flush()
+    app.counters.add(Visits, k="b", n=1)
+    app.counters.flush()
+    with app.ledger.store.transaction() as session:
+        for table in ("dayfold_counted_visits", "visits"):
+            session.execute(f"update {table} set n = n - 1 where k = 'b'")
+    found = app.counters.replay()
+    assert (found.replayed, found.kept) == (1, 1)
+
+
 def test_rows_are_not_to_blame_for_a_store_without_room(postgres_url: str) -> None:
     """A batch that finds no room waits, whole, though each of its rows would find some."""
     full = """
@@ -135,6 +163,23 @@ def test_erasing_takes_amounts_of_totals_that_are_gone_from_the_definition(make:
     after.erase(actor=["u1"])
     [found] = after.counters.conservation()
     assert (found.holds, found.said) == (True, "All that was added is accounted for.")
+
+
+def test_loss_that_two_take_note_of_is_lost_once(make: Make) -> None:
+    """Who is late is told to look again."""
+    app = make()
+    app.counters.add(Visits, k="a", n=3)
+    app.counters.flush()
+    with app.ledger.store.transaction() as session:
+        session.execute("update dayfold_counted_visits set n = 1")
+    seen = app.counters.conservation(["visits"])
+    app.counters.accept_loss(["visits"])
+    app.counters.conservation = lambda counters=None: seen  # type: ignore[method-assign]
+    with pytest.raises(Busy, match="Look again"):
+        app.counters.accept_loss(["visits"])
+    del app.counters.conservation
+    [found] = app.counters.conservation(["visits"])
+    assert (found.holds, found.lost["n"]) == (True, 2)
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])

@@ -281,8 +281,11 @@ def _bodies(counter: CounterDef, bodies: Sequence[tuple[str | None, bytes]], hel
         ids, read = _readable_bodies(counter, bodies, held)
         if not read:
             return None
-    kinds = pa.struct([(name, pa.int64()) for name in counter.totals])
-    amounts = pa.array([one[3] for one in read], kinds)
+    try:
+        amounts = pa.array([one[3] for one in read], pa.struct([(name, pa.int64()) for name in counter.totals]))
+    except OverflowError:
+        # Several that were held together.
+        amounts = pa.array([one[3] for one in read], pa.struct([(name, _WIDE) for name in counter.totals]))
     columns = {name: amounts.field(place).cast(_WIDE) for place, name in enumerate(counter.totals)}
     owners = [None if bytes(one[2]) == b"null" else bytes(one[2]) for one in read]
     return pa.table(

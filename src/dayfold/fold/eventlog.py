@@ -6,6 +6,8 @@ what they marked. Whoever writes to the log, and however, marks with the write.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from dayfold.define.catalog import Catalog
 from dayfold.define.events import events
 from dayfold.define.source import Own
@@ -29,11 +31,11 @@ def make(ledger: Ledger, catalog: Catalog) -> bool:
     return not before
 
 
-def tend(ledger: Ledger, tracking: Tracking) -> None:
-    """The triggers of tables that we keep feed every rollup over them, as its definition is now."""
+def tend(ledger: Ledger, tracking: Tracking, without: Collection[str] = ()) -> None:
+    """The triggers of tables that we keep, ``without`` some, feed every rollup over them, as its definition is now."""
     own = {
         source.label for one in tracking.bound.rollups for source in one.definition.sources if isinstance(source, Own)
-    }
+    }.difference(without)
     for tracked in tracking.wanted(tracking.numbers()):
         if tracked.name.rpartition(".")[2] in own and tracking.state(tracked)[0] != "ok":
             ledger.retried(lambda name=tracked.name: Installer(tracking).install([name]))  # type: ignore[misc]

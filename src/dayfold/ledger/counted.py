@@ -278,12 +278,27 @@ def add_tally(ledger: Ledger, session: Session, counter: str, what: str, amounts
     session.execute(ledger.sql(change, counter=counter, what=what, amounts=text))
 
 
-def accept_loss(ledger: Ledger, session: Session, counter: CounterDef, missing: Mapping[str, int]) -> None:
-    """What is missing is lost, and known to be; what vanished is not told again."""
+def accept_loss(
+    ledger: Ledger,
+    session: Session,
+    counter: CounterDef,
+    missing: Mapping[str, int],
+    lost: Mapping[str, int],
+    vanished: int,
+) -> bool:
+    """What is missing is lost, and known to be; what vanished is not told again.
+
+    False where that is not what was looked at: ``lost``, of what was lost before that, and ``vanished``, how many shards.
+    """
     take_hold(ledger, session, counter)
+    noted = tallies(ledger, session, counter.name).get(LOST, {})
+    gone = sum(one.vanished for one in epochs(ledger, session, counter.name).values())
+    if gone != vanished or any(noted.get(name, 0) != amount for name, amount in lost.items()):
+        return False
     add_tally(ledger, session, counter.name, LOST, missing)
     told = "update dayfold__live set vanished = false where counter = :counter and vanished"
     session.execute(ledger.sql(told, counter=counter.name))
+    return True
 
 
 def unlike_totals(ledger: Ledger, session: Session, counter: CounterDef, *, heal: bool) -> int:
@@ -561,8 +576,8 @@ def _hold_overflows(ledger: Ledger, session: Session, counter: CounterDef, *, is
     def passes(name: str) -> str:
         """True where a total and what is added to it pass 64 bits, in arithmetic that does not."""
         added, there = f"n.{quoted(name)}", f"coalesce(t.{quoted(name)}, 0)"
-        above = f"({added} > 0 and {there} > {MOST} - {added})"
-        return f"({above} or ({added} < 0 and {there} < -{MOST} - {added}))" if counter.totals[name] else above
+        above = f"{there} > {MOST} - greatest({added}, 0)"
+        return f"({above} or {there} < -{MOST} - least({added}, 0))" if counter.totals[name] else above
 
     wide = " or ".join(map(passes, counter.totals))
     per_key = ", ".join(f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals)
