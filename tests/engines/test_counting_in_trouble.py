@@ -10,10 +10,10 @@ import pytest
 
 from dayfold import Counter, Dayfold, Total
 from dayfold.clock import FixedClock
-from dayfold.count.valkey import script
+from dayfold.count.valkey import Valkey, script
 from dayfold.counterdesk import held_as_words
 from dayfold.define.counter import MOST
-from dayfold.errors import Busy, StoreAltered, StoreError, StoreExhausted, UsageError
+from dayfold.errors import Busy, ConnectionFailed, StoreAltered, StoreError, StoreExhausted, UsageError
 from tests.sql import run_sql
 from tests.valkeys import FORGETFUL, ValkeyServer
 
@@ -223,6 +223,29 @@ def test_loss_before_anything_was_applied_is_told(duckdb_url: str, forgetful: Va
         assert app.counters.flush()[0].vanished == 16
         assert not app.counters.conservation()[0].holds
         assert app.counters.flush()[0].vanished == 0
+
+
+def test_call_is_not_made_again_when_its_number_may_be_forgotten(
+    duckdb_url: str, forgetful: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody answers for longer than numbers of calls are kept: what has an id is sent again, the rest is uncertain."""
+    with opened(duckdb_url, forgetful) as app:
+        app.counters.add(Hits, k="a", n=1)
+        monkeypatch.setattr("dayfold.count.adder._KNOWN_S", 0.0)
+        send = Valkey.send
+
+        def lose_answer(*words: Any) -> list[Any]:
+            send(*words)
+            monkeypatch.setattr(Valkey, "send", send)
+            return [ConnectionFailed("The answer was lost.")]
+
+        monkeypatch.setattr(Valkey, "send", lose_answer)
+        hits = app.catalog.counters.by_name["hits"]
+        app.counters.add_many([app.counters.read(hits, {"k": "a"}, {"n": 1}, id=id) for id in (None, "x")])
+        app.counters.flush()
+        assert app.counters.figures is not None
+        assert (app.counters.figures.uncertain, app.counters.figures.repeated) == (1, 1)
+        assert law(app, "hits") == (True, 3)
 
 
 def test_law_is_not_said_to_hold_while_nobody_can_tell(duckdb_url: str, forgetful: ValkeyServer) -> None:

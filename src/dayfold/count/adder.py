@@ -6,7 +6,7 @@ answer, for a moment; when the live store is down nobody is kept waiting, and wh
 bounded size. What finds no room there is lost, counted and logged.
 
 Invariant: what was answered with `ACCEPTED` is in the live store. What is sent again is added once: by the number of its call as long as
-the live store's epoch lasts, by its id after that.
+the live store's epoch lasts, for a day at most, by its id after that.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _IN_TURN = 2_000
 _AGAIN_S, _AGAIN_MOST_S = 0.05, 2.0
 #: Epochs that ended, of each shard, that this process tells of.
 _EPOCHS = 16
+#: Seconds for which the number of a call is known to be kept by the live store.
+_KNOWN_S = 86_400.0
 #: Seconds between two lines of the log about the same trouble.
 _QUIET_S = 10.0
 _log = logging.getLogger("dayfold.count")
@@ -98,12 +100,17 @@ _Seat = tuple[_Ticket, int]
 
 @dataclass(slots=True)
 class _Piece:
-    """A call to be made, with where each of its increments came from; ``is_uncertain``: it may have been made already."""
+    """A call to be made, with where each of its increments came from; ``uncertain_at``: when it may have been made already."""
 
     call: Call
     adds: list[Add]
     seats: list[_Seat]
-    is_uncertain: bool = False
+    uncertain_at: float | None = None
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether it may have been made already."""
+        return self.uncertain_at is not None
 
 
 @dataclass(slots=True)
@@ -310,7 +317,11 @@ class Adder:
         """Make the next call of each of these shards; one that failed stays the next."""
         # The epoch is known before anything is added in it, so that nothing is added again in another one.
         failed = self._greet([one for one in shards if not one.epoch])
-        pieces = [one.line[0] for one in shards if one.place not in failed]
+        for shard in shards:
+            since = shard.line[0].uncertain_at
+            if since is not None and time.monotonic() - since > _KNOWN_S:
+                self._move(shard, shard.line[0])
+        pieces = [one.line[0] for one in shards if one.place not in failed and one.line]
         for piece in pieces:
             shard = self._shards[piece.call.counter, piece.call.shard]
             if not piece.is_uncertain:
@@ -322,8 +333,8 @@ class Adder:
             place = (piece.call.counter, piece.call.shard)
             if isinstance(reply, Exception):
                 failed[place] = reply
-                if not isinstance(reply, Unsent):
-                    piece.is_uncertain = True
+                if not isinstance(reply, Unsent) and not piece.is_uncertain:
+                    piece.uncertain_at = time.monotonic()
             else:
                 self._settle(self._shards[place], piece, reply)
         self._note([one.place for one in shards], failed)
@@ -385,7 +396,7 @@ class Adder:
                 setattr(self.figures, outcome.value, getattr(self.figures, outcome.value) + len(seats))
 
     def _move(self, shard: _Shard, piece: _Piece) -> None:
-        """The epoch of a call has ended. Where it may have been made, only what has an id is sent again: the id tells."""
+        """The epoch of a call has ended, or its number is forgotten. Where it may have been made, only what has an id is sent again."""
         pairs = list(zip(piece.seats, piece.adds, strict=True))
         gone = [seat for seat, add in pairs if piece.is_uncertain and not add.id]
         again = [(seat, add) for seat, add in pairs if not piece.is_uncertain or add.id]
@@ -398,7 +409,7 @@ class Adder:
         if gone:
             self._complain(
                 "uncertain",
-                f"{len(gone)} increments were sent to the live store {self.live.address} when it ended, and may not be in it",
+                f"{len(gone)} increments were sent to the live store {self.live.address}, which gave no answer, and may not be in it",
             )
             self._end(gone, Outcome.BUFFERED)
 
