@@ -182,13 +182,17 @@ def test_loss_that_two_take_note_of_is_lost_once(make: Make) -> None:
     assert (found.holds, found.lost["n"]) == (True, 2)
 
 
-@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
-def test_moment_beyond_the_calendar_is_refused(duckdb_url: str, at: str) -> None:
-    """In UTC it has no day."""
-    with (
-        Dayfold([Hits], {"store": {"url": duckdb_url}}) as app,
-        pytest.raises(UsageError, match="at lies before the year 1 or after 9999 in UTC"),
-    ):
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [
+        ("0001-01-01T00:00:00+05:00", "at lies before the year 1 or after 9999 in UTC"),
+        ("9999-12-31T23:59:59-05:00", "at lies before the year 1 or after 9999 in UTC"),
+        ("1969-12-31T23:59:59Z", "at lies before 1970"),
+    ],
+)
+def test_moment_beyond_the_calendar_is_refused(duckdb_url: str, at: str, why: str) -> None:
+    """It has no day in UTC, or one that only a wrong clock tells."""
+    with Dayfold([Hits], {"store": {"url": duckdb_url}}) as app, pytest.raises(UsageError, match=why):
         app.counters.add(Hits, k="a", n=1, at=at)
 
 

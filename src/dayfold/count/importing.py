@@ -32,6 +32,7 @@ from dayfold.names import listing, suggestion
 TAKEN = "dayfold:taken:"
 #: Keys that are read at once.
 _PORTION = 500
+_WHOLE = re.compile(rb"-?[0-9]{1,30}")
 _PART = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
@@ -234,11 +235,10 @@ class Importer:
                     "it has a field that is no total: name it with --field OLD=TOTAL, or leave it out with --field OLD="
                 )
                 return None
-            try:
-                amount = int(value)
-            except ValueError:
+            if not _WHOLE.fullmatch(value):
                 found.leave("it holds something that is no whole number")
                 return None
+            amount = int(value)
             if not -MOST <= amount <= MOST:
                 found.leave("it holds a number beyond 64 bits")
                 return None

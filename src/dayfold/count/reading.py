@@ -15,6 +15,8 @@ from dayfold.names import listing, suggestion
 
 #: How far ahead of the clock an increment may lie: of a client whose clock is wrong.
 AHEAD = dt.timedelta(hours=24)
+#: The first year that is counted: one wrong clock must not begin the history of a counter two thousand years ago.
+EARLIEST = 1970
 #: Letters of an id; and bytes of a key with its owner in JSON, at most: PostgreSQL indexes no more than 2,700.
 MOST_ID, MOST_KEY = 200, 2_000
 Key = str | int | bool
@@ -73,6 +75,8 @@ def read(
     moment = _moment(at, now)
     if moment - now > AHEAD:
         raise UsageError("at lies more than a day ahead.", hint="Send the moment at which it happened.")
+    if moment.year < EARLIEST:
+        raise UsageError(f"at lies before {EARLIEST}.", hint="Send the moment at which it happened.")
     if id is not None:
         given: object = id
         if not isinstance(given, str) or not 1 <= len(id) <= MOST_ID or not _is_text(id):
