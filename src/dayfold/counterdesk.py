@@ -540,7 +540,7 @@ class CounterDesk:
         return found
 
     def held(self, counter: object, *, limit: int = 100, after: str = "") -> list[Held]:
-        """Rows of a counter that are in quarantine, the oldest first within a page; ``after``: the id that the page before ended with."""
+        """Rows of a counter that are in quarantine, by their ids; ``after``: the id that the page before ended with."""
         [found] = self.defined([counter])
         if not self.app.ledger.exists():
             return []
