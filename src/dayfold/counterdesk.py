@@ -22,7 +22,7 @@ from dayfold.define.catalog import Catalog
 from dayfold.define.counter import Counter, CounterDef
 from dayfold.errors import Busy, ConnectionFailed, DayfoldError, StoreAltered, UnknownName, UsageError
 from dayfold.fold import eventlog
-from dayfold.ledger import counted
+from dayfold.ledger import counted, counted_proof, held_counts
 from dayfold.ledger.counted import ADDS
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, suggestion
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dayfold.define.rollup import RollupDef
     from dayfold.fold.doctor import Finding
     from dayfold.fold.track import Tracking
-    from dayfold.ledger.counted import Held
+    from dayfold.ledger.held_counts import Held
 
 #: How long what is offered may take to reach the live store before a fold or an erasure goes on without it.
 _SETTLE_S = 5.0
@@ -471,14 +471,14 @@ class CounterDesk:
 
         def look() -> int:
             with ledger.store.transaction(read_only=not heal) as session:
-                return counted.unlike_totals(ledger, session, counter, heal=heal)
+                return counted_proof.unlike_totals(ledger, session, counter, heal=heal)
 
         if (unlike := ledger.retried(look)) and not heal:
             wrong.append(
                 f"{unlike:,} keys of {counter.totals_table} have other totals than their days: dayfold verify --heal mends them"
             )
         with ledger.store.transaction(read_only=True) as session:
-            for text, rows in counted.breaking(ledger, session, counter).items():
+            for text, rows in counted_proof.breaking(ledger, session, counter).items():
                 wrong.append(f"{rows:,} rows of {counter.counted.label} do not meet {text}")
         if not wrong and not law.reachable:
             raise self._unreachable()
@@ -509,7 +509,7 @@ class CounterDesk:
             def note(counter: CounterDef = counter, law: Conservation = law) -> None:
                 with ledger.store.transaction() as session:
                     missing = {**law.missing, ADDS: law.lost_adds}
-                    if not counted.accept_loss(ledger, session, counter, missing, law.lost, law.vanished):
+                    if not counted_proof.accept_loss(ledger, session, counter, missing, law.lost, law.vanished):
                         raise Busy(f"More was lost of {counter.name}, or taken note of, meanwhile.", hint="Look again.")
 
             ledger.retried(note)
@@ -545,7 +545,7 @@ class CounterDesk:
         if not self.app.ledger.exists():
             return []
         with self.app.ledger.store.transaction(read_only=True) as session:
-            return counted.held_rows(self.app.ledger, session, found.name, limit, after)
+            return held_counts.held_rows(self.app.ledger, session, found.name, limit, after)
 
     def replay(self, counters: Iterable[object] | None = None) -> Replayed:
         """Held rows that the database and the definitions take by now are applied, and not held any more."""

@@ -16,7 +16,7 @@ from dayfold.count.live import STORE_EPOCH, Content, LiveStore, Standing
 from dayfold.count.rows import amounts_in, rows_of
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.errors import Busy, ConnectionFailed
-from dayfold.ledger import counted
+from dayfold.ledger import counted, held_counts
 from dayfold.ledger.counted import ADDS, ERASED, IMPORTED, LOST, REPEATED, Epoch
 from dayfold.ledger.ledger import Ledger
 
@@ -115,7 +115,7 @@ def conservation(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef
             if _numbers(known) == _numbers(before):
                 tallies = counted.tallies(ledger, session, counter.name)
                 applied = counted.sums(ledger, session, counter, counter.counted.label)
-                held = [one.amounts for one in counted.held_rows(ledger, session, counter.name)]
+                held = [one.amounts for one in held_counts.held_rows(ledger, session, counter.name)]
                 pending: dict[str, int] = {}
                 for content in contents:
                     _add(pending, amounts_in(counter, content))

@@ -21,8 +21,10 @@ from dayfold.count.rows import amounts_in, empty_row, rows_of, rows_of_held
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.engines.base import undone
 from dayfold.errors import Conflict, ConnectionFailed, RowsRefused, SourceFailed, StoreError, StoreExhausted
-from dayfold.ledger import counted, leases
-from dayfold.ledger.counted import ADDS, Applied, Epoch, Held
+from dayfold.ledger import counted, counting, held_counts, leases
+from dayfold.ledger.counted import ADDS, Epoch
+from dayfold.ledger.counting import Applied
+from dayfold.ledger.held_counts import Held
 from dayfold.ledger.ledger import Ledger
 
 #: Batches of one shard that are applied in one transaction.
@@ -172,7 +174,7 @@ class Flusher:
 
         def attempt(rows: pa.Table, held: Sequence[Held]) -> Applied | None:
             return self.ledger.retried(
-                lambda: counted.apply(self.ledger, counter, rows, fresh, held, also, numbers, holder)
+                lambda: counting.apply(self.ledger, counter, rows, fresh, held, also, numbers, holder)
             )
 
         applied = sifting(self.ledger, counter, rows, held, attempt)
@@ -198,9 +200,9 @@ class Flusher:
         def again() -> bool:
             with self.ledger.store.transaction() as session:
                 counted.take_hold(self.ledger, session, counter)
-                if not counted.release(self.ledger, session, [one.id]):
+                if not held_counts.release(self.ledger, session, [one.id]):
                     return False
-                if counted.add(self.ledger, session, counter, rows).held:
+                if counting.add(self.ledger, session, counter, rows).held:
                     # It stays as it is: held again, it would be another row.
                     raise _StillHeld
                 return True
@@ -365,8 +367,8 @@ def _rejected(counter: CounterDef, row: pa.Table, why: Exception) -> Held:
     owner = values.get(str(counter.owner)) if counter.has_owner else None
     amounts = {name: int(values[name]) for name in counter.totals if values[name] is not None}
     return Held(
-        counted.REJECTED, str(getattr(why, "message", why)), values[DAY].isoformat(), key,
-        None if owner is None else json.dumps(owner, ensure_ascii=False), amounts, named=values[counted.ID] or "",
+        held_counts.REJECTED, str(getattr(why, "message", why)), values[DAY].isoformat(), key,
+        None if owner is None else json.dumps(owner, ensure_ascii=False), amounts, named=values[counting.ID] or "",
     )  # fmt: skip
 
 
@@ -442,7 +444,7 @@ def _refusal(ledger: Ledger, counter: CounterDef, rows: pa.Table) -> Exception |
 
     def attempt() -> None:
         with undone(ledger.store) as session:
-            counted.add(ledger, session, counter, rows)
+            counting.add(ledger, session, counter, rows)
             if ledger.store.dialect.name == "postgres":
                 # Else those of the end of a transaction would not be looked at.
                 session.execute("SET CONSTRAINTS ALL IMMEDIATE")

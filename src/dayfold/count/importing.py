@@ -23,8 +23,9 @@ from dayfold.count.rows import rows_of
 from dayfold.define.counter import MOST, BadKey, CounterDef, canonical
 from dayfold.define.types import BOOL, INT
 from dayfold.errors import UsageError
-from dayfold.ledger import counted
-from dayfold.ledger.counted import IMPORTED, Held
+from dayfold.ledger import counted, counting
+from dayfold.ledger.counted import IMPORTED
+from dayfold.ledger.held_counts import Held
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, suggestion
 
@@ -189,23 +190,23 @@ class Importer:
             found.amounts[total] = found.amounts.get(total, 0) + amount
         self.client.delete(*done)
 
-    def _apply(self, named: list[tuple[bytes, bytes]]) -> counted.Applied:
+    def _apply(self, named: list[tuple[bytes, bytes]]) -> counting.Applied:
         rows, held = rows_of(self.counter, [Content(named=named)])
         came: dict[str, int] = {}
         for _, body in named:
             for total, amount in json.loads(body)[3].items():
                 came[total] = came.get(total, 0) + amount
 
-        def attempt(rows: Any, held: Sequence[Held]) -> counted.Applied:
+        def attempt(rows: Any, held: Sequence[Held]) -> counting.Applied:
             def note(session: Any) -> None:
                 counted.add_tally(self.ledger, session, self.counter.name, IMPORTED, came)
 
-            def once() -> counted.Applied | None:
-                return counted.apply(self.ledger, self.counter, rows, lambda known: [], held, note, holder="import")
+            def once() -> counting.Applied | None:
+                return counting.apply(self.ledger, self.counter, rows, lambda known: [], held, note, holder="import")
 
-            return self.ledger.retried(once) or counted.Applied()
+            return self.ledger.retried(once) or counting.Applied()
 
-        return sifting(self.ledger, self.counter, rows, held, attempt) or counted.Applied()
+        return sifting(self.ledger, self.counter, rows, held, attempt) or counting.Applied()
 
     def _body(self, name: bytes, parts: Mapping[str, str], found: Imported) -> bytes | None:
         """What a key holds, as an increment; None where it stays, and why is counted."""

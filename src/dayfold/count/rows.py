@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from dayfold.count.live import Content
 from dayfold.define.counter import DAY, BadKey, CounterDef, canonical
 from dayfold.define.types import BOOL, INT, TEXT, UUID, Type
-from dayfold.ledger.counted import ID, IDENTITY, NEGATIVE, UNKNOWN, Held
+from dayfold.ledger.counting import ID
+from dayfold.ledger.held_counts import IDENTITY, NEGATIVE, UNKNOWN, Held
 
 _WIDE = pa.decimal128(38, 0)
 _KEY, _OWNER, _TOTAL, _AMOUNT, _HEAD = "key__", "owner__", "total__", "amount__", "head__"
@@ -33,7 +34,7 @@ def rows_of(counter: CounterDef, contents: Iterable[Content]) -> tuple[pa.Table,
     """The rows of some batches, each key and day once beside those with ids; and what is none of the counter's.
 
     Returns:
-        The columns of `dayfold.ledger.counted.input_columns`; rows to hold.
+        The columns of `dayfold.ledger.counting.input_columns`; rows to hold.
     """
     parts: list[pa.Table] = []
     held: list[Held] = []

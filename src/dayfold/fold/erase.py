@@ -21,7 +21,7 @@ from dayfold.errors import UsageError
 from dayfold.fold.certificate import ALWAYS, ELSEWHERE, SEALED, Certificate, identifiers
 from dayfold.fold.fold import FoldResult
 from dayfold.fold.reduce import Reduced, over_own, reduce
-from dayfold.ledger import counted, erasures, events, holders, leases, marks, persons, versions
+from dayfold.ledger import counted_proof, erasures, events, holders, leases, marks, persons, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.persons import Person
 from dayfold.plan.bind import BoundRollup
@@ -145,7 +145,7 @@ class Eraser:
         touched = {name for one in holders.HOLDERS if counts[one.name] for name in one.tables}
         made.searched = [{"holder": one.name, "holds": one.holds, "rows": counts[one.name]} for one in holders.HOLDERS]
         if self.counters:
-            owned = {one.counted.label: counted.erase(ledger, session, one, person) for one in self.counters}
+            owned = {one.counted.label: counted_proof.erase(ledger, session, one, person) for one in self.counters}
             touched |= {name for name, rows in owned.items() if rows}
             touched |= {one.totals_table for one in self.counters if owned[one.counted.label]}
             made.searched.append(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dayfold.define.events import TABLE
 from dayfold.engines.base import Session
-from dayfold.ledger import counted, events, quarantine, visitors
+from dayfold.ledger import events, held_counts, quarantine, visitors
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.persons import OTHERS, THEIRS, Person
 
@@ -79,7 +79,7 @@ def _held_counts(ledger: Ledger, session: Session, person: Person) -> int:
     gone = 0
     for name in person.names:
         if not name.isdecimal():
-            gone += counted.drop_held(ledger, session, f'"{_in_json(name)}"')
+            gone += held_counts.drop_held(ledger, session, f'"{_in_json(name)}"')
     return gone
 
 
