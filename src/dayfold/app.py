@@ -5,6 +5,7 @@ Weakness: one `Dayfold` folds on the caller's thread; run long folds apart from 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
-from dayfold.errors import DayfoldError, DefinitionError, UnknownName, UsageError
+from dayfold.errors import DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
 from dayfold.eventdesk import EventDesk
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, StopCheck, never
@@ -540,7 +541,9 @@ class Dayfold:
         if self.event_log.is_used:
             self.event_log.make()
         if self.counters.is_used:
-            self.counters.make()
+            # One whose table is another one fails by itself: where it is flushed, folded or looked after.
+            with contextlib.suppress(StoreAltered):
+                self.counters.make()
 
     def plan(self, rollups: Iterable[str] | None = None) -> list[RollupPlan]:
         """What the next fold would do and read, without writing anything."""

@@ -286,6 +286,41 @@ def test_fold_goes_on_and_says_so_while_the_live_store_is_down(duckdb_url: str) 
             assert rows(app)[0]["requests"] == 5
 
 
+def test_counter_whose_table_was_altered_fails_alone(postgres_url: str, live_words: dict[str, Any]) -> None:
+    """The others are flushed and folded, and what waits for it stays."""
+
+    class Downloads(Counter):
+        key = "file"
+        total = Total()
+
+    def opened() -> Dayfold:
+        config = {"store": {"url": postgres_url, "long_view": ""}, "live": live_words}
+        return Dayfold([ApiKeyUsage, Downloads], config, clock=FixedClock(NOW))
+
+    def altered(type_: str) -> None:
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(f"alter table dayfold_counted_api_key_usage alter column good type {type_}")
+
+    with opened() as app:
+        app.fold()
+    altered("numeric")
+    with opened() as app:
+        add(app, "k1", 3)
+        app.counters.add(Downloads, file="a", total=2)
+        found = {one.rollup: one for one in app.fold()}
+        assert found["Downloads"].status == "done"
+        assert (
+            "has other columns than the counter api_key_usage declares: good (numeric)"
+            in found["ApiKeyUsage"].warnings[0]
+        )
+        assert app.query("Downloads", ["total"], from_="today", to="today").rows[0]["total"] == 2
+        assert any(one.level == "problem" and "good (numeric)" in one.message for one in app.doctor())
+    altered("bigint")
+    with opened() as app:
+        assert {one.status for one in app.fold()} == {"done"}
+        assert rows(app)[0]["requests"] == 3
+
+
 def test_policies_protect_days_and_current_totals(postgres_url: str) -> None:
     """Two real roles: an owner sees their own rows of both tables, the service all of them, and nobody the counted table."""
     mark = secrets.token_hex(4)
