@@ -329,6 +329,7 @@ class Dayfold:
             if counter is None or result.error is not None:
                 continue
             try:
+                result.notes += self.counters.remarks(counter)
                 wrong = self.counters.prove(counter, heal=heal)
             except DayfoldError as error:
                 result.notes.append(f"conservation cannot be proved now: {error.message}")

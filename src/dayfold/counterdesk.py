@@ -25,7 +25,7 @@ from dayfold.fold import eventlog
 from dayfold.ledger import counted, counted_proof, held_counts
 from dayfold.ledger.counted import ADDS
 from dayfold.ledger.ledger import Ledger
-from dayfold.names import listing, suggestion
+from dayfold.names import listing, plural, suggestion
 from dayfold.settings import Settings
 
 if TYPE_CHECKING:
@@ -483,6 +483,16 @@ class CounterDesk:
         if not wrong and not law.reachable:
             raise self._unreachable()
         return wrong
+
+    def remarks(self, counter: CounterDef) -> list[str]:
+        """What has to be known of a counter's days though nothing is wrong."""
+        with self.app.ledger.store.transaction(read_only=True) as session:
+            keys = counted_proof.on_sealed_days(self.app.ledger, session, counter)
+        return (
+            [f"{keys:,} keys were counted on sealed days: they stand in {counter.totals_table} and in no day"]
+            if keys
+            else []
+        )
 
     def _unreachable(self) -> ConnectionFailed:
         return ConnectionFailed(

@@ -136,6 +136,21 @@ def test_verify_proves_the_counted_table_by_conservation(make: Make) -> None:
     assert found.error == "Of what was added, accepted and nowhere: requests -1, good -1."
 
 
+def test_verify_says_what_was_counted_on_sealed_days(make: Make) -> None:
+    """Such a day stays as it is: the increment stands in the current totals alone."""
+    app = make()
+    add(app, "k1", 3, at="2026-03-16T10:00:00Z")
+    app.fold()
+    with app.ledger.store.transaction() as session:
+        session.execute(app.ledger.sql("update dayfold__coverage set state = 'sealed' where day = date '2026-03-16'"))
+    add(app, "k1", 2, at="2026-03-16T11:00:00Z")
+    app.fold()
+    assert rows(app)[0]["requests"] == 3
+    assert (
+        "counted on sealed days: 1 key, in api_key_usage and in no row of a day" in app.verify("ApiKeyUsage")[0].notes
+    )
+
+
 def test_current_totals_are_healed_from_the_days(make: Make) -> None:
     """A totals table that was changed by hand, or lacks a key, is what the days add up to again."""
     app = make()

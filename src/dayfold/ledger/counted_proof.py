@@ -22,7 +22,7 @@ from dayfold.ledger.counted import (
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.persons import Person
 from dayfold.plan.shape import quoted
-from dayfold.plan.sql import statement
+from dayfold.plan.sql import statement, table
 
 #: Key columns that name a person whatever the counter's owner is called.
 NAMING = ("actor_id", "anonymous_id")
@@ -90,6 +90,16 @@ def unlike_totals(ledger: Ledger, session: Session, counter: CounterDef, *, heal
             )
         )
     return int(unlike)
+
+
+def on_sealed_days(ledger: Ledger, session: Session, counter: CounterDef) -> int:
+    """How many keys were counted on days that are sealed, and so stand in the current totals and in no row of a day."""
+    query = ledger.sql(
+        "select count(*) from _t as t where t.day in (select c.day from dayfold__coverage as c join dayfold__rollups as r on "
+        "r.rollup = c.rollup and r.version = c.version where c.rollup = :rollup and c.state = 'sealed')",
+        rollup=counter.rollup.name, _t=table(counter.counted.label, ledger.store.schema),
+    )  # fmt: skip
+    return int(session.rows(query)[0][0])
 
 
 def breaking(ledger: Ledger, session: Session, counter: CounterDef) -> dict[str, int]:
