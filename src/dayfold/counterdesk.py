@@ -488,11 +488,8 @@ class CounterDesk:
         """What has to be known of a counter's days though nothing is wrong."""
         with self.app.ledger.store.transaction(read_only=True) as session:
             keys = counted_proof.on_sealed_days(self.app.ledger, session, counter)
-        return (
-            [f"{keys:,} keys were counted on sealed days: they stand in {counter.totals_table} and in no day"]
-            if keys
-            else []
-        )
+        said = f"counted on sealed days: {plural(keys, 'key')}, in {counter.totals_table} and in no row of a day"
+        return [said] if keys else []
 
     def _unreachable(self) -> ConnectionFailed:
         return ConnectionFailed(
