@@ -275,7 +275,7 @@ def test_retain_forgets_ids_that_are_refused_by_now(make: Make) -> None:
     app.fold()
     later = make(clock=NOW + dt.timedelta(days=40))
     done = {one.what: one.count for one in later.retain(yes=True).things}
-    assert (done["count ids"], done["flushes"]) == (1, 1)
+    assert (done["count_ids"], done["flushes"]) == (1, 1)
     law = later.counters.conservation()[0]
     assert (law.holds, law.applied["requests"]) == (True, 1)
 

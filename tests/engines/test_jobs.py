@@ -906,7 +906,9 @@ def test_retain_keeps_what_explains_the_rows(filled: str, clock: FixedClock) -> 
         settle(Scheduler(app))
         run = runs(app, "retain")[-1]
         assert run.summary is not None
-        nothing = dict.fromkeys(("audit", "deliveries", "alerts", "sessions", "tries", "exports"), 0)
+        nothing = dict.fromkeys(
+            ("audit", "deliveries", "alerts", "sessions", "tries", "count_ids", "flushes", "exports"), 0
+        )
         assert run.summary["deleted"] == {"runs": 4, "job_runs": 3, **nothing}
         assert not gone & {one.id for one in runs(app)}
         unexplained = "SELECT count(*) FROM dayfold__coverage AS c WHERE run_id NOT IN (SELECT id FROM dayfold__runs)"

@@ -250,10 +250,10 @@ def past(
     """How many ids and notes of batches are older than a moment each, with the days of the first and the last of them."""
     found = {}
     for what, name, moment, before in (
-        ("count ids", "dayfold__count_ids", "noted_at", ids), ("flushes", "dayfold__flushes", "applied_at", flushes)
+        ("count_ids", "dayfold__count_ids", "noted_at", ids), ("flushes", "dayfold__flushes", "applied_at", flushes)
     ):  # fmt: skip
         day = f"cast({{}}({moment}) at time zone 'UTC' as date)"
-        rest = " and left(id, 7) <> 'import '" if what == "count ids" else ""
+        rest = " and left(id, 7) <> 'import '" if what == "count_ids" else ""
         query = f"select count(*), {day.format('min')}, {day.format('max')} from {name} where {moment} < :before::timestamptz{rest}"
         [(count, first, last)] = session.rows(ledger.sql(query, before=before))
         found[what] = (int(count), first, last)
