@@ -204,7 +204,7 @@ class CounterDesk:
                 shared.adder = Adder(
                     live,
                     most_waiting=settings.buffer,
-                    patience_s=settings.wait_ms / 1000,
+                    patience_s=settings.patience_s,
                     raises=settings.when_full == "raise",
                 )
             return shared.adder

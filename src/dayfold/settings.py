@@ -276,11 +276,12 @@ class LiveSettings(BaseModel):
         description="What every key in Valkey or Redis begins with, for each application its own.",
     )
     timeout_s: float = Field(default=1, gt=0, le=60, description="Seconds that connecting, or one answer, may take.")
-    wait_ms: float = Field(
-        default=50,
+    wait_ms: float | None = Field(
+        default=None,
         ge=0,
         le=60_000,
-        description="Milliseconds that a caller waits for an answer; then its increments wait in the buffer.",
+        description="Milliseconds that a caller waits for an answer; then its increments wait in the buffer. Default: 50, or 1000 where "
+        "increments wait in the store itself.",
     )
     buffer: int = Field(
         default=100_000, ge=1, description="Increments that may wait in one process while the live store is down."
@@ -298,6 +299,12 @@ class LiveSettings(BaseModel):
         le=366,
         description="Days that ids of increments are remembered; one with an older moment is refused.",
     )
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds that a caller waits for an answer: a commit takes longer than a call to a server made for it."""
+        usual_ms = 1_000 if self.url is None else 50
+        return (usual_ms if self.wait_ms is None else self.wait_ms) / 1000
 
 
 class ExportSettings(BaseModel):

@@ -101,7 +101,7 @@ class Counting:
             raise _no_room() from None
         # Longer than a caller in the same process: an answer that is no acknowledgement is worth little to a client.
         live = app.settings.live
-        done, _ = await asyncio.wait([answer], timeout=max(live.timeout_s, live.wait_ms / 1000))
+        done, _ = await asyncio.wait([answer], timeout=max(live.timeout_s, live.patience_s))
         return answer.result() if done else [Outcome.BUFFERED] * len(adds)
 
     def _read(self, raws: Sequence[msgspec.Raw]) -> list[Add]:
