@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from traffic import DELETED, FIRST, KEYS, ApiKey, Request, requests  # noqa: E402  (beside this file, wherever it is started from)
+from six_weeks import DELETED, FIRST, KEYS, ApiKey, Request, requests  # noqa: E402  (beside this file, wherever it is started from)
 
 from dayfold import Dayfold  # noqa: E402
 

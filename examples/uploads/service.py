@@ -1,6 +1,6 @@
 """A tiny upload service that counts what it does: requests in a middleware, files with the request that stored them.
 
-    python service.py                       # on http://127.0.0.1:8080, with the keys of traffic.py
+    python service.py                       # on http://127.0.0.1:8080, with the keys of six_weeks.py
 
 A file goes to one of several storage providers, which are made up here: they fail, and take files without ever answering. The service
 gives up on one after a moment and asks the next; its clients give up on it and try again, with the same Idempotency-Key.
@@ -244,7 +244,7 @@ def _main() -> None:
     from dayfold import Dayfold
 
     sys.path.insert(0, str(HERE))
-    from traffic import KEYS, PROVIDERS
+    from six_weeks import KEYS, PROVIDERS
 
     keys: Keys = {f"secret-of-{one.id}": Key(one.id, one.user_id) for one in KEYS}
     providers = [Provider(name, fails=0.1, hangs=0.02, delay_s=0.01) for name in PROVIDERS]

@@ -110,7 +110,8 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
         (
             "[stroe]\nurl = 'x'",
             "dayfold.toml: there is no setting 'stroe'; the nearest is 'store'.\n"
-            "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, collect, live, export",
+            "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, "
+            "collect, live, export",
         ),
         (
             "[fold]\nchunk_row = 5",

@@ -32,7 +32,7 @@ def module(name: str) -> ModuleType:
     return found
 
 
-traffic = module("traffic")
+traffic = module("six_weeks")
 #: What has been added up, by (day, key) or (day, key, provider).
 Cells = Counter[tuple[Any, ...]]
 

@@ -371,6 +371,30 @@ NO_POINT = {
         ("ledger/holders.py", name): "part of 'person let go'"
         for name in ("_events", "_ids", "_quarantine", "_texts", "erase")
     },
+    **{
+        (
+            "ledger/counting.py",
+            name,
+        ): "part of the transaction that applies batches, and killed around in test_kills_counters"
+        for name in (
+            "_add_to_counted",
+            "_add_to_totals",
+            "_hold_overflows",
+            "_note_flush",
+            "_own_earlier_days",
+            "_remember_ids",
+        )
+    },
+    ("ledger/counted.py", "note_epoch"): "part of the same, or one transaction that the next flush repeats",
+    ("ledger/counted.py", "add_tally"): "part of the same, of an erasure, or of a loss that is taken note of",
+    ("ledger/held_counts.py", "hold"): "part of the same",
+    ("ledger/held_counts.py", "release"): "part of the transaction that replays a row",
+    ("ledger/held_counts.py", "drop_held"): "part of 'person let go'",
+    ("ledger/counted_proof.py", "accept_loss"): "one transaction, and 'committed' follows it",
+    ("ledger/counted_proof.py", "unlike_totals"): "one transaction, and 'committed' follows it",
+    ("ledger/counted.py", "forget_ids"): "one transaction, and the next job forgets what is left",
+    ("ledger/counted.py", "forget_flushes"): "part of the same",
+    ("ledger/counted.py", "merge_adders"): "part of the same",
     ("ledger/intake.py", "count"): "part of the transaction of events, and killed at in test_kills_collect",
     ("ledger/intake.py", "salt"): "ends with its 'make'",
     ("ledger/intake.py", "make"): "one transaction, and 'committed' follows it; nobody has the salt before",
