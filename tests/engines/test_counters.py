@@ -486,6 +486,22 @@ def test_a_counter_is_the_source_of_another_rollup(anywhere: Counting) -> None:
 # -- programs in other languages ---------------------------------------------------------------------
 
 
+def test_keys_are_what_they_mean_and_not_how_another_program_writes_them(usage: Counting) -> None:
+    """Two spellings of one key are one row; two arrays in the place of a key are none, and hold up nobody."""
+    ok = ("total", "1", "good", "1")
+    usage.foreign(
+        ("2026-03-12", '["k1"]', "", "", ok),
+        ("2026-03-12", '[ "k1" ]', "", "", ok),
+        ("2026-03-12", '["\\u006b1"]', '"u1"', "", ok),
+        ("2026-03-12", '["a"],["b"]', "", "", ok),
+    )
+    done = usage.flush()
+    assert usage.rows() == [("k1", 3)]
+    assert (done.rows, done.held) == (1, 1)
+    assert usage.law.holds
+    assert usage.law.quarantined["total"] == 1
+
+
 def test_what_another_program_wrote_wrongly_is_held_alone(usage: Counting) -> None:
     """Everything that fits is applied; what does not is held with its amounts, so that the accounts agree."""
     ok = ("total", "1", "good", "1")
