@@ -486,6 +486,23 @@ def test_a_counter_is_the_source_of_another_rollup(anywhere: Counting) -> None:
 # -- programs in other languages ---------------------------------------------------------------------
 
 
+def test_amounts_that_were_taken_out_of_the_live_store_are_missed_by_the_flush(
+    usage: Counting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a batch holds is less than what was accepted: the flush says how much, and so does the law."""
+    usage.foreign(
+        ("2026-03-12", '["k1"]', "", "", ("total", "5", "good", "5")),
+        ("2026-03-12", '["k2"]', "", "", ("total", "2", "good", "2")),
+    )
+    for total in ("total", "good"):
+        usage.client.hdel(f"{{{usage.live['prefix']}:1:usage:0}}:open", f'["2026-03-12",["k1"],"{total}"]')
+    done = usage.flush()
+    assert done.lost == {"total": 5, "good": 5}
+    assert "A batch of usage held other amounts than were accepted" in caplog.text
+    assert usage.law.missing == {"total": 5, "good": 5}
+    assert usage.rows() == [("k2", 2)]
+
+
 def test_keys_are_what_they_mean_and_not_how_another_program_writes_them(usage: Counting) -> None:
     """Two spellings of one key are one row; two arrays in the place of a key are none, and hold up nobody."""
     ok = ("total", "1", "good", "1")

@@ -107,6 +107,24 @@ def test_days_are_queried_and_explained_as_those_of_any_rollup(make: Make) -> No
     assert shown.value == 3
 
 
+def test_flush_adds_to_keys_that_are_there_and_to_new_ones_beside_them(make: Make) -> None:
+    """One flush, with keys and days of both kinds: nobody is left out of the days or of the current totals."""
+    app = make()
+    add(app, "k1", 3, at="2026-03-17T10:00:00Z")
+    app.counters.flush()
+    add(app, "k1", 1, at="2026-03-17T11:00:00Z")
+    add(app, "k1", 2)
+    add(app, "k2", 4, at="2026-03-17T12:00:00Z")
+    app.fold()
+    found = app.query("ApiKeyUsage", ["requests"], from_="2026-03-17", to="2026-03-18", by=["api_key_id"]).rows
+    assert {(row["day"].day, row["api_key_id"]): row["requests"] for row in found} == {
+        (17, "k1"): 4, (17, "k2"): 4, (18, "k1"): 2, (18, "k2"): 0
+    }  # fmt: skip
+    with app.ledger.store.transaction(read_only=True) as session:
+        query = app.ledger.sql("select api_key_id, requests from _t order by 1", _t=_table(app, "api_key_usage"))
+        assert session.rows(query) == [("k1", 6), ("k2", 4)]
+
+
 def test_live_answer_has_what_waits_and_says_so(make: Make) -> None:
     """What was acknowledged a moment ago is in a live answer, marked as provisional, and not in another one before the next fold."""
     app = make()
