@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,25 @@ def test_a_server_runs_the_commands_and_goes_on_counting(project: Path) -> None:
     [law] = succeeds("counters", "check", "--json", cwd=project).json["laws"]
     assert (law["applied"]["total_requests"], law["pending"]["total_requests"], law["holds"]) == (6, 2, True)
     assert (law["applied"]["failed_requests"], law["pending"]["failed_requests"]) == (0, 2)
+
+
+def test_a_server_flushes_by_itself(project: Path, valkey: ValkeyServer) -> None:
+    """What waited when it starts, of whatever day, and what comes later: nobody has to ask, and no job has to be due."""
+    (project / "dayfold.toml").write_text(
+        f'[live]\nurl = "{valkey.url}"\nwait_ms = 20_000\nflush_s = 0.2\n[schedule]\nfold = "off"\nfinalize = "off"\nverify = "off"\n'
+    )
+    add(project, {"total_requests": 7})
+    with served(cwd=project):
+        for accepted in (7, 12):
+            give_up = time.monotonic() + 30
+            while (law := succeeds("counters", "check", "--json", cwd=project).json["laws"][0])["applied"][
+                "total_requests"
+            ] < accepted:
+                assert time.monotonic() < give_up, law
+            assert (law["applied"]["total_requests"], law["pending"]["total_requests"]) == (accepted, 0)
+            if accepted == 7:
+                # Whoever adds needs the live store alone, not the file that the server owns.
+                add(project, {"total_requests": 5})
 
 
 def test_a_live_store_that_lost_its_memory_fails_the_check(project: Path, valkey: ValkeyServer) -> None:
