@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from dayfold.count.live import MANY, STORE_EPOCH, Batch, Content, LiveStore, Standing
 from dayfold.count.rows import amounts_in, empty_row, rows_of, rows_of_held
-from dayfold.define.counter import DAY, CounterDef
+from dayfold.define.counter import DAY, CounterDef, key_text
 from dayfold.engines.base import undone
 from dayfold.errors import Conflict, ConnectionFailed, RowsRefused, SourceFailed, StoreError, StoreExhausted
 from dayfold.ledger import counted, counting, held_counts, leases
@@ -363,7 +363,7 @@ def _after(batches: Sequence[Batch], known: Mapping[tuple[int, str], Epoch]) -> 
 def _rejected(counter: CounterDef, row: pa.Table, why: Exception) -> Held:
     """The one row of a table, as it is held."""
     [values] = row.to_pylist()
-    key = json.dumps([values[name] for name in counter.key], separators=(",", ":"), ensure_ascii=False)
+    key = key_text([values[name] for name in counter.key])
     owner = values.get(str(counter.owner)) if counter.has_owner else None
     amounts = {name: int(values[name]) for name in counter.totals if values[name] is not None}
     return Held(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from dayfold.count.live import Add
-from dayfold.define.counter import BadKey, CounterDef, canonical
+from dayfold.define.counter import BadKey, CounterDef, canonical, key_text
 from dayfold.define.types import TEXT
 from dayfold.errors import TooOld, UsageError
 from dayfold.names import listing, suggestion
@@ -99,7 +99,7 @@ def _keys_amiss(counter: CounterDef, key: Mapping[str, object]) -> str:
 # Typed: True and 1 are the same to a cache otherwise.
 @lru_cache(maxsize=4096, typed=True)
 def _key_text(*values: Key) -> str:
-    return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    return key_text(values)
 
 
 def _is_text(text: str) -> bool:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dayfold.count.live import Content
-from dayfold.define.counter import DAY, BadKey, CounterDef, canonical
+from dayfold.define.counter import DAY, BadKey, CounterDef, canonical, key_text
 from dayfold.define.types import BOOL, INT, TEXT, UUID, Type
 from dayfold.ledger.counting import ID
 from dayfold.ledger.held_counts import IDENTITY, NEGATIVE, UNKNOWN, Held
@@ -380,15 +380,6 @@ def _held(counter: CounterDef, row: Mapping[str, Any], reason: str, detail: str)
         amounts,
         named=row[ID] or "",
     )
-
-
-def key_text(values: Sequence[Any]) -> str:
-    """The values of a key as they are written.
-
-    >>> key_text(["k1", 7])
-    '["k1",7]'
-    """
-    return json.dumps(list(values), separators=(",", ":"), ensure_ascii=False)
 
 
 def _typed(counter: CounterDef, rows: pa.Table, held: list[Held]) -> pa.Table:

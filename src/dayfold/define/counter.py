@@ -7,6 +7,7 @@ days are folded, queried, explained and verified as those of any rollup.
 from __future__ import annotations
 
 import copy
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -366,6 +367,15 @@ def canonical(name: str, type_: Type, value: object) -> str | int | bool:
         except ValueError:
             pass
     raise BadKey(f"'{name}' is {type_}, and what was given is none.")
+
+
+def key_text(values: Sequence[object]) -> str:
+    """The values of a key as they are written everywhere: what decides its shard, and what a held row is known by.
+
+    >>> key_text(("k1", 7))
+    '["k1",7]'
+    """
+    return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
 
 def _is_unicode(text: str) -> bool:

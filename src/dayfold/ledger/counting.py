@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dayfold.define.counter import DAY, MOST, CounterDef
+from dayfold.define.counter import DAY, MOST, CounterDef, key_text
 from dayfold.define.types import DATE, INT, MAX_DIGITS, TEXT, Type, decimal
 from dayfold.engines.base import Session
 from dayfold.ledger.counted import (
@@ -217,14 +217,15 @@ def _hold_overflows(ledger: Ledger, session: Session, counter: CounterDef, *, is
         return f"({above} or {there} < -{MOST} - least({added}, 0))" if counter.totals[name] else above
 
     wide = " or ".join(map(passes, counter.totals))
-    per_key = ", ".join(f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals)
-    of_keys = (
-        f"select m.{DAY}, {key.replace('n.', 'm.')} from {_NEW} as m join (select n.* from (select {key}, {per_key} from {_NEW} as n "
-        f"group by {key}) as n left join {current} as t on {same_key(counter, 't', 'n')} where {wide}) as n "
-        f"on {same_key(counter, 'm', 'n')}"
-    )
     if is_one_day:
         of_keys = f"select n.{DAY}, {key} from {_NEW} as n left join {current} as t on {same_key(counter, 't', 'n')} where {wide}"
+    else:
+        per_key = ", ".join(f"sum(n.{quoted(name)}) as {quoted(name)}" for name in counter.totals)
+        of_keys = (
+            f"select m.{DAY}, {key.replace('n.', 'm.')} from {_NEW} as m join (select n.* from (select {key}, {per_key} from {_NEW} as n "
+            f"group by {key}) as n left join {current} as t on {same_key(counter, 't', 'n')} where {wide}) as n "
+            f"on {same_key(counter, 'm', 'n')}"
+        )
     of_days = (
         f"select n.{DAY}, {key} from {_NEW} as n left join {counted} as t on t.{DAY} = n.{DAY} and {same_key(counter, 't', 'n')} "
         f"where {wide}"
@@ -247,8 +248,8 @@ def _hold_overflows(ledger: Ledger, session: Session, counter: CounterDef, *, is
                 else None
             )
             amounts = dict(zip(counter.totals, map(int, values[len(columns) - len(counter.totals) :]), strict=True))
-            key_text = json.dumps([_plain(one) for one in values[:width]], separators=(",", ":"), ensure_ascii=False)
-            rows.append(Held(OVERFLOW, "a total would not fit into 64 bits", day, key_text, owner, amounts))
+            mine = key_text([_plain(one) for one in values[:width]])
+            rows.append(Held(OVERFLOW, "a total would not fit into 64 bits", day, mine, owner, amounts))
         hold(ledger, session, counter, rows)
         session.execute(statement(f"delete from {_NEW} as n where {listed}"))
     return len(found)
