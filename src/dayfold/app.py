@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.counterdesk import CounterDesk
-from dayfold.days import Days, as_day
+from dayfold.days import LIFE, Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
@@ -241,8 +241,8 @@ class Dayfold:
         self,
         rollup: str,
         *,
-        from_: dt.date | str,
-        to: dt.date | str,
+        from_: dt.date | str | None = None,
+        to: dt.date | str | None = None,
         where: Sequence[str] = (),
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -250,7 +250,7 @@ class Dayfold:
         progress: Progress | None = None,
         stop: StopCheck = never,
     ) -> RebuildResult:
-        """Fold days that exist again: built aside, and switched in one transaction.
+        """Fold days that exist again: built aside, and switched in one transaction. A profile is refreshed whole, and has no days.
 
         Args:
             rollup: Its class or table name.
@@ -269,11 +269,21 @@ class Dayfold:
         from dayfold.fold.rebuild import Rebuilder
 
         definition = self.catalog[rollup]
-        days = Days(as_day(from_, self.today), as_day(to, self.today))
+        days = self._days_to_rebuild(definition, from_, to)
         keys = key_filters(definition, where)
         folder = self._folder(self._bound_for_writing([definition.name]), wait_s, stop)
         bound = next(one for one in folder.bound.rollups if one.name == definition.name)
         return Rebuilder(folder, bound, days, keys).run(dry_run=dry_run, allow_empty=allow_empty, progress=progress)
+
+    def _days_to_rebuild(self, rollup: RollupDef, from_: dt.date | str | None, to: dt.date | str | None) -> Days:
+        """The asked range; the one bucket of a profile. Raises UsageError, BadDate."""
+        if rollup.is_profile:
+            if from_ is not None or to is not None:
+                raise UsageError(f"{rollup.name} is a profile, which has no days.", hint="Leave --from and --to out.")
+            return Days(LIFE, LIFE)
+        if from_ is None or to is None:
+            raise UsageError("A rebuild of a rollup is of days.", hint="Give both --from and --to.")
+        return Days(as_day(from_, self.today), as_day(to, self.today))
 
     def verify(
         self,
@@ -753,7 +763,7 @@ class Dayfold:
         rollup: str,
         metric: str,
         *,
-        day: dt.date | str,
+        day: dt.date | str | None = None,
         where: Sequence[str] = (),
         limit: int = 20,
         offset: int = 0,
@@ -764,7 +774,7 @@ class Dayfold:
         Args:
             rollup: Its class or table name.
             metric: The metric's name.
-            day: A date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            day: A date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC); none of a profile.
             where: One word for each key column: ``"k=v"``, or ``"k="`` for NULL.
             limit: At most so many source rows, after the first ``offset``.
             offset: How many source rows come before the first one.
@@ -779,8 +789,15 @@ class Dayfold:
 
         scope = self.resolved(scope)
         definition = scope.rollup(self.catalog, rollup)
-        cell_filters(definition, where)
-        request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
+        found = cell_filters(definition, where)
+        if definition.is_profile:
+            if day is not None:
+                raise UsageError(f"{definition.name} is a profile, which has no days.", hint="Leave the day out.")
+            request = Request.of_entity(definition, metric, found, self.today, scope)
+        elif day is None:
+            raise UsageError("The day of the cell is missing.", hint="Such as: --day yesterday")
+        else:
+            request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
         self.catalog.check()
         return explain(self.ledger, self._live_sources(definition.name), request, limit=limit, offset=offset)
 

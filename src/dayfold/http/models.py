@@ -110,7 +110,7 @@ class ExplanationModel(BaseModel):
 
     rollup: str
     metric: str
-    day: dt.date
+    day: dt.date | None = Field(description="Null of a profile, whose cells are whole lives.")
     key: dict[str, str | None]
     value: Any
     why: list[str]

@@ -76,8 +76,8 @@ class Verbs(Protocol):
         self,
         rollup: str,
         *,
-        from_: dt.date,
-        to: dt.date,
+        from_: dt.date | None = None,
+        to: dt.date | None = None,
         where: Sequence[str] = (),
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -227,7 +227,7 @@ def _refoldable(verbs: Verbs, name: str, days: Days) -> list[Days]:
     """The days of a range that were folded before and may be again."""
     with verbs.ledger.store.transaction(read_only=True) as session:
         version = versions.versions(verbs.ledger, session).get(name)
-        if version is None:
+        if version is None or not version.has_days:
             return []
         states = coverage.ranges(verbs.ledger, session, name, version.number)
     known = union(one for found in states.values() for ranges in found.values() for one in ranges)
@@ -316,14 +316,13 @@ def _judge(outcome: Outcome) -> None:
 def _rebuild(task: Task, outcome: Outcome) -> None:
     """Fold days again that somebody asked for."""
     request, days = task.request, task.days
-    assert days is not None
+    first, last = (days.first, days.last) if days else (None, None)
     result = task.verbs.rebuild(
-        request["rollup"], from_=days.first, to=days.last, where=request.get("where") or (),
+        request["rollup"], from_=first, to=last, where=request.get("where") or (),
         dry_run=bool(request.get("dry_run")), allow_empty=bool(request.get("allow_empty")), progress=task.progress, stop=task.stop,
     )  # fmt: skip
     outcome.summary |= {
-        "from": days.first,
-        "to": days.last,
+        **({"from": first, "to": last} if days else {}),
         "dry_run": result.dry_run,
         "rollups": [_of_rebuild(result)],
     }

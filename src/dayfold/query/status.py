@@ -149,7 +149,10 @@ def _one(
     counts: dict[str, int] = {}
     for state in states.values():
         counts[state] = counts.get(state, 0) + 1
-    days = sorted(states)
+    if not version.has_days:
+        # A profile is covered or not; there are no days to count.
+        counts = {}
+    days = sorted(states) if version.has_days else []
     waiting = all(one.reason is not None for one in known if one.state == coverage.OPEN and one.day < today)
     failing = sorted({one.source for one in known if one.state == coverage.FAILED})
     rows, _ = sizes.get(version.table, (0, 0))
@@ -183,6 +186,8 @@ def _state(
         return "edited"
     if failing:
         return "failing"
+    if not version.has_days:
+        return "up to date" if states else "behind"
     if today not in states or any(state == coverage.OPEN for day, state in states.items() if day < today):
         return "waiting" if today in states and waiting else "behind"
     return "up to date"
