@@ -20,6 +20,7 @@ from dayfold.days import LIFE, Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
+from dayfold.define.check import Check
 from dayfold.define.events import Said
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
@@ -27,6 +28,7 @@ from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
 from dayfold.eventdesk import EventDesk
+from dayfold.fold import checks as checking
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, StopCheck, never
 from dayfold.fold.longview import LongView
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from dayfold.jobs.alerts import Alerts
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
+    from dayfold.ledger.checks import Verdict
     from dayfold.ledger.persons import Person
     from dayfold.query.answer import Answer
     from dayfold.query.event_pages import EventPage
@@ -60,14 +63,14 @@ if TYPE_CHECKING:
     from dayfold.query.exports import Exported
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import Status
+    from dayfold.query.status import CheckStatus, Status
 
 
 class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access and alert rules, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access and alert rules and checks, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -86,7 +89,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -116,7 +119,7 @@ class Dayfold:
         """From now on these are the definitions, with the rules of the settings among them."""
         rules = self.settings.alerts
         found = written.with_rules(of_settings(rules.words()), rules.channels)
-        self.catalog = relations.checked(found, self.databases)
+        self.catalog = checking.checked(relations.checked(found, self.databases), self.databases)
         self.relations = relations.Relations(self.databases, self.catalog, self.settings.auth.relation_s)
         self._bindings: Bindings = {}
 
@@ -346,6 +349,41 @@ class Dayfold:
                 continue
             if wrong:
                 result.error, result.code = "; ".join(wrong), "unaccounted"
+
+    def check(
+        self, rollups: str | Iterable[str] | None = None, *, after: Iterable[checking.Ran] = (), stop: StopCheck = never
+    ) -> list[Verdict]:
+        """Run the checks of rollups, and keep their verdicts; nothing else is written.
+
+        Args:
+            rollups: One name or several: the checks that are of one of these. All checks by default.
+            after: The results of the verification that they come after.
+            stop: Called between two checks; where it raises `Stopped`, the verdicts of those before are kept.
+
+        Returns:
+            One verdict for each check; `dayfold.fold.checks.has_failed` says whether one of severity error did not pass.
+        """
+        checker = self._checker(stop)
+        names = [rollups] if isinstance(rollups, str) else rollups
+        wanted = [one.name for one in self.rollups(names)] if names else None
+        return checker.run(checker.of(wanted), after)
+
+    def check_folded(self, folds: Sequence[checking.Folded], *, stop: StopCheck = never) -> list[Verdict]:
+        """Run the checks that a fold leads to: those of what was published since they last ran, of every fold, or that did not pass.
+
+        `fold` does not run them by itself: the command line and jobs do, by this.
+
+        Args:
+            folds: What `fold` returned.
+            stop: Called between two checks; where it raises `Stopped`, the verdicts of those before are kept.
+        """
+        checker = self._checker(stop)
+        return checker.run(checker.due(folds), folds)
+
+    def _checker(self, stop: StopCheck) -> checking.Checker:
+        self.catalog.check()
+        self.ledger.ready()
+        return checking.Checker(self.databases, self.ledger, self.catalog.checks, stop)
 
     def adopt(
         self,
@@ -824,6 +862,12 @@ class Dayfold:
         from dayfold.query.status import covered
 
         return covered(self.ledger, self.catalog[rollup].name)
+
+    def checks(self) -> tuple[CheckStatus, ...]:
+        """How every check that is defined ended last. Runs none."""
+        from dayfold.query.status import checked
+
+        return checked(self.catalog, self.ledger)
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -233,6 +233,29 @@ class AlertList(BaseModel):
     before: int | None = Field(description="Pass it as `before` for the next page.")
 
 
+class CheckModel(BaseModel):
+    """A check of the definitions, and how it ended last."""
+
+    check: str
+    severity: Literal["error", "warning"]
+    of: list[str] = Field(description="The definitions that it is of; none: all.")
+    description: str
+    verdict: Literal["passed", "failed", "error"] | None = Field(description="Null where it never ran.")
+    reason: str | None = Field(description="Why it did not pass.")
+    offending: int | None = Field(description="How many rows its query returned.")
+    left: float | None = Field(description="The number on the left of a comparison.")
+    right: float | None
+    seconds: float | None
+    checked_at: dt.datetime | None
+    run_id: int | None = Field(description="The fold or verification that it came after.")
+
+
+class CheckList(BaseModel):
+    """The checks of the definitions."""
+
+    checks: list[CheckModel]
+
+
 class TriedModel(BaseModel):
     """What happened to a test message."""
 
