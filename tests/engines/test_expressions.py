@@ -15,6 +15,7 @@ from dayfold.define import expr
 from dayfold.define.expr import CASTS, FUNCTIONS, parse
 from tests.engines.evaluate import ERROR, LOOKS, Bench, bench
 from tests.servers import PostgresServer
+from tests.sql import Session
 
 LEAST, MOST = -(2**63), 2**63 - 1
 FAMILY = "👨‍👩‍👧"
@@ -485,6 +486,7 @@ DATES: list[Case] = [
     ("sent = '2026-01-01T18:15:00-05:45'", {"sent": "2026-01-02T00:00:00Z"}, True),
     ("sent = seen", {"sent": "2026-01-02T01:00:00Z", "seen": MOMENT(2026, 1, 2, 1)}, True),
     ("sent >= born", {"sent": "2026-01-02T00:00:00Z", "born": DAY(2026, 1, 2)}, True),
+    ("sent BETWEEN seen AND born", {"sent": "2026-01-02T00:00:00Z", "seen": MOMENT(2026, 1, 2), "born": DAY(2026, 1, 2)}, True),
     ("seen > born", {"seen": MOMENT(2026, 1, 2), "born": DAY(2026, 1, 2)}, False),
     ("sent < '2026-01-02'::date", {"sent": "2026-01-01T23:59:59Z"}, True),
     ("sent IS DISTINCT FROM seen", {"sent": "2026-01-02T01:00:00Z"}, True),
@@ -525,6 +527,97 @@ DATES: list[Case] = [
     ("extract(minute from seen)", {"seen": MOMENT(2026, 3, 1, 4, 59, 59, 999999)}, 59),
     ("date_part('year', seen)", {"seen": MOMENT(2026, 1, 2)}, 2026),
     ("extract(year from seen)", {}, None),
+]  # fmt: skip
+
+#: Days on which the clocks of New York and of London change are among them; ``now()`` is the start of 9 March 2026.
+STEPS: list[Case] = [
+    ("now()", {}, MOMENT(2026, 3, 9)),
+    ("now()::date", {}, DAY(2026, 3, 9)),
+    ("sent < now()", {"sent": "2026-03-08T23:59:59.999999Z"}, True),
+    ("sent >= now()", {"sent": "2026-03-09T00:00:00Z"}, True),
+    ("sent >= now() - interval '30 days'", {"sent": "2026-02-07T00:00:00Z"}, True),
+    ("sent >= now() - interval '30 days'", {"sent": "2026-02-06T23:59:59Z"}, False),
+    ("seen < now() + interval '1 day'", {"seen": MOMENT(2026, 3, 9, 23, 59, 59)}, True),
+    ("born = now()", {"born": DAY(2026, 3, 9)}, True),
+    ("now()::date - sent::date", {"sent": "2026-03-07T23:30:00Z"}, 2),
+    ("now()::date - sent::date", {"sent": "2026-03-08T01:00:00+02:00"}, 2),
+    ("now()::date - born", {"born": DAY(2026, 3, 10)}, -1),
+    ("extract(isodow from now())", {}, 1),
+    ("sent - interval '1 day'", {"sent": "2026-03-09T00:00:00Z"}, MOMENT(2026, 3, 8)),
+    ("sent + interval '1 day'", {"sent": "2026-03-28T12:00:00Z"}, MOMENT(2026, 3, 29, 12)),
+    ("sent + interval '1 DAYS'", {"sent": "2026-03-28T12:00:00Z"}, MOMENT(2026, 3, 29, 12)),
+    ("sent - interval '1 week'", {"sent": "2026-11-02T05:30:00Z"}, MOMENT(2026, 10, 26, 5, 30)),
+    ("sent + interval '2 weeks'", {"sent": "2026-02-28T00:00:00Z"}, MOMENT(2026, 3, 14)),
+    ("sent + interval '1 hour'", {"sent": "2026-02-28T23:30:00.000001Z"}, MOMENT(2026, 3, 1, 0, 30, 0, 1)),
+    ("sent - interval '36 hours'", {"sent": "2026-03-01T12:00:00Z"}, MOMENT(2026, 2, 28)),
+    ("sent - interval '1 minute'", {"sent": "2026-01-01T00:00:00Z"}, MOMENT(2025, 12, 31, 23, 59)),
+    ("sent + interval '90 minutes'", {"sent": "2026-01-01T00:00:00Z"}, MOMENT(2026, 1, 1, 1, 30)),
+    ("sent + interval '1 second'", {"sent": "2026-12-31T23:59:59.999999Z"}, MOMENT(2027, 1, 1, 0, 0, 0, 999999)),
+    ("sent - interval '100000 seconds'", {"sent": "2026-01-02T03:46:40Z"}, MOMENT(2026, 1, 1)),
+    ("sent - interval '-3 days'", {"sent": "2026-01-01T00:00:00Z"}, MOMENT(2026, 1, 4)),
+    ("sent + interval '0 days'", {"sent": "2026-01-01T00:00:00Z"}, MOMENT(2026, 1, 1)),
+    ("sent + interval '3' day", {"sent": "2026-01-01T00:00:00Z"}, MOMENT(2026, 1, 4)),
+    ("sent - interval '1 day' - interval '2 hours'", {"sent": "2026-01-03T00:00:00Z"}, MOMENT(2026, 1, 1, 22)),
+    ("sent + interval '800000 days' > sent", {"sent": "0001-01-01T00:00:00Z"}, True),
+    ("sent + interval '1000000 days' = sent", {"sent": "infinity"}, True),
+    ("sent + interval '1 day'", {}, None),
+    ("(sent - interval '1 hour')::date", {"sent": "2026-01-02T00:30:00Z"}, DAY(2026, 1, 1)),
+    ("extract(hour from sent - interval '1 hour')", {"sent": "2026-01-02T00:30:00Z"}, 23),
+    ("seen + interval '1 day'", {"seen": MOMENT(2026, 2, 28, 10)}, MOMENT(2026, 3, 1, 10)),
+    ("seen - interval '30 minutes'", {"seen": MOMENT(2026, 1, 1)}, MOMENT(2025, 12, 31, 23, 30)),
+    ("sent BETWEEN seen AND seen + interval '1 hour'",
+     {"sent": "2026-01-01T01:00:00Z", "seen": MOMENT(2026, 1, 1)}, True),
+    ("born + interval '1 day'", {"born": DAY(2026, 2, 28)}, MOMENT(2026, 3, 1)),
+    ("born - interval '1 week'", {"born": DAY(2026, 1, 5)}, MOMENT(2025, 12, 29)),
+    ("born - interval '1 hour'", {"born": DAY(2026, 1, 1)}, MOMENT(2025, 12, 31, 23)),
+    ("born >= '2026-01-31'::date - interval '30 days'", {"born": DAY(2026, 1, 1)}, True),
+    ("COALESCE(sent, seen) + interval '1 day'", {"seen": MOMENT(2026, 1, 1)}, MOMENT(2026, 1, 2)),
+    ("CASE WHEN ok THEN sent END + interval '1 day'", {"ok": True, "sent": "2026-01-01T00:00:00Z"}, MOMENT(2026, 1, 2)),
+    ("born::timestamptz + interval '1 day'", {"born": DAY(2026, 1, 1)}, MOMENT(2026, 1, 2)),
+    ("born + 1", {"born": DAY(2026, 2, 28)}, DAY(2026, 3, 1)),
+    ("born + 1", {"born": DAY(2028, 2, 28)}, DAY(2028, 2, 29)),
+    ("1 + born", {"born": DAY(2026, 2, 28)}, DAY(2026, 3, 1)),
+    ("born - 1", {"born": DAY(2026, 1, 1)}, DAY(2025, 12, 31)),
+    ("born - num", {"born": DAY(2026, 1, 1), "num": -1}, DAY(2026, 1, 2)),
+    ("born + small", {"born": DAY(2026, 1, 1), "small": 365}, DAY(2027, 1, 1)),
+    ("born + big * 2", {"born": DAY(2026, 1, 1), "big": 5}, DAY(2026, 1, 11)),
+    ("born + -(1)", {"born": DAY(2026, 1, 1)}, DAY(2025, 12, 31)),
+    ("born + 1 - 2", {"born": DAY(2026, 1, 1)}, DAY(2025, 12, 31)),
+    ("born + num", {"born": DAY(2026, 1, 1)}, None),
+    ("born + num", {"num": 1}, None),
+    ("born + NULL", {"born": DAY(2026, 1, 1)}, None),
+    ("NULL + born", {"born": DAY(2026, 1, 1)}, None),
+    ("born - big", {"born": DAY(2026, 1, 1), "big": 1_000_001}, ERROR),
+    ("born + big", {"born": DAY(2026, 1, 1), "big": LEAST}, ERROR),
+    ("born + big > born", {"born": DAY(2026, 1, 1), "big": 1_000_000}, True),
+    ("born + 1 = born", {"born": "infinity"}, True),
+    ("sent::date + 7", {"sent": "2026-01-02T00:30:00+01:00"}, DAY(2026, 1, 8)),
+    ("born - born", {"born": DAY(2026, 1, 1)}, 0),
+    ("born - '2026-01-01'::date", {"born": DAY(2027, 1, 1)}, 365),
+    ("born - date '2024-03-01'", {"born": DAY(2024, 2, 28)}, -2),
+    ("(born - '2026-01-01'::date) * 2", {"born": DAY(2026, 1, 4)}, 6),
+    ("(born - '2026-01-01'::date) / 2", {"born": DAY(2026, 1, 4)}, 1.5),
+    ("born - sent::date > 2", {"born": DAY(2026, 1, 4), "sent": "2026-01-01T23:59:59Z"}, True),
+    ("born - (born - 3)", {"born": DAY(2026, 1, 4)}, 3),
+    ("born - born - 1", {"born": DAY(2026, 1, 4)}, -1),
+    ("born - seen::date", {"born": DAY(2026, 1, 4)}, None),
+    ("seen::date - born", {"born": DAY(2026, 1, 4)}, None),
+    ("born - '2026-01-01'::date", {"born": "infinity"}, ERROR),
+    ("'2026-01-01'::date - born", {"born": "-infinity"}, ERROR),
+    *((f"date_trunc('{period}', born)", {"born": DAY(2026, 8, 20)}, day) for period, day in (
+        ("day", DAY(2026, 8, 20)), ("week", DAY(2026, 8, 17)), ("month", DAY(2026, 8, 1)), ("quarter", DAY(2026, 7, 1)),
+        ("year", DAY(2026, 1, 1)), ("MONTH", DAY(2026, 8, 1)))),
+    *((f"date_trunc('{period}', sent)", {"sent": "2026-01-01T01:30:00+02:00"}, day) for period, day in (
+        ("day", DAY(2025, 12, 31)), ("week", DAY(2025, 12, 29)), ("month", DAY(2025, 12, 1)), ("quarter", DAY(2025, 10, 1)),
+        ("year", DAY(2025, 1, 1)))),
+    ("date_trunc('day', seen)", {"seen": MOMENT(2026, 3, 1, 23, 59, 59, 999999)}, DAY(2026, 3, 1)),
+    ("date_trunc('week', seen)", {"seen": MOMENT(2026, 3, 1, 23, 59, 59, 999999)}, DAY(2026, 2, 23)),
+    ("date_trunc('week', born)", {"born": DAY(2026, 3, 2)}, DAY(2026, 3, 2)),
+    ("date_trunc('week', born)", {"born": DAY(1, 1, 1)}, DAY(1, 1, 1)),
+    ("date_trunc('month', now())", {}, DAY(2026, 3, 1)),
+    ("date_trunc('month', now()) - 1", {}, DAY(2026, 2, 28)),
+    ("date_trunc('month', sent) = date_trunc('month', now())", {"sent": "2026-02-28T23:59:59Z"}, False),
+    ("date_trunc('year', born)", {}, None),
 ]  # fmt: skip
 
 JSON_CASES: list[Case] = [
@@ -592,7 +685,7 @@ JSON_CASES: list[Case] = [
     ("(doc ->> 'n')::numeric(10,2)", {"doc": '{"n": -1.005}'}, D("-1.01")),
 ]  # fmt: skip
 
-CASES = [*ARITHMETIC, *COMPARISONS, *LIKES, *CHOICES, *TEXTS, *NUMBERS, *CAST_CASES, *DATES, *JSON_CASES]
+CASES = [*ARITHMETIC, *COMPARISONS, *LIKES, *CHOICES, *TEXTS, *NUMBERS, *CAST_CASES, *DATES, *STEPS, *JSON_CASES]
 
 
 @pytest.fixture(scope="module")
@@ -624,6 +717,34 @@ def test_an_expression_means_the_same_everywhere(rows: Bench, number: int, look:
     expression, _, expected = CASES[number]
     found = rows.value(look, expression, number)
     assert (type(found), str(found)) == (type(expected), str(expected))
+
+
+#: expression: what it gives as text. Each goes over 8 March 2026, a day of 23 hours in New York.
+ACROSS_A_CHANGE = {
+    "now() = '2026-03-09T00:00:00Z'": "true",
+    "sent - interval '1 day' = '2026-03-08T00:00:00Z'": "true",
+    "now() - interval '1 week' = '2026-03-02T00:00:00Z'": "true",
+    "sent + interval '24 hours' = '2026-03-10T00:00:00Z'": "true",
+    "sent::date": "2026-03-09",
+    "now()::date - sent::date": "0",
+    "extract(hour from sent)": "0",
+    "extract(isodow from sent)": "1",
+    "date_trunc('day', sent)": "2026-03-09",
+    "date_trunc('week', sent)": "2026-03-09",
+}
+
+
+@pytest.mark.parametrize("look", ["duckdb", "postgres"])
+def test_no_zone_of_a_session_moves_a_day(rows: Bench, look: str, postgres_url: str) -> None:
+    """A day is a day of UTC with 24 hours, also where the session's clocks skip one."""
+    found = {}
+    with Session("duckdb:///:memory:" if look == "duckdb" else postgres_url) as session:
+        session.run("SET TimeZone = 'America/New_York'")
+        for expression in ACROSS_A_CHANGE:
+            tree = rows.compiled(look, expression).tree.sql(look, identify=True)
+            facts = "SELECT CAST('2026-03-09 00:00:00+00' AS timestamptz) AS sent"
+            [[found[expression]]] = session.run(f"SELECT CAST({tree} AS text) FROM ({facts}) AS facts")
+    assert found == ACROSS_A_CHANGE
 
 
 def test_every_function_and_cast_is_pinned() -> None:

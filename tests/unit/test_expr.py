@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
-from dayfold.define.expr import CASTS, FUNCTIONS, ExpressionError, columns, parse
+from dayfold.define.expr import CASTS, FUNCTIONS, ExpressionError, columns, parse, reads_clock
 from dayfold.define.types import (
     BOOL,
     DATE,
@@ -69,6 +71,26 @@ NOT_PARSED = [
     ("DROP TABLE facts", "'DROP TABLE facts' uses 'DROP TABLE facts', which expressions do not have.", WAY_OUT),
     ("num IN ()", "'num IN ()' has an empty list after IN.", ""),
     ("facts.num", "'facts.num' names a table in 'facts.num'; an expression names columns only.", ""),
+    ("now(3)", "'now(3)' cannot be read: near ')' at column 6.", WAY_OUT),
+    ("current_timestamp", "'current_timestamp' uses 'CURRENT_TIMESTAMP', which expressions do not have.", WAY_OUT),
+    ("current_date", "'current_date' uses 'CURRENT_DATE', which expressions do not have.", WAY_OUT),
+    ("date_trunc('day', sent, 'UTC')",
+     "'date_trunc('day', sent, 'UTC')' uses a form of 'DATE_TRUNC('DAY', sent, 'UTC')' that expressions do not have.", WAY_OUT),
+    ("timestamp_trunc(sent, day)",
+     "'timestamp_trunc(sent, day)' uses the function timestamp_trunc(), which expressions do not have.", KNOWN),
+    ("sent - interval '1 month'", "'sent - interval '1 month'': a month has no fixed length.",
+     "Write days, such as interval '30 days', or compare date_trunc('month', …)."),
+    ("sent - interval '2 years'", "'sent - interval '2 years'': a year has no fixed length.",
+     "Write days, such as interval '365 days', or compare date_trunc('year', …)."),
+    *((f"sent + interval {words}", f"'sent + interval {words}': an interval is one whole number and one unit, "
+       "such as interval '30 days'.", "Units: weeks, days, hours, minutes, seconds. Several are added one after the other.")
+      for words in ("'1'", "''", "'1.5 days'", "'x days'", "'1 day 2 hours'", "'1 fortnight'", "num", "'1-2' year to month")),
+    *((f"sent + interval '{words}'", f"'sent + interval '{words}'': an interval has at most 1,000,000 days.", "")
+      for words in ("1000001 days", "-142858 weeks", "86400000001 seconds", "9" * 20 + " hours")),
+    *((text, f"'{text}' uses an interval by itself, which expressions do not have.",
+       "An interval stands after + or -, beside a moment: sent_at + interval '2 hours'.")
+      for text in ("interval '1 day'", "- interval '1 day'", "interval '1 day' * 3", "interval '1 day' + sent",
+                   "sent + (interval '1 day')", "interval '1 day' > interval '2 hours'", "COALESCE(interval '1 day')")),
     ("num BETWEEN SYMMETRIC 1 AND 2",
      "'num BETWEEN SYMMETRIC 1 AND 2' uses a form of 'num BETWEEN SYMMETRIC 1 AND 2' that expressions do not have.", WAY_OUT),
     ("CAST(num AS text FORMAT 'x')",
@@ -142,6 +164,19 @@ NOT_TYPED = {
     "substring(txt from 'a.')": "'SUBSTRING(txt FROM 'a.')': substring takes whole numbers from 0 on.",
     "extract(epoch from sent)": "extract knows year, quarter, month, day, hour, minute, dow, isodow; got 'epoch'.",
     "extract(year from txt)": "expected a date or a moment, but 'txt' is text.",
+    "extract(year from born - born)": "expected a date or a moment, but 'born - born' is integer.",
+    "date_trunc('hour', sent)": "date_trunc knows day, week, month, quarter, year; got 'hour'.",
+    "date_trunc(txt, sent)": "date_trunc knows day, week, month, quarter, year; got 'txt'.",
+    "date_trunc('day', txt)": "expected a date or a moment, but 'txt' is text.",
+    "date_trunc('day', '2026-01-01')": "expected a date or a moment, but ''2026-01-01'' is text.",
+    "num + interval '1 day'": "expected a date or a moment, but 'num' is integer.",
+    "txt - interval '1 day'": "expected a date or a moment, but 'txt' is text.",
+    "born + 1000001": "'1000001' is more than 1,000,000 days.",
+    "born * 2": "expected a number, but 'born' is date.",
+    "- born": "expected a number, but 'born' is date.",
+    "born / 2": "expected a number, but 'born' is date.",
+    "num - born": "'num - born' subtracts date from integer, which has no meaning.",
+    "num - sent": "'num - sent' subtracts timestamptz from integer, which has no meaning.",
     "num::numeric": "'CAST(num AS DECIMAL)': say numeric's digits, such as numeric(18,2): at most 38, and 30 after the point.",
     "num::numeric(39,2)":
         "'CAST(num AS DECIMAL(39, 2))': say numeric's digits, such as numeric(18,2): at most 38, and 30 after the point.",
@@ -180,6 +215,46 @@ def test_an_unknown_column_lists_those_there_are() -> None:
     )
 
 
+#: (expression, message, hint): what is neither a step from a day or a moment nor a number of days
+NOT_STEPPED = [
+    ("sent - sent", "'sent - sent' is a length of time, which expressions do not have.",
+     "For the number of days write cast(sent as date) - cast(sent as date)."),
+    ("born - sent", "'born - sent' is a length of time, which expressions do not have.",
+     "For the number of days write cast(born as date) - cast(sent as date)."),
+    ("seen - born", "'seen - born' is a length of time, which expressions do not have.",
+     "For the number of days write cast(seen as date) - cast(born as date)."),
+    ("born + sent", "'born' and 'sent' are both a date or a moment, and are not added.", ""),
+    ("sent + 1", "expected an interval beside 'sent', which is timestamptz, but '1' is integer.",
+     "Write sent + interval '1 day', or cast(sent as date) + 1 for a date."),
+    ("7 + seen", "expected an interval beside 'seen', which is timestamp, but '7' is integer.",
+     "Write seen + interval '1 day', or cast(seen as date) + 1 for a date."),
+    ("sent - '1 day'", "expected an interval beside 'sent', which is timestamptz, but ''1 day'' is text.",
+     "Write sent - interval '1 day', or cast(sent as date) - 1 for a date."),
+    ("born - '2026-01-01'", "expected a whole number of days beside 'born', but ''2026-01-01'' is text.",
+     "A written date is cast: '2026-01-31'::date."),
+    ("born + 1.5", "expected a whole number of days beside 'born', but '1.5' is decimal(2,1).", ""),
+    ("ratio + born", "expected a whole number of days beside 'born', but 'ratio' is float.", ""),
+    ("sent < now()", "now() is of profiles only: what a rollup says of a day must not depend on when it is folded.",
+     "Take it out, or move the metric to a Profile, whose rows are as of today."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", [DUCKDB, POSTGRES], ids=lambda one: one.name)
+@pytest.mark.parametrize(("expression", "message", "hint"), NOT_STEPPED, ids=[one[0] for one in NOT_STEPPED])
+def test_what_is_no_step(expression: str, message: str, hint: str, dialect: Dialect) -> None:
+    """A mistake about days and moments names what could be written instead."""
+    with pytest.raises(ExpressionError) as refused:
+        compiled(expression, dialect)
+    assert (str(refused.value), refused.value.hint) == (message, hint)
+
+
+def test_a_tree_that_reads_the_clock_is_known() -> None:
+    """However deep it stands; a column or a text of that name is no clock."""
+    assert reads_clock(parse("CASE WHEN sent > NOW() - interval '1 day' THEN 1 END"))
+    assert not reads_clock(parse("now + 1"))
+    assert not reads_clock(parse("txt = 'now()'"))
+
+
 #: expression: its type, which is the same on every engine
 GIVEN_TYPES = {
     "num + 1": INT,
@@ -205,6 +280,13 @@ GIVEN_TYPES = {
     "1e3": FLOAT,
     "sent::date": DATE,
     "tags IS NULL": BOOL,
+    "born + 1": DATE,
+    "num + born": DATE,
+    "born - born": INT,
+    "born + interval '1 day'": TIMESTAMP,
+    "seen - interval '1 day'": TIMESTAMP,
+    "sent - interval '1 day'": TIMESTAMPTZ,
+    "date_trunc('week', sent)": DATE,
 }
 
 
@@ -244,11 +326,21 @@ def test_a_literal_stays_a_literal(text: str, dialect: Dialect) -> None:
     assert made == f'CAST("txt" AS TEXT) = {quoted}'
 
 
+@pytest.mark.parametrize("dialect", [DUCKDB, POSTGRES], ids=lambda one: one.name)
+def test_now_is_the_start_of_the_given_day(dialect: Dialect) -> None:
+    """It is written with its offset, so that no session reads it in a time zone of its own."""
+    made = Compiler({}, dialect, "facts", now=dt.date(2026, 3, 9)).compile(parse("now()"))
+    assert made.type == TIMESTAMPTZ
+    assert made.tree.sql(dialect.name) == "CAST('2026-03-09 00:00:00+00:00' AS TIMESTAMPTZ)"
+
+
 RENDERED = [
     ("num / 2", "duckdb", '(CAST("num" AS DOUBLE) / NULLIF(CAST(2 AS DOUBLE), 0))'),
     ("txt < 'b'", "postgres", 'CAST("txt" AS TEXT) COLLATE "C" < \'b\' COLLATE "C"'),
     ("num = 1 AND NOT ok", "postgres", '("num" = 1 AND NOT ("ok"))'),
     ("sent >= '2026-01-01'", "postgres", "\"sent\" >= CAST('2026-01-01 00:00:00+00:00' AS TIMESTAMPTZ)"),
+    ("sent + interval '1 week'", "postgres", "(\"sent\" + INTERVAL '168 HOURS')"),
+    ("sent - interval '2 days'", "duckdb", "(\"sent\" - INTERVAL '48' HOURS)"),
     ("seen >= '2026-01-01T01:00+01:00'", "duckdb", "\"seen\" >= CAST('2026-01-01 00:00:00' AS TIMESTAMP)"),
 ]
 

@@ -124,6 +124,12 @@ PIECES = {
     # The remainder of the least integer by -1 is an overflow on DuckDB and 0 on PostgreSQL.
     "modulo": Spelling("CAST(CAST(_x AS HUGEINT) % NULLIF(_y, 0) AS BIGINT)", "_x % NULLIF(_y, 0)"),
     "utc_date": Spelling("CAST(MAKE_TIMESTAMP(EPOCH_US(_x)) AS DATE)", "CAST(_x AT TIME ZONE 'UTC' AS date)"),
+    # An infinite date is a number like others to DuckDB, and an error to PostgreSQL.
+    "days_between": Spelling(
+        "CASE WHEN ISFINITE(_x) AND ISFINITE(_y) THEN _x - _y "
+        f"WHEN NOT _x IS NULL AND NOT _y IS NULL THEN CAST({_FAIL_DUCKDB} AS BIGINT) END",
+        "CAST(_x - _y AS bigint)",
+    ),
     "in_zone": Spelling("_x AT TIME ZONE _zone", "_x AT TIME ZONE _zone"),
     "as_utc": Spelling("CAST(_x AS TIMESTAMPTZ)", "_x AT TIME ZONE 'UTC'"),
     "utc_start": Spelling("_x AT TIME ZONE 'UTC'", "_x AT TIME ZONE 'UTC'"),

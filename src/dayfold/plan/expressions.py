@@ -9,6 +9,7 @@ Weakness: a result beyond the range of double precision is infinity on DuckDB an
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +17,10 @@ from typing import Any
 
 from sqlglot import exp
 
-from dayfold.define.expr import ExpressionError
+from dayfold.define.expr import ExpressionError, Now
 from dayfold.define.types import (
     BOOL,
+    DATE,
     FLOAT,
     INT,
     JSON,
@@ -32,6 +34,7 @@ from dayfold.define.types import (
     decimal,
 )  # fmt: skip
 from dayfold.names import listing, suggestion
+from dayfold.plan.calendar import PERIODS, day_arithmetic, moved, start_of, truncated
 from dayfold.plan.casts import (
     Typed,
     arithmetic_type,
@@ -51,6 +54,7 @@ _FIELDS = {"year": "YEAR", "quarter": "QUARTER", "month": "MONTH", "day": "DAY",
            "minute": "MINUTE", "dow": "DOW", "isodow": "ISODOW"}  # fmt: skip
 _NUMBERS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.NULL)
 _TEXTS = (Kind.TEXT, Kind.NULL)
+_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _OPERATORS = (exp.Add, exp.Sub, exp.Mul, exp.Mod, exp.Neg)
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -58,14 +62,17 @@ _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 class Compiler:
     """Compiles trees of the language over named columns of one source, for one engine.
 
+    ``now`` is the day whose start ``now()`` means; without one there is no ``now()``.
+
     Raises:
         ExpressionError: for an unknown column or operands that do not fit.
     """
 
-    def __init__(self, scope: Mapping[str, Typed], dialect: Dialect, owner: str) -> None:
+    def __init__(self, scope: Mapping[str, Typed], dialect: Dialect, owner: str, now: dt.date | None = None) -> None:
         self.scope = scope
         self.dialect = dialect
         self.owner = owner
+        self.now = now
 
     def compile(self, node: exp.Expr) -> Typed:
         """The node in the engine's words."""
@@ -83,10 +90,7 @@ class Compiler:
         return cast_value(value, goal, self.dialect, shown(node))
 
     def _want(self, node: exp.Expr, kinds: tuple[Kind, ...], what: str) -> Typed:
-        typed = self.compile(node)
-        if typed.type.kind not in kinds:
-            raise ExpressionError(f"expected {what}, but '{shown(node)}' is {typed.type}.")
-        return typed
+        return _fitting(self.compile(node), node, kinds, what)
 
     def _text(self, node: exp.Expr) -> exp.Expr:
         return self._want(node, _TEXTS, "text").tree
@@ -137,8 +141,11 @@ class Compiler:
     # Arithmetic
 
     def _number(self, node: exp.Expr) -> Typed:
+        return self._wide(self.compile(node), node)
+
+    def _wide(self, typed: Typed, node: exp.Expr) -> Typed:
         """An operand of arithmetic as wide as its type says: an integer in 64 bits."""
-        typed = self._want(node, _NUMBERS, "a number")
+        _fitting(typed, node, _NUMBERS, "a number")
         type_ = INT if typed.type.kind is Kind.NULL else typed.type
         if isinstance(node.unnest(), _OPERATORS) or (type_.kind is Kind.DECIMAL and type_.scale is None):
             return Typed(typed.tree, type_)
@@ -149,7 +156,12 @@ class Compiler:
         return tree if already else self.dialect.cast(tree, type_)
 
     def arithmetic(self, node: exp.Binary) -> Typed:
-        left, right = self._number(node.left), self._number(node.right)
+        if isinstance(node.right, exp.Interval):
+            return moved(self._want(node.left, _TIMES, "a date or a moment"), node, node.right, self.dialect)
+        left, right = self.compile(node.left), self.compile(node.right)
+        if isinstance(node, exp.Add | exp.Sub) and (left.type.is_temporal or right.type.is_temporal):
+            return day_arithmetic(node, left, right, self.dialect)
+        left, right = self._wide(left, node.left), self._wide(right, node.right)
         type_ = arithmetic_type(type(node), left.type, right.type, shown(node))
         if type_.kind is Kind.FLOAT:
             left, right = self.cast_to(left, FLOAT, node.left), self.cast_to(right, FLOAT, node.right)
@@ -191,7 +203,9 @@ class Compiler:
 
     def between(self, node: exp.Between) -> Typed:
         value, low, high = self._alike(node.this, node.args["low"], node.args["high"])
-        return Typed(exp.Paren(this=exp.Between(this=self._bytes(value, True), low=low.tree, high=high.tree)), BOOL)
+        # PostgreSQL's grammar has no AT TIME ZONE right after BETWEEN.
+        least = exp.Paren(this=low.tree) if isinstance(low.tree, exp.AtTimeZone) else low.tree
+        return Typed(exp.Paren(this=exp.Between(this=self._bytes(value, True), low=least, high=high.tree)), BOOL)
 
     def member(self, node: exp.In) -> Typed:
         value, *options = self._alike(node.this, *node.expressions)
@@ -395,9 +409,33 @@ class Compiler:
         field = _FIELDS.get(node.name.lower())
         if field is None:
             raise ExpressionError(f"extract knows {listing(_FIELDS)}; got '{node.name.lower()}'.")
-        value = self._want(node.expression, (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ), "a date or a moment")
+        value = self._want(node.expression, _TIMES, "a date or a moment")
         tree = self.cast_to(value, TIMESTAMP, node).tree
         return Typed(self.dialect.cast(exp.Extract(this=exp.Var(this=field), expression=tree), INT), INT)
+
+    def trunc(self, node: exp.TimestampTrunc) -> Typed:
+        """The first day of a period."""
+        unit = node.args["unit"]
+        period = unit.name.lower() if isinstance(unit, exp.Var) else shown(unit)
+        if period not in PERIODS:
+            raise ExpressionError(f"date_trunc knows {listing(PERIODS)}; got '{period}'.")
+        value = self._want(node.this, _TIMES, "a date or a moment")
+        return truncated(self.cast_to(value, DATE, node), period, self.dialect)
+
+    def present(self, _: Now) -> Typed:
+        """The start of the day that is computed for."""
+        if self.now is None:
+            raise ExpressionError(
+                "now() is of profiles only: what a rollup says of a day must not depend on when it is folded.",
+                "Take it out, or move the metric to a Profile, whose rows are as of today.",
+            )
+        return start_of(self.now, self.dialect)
+
+
+def _fitting(typed: Typed, node: exp.Expr, kinds: tuple[Kind, ...], what: str) -> Typed:
+    if typed.type.kind not in kinds:
+        raise ExpressionError(f"expected {what}, but '{shown(node)}' is {typed.type}.")
+    return typed
 
 
 def _is_text(node: exp.Expr) -> bool:
@@ -448,5 +486,6 @@ _RULES: dict[type[exp.Expr], Callable[[Compiler, Any], Typed]] = {
     **dict.fromkeys((exp.Abs, exp.Ceil, exp.Floor, exp.Round, exp.Sign), _C.number_function),
     exp.Lower: _C.folding, exp.Upper: _C.folding, exp.Length: _C.length, exp.Trim: _C.trim, exp.Replace: _C.replace,
     exp.StartsWith: _C.position, exp.StrPosition: _C.position, exp.Extract: _C.extract,
+    exp.TimestampTrunc: _C.trunc, Now: _C.present,
     **dict.fromkeys((exp.Substring, exp.Left, exp.Right), _C.slice),
 }  # fmt: skip
