@@ -54,7 +54,7 @@ class CustomerAnalytics(Profile):
 
     table = "customer_analytics"
     key = ("organization_id", "square_customer_id")
-    index = ["last_booking_at", "first_booking_at", "customer_segment", "total_revenue_cents", "is_referrer"]
+    index = ["last_booking_at", "first_booking_at", "customer_segment", "total_revenue_cents", "is_referrer"]  # noqa: RUF012
 
     #: Customers are new so many days from their first booking, active and at risk so many days from their last visit.
     NEW_DAYS, ACTIVE_DAYS, AT_RISK_DAYS = 30, 60, 120
@@ -102,7 +102,7 @@ class CustomerAnalytics(Profile):
         "case when days_since_first_booking >= 0 then visits * 30.4375 / (days_since_first_booking + 1) end"
     )
     # Different calendar months with a visit.
-    active_months = Distinct(booking, "extract(year from start_at) * 12 + extract(month from start_at)", where=VISIT)
+    active_months = Distinct(booking, "date_trunc('month', start_at)", where=VISIT)
 
     # The most frequent among accepted bookings; of several, the least value. Monday is 1, hours are UTC.
     favourite_location_id = Mode(booking, "location_id", where=ACCEPTED)
@@ -306,6 +306,6 @@ class SegmentsFollowFromDates(Check):
 class NewCustomersEqualFirstBookings(Check):
     """Every customer whose first accepted booking has come was new on one day, at one location."""
 
-    of = [CustomerAnalytics, AnalyticsAppointmentsByLocationDaily]
+    of = (CustomerAnalytics, AnalyticsAppointmentsByLocationDaily)
     left = "select coalesce(sum(new_customers), 0) from analytics_appointments_by_location_daily"
     right = "select count(*) from customer_analytics where days_since_first_booking >= 0"

@@ -208,7 +208,7 @@ def _of_bookings(bookings: Sequence[Booking], today: dt.date) -> Columns:
 
 def _of_payments(payments: Sequence[Payment], today: dt.date) -> Columns:
     paid = [one for one in payments if one.status == "COMPLETED"]
-    dated = sorted(((one.paid, one.id, one.cents) for one in paid if one.paid is not None))
+    dated = sorted((one.paid, one.id, one.cents) for one in paid if one.paid is not None)
     refunds = [one.cents for one in payments if one.status == "REFUNDED"]
 
     def recent(days: int) -> int:
