@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from dayfold.define.counter import Counter, Total
     from dayfold.define.events import events
     from dayfold.define.function import source
+    from dayfold.define.lasting import Case, Collect, Exists, First, Last, Mode
     from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
+    from dayfold.define.profile import Profile
     from dayfold.define.rollup import Rollup
     from dayfold.define.source import Moment, Read, Table
     from dayfold.errors import NotReady
@@ -18,17 +20,24 @@ __all__ = [
     "Access",
     "Alert",
     "Avg",
+    "Case",
+    "Collect",
     "Count",
     "Counter",
     "Dayfold",
     "Distinct",
+    "Exists",
+    "First",
     "Formula",
     "Gauge",
     "Increase",
+    "Last",
     "Max",
     "Min",
+    "Mode",
     "Moment",
     "NotReady",
+    "Profile",
     "Ratio",
     "Read",
     "Rollup",
@@ -48,7 +57,9 @@ _MODULES = {
     "define.counter": ("Counter", "Total"),
     "define.events": ("events",),
     "define.function": ("source",),
+    "define.lasting": ("Case", "Collect", "Exists", "First", "Last", "Mode"),
     "define.metric": ("Avg", "Count", "Distinct", "Formula", "Gauge", "Increase", "Max", "Min", "Ratio", "Sum"),
+    "define.profile": ("Profile",),
     "define.rollup": ("Rollup",),
     "define.source": ("Moment", "Read", "Table"),
     "errors": ("NotReady",),

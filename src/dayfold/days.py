@@ -18,6 +18,10 @@ ONE_HOUR = dt.timedelta(hours=1)
 GRAINS = ("hour", "day", "week", "month", "quarter", "year", "total")
 #: Stored grains and their length in minutes.
 STORED_GRAINS = {"day": 1440, "hour": 60, "15min": 15}
+#: The grain of a profile, whose one bucket is the whole life of an entity.
+LIFELONG = "life"
+#: The day under which the ledger keeps a profile's cells: one that no fact counts on, and that is never over.
+LIFE = dt.date(1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, order=True)

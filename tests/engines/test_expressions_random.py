@@ -56,7 +56,7 @@ numbers = st.sampled_from(
     ["small", "num", "big", "price", "rate", "ratio", "single", "7", "0", "-2", "2.5", "0.001", "1e3", "NULL"]
 )
 texts = st.sampled_from(["txt", "other", "mood", "'Video'", "'é'", "''", "'12'", "doc ->> 'a'", "NULL"])
-dates = st.sampled_from(["born", "seen", "sent", "'2026-02-28'::date", "'2026-03-01T00:30'::timestamp"])
+dates = st.sampled_from(["born", "seen", "sent", "'2026-02-28'::date", "'2026-03-01T00:30'::timestamp", "now()"])
 conditions = st.sampled_from(["ok", "TRUE", "num IS NULL", "doc -> 'b' IS NULL"])
 
 
@@ -80,16 +80,19 @@ def _grown(depth: int) -> dict[str, Any]:
                 "ceil({n})", "floor({n})", "round({n}, 1)", "COALESCE({n}, {m})", "NULLIF({n}, {m})", "GREATEST({n}, {m})",
                 "LEAST({n}, {m}, 1)", "CASE WHEN {c} THEN {n} ELSE {m} END", "length({t})", "strpos({t}, {u})", "({t})::int",
                 "({t})::numeric(10,2)", "({n})::bigint", "({n})::numeric(20,3)", "({n})::double precision", "({c})::int",
-                "extract(day from {d})", "extract(isodow from {d})"), **parts),
+                "extract(day from {d})", "extract(isodow from {d})", "(({d})::date - ({e})::date)"), **parts),
             "t": t | _filled(_templates(
                 "({t} || {u})", "lower({t})", "upper({t})", "trim({t})", "left({t}, 2)", "right({t}, 3)", "substr({t}, 2, 2)",
                 "replace({t}, {u}, 'é')", "ltrim({t}, {u})", "COALESCE({t}, {u})", "NULLIF({t}, {u})", "GREATEST({t}, {u})",
                 "CASE WHEN {c} THEN {t} ELSE {u} END", "({c})::text", "(({n})::bigint)::text", "({d})::date::text"), **parts),
             "d": d | _filled(_templates(
                 "({d})::date", "({d})::timestamp", "({d})::timestamptz", "COALESCE({d}, {e})", "GREATEST({d}, {e})",
-                "CASE WHEN {c} THEN {d} ELSE {e} END"), **parts),
+                "CASE WHEN {c} THEN {d} ELSE {e} END", "({d} - interval '36 hours')", "({d} + interval '2 weeks')",
+                "(({d})::date + ({n})::int % 1000)", "(({d})::date - length({t}))", "date_trunc('week', {d})",
+                "date_trunc('quarter', {d})"), **parts),
             "c": c | _filled(_templates(
-                "({n} = {m})", "({n} < {m})", "({t} = {u})", "({t} < {u})", "({d} >= {e})", "({t} BETWEEN {u} AND 'z')",
+                "({n} = {m})", "({n} < {m})", "({t} = {u})", "({t} < {u})", "({d} >= {e})", "({d} BETWEEN {e} AND now())",
+                "({t} BETWEEN {u} AND 'z')",
                 "({n} BETWEEN -1 AND {m})", "({n} IN (1, {m}, NULL))", "({t} NOT IN ('a', {u}))", "({c} AND {b})", "({c} OR {b})",
                 "(NOT {c})", "({n} IS DISTINCT FROM {m})", "({t} IS NOT DISTINCT FROM {u})", "({c} IS NOT TRUE)",
                 "({t} LIKE '%e_')", "({t} ILIKE 'v%')", "starts_with({t}, {u})", "({n} IS NULL)", "({d} IS NULL)"), **parts),

@@ -350,7 +350,7 @@ def bound(**attributes: object) -> tuple[BoundRollup | None, list[Problem]]:
     made = type("Probe", (Rollup,), attributes)
     found, problems = definition(made)
     assert problems == []
-    return bind(found, DESCRIBED, "main")
+    return bind(found, DESCRIBED, "main", DUCKDB, dt.date(2026, 1, 1))
 
 
 AT = {"at": "sold_at"}

@@ -26,6 +26,7 @@ from dayfold.define.counter import Counter, CounterDef, Counters
 from dayfold.define.event_types import EventTypes
 from dayfold.define.events import Entities, Said, said
 from dayfold.define.function import FunctionSource
+from dayfold.define.profile import Profile
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
 from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
@@ -287,7 +288,7 @@ def load(path: Path) -> Catalog:
     classes = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Defined) and value not in (Rollup, Counter, Access, Alert)
+        if isinstance(value, type) and issubclass(value, Defined) and value not in (Rollup, Counter, Profile, Access, Alert)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

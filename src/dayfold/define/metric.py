@@ -67,6 +67,11 @@ class Measured(Metric):
     ``extra``: it stands in the JSON column ``metadata`` of its table too, beside a column of its own.
     """
 
+    #: Whether it is of a whole life only, so that no rollup has it.
+    is_lifelong: ClassVar[bool] = False
+    #: Whether it was said when a fact counts.
+    is_timed = True
+
     def __init__(
         self,
         source: Table | type | None,
@@ -89,6 +94,7 @@ class Measured(Metric):
         self.expr = self.parsed(expr, "the expression") if expr is not None else None
         self.where = self.parsed(where, "where") if where is not None else None
         self.scale: int | None = None
+        self.is_timed = self.moment is not None
         self.extra = extra is True
         if extra not in (True, False):
             self.problem("bad-value", f"extra is True or False, got {extra!r}.")
@@ -113,7 +119,7 @@ class Measured(Metric):
         """Distinct values of another rollup are united, and computed metrics are not there to be added up."""
         name = source.rollup.__name__
         for word in sorted({one.name for tree in (self.expr, self.where) if tree for one in columns(tree)}):
-            metric = getattr(source.rollup, word, None)
+            metric = None if source.is_lifelong else getattr(source.rollup, word, None)
             if isinstance(metric, Distinct) and not (isinstance(self, Distinct) and self.expr_text == word):
                 self.problem(
                     "summed-distinct",
@@ -138,8 +144,9 @@ class Measured(Metric):
 
     def _check_moment(self, moment: object) -> None:
         if moment is None:
-            self.problem("no-moment", f"{type(self).__name__} needs at=…, the column that says when a fact counts.")
-        elif not isinstance(moment, Moment):
+            # Whether it needs one depends on the rollup or profile that it belongs to.
+            return
+        if not isinstance(moment, Moment):
             self.problem("bad-moment", f"at is a column's name or a Moment, got {type(moment).__name__}.")
             self.moment = None
         elif complaint := moment.complaint():

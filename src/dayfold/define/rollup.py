@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dayfold.days import STORED_GRAINS
+from dayfold.days import LIFELONG, STORED_GRAINS
 from dayfold.define.expr import columns
 from dayfold.define.metric import Computed, Measured, Metric
 from dayfold.define.source import Folded, Place, Table, caller
@@ -60,6 +60,8 @@ class Rollup:
     #: What a definition may say beside its metrics.
     _attributes: ClassVar[tuple[str, ...]] = ATTRIBUTES
     _kind: ClassVar[str] = "Rollup"
+    #: What reads its definition, where that is no ordinary one.
+    _reader: ClassVar[type[Reader] | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -76,9 +78,30 @@ class Rollup:
         return str(getattr(cls, "table", snake_case(cls.__name__)))
 
     @classmethod
-    def as_source(cls) -> Folded:
-        """The rollup as a source of another one's metrics: its stored rows."""
-        return Folded(cls, cls._table())
+    def as_source(cls, columns: Mapping[str, str] | None = None) -> Folded:
+        """The rollup as a source of another one's metrics: its stored rows.
+
+        ``columns``: names that the other one uses, each for a column of this one.
+        """
+        return Folded(cls, cls._table(), columns, is_lifelong=cls._grain() == LIFELONG)
+
+    @classmethod
+    def source(cls, *, columns: Mapping[str, str]) -> Folded:
+        """The rollup as a source whose columns have other names, such as those of another key.
+
+        >>> from dayfold.define.metric import Count
+        >>> class Signups(Rollup):
+        ...     key = "shop_id"
+        ...     total = Count(Table("user"), at="created_at")
+        >>> Signups.source(columns={"branch_id": "shop_id"}).naming
+        {'branch_id': 'shop_id'}
+        """
+        return cls.as_source(columns)
+
+    @classmethod
+    def _grain(cls) -> object:
+        """The size of a bucket, as it was written."""
+        return cls.grain
 
 
 @dataclass(frozen=True)
@@ -109,6 +132,11 @@ class RollupDef:
             return self.lookback
         reporting = all(one.reports_changes and one.label not in untracked for one in self.sources)
         return None if reporting else DEFAULT_LOOKBACK_DAYS
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether a row is an entity over its whole life, and none of a day."""
+        return self.grain == LIFELONG
 
     @property
     def lowers(self) -> list[Folded]:
@@ -159,18 +187,22 @@ def siblings(metric: Computed) -> list[str]:
 
 def definition(cls: type[Rollup]) -> tuple[RollupDef, list[Problem]]:
     """A rollup's definition and everything that is wrong with it so far."""
-    return _Reader(cls).read()
+    return (cls._reader or Reader)(cls).read()
 
 
-class _Reader:
+class Reader:
     """Reads one class and collects its mistakes."""
+
+    #: Whether rows are of days.
+    has_days = True
+    _NO_METRICS = "a Rollup needs at least one metric of a source, such as Count(table, at=…)."
 
     def __init__(self, cls: type[Rollup]) -> None:
         self.cls = cls
         self.problems: list[Problem] = []
         self.metrics: dict[str, Metric] = {}
         for base in reversed(cls.__mro__):
-            if base is not Rollup and issubclass(base, Rollup):
+            if issubclass(base, Rollup):
                 self.metrics |= {name: value for name, value in vars(base).items() if isinstance(value, Metric)}
 
     def read(self) -> tuple[RollupDef, list[Problem]]:
@@ -183,8 +215,8 @@ class _Reader:
             description=" ".join((cls.__doc__ or "").split()),
             table=self._table(cls._table()),
             key=key,
-            day_column=self._plain("day_column", cls.day_column),
-            grain=self._one_of("grain", cls.grain, tuple(STORED_GRAINS)),
+            day_column=self._day_column(),
+            grain=self._grain(),
             lookback=self._lookback(),
             since=self._since(),
             index=self._indexes(key),
@@ -247,6 +279,12 @@ class _Reader:
             return known[0]
         return str(value)
 
+    def _day_column(self) -> str:
+        return self._plain("day_column", self.cls.day_column)
+
+    def _grain(self) -> str:
+        return self._one_of("grain", self.cls.grain, tuple(STORED_GRAINS))
+
     def _lookback(self) -> int | None:
         days: object = self.cls.lookback
         if days is None:
@@ -306,7 +344,7 @@ class _Reader:
         return name
 
     def _indexes(self, key: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-        known = (*key, self.cls.day_column, *self.metrics)
+        known = (*key, *([self._day_column()] if self.has_days else []), *self.metrics)
         found = []
         entries: object = self.cls.index
         if not isinstance(entries, list | tuple):
@@ -322,12 +360,15 @@ class _Reader:
                         f"index names '{name}', which the table does not have{suggestion(name, known)}.",
                         f"Columns: {listing(known)}",
                     )
-                elif (
-                    isinstance(self.metrics.get(name), Computed) or getattr(self.metrics.get(name), "kind", "") == "avg"
-                ):
+                elif not self._is_stored(name):
                     self._problem("bad-index", f"index names '{name}', which is computed when read and not stored.")
             found.append(names)
         return tuple(found)
+
+    def _is_stored(self, name: str) -> bool:
+        """Whether the table has a column of this name; a mean is kept as two."""
+        metric = self.metrics.get(name)
+        return not isinstance(metric, Computed) and getattr(metric, "kind", "") != "avg"
 
     def _check_names(self, found: RollupDef) -> None:
         seen: dict[str, str] = {}
@@ -376,7 +417,9 @@ class _Reader:
                 found.metrics.get(taken[0]),
             )
         if not found.measured:
-            self._problem("no-metrics", "a Rollup needs at least one metric of a source, such as Count(table, at=…).")
+            self._problem("no-metrics", self._NO_METRICS)
+        for metric in found.measured.values():
+            self._check_measured(metric)
         for metric in self.metrics.values():
             self.problems += [
                 Problem(p.code, p.place, f"{found.name}.{metric.name}", p.message, p.hint) for p in metric.problems
@@ -388,9 +431,25 @@ class _Reader:
             if isinstance(metric, Computed):
                 self._check_siblings(found, name, metric)
 
+    def _check_measured(self, metric: Measured) -> None:
+        """A metric of a source has what this kind of definition needs of it."""
+        if metric.is_lifelong:
+            self._problem(
+                "bad-metric", f"{type(metric).__name__} is of a whole life, and a rollup has days.",
+                "Write it in a Profile.", metric,
+            )  # fmt: skip
+        elif not metric.is_timed:
+            self._problem(
+                "no-moment", f"{type(metric).__name__} needs at=…, the column that says when a fact counts.", metric=metric
+            )
+
+    def _named(self, found: RollupDef) -> Collection[str]:
+        """What a formula may name."""
+        return found.metrics
+
     def _check_siblings(self, found: RollupDef, name: str, metric: Computed) -> None:
         for sibling in siblings(metric):
-            if sibling not in found.metrics:
+            if sibling not in self._named(found):
                 others = [other for other in found.metrics if other != name]
                 self._problem(
                     "unknown-metric",

@@ -249,9 +249,11 @@ class Folded(Table):
     Its rows tell what changed with the publication that changes them.
     """
 
-    def __init__(self, rollup: type, table: str) -> None:
-        super().__init__(table)
+    def __init__(self, rollup: type, table: str, columns: Mapping[str, str] | None = None, *, is_lifelong: bool = False) -> None:
+        super().__init__(table, columns=columns)
         self.rollup = rollup
+        #: Whether it is a profile: its rows are entities, and none of a day.
+        self.is_lifelong = is_lifelong
 
     @property
     def reports_changes(self) -> bool:

@@ -216,8 +216,8 @@ class Store(Protocol):
         """The views that read one of these tables of ours; the long view is ours too, and none of them."""
         ...
 
-    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
-        """Whether an index of a table leads from its key columns to ranges of a moment."""
+    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str | None = None) -> bool:
+        """Whether an index of a table leads from its key columns to their rows, or to ranges of a moment among these."""
         ...
 
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:

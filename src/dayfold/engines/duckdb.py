@@ -474,7 +474,7 @@ class DuckStore:
             if any(re.search(rf"\b{re.escape(one)}\b", text, re.IGNORECASE) for one in names)
         ]
 
-    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
+    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str | None = None) -> bool:
         """DuckDB finds ranges by the bounds of its blocks, not by an index."""
         return False
 

@@ -404,8 +404,8 @@ class PostgresStore:
         )  # fmt: skip
         return [name for (name,) in session.rows(query)]
 
-    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str) -> bool:
-        """Whether a valid index begins with the key columns, in any order, and goes on with the moment."""
+    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str | None = None) -> bool:
+        """Whether a valid index begins with the key columns, in any order, and goes on with the moment, if one is named."""
         if source.name is None or not keys:
             return False
         query = statement(
@@ -416,7 +416,10 @@ class PostgresStore:
             name=".".join(quoted(part) for part in str(self.qualify(source).name).split(".")),
         )
         found = [list(names) for (names,) in session.rows(query)]
-        return any(set(names[: len(keys)]) == set(keys) and moment in names[len(keys) :][:1] for names in found)
+        on = [] if moment is None else [moment]
+        return any(
+            set(names[: len(keys)]) == set(keys) and names[len(keys) :][: len(on)] == on for names in found
+        )
 
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Rows, of large tables as the planner estimates them, and bytes with indexes."""

@@ -24,7 +24,7 @@ from dayfold.plan.keys import KeyFilter
 from dayfold.plan.lookup import bare
 from dayfold.plan.scan import BAD, Scope, combine, not_finite, scan_columns
 from dayfold.plan.scan import compute as compute_sql
-from dayfold.plan.sql import Statement, Values, alias, column, either, remembered, sql, table
+from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, remembered, sql, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,7 +106,8 @@ class Scans:
         pairs = zip(wanted.listed["key"].to_pylist(), wanted.listed["day"].to_pylist(), strict=True)
         text = "[" + ",".join(dict.fromkeys(f'[{key},"{day}"]' for key, day in pairs)) + "]"
         key = self.rollup.shape.key
-        count, has_null = wanted.listed.num_rows, "null" in text
+        # A key with a NULL in it is no entity of a profile.
+        count, has_null = wanted.listed.num_rows, "null" in text and not self.rollup.is_lifelong
         cells = Cells(written(scan.dialect, key, text, values), key, wanted.days, count, has_null)
         with self._planned(session, scan, cells) as cells:
             scope = self._led(session, scan, Scope(wanted.days, cells, wanted.keys))
@@ -191,6 +192,8 @@ class Lookup:
     def __enter__(self) -> Cells:
         names = [tree.name for _, key in self.scan.keys if isinstance(tree := bare(key), exp.Column)]
         moment = self.scan.moment.raw
+        if self.scan.moment.is_lifelong:
+            return self._of_entities(names)
         led = False
         if self.scan.source.name is not None and isinstance(moment, exp.Column) and len(names) == len(self.scan.keys):
             led = self.database.leads(self.session, self.scan.source, names, moment.name)
@@ -198,6 +201,14 @@ class Lookup:
         self.session.plan_joins(nested=by_range)
         cells = self.cells
         return Cells(cells.relation, cells.key, cells.days, cells.count, cells.has_null, by_range)
+
+    def _of_entities(self, names: list[str]) -> Cells:
+        """Whole lives are looked up one by one where an index leads to them, and are found in one pass elsewhere."""
+        led = self.scan.source.name is not None and len(names) == len(self.scan.keys)
+        led = led and self.cells.count <= _MANY_CELLS
+        led = led and self.database.leads(self.session, self.scan.source, names)
+        self.session.plan_joins(nested=led)
+        return self.cells
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
@@ -218,12 +229,16 @@ def stage_cells(store: Store, session: Session, rollup: BoundRollup, pairs: exp.
     key = rollup.shape.key
     day = column("day", "m")
     source = exp.alias_(pairs.copy(), "m", table=True) if isinstance(pairs, exp.Table) else pairs
-    session.stage(
-        _CELLS,
-        remembered(
-            ("cells", key, pairs), [], lambda: Statement(decoded(store.dialect, key, source, column("key", "m"), day))
-        ),
-    )
+
+    def staged() -> Statement:
+        cells = decoded(store.dialect, key, source, column("key", "m"), day)
+        if not rollup.is_lifelong:
+            return Statement(cells)
+        # A key with a NULL in it is no entity.
+        named = both(sql("not _k is null", _k=column(f"k{n}__")) for n in range(len(key)))
+        return Statement(exp.select("*").from_(derived(cells, "cells__")).where(named))
+
+    session.stage(_CELLS, remembered(("cells", key, pairs, rollup.is_lifelong), [], staged))
     session.analyze(_CELLS)
     bounds = remembered(("bounds of cells", len(key)), [], lambda: _bounds(len(key)))
     [(count, first, last, null_count)] = session.rows(bounds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
+from dayfold.clock import today
 from dayfold.define.catalog import Catalog, by_place
 from dayfold.define.events import events
 from dayfold.define.function import FunctionSource
@@ -54,6 +55,7 @@ class Binder:
         self.failed: dict[str, DayfoldError] = {}
         self.described: dict[Table, DescribedSource] = {}
         self._entities: Mapping[str, Type] = {}
+        self.today = today(ledger.clock)
 
     def bind(self, catalog: Catalog, rollups: Iterable[RollupDef]) -> Bound:
         """The rollups over their sources as they are now.
@@ -76,7 +78,8 @@ class Binder:
                     self.described[lower] = DescribedSource(folded_columns(known), self.databases.store.dialect)
             one = self._bound_before(rollup)
             if one is None:
-                one, problems = bind(rollup, self.described, self.databases.store.schema)
+                store = self.databases.store
+                one, problems = bind(rollup, self.described, store.schema, store.dialect, self.today)
                 self.problems += problems
                 if one is not None:
                     one = self._placed(one, bound)
@@ -97,7 +100,10 @@ class Binder:
     def _bound_before(self, rollup: RollupDef) -> BoundRollup | None:
         """The rollup as it was bound before, where its sources have the columns that they had then."""
         definition, columns, known = self.earlier.get(rollup.name, (None, None, None))
-        return known if definition is rollup and columns == self._columns(rollup) else None
+        if definition is not rollup or columns != self._columns(rollup) or known is None:
+            return None
+        # What uses now() is bound anew on each day.
+        return known if known.as_of in (None, self.today) else None
 
     def _columns(self, rollup: RollupDef) -> list[tuple[object, ...]]:
         found = [self.described.get(source) for source in rollup.sources]

@@ -92,6 +92,9 @@ def due_days(
     for source in {scan.label for scan in rollup.scans}:
         states = known.get(source, {})
         folded = states.get(coverage.FOLDED, [])
+        if rollup.is_lifelong:
+            # A profile is never over: what is there is compared.
+            folded = union([*folded, *states.get(coverage.OPEN, [])])
         if source in functions:
             # Days that a function is never asked for hold nothing of it, for good.
             seen = union(days for ranges in states.values() for days in ranges)

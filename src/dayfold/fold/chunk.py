@@ -172,7 +172,9 @@ class Chunk:
                 coverage.record_failed(ledger, session, name, version, source, days, reason, self.run_id, cells)
             elif cells is None:
                 scans = [one for scan, one in staged if scan.label == source]
-                coverage.record_folded(ledger, session, name, version, source, days, scans, self.run_id, self.today)
+                coverage.record_folded(
+                    ledger, session, name, version, source, days, scans, self.run_id, self.today, self.rollup.as_of
+                )
                 if source in standings:
                     found = standings[source]
                     fetches.record_standing(ledger, session, name, version, source, found, days, self.today)
@@ -311,7 +313,7 @@ def _title(rollup: BoundRollup, source: str) -> str:
 def _cells(session: Session, shape: Shape, new: exp.Table) -> int:
     """How many cells were computed: rows, or the days they make up where the grain is finer."""
     rows = exp.select(*(column(one.name) for one in shape.key)).from_(new.copy())
-    if shape.slot != shape.day_column:
+    if not shape.is_lifelong and shape.slot != shape.day_column:
         rows = rows.select(alias(exp.cast(column("slot__"), "date"), "day__")).distinct()
     else:
         rows = rows.select(column("slot__"))

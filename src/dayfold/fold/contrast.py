@@ -20,7 +20,7 @@ from dayfold.engines.databases import Databases
 from dayfold.errors import SourceFailed, StoreError
 from dayfold.ledger import fetches, receipts
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.bind import BoundRollup
+from dayfold.plan.bind import BoundRollup, made_columns
 from dayfold.plan.differences import (
     cells_per_day,
     difference_columns,
@@ -30,7 +30,8 @@ from dayfold.plan.differences import (
     totals,
 )
 from dayfold.plan.proof import DAY, Branch, identity, merged
-from dayfold.plan.shape import Column
+from dayfold.plan.proof_life import LifeBranch
+from dayfold.plan.shape import Column, Made
 from dayfold.plan.sql import Statement, Values, column, table
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Contraster:
     ledger: Ledger
     rollup: BoundRollup
     version: int
-    branches: Sequence[Branch]
+    branches: Sequence[Branch | LifeBranch]
+    as_of: dt.date | None = None
 
     def contrast(self, ranges: Sequence[Days]) -> Contrast:
         """Compare these days. Raises SourceFailed where a source cannot be read or computed with."""
@@ -85,7 +87,7 @@ class Contraster:
                 wanted = one._unlike(near, database, session, ranges, salt)
             return one._closely(near, far, ranges, wanted, salt)
 
-    def _database(self, branch: Branch) -> Store:
+    def _database(self, branch: Branch | LifeBranch) -> Store:
         return self.databases.of(branch.source)
 
     def _stage(self, near: Session, name: str, build: Callable[[Values], exp.Select]) -> None:
@@ -169,7 +171,7 @@ class Contraster:
             parts.append((table(name), columns))
         return parts
 
-    def _selects(self, branches: Iterable[Branch], ranges: Sequence[Days], salt: str, values: Values) -> list[_Part]:
+    def _selects(self, branches: Iterable[Branch | LifeBranch], ranges: Sequence[Days], salt: str, values: Values) -> list[_Part]:
         return [
             (branch.rows(ranges, salt, values).subquery(f"branch{n}__"), branch.columns)
             for n, branch in enumerate(branches)
@@ -177,7 +179,14 @@ class Contraster:
 
     def _proved(self, parts: Sequence[_Part], database: Store) -> exp.Select:
         rows = merged(self.rollup, parts, database.dialect)
-        return proved_rows(self.rollup, rows, self._columns, database.dialect)
+        return proved_rows(self.rollup, rows, self._columns, database.dialect, self._made(database))
+
+    def _made(self, database: Store) -> list[Made]:
+        """The columns of a profile that are made of others, as of the day of its rows."""
+        shape = self.rollup.shape
+        if not shape.made:
+            return []
+        return made_columns(self.rollup.definition, [*shape.key, *shape.values], database.dialect, self.as_of)
 
     @property
     def _columns(self) -> dict[str, Column]:
@@ -191,14 +200,14 @@ class Contraster:
             measure.columns[1 if measure.kind == "avg" else 0].name
             for branch in self.branches
             for measure in branch.measures
-            if measure.kind in counting
+            if measure.kind in counting and (measure.kind != "avg" or not self.rollup.is_lifelong)
         ]
 
 
 class _reading:  # a context that reads like a word
     """Says of which source an error is, inside the block."""
 
-    def __init__(self, branches: Sequence[Branch]) -> None:
+    def __init__(self, branches: Sequence[Branch | LifeBranch]) -> None:
         self.branches = branches
 
     def __enter__(self) -> None:

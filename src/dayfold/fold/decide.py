@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
-from dayfold.days import Days, union, without
+from dayfold.days import LIFE, Days, union, without
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold import chunk as chunks
@@ -71,27 +71,34 @@ class Decider:
         ``untracked``: sources that should tell their changes and do not. ``fresh``: no day is covered yet, and
         ``without_ledger``: nothing is there at all.
         """
-        today = today_of(self.clock)
+        # A profile has one bucket, which is never over.
+        today = LIFE if rollup.is_lifelong else today_of(self.clock)
         known: dict[str, dict[str, list[Days]]] = {}
         standings: dict[str, fetches.Standing] = {}
         marked = marks.Marks(False, (), {})
+        outdated = False
         reports = any(one.reports_changes for one in rollup.definition.sources)
         if not without_ledger and (reports or not fresh):
             with self.ledger.store.transaction(read_only=True) as session:
                 known = coverage.ranges(self.ledger, session, rollup.name, version)
                 marked = marks.pending(self.ledger, session, rollup.name, version)
                 standings = fetches.standings(self.ledger, session, rollup)
+                outdated = rollup.as_of is not None and rollup.as_of != coverage.as_of(
+                    self.ledger, session, rollup.name, version
+                )
         definition = rollup.definition
         reporting = [
             one.label for one in definition.sources if one.reports_changes and one.label not in {*untracked, *failed}
         ]
         covered = {
-            scan.label: coverage.covered(known.get(scan.label, {}), when_open=scan.label in reporting)
+            scan.label: coverage.covered(
+                known.get(scan.label, {}), when_open=scan.label in reporting and not outdated
+            )
             for scan in rollup.scans
         }
         covered |= {source: one.covered(known.get(source, {})) for source, one in standings.items()}
         moments = [one.first for one in standings.values()]
-        if not definition.since:
+        if not (definition.since or rollup.is_lifelong):
             # Of a source that tells its changes, only what is marked can be older than what was covered.
             told = coverage.known_from(known, () if marked.everything else reporting)
             apart = {*told, *(one.label for one in rollup.functions)}

@@ -130,7 +130,7 @@ class LongView:
         """The rollups whose tables are there, as they were folded."""
         known = versions.versions(self.ledger, session)
         stored = self.store.stored_columns(session, [one.table for one in known.values()])
-        return [self._described(one) for one in known.values() if one.table in stored]
+        return [self._described(one) for one in known.values() if one.table in stored and one.has_days]
 
     def _described(self, version: versions.Version) -> LongRollup:
         words, defined = version.definition, self.catalog.rollups.get(version.rollup)

@@ -147,7 +147,7 @@ def _sealed(ledger: Ledger, rollup: BoundRollup, version: int) -> exp.Expr:
         _rollup=exp.Literal.string(rollup.name), _version=exp.Literal.number(version),
     ).tree  # fmt: skip
     assert isinstance(days, exp.Query)
-    return exp.In(this=column(rollup.shape.day_column), query=exp.Subquery(this=days))
+    return exp.In(this=rollup.shape.day(), query=exp.Subquery(this=days))
 
 
 def _reduce_sets(
@@ -194,7 +194,7 @@ def _blur_keys(
             word = f"erased-{secrets.token_hex(8)}"
             for shape in shapes:
                 where = sql("_k = :name::text and _s", _k=column(key.name), _s=_sealed(ledger, rollup, version))
-                day = exp.select(column(shape.day_column)).distinct().from_(shape.table).where(where.copy())
+                day = exp.select(alias(shape.day(), "day")).distinct().from_(shape.table).where(where.copy())
                 touched = {
                     one for (one,) in session.rows(ledger.sql("select * from _d as d", _d=day.subquery(), name=name))
                 }

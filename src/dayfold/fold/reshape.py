@@ -236,7 +236,7 @@ def _publish_table(
         ledger.store.refit(session, live, found, rekeyed=rekeyed)
     rows = exp.select(
         *(column(one.name) for one in live.key),
-        alias(column(live.slot), "slot__"),
+        alias(live.slot_of(), "slot__"),
         *(column(one.name) for one in live.values),
     )
     staged = exp.Subquery(this=rows.from_(aside.table), alias=exp.TableAlias(this=exp.to_identifier("built__")))

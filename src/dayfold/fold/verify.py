@@ -31,8 +31,9 @@ from dayfold.fold.decide import failing
 from dayfold.fold.drifts import CHANGED, DEFINITION, Drift
 from dayfold.fold.fold import Folder, Progress, StopCheck, never, shapes
 from dayfold.fold.plan import edits_of
-from dayfold.ledger import leases, receipts, runs, verifications, versions
+from dayfold.ledger import coverage, leases, receipts, runs, verifications, versions
 from dayfold.ledger.ledger import Ledger
+from dayfold.plan import proof_life
 from dayfold.plan.bind import BoundRollup, folded_columns
 from dayfold.plan.bind import identity as words_of
 from dayfold.plan.proof import branches
@@ -271,7 +272,13 @@ class _One:
             else bound.columns[source.label]
             for source in self.rollup.definition.sources
         }
-        return Contraster(self.databases, self.ledger, self.rollup, version, branches(self.rollup, columns))
+        if not self.rollup.is_lifelong:
+            return Contraster(self.databases, self.ledger, self.rollup, version, branches(self.rollup, columns))
+        with self.ledger.store.transaction(read_only=True) as session:
+            # Rows are compared as of the day that they were computed on, which may have been yesterday.
+            as_of = coverage.as_of(self.ledger, session, self.rollup.name, version)
+        lasting = proof_life.branches(self.rollup, columns, as_of)
+        return Contraster(self.databases, self.ledger, self.rollup, version, lasting, as_of)
 
     def _chunk(
         self, contraster: Contraster, version: int, lease: leases.Lease, chunk: list[dt.date], sealed: set[dt.date]

@@ -1,6 +1,7 @@
 """Coverage: what has been folded of each rollup, source and day. Ledger floor.
 
-``open``: folded while the day was not over; with a reason: its source is not ready. ``folded``: folded after it
+``open``: folded while the day was not over; with a reason: its source is not ready. A profile has one day, `dayfold.days.LIFE`,
+which is never over. ``folded``: folded after it
 ended. ``failed``: the last fold could not read the source. ``folded_at`` says whether an earlier one did. Absent: never
 folded.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from dayfold.days import Days, union
+from dayfold.days import LIFE, Days, union
 from dayfold.engines.base import Session
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
@@ -64,6 +65,16 @@ def last_days(ledger: Ledger, session: Session, rollup: str, version: int, until
         rollup=rollup, version=version, until=until,
     )  # fmt: skip
     return dict(session.rows(query))
+
+
+def as_of(ledger: Ledger, session: Session, rollup: str, version: int) -> dt.date | None:
+    """The day that `now()` was when a profile's rows were computed; None where its sources have it from different days."""
+    query = ledger.sql(
+        "select min(as_of), max(as_of) from dayfold__coverage where rollup = :rollup and version = :version",
+        rollup=rollup, version=version,
+    )  # fmt: skip
+    first, last = session.rows(query)[0]
+    return first if first == last and isinstance(first, dt.date) else None
 
 
 def ranges(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[str, dict[str, list[Days]]]:
@@ -158,8 +169,8 @@ def left_open(ledger: Ledger, session: Session, today: dt.date) -> list[OpenDay]
     query = ledger.sql(
         "select c.rollup, c.source, c.day, c.state, c.reason from dayfold__coverage as c join dayfold__rollups as r on "
         "r.rollup = c.rollup and r.version = c.version where c.day < :today::date and c.state in ('open', 'failed') "
-        "order by c.day, c.rollup, c.source",
-        today=today,
+        "and c.day > :life::date order by c.day, c.rollup, c.source",
+        today=today, life=LIFE,
     )
     return [OpenDay(*row) for row in session.rows(query)]
 
@@ -204,20 +215,24 @@ def record_folded(
     scans: Sequence[str],
     run_id: int,
     today: dt.date,
+    as_of: dt.date | None = None,
 ) -> None:
-    """Every one of these days is covered by this source. ``scans``: the temporary tables of its results."""
+    """Every one of these days is covered by this source. ``scans``: the temporary tables of its results.
+
+    ``as_of``: what `now()` was, of a profile that uses it.
+    """
     facts = " union all ".join(f'select cast(slot__ as date) as day, facts__ as facts from "{name}"' for name in scans)
     session.execute(
         ledger.sql(
-            "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id) "
+            "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id, as_of) "
             "select :rollup::text, :version::bigint, :source::text, d.day, "
             "case when d.day >= :today::date then 'open' else 'folded' end, cast(coalesce(f.facts, 0) as bigint), "
-            f":now::timestamptz, :run::bigint from {_EACH_DAY} as d "
+            f":now::timestamptz, :run::bigint, :as_of::date from {_EACH_DAY} as d "
             f"left join (select day, sum(facts) as facts from ({facts}) as r group by day) as f on f.day = d.day "
             "on conflict (rollup, version, source, day) do update set state = excluded.state, facts = excluded.facts, "
-            "folded_at = excluded.folded_at, run_id = excluded.run_id, reason = null",
+            "folded_at = excluded.folded_at, run_id = excluded.run_id, reason = null, as_of = excluded.as_of",
             rollup=rollup, version=version, source=source, first=days.first, last=days.last, today=today,
-            now=ledger.clock.now(), run=run_id,
+            now=ledger.clock.now(), run=run_id, as_of=as_of,
         )
     )  # fmt: skip
 

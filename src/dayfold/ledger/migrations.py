@@ -170,6 +170,11 @@ MIGRATIONS = (
             "CREATE VIEW dayfold_held_counts AS SELECT id, counter, reason, detail, day, held_at FROM dayfold__held_counts",
         ),
     ),
+    Migration(
+        6,
+        "profiles: the day that their rows are as of",
+        ("ALTER TABLE dayfold__coverage ADD COLUMN as_of DATE",),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -203,7 +208,7 @@ TABLES: dict[str, dict[str, str]] = {
     "dayfold__fences": {"rollup": "text", "token": "bigint"},
     "dayfold__coverage": {
         "rollup": "text", "version": "bigint", "source": "text", "day": "date", "state": "text", "facts": "bigint",
-        "folded_at": "timestamptz", "run_id": "bigint", "reason": "text",
+        "folded_at": "timestamptz", "run_id": "bigint", "reason": "text", "as_of": "date",
     },
     "dayfold__runs": {
         "id": "bigint", "job": "text", "rollup": "text", "version": "bigint", "status": "text", "holder": "text",

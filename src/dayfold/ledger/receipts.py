@@ -43,7 +43,7 @@ def digests(
     dialect: Dialect, shape: Shape, days: Days, values: Values, *, lasting: bool = False, cells: Cells | None = None
 ) -> exp.Select:
     """A select of each day's rows and their digest, as the table holds them; days without a row are left out."""
-    names = [column(one.name) for one in (*shape.identity, *shape.values)]
+    names = [column(one.name) for one in (*shape.identity, *shape.body)]
     if lasting:
         texts = [sql("coalesce(_t, '')", _t=dialect.piece("json_string", _x=name)) for name in names]
         joined = texts[0]
@@ -56,7 +56,7 @@ def digests(
         prefix = dialect.piece("hash_kind")
     total = dialect.piece("wide_sum_text", _x=one)
     digest = sql("_p || ' ' || _t", _p=prefix, _t=total)
-    day = column(shape.day_column)
+    day = shape.day()
     within = [
         sql("_d >= _a", _d=day, _a=values.bind(days.first, "date")),
         sql("_d <= _b", _d=day, _b=values.bind(days.last, "date")),
@@ -149,7 +149,7 @@ def _correction(shape: Shape, dialect: Dialect) -> Statement:
     """For each day of the change set: by how much its digest and its number of rows move."""
 
     def hashed(side: str) -> exp.Expr:
-        names = [dialect.cast(column(one.name, side), one.type) for one in (*shape.identity, *shape.values)]
+        names = [dialect.cast(column(one.name, side), one.type) for one in (*shape.identity, *shape.body)]
         return dialect.piece("row_hash", _x=names)
 
     moved = sql(
@@ -158,8 +158,9 @@ def _correction(shape: Shape, dialect: Dialect) -> Statement:
         _new=hashed("c"), _old=hashed("t"),
     )  # fmt: skip
     rows = sql("count(*) filter (where op__ = 'I') - count(*) filter (where op__ = 'D')")
-    slot = column(shape.slot, "c")
-    day = slot if shape.slot == shape.day_column else dialect.piece("utc_date", _x=slot)
+    slot = shape.slot_of("c")
+    by_day = shape.is_lifelong or shape.slot == shape.day_column
+    day = slot if by_day else dialect.piece("utc_date", _x=slot)
     select = exp.select(alias(day, "day"), alias(moved, "moved"), alias(rows, "held"))
     select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
     place = exp.EQ(this=column("rowid" if dialect.name == "duckdb" else "ctid", "t"), expression=column("place__", "c"))

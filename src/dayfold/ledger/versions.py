@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dayfold.days import LIFELONG
 from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.migrations import VERSION
@@ -48,6 +49,11 @@ class Version:
     revision: int
     building: str | None
     building_table: str | None = None
+
+    @property
+    def has_days(self) -> bool:
+        """Whether its rows are of days, and no profile's."""
+        return bool(self.definition["grain"] != LIFELONG)
 
     @property
     def identity(self) -> tuple[str, int, str]:

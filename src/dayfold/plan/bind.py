@@ -5,28 +5,35 @@ A bound rollup knows its tables, its scans (one for each source and moment) and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
 from dayfold.days import STORED_GRAINS
 from dayfold.define.events import EventLog
-from dayfold.define.expr import ExpressionError, parse
+from dayfold.define.expr import ExpressionError, parse, reads_clock
 from dayfold.define.fingerprint import identity as define_identity
 from dayfold.define.function import FunctionSource
+from dayfold.define.lasting import Collect, Exists, First, Last, Mode
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Measured, Metric, Min, Sum, reads_properties
+from dayfold.define.profile import is_time_driven
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.define.source import Folded, Moment, Table
-from dayfold.define.types import DATE, FLOAT, HASHES, INT, MAX_DIGITS, TEXT, Kind, Type, decimal
+from dayfold.define.types import BOOL, DATE, FLOAT, HASHES, INT, JSON, MAX_DIGITS, TEXT, Kind, Type, decimal
 from dayfold.errors import Problem
 from dayfold.names import listing
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.expressions import Compiler, Typed
-from dayfold.plan.moments import BoundMoment, bind_moment
-from dayfold.plan.shape import SETS_SUFFIX, Column, Shape
+from dayfold.plan.moments import BoundMoment, bind_moment, lifelong
+from dayfold.plan.shape import SETS_SUFFIX, Column, Made, Shape
 from dayfold.plan.sql import alias, both, column, either, sql, table
 
+#: What a value of a profile may be.
+_KEPT_KINDS = (
+    Kind.TEXT, Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.BOOL, Kind.UUID, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ,
+)  # fmt: skip
 _KEY_KINDS = (Kind.TEXT, Kind.INT, Kind.UUID, Kind.BOOL, Kind.DATE)
 _DISTINCT_KINDS = _KEY_KINDS
 _ORDERED_KINDS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
@@ -95,6 +102,8 @@ class Scan:
     detectors: list[exp.Expr] = field(default_factory=list)
     presence: list[exp.Expr] = field(default_factory=list)
     cursor: BoundMoment | None = None
+    #: Of a profile: true for facts whose key names no entity.
+    nobody: exp.Expr | None = None
     #: Of a scan of increases, which holds nothing else.
     levels: Levels | None = None
     #: Tells this scan from any other of the process, also from one that was bound anew.
@@ -126,11 +135,18 @@ class BoundRollup:
     shape: Shape
     sets_shape: Shape | None
     scans: tuple[Scan, ...]
+    #: The day that `now()` was when it was bound, where something in it uses that.
+    as_of: dt.date | None = None
 
     @property
     def name(self) -> str:
         """The rollup's name."""
         return self.definition.name
+
+    @property
+    def is_lifelong(self) -> bool:
+        """Whether it is a profile: its rows are entities over their whole life."""
+        return self.shape.is_lifelong
 
     @property
     def functions(self) -> list[FunctionSource]:
@@ -140,20 +156,30 @@ class BoundRollup:
 
 def identity(rollup: BoundRollup) -> dict[str, object]:
     """Everything that decides stored rows: the definition, and the types that its sources give its columns."""
-    types = {one.name: str(one.type) for one in (*rollup.shape.key, *rollup.shape.values)}
+    types = {one.name: str(one.type) for one in (*rollup.shape.key, *rollup.shape.body)}
     return {**define_identity(rollup.definition), "types": types}
 
 
 def bind(
-    rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str
+    rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str, store: Dialect, today: dt.date
 ) -> tuple[BoundRollup | None, list[Problem]]:
-    """A rollup bound to its sources, or what keeps it from being bound."""
-    return _Binder(rollup, described, schema).bind()
+    """A rollup bound to its sources, or what keeps it from being bound. ``today``: what `now()` is for a profile."""
+    return _Binder(rollup, described, schema, store, today).bind()
 
 
 class _Binder:
-    def __init__(self, rollup: RollupDef, described: Mapping[Table, DescribedSource], schema: str) -> None:
+    def __init__(
+        self,
+        rollup: RollupDef,
+        described: Mapping[Table, DescribedSource],
+        schema: str,
+        store: Dialect,
+        today: dt.date,
+    ) -> None:
         self.rollup = rollup
+        self.store = store
+        self.now = today if rollup.is_profile else None
+        self.made: list[Made] = []
         self.described = described
         self.schema = schema
         self.problems: list[Problem] = []
@@ -167,7 +193,8 @@ class _Binder:
                 self.compilers[source] = self._compiler(source)
         skipped = not self.rollup.measured
         for name, metric in self.rollup.measured.items():
-            if metric.source not in self.compilers or metric.problems or metric.moment is None:
+            timeless = metric.moment is None and not self.rollup.is_profile
+            if metric.source not in self.compilers or metric.problems or timeless:
                 skipped = True
                 continue
             try:
@@ -176,7 +203,10 @@ class _Binder:
             except ExpressionError as error:
                 self._problem(str(error), error.hint, name, metric)
         if not (self.problems or skipped):
-            self._check_computed()
+            if self.rollup.is_profile:
+                self._make_computed()
+            else:
+                self._check_computed()
         if self.problems or skipped:
             # What was skipped has a mistake that is reported where it was found.
             return None, list(dict.fromkeys(self.problems))
@@ -197,6 +227,16 @@ class _Binder:
             else:
                 scope[name] = _computed_from(name, done.type)
 
+    def _make_computed(self) -> None:
+        """Ratios, formulas and cases of a profile are columns of its table, made of others of the row."""
+        columns = [one for scan in self.scans.values() for one in scan.value_columns]
+        columns += [Column(name, type_) for name, (type_, _) in self.key_types.items()]
+
+        def amiss(name: str, metric: Metric, error: ExpressionError) -> None:
+            self._problem(str(error), error.hint, name, metric)
+
+        self.made = made_columns(self.rollup, columns, self.store, self.now, amiss)
+
     def _problem(self, message: str, hint: str, name: str, metric: Metric) -> None:
         code = "unknown-column" if "has no column" in message else "bad-expression"
         self.problems.append(Problem(code, str(metric.place), f"{self.rollup.name}.{name}", message, hint))
@@ -204,7 +244,7 @@ class _Binder:
     def _compiler(self, source: Table) -> Compiler:
         described = self.described[source]
         scope = {name: Typed(column(name), type_) for name, type_ in described.columns.items()}
-        compiler = Compiler(scope, described.dialect, source.label)
+        compiler = Compiler(scope, described.dialect, source.label, now=self.now)
         mapped: dict[str, Typed] = {}
         for name, text in source.naming.items():
             try:
@@ -223,6 +263,8 @@ class _Binder:
         return compiler
 
     def _scan(self, metric: Measured) -> Scan:
+        if self.rollup.is_profile:
+            return self._whole_scan(metric)
         assert metric.moment is not None
         compiler = self.compilers[metric.source]
         place = (metric.source, metric.moment, *self._apart(compiler, metric))
@@ -240,6 +282,18 @@ class _Binder:
             scan = Scan(metric.source, compiler.dialect, relation(metric.source), keys, moment)
             scan.cursor = self._cursor(metric.source, compiler)
             scan.levels = self._levels(compiler, metric)
+            self.scans[place] = scan
+        return self.scans[place]
+
+    def _whole_scan(self, metric: Measured) -> Scan:
+        """The one scan of a source for all metrics of a profile: facts of all times, those of nobody left out."""
+        place = (metric.source,)
+        if place not in self.scans:
+            compiler = self.compilers[metric.source]
+            keys = self._keys(compiler, metric)
+            scan = Scan(metric.source, compiler.dialect, relation(metric.source), keys, lifelong(compiler.dialect))
+            scan.cursor = self._cursor(metric.source, compiler)
+            scan.nobody = either(sql("_k is null", _k=compiler.compile(column(one.name)).tree) for one, _ in keys)
             self.scans[place] = scan
         return self.scans[place]
 
@@ -330,7 +384,9 @@ class _Binder:
             value = Typed(sql("case when _w then _x end", _w=where.copy(), _x=value.tree), value.type)
         builder = next(_PARTS[kind] for kind in type(metric).__mro__ if kind in _PARTS)
         builder(self, scan, name, metric, value, where)
-        scan.filters.append(where)
+        # What counts tomorrow is not filtered out by what counts today.
+        moves = self.now is not None and metric.where is not None and reads_clock(metric.where)
+        scan.filters.append(None if moves else where)
 
     def _count(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         aggregate = _filtered(sql("count(*)"), where)
@@ -349,6 +405,9 @@ class _Binder:
 
     def _avg(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         exact = self._exact(scan, metric, value, where)
+        if self.rollup.is_profile:
+            self._mean(scan, name, exact, where)
+            return
         total, count = f"{name}__sum", f"{name}__count"
         scan.parts.append(
             Part(
@@ -363,6 +422,83 @@ class _Binder:
             )
         )
         scan.presence.append(sql("_x > 0", _x=column(count)))
+
+    def _mean(self, scan: Scan, name: str, value: Typed, where: exp.Expr | None) -> None:
+        """The mean of a whole life, which is not added up with others: sum over count, in double precision."""
+        total = self._summed(scan, value, where)
+        count = _filtered(sql("count(_x)", _x=value.tree), where)
+        if value.type.kind is Kind.DECIMAL:
+            total = scan.dialect.piece("exact_decimal", _x=total)
+        mean = scan.dialect.piece("divide", _x=total, _y=count)
+        scan.parts.append(Part(Column(name, FLOAT, source=scan.label), mean))
+        scan.presence.append(sql("not _x is null", _x=column(name)))
+
+    def _exists(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        there = sql("_c > 0", _c=_filtered(sql("count(*)"), where))
+        scan.parts.append(Part(Column(name, BOOL, zero=True, source=scan.label), there))
+        scan.presence.append(column(name))
+
+    def _mode(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        assert value is not None
+        typed = self._value(scan, metric, value, where)
+        self._one_of(scan, name, typed, scan.dialect.piece("mode", _x=typed.tree, _w=_given(typed, where)))
+
+    def _first(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        assert isinstance(metric, First)
+        assert value is not None
+        typed = self._value(scan, metric, value, where)
+        order = self._order(scan, metric)
+        given = both([_given(typed, where), sql("not _at is null", _at=order[0])])
+        what = "last_of" if isinstance(metric, Last) else "first_of"
+        self._one_of(scan, name, typed, ordered(scan.dialect, what, typed.tree, [*order, typed.tree], given))
+
+    def _collect(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        assert isinstance(metric, Collect)
+        assert value is not None
+        typed = self._value(scan, metric, value, where)
+        order = self._order(scan, metric)
+        given = both([_given(typed, where), sql("not _at is null", _at=order[0])])
+        text = json_text(scan.dialect, typed)
+        what = "newest_of" if metric.newest else "oldest_of"
+        values = ordered(scan.dialect, what, text, [*order, typed.tree], given)
+        most = exp.Literal.number(metric.most)
+        self._one_of(scan, name, Typed(typed.tree, JSON), scan.dialect.piece("json_list", _x=values, _n=most))
+
+    def _value(self, scan: Scan, metric: Measured, value: Typed, where: exp.Expr | None) -> Typed:
+        """A value that is kept as it is, of a kind that every engine orders and writes alike."""
+        if value.type.kind not in _KEPT_KINDS or (value.type.kind is Kind.DECIMAL and value.type.scale is None):
+            raise ExpressionError(
+                f"{type(metric).__name__} needs one of {listing(_KEPT_KINDS)}, a decimal with its scale; "
+                f"the expression is {value.type}.",
+                "Cast it, such as amount::numeric(18,2).",
+            )
+        guarded = self._guarded(scan, value, where)
+        if value.type.kind is Kind.INT:
+            return Typed(scan.dialect.cast(guarded.tree, INT), INT)
+        tree = scan.dialect.piece("bytewise", _x=guarded.tree) if value.type.kind is Kind.TEXT else guarded.tree
+        return Typed(tree, value.type)
+
+    def _order(self, scan: Scan, metric: First) -> list[exp.Expr]:
+        """What facts are ordered by: their moment, and what decides among those of one moment."""
+        assert metric.moment is not None
+        compiler = self.compilers[metric.source]
+        try:
+            found = [bind_moment(metric.moment, compiler).instant]
+        except ExpressionError as error:
+            raise ExpressionError(str(error), error.hint) from None
+        if metric.ties is not None:
+            ties = compiler.compile(metric.ties)
+            if ties.type.kind not in _KEPT_KINDS:
+                raise ExpressionError(f"ties: facts are ordered by {listing(_KEPT_KINDS)}; the expression is {ties.type}.")
+            is_text = ties.type.kind is Kind.TEXT
+            found.append(scan.dialect.piece("bytewise", _x=ties.tree) if is_text else ties.tree)
+        return found
+
+    def _one_of(self, scan: Scan, name: str, typed: Typed, aggregate: exp.Expr) -> None:
+        """A metric that is one value, null where there is none."""
+        stored = scan.dialect.cast(aggregate, typed.type)
+        scan.parts.append(Part(Column(name, typed.type, source=scan.label), stored))
+        scan.presence.append(sql("not _x is null", _x=column(name)))
 
     def _summed(self, scan: Scan, value: Typed, where: exp.Expr | None) -> exp.Expr:
         return scan.dialect.cast(_filtered(sql("sum(_x)", _x=value.tree), where), _sum_type(value.type))
@@ -437,6 +573,12 @@ class _Binder:
                 "Cast it to one of these, so that one value has one text.",
             )
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
+        if self.rollup.is_profile:
+            bare = scan.dialect.piece("bytewise", _x=value.tree) if value.type.kind is Kind.TEXT else value.tree
+            aggregate = _filtered(sql("count(distinct _x)", _x=bare), where)
+            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), aggregate))
+            scan.presence.append(sql("_x > 0", _x=column(name)))
+            return
         count, hashes = (
             Column(name, INT, zero=True, source=scan.label),
             Column(name, HASHES, source=scan.label),
@@ -501,17 +643,27 @@ class _Binder:
         scans = tuple(self.scans.values())
         key = tuple(Column(name, self.key_types[name][0]) for name in rollup.key)
         by_name = {one.name: one for scan in scans for one in scan.value_columns}
-        order = [stored for name, metric in rollup.measured.items() for stored in stored_columns(name, metric)]
+        order = [one for name, metric in rollup.measured.items() for one in self._stored(name, metric)]
         values = tuple(by_name[name] for name in order)
+        made = tuple(self.made)
+        names = tuple(one for name, metric in rollup.metrics.items() for one in self._stored(name, metric))
         shape = Shape(
-            rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index, rollup.extras
-        )
+            rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index, rollup.extras,
+            made, names if made else (), rollup.is_profile,
+        )  # fmt: skip
         sets = tuple(one.hashes for scan in scans for one in scan.sets)
         name = rollup.table + SETS_SUFFIX
         sets_shape = (
             Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
         )
-        return BoundRollup(rollup, shape, sets_shape, scans)
+        as_of = self.now if rollup.is_profile and is_time_driven(rollup) else None
+        return BoundRollup(rollup, shape, sets_shape, scans, as_of)
+
+    def _stored(self, name: str, metric: Metric) -> list[str]:
+        """The columns that a metric is kept in."""
+        if self.rollup.is_profile:
+            return [name]
+        return stored_columns(name, metric) if isinstance(metric, Measured) else []
 
 
 def _declaration(metric: Measured, name: str) -> str:
@@ -544,6 +696,82 @@ def stored_columns(name: str, metric: Measured) -> list[str]:
     return [f"{name}__sum", f"{name}__count"] if isinstance(metric, Avg) else [name]
 
 
+def made_columns(
+    profile: RollupDef,
+    columns: Iterable[Column],
+    dialect: Dialect,
+    now: dt.date | None,
+    amiss: Callable[[str, Metric, ExpressionError], None] | None = None,
+) -> list[Made]:
+    """What makes the columns of a profile that are computed from other ``columns`` of a row.
+
+    ``amiss``: told of what cannot be compiled; without it that is raised.
+    """
+    scope = {one.name: _made_from(one.name, one.type, dialect) for one in columns}
+    found = []
+    for name, metric in profile.computed.items():
+        if metric.expr is None or not scope.keys() >= set(siblings(metric)):
+            continue
+        try:
+            done = Compiler(scope, dialect, profile.name, now=now).compile(metric.expr)
+            type_ = _storable(done.type)
+        except ExpressionError as error:
+            if amiss is None:
+                raise
+            amiss(name, metric, error)
+        else:
+            found.append(Made(Column(name, type_), done.tree))
+            scope[name] = _made_from(name, type_, dialect)
+    return found
+
+
+def _made_from(name: str, type_: Type, dialect: Dialect) -> Typed:
+    """A column of a row as what is made of it sees it: whole numbers as they are, other numbers in double precision."""
+    if type_.kind is Kind.DECIMAL:
+        exact = dialect.piece("exact_decimal", _x=column(name))
+        return Typed(dialect.cast(exact, FLOAT), FLOAT)
+    return Typed(column(name), type_)
+
+
+def _storable(type_: Type) -> Type:
+    """The type of a column that is made of others."""
+    if type_.kind is Kind.DECIMAL:
+        return FLOAT
+    if type_.kind is Kind.NULL:
+        return TEXT
+    if type_.kind not in _KEPT_KINDS:
+        raise ExpressionError(f"the expression is {type_}, expected one of {listing(_KEPT_KINDS)}.", "Cast it.")
+    return type_
+
+
+def _given(typed: Typed, where: exp.Expr | None) -> exp.Expr:
+    """True for facts that have a value and count."""
+    return both([sql("not _x is null", _x=typed.tree), *([where] if where is not None else [])])
+
+
+def ordered(dialect: Dialect, what: str, value: exp.Expr, order: list[exp.Expr], given: exp.Expr) -> exp.Expr:
+    """An aggregate that depends on the order of facts."""
+    downwards = what in ("last_of", "newest_of")
+    tree = dialect.piece(what, _x=value, _row=order, _w=given)
+    for node in tree.find_all(exp.Order):
+        # NULL is the greatest, as it is within a row.
+        by = [exp.Ordered(this=one.copy(), desc=downwards, nulls_first=downwards) for one in order]
+        node.set("expressions", by)
+    return tree
+
+
+def json_text(dialect: Dialect, value: Typed) -> exp.Expr:
+    """A value as JSON writes it: numbers with all their digits, booleans, and everything else as a string."""
+    text = dialect.cast(value.tree, TEXT)
+    if value.type.kind in (Kind.INT, Kind.DECIMAL, Kind.BOOL):
+        return text
+    if value.type.kind is Kind.FLOAT:
+        return dialect.piece("float_text", _x=value.tree)
+    if value.type.kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ):
+        text = dialect.piece("iso_micros", _x=value.tree)
+    return dialect.piece("json_string", _x=text)
+
+
 def relation(source: Table) -> exp.Expr:
     """A source as something to select from, before its database is known."""
     if source.sql is not None:
@@ -562,7 +790,9 @@ PERIODS = ("week", "month", "quarter", "year")
 
 def folded_columns(lower: BoundRollup) -> dict[str, Type]:
     """The columns that a rollup has as a source of another."""
-    found = {one.name: one.type for one in (*lower.shape.identity, *lower.shape.values)}
+    found = {one.name: one.type for one in (*lower.shape.identity, *lower.shape.body)}
+    if lower.is_lifelong:
+        return found
     found.setdefault(lower.shape.day_column, DATE)
     found |= {name: DATE for name in PERIODS if name not in found}
     sets = lower.sets_shape.values if lower.sets_shape else ()
@@ -572,6 +802,9 @@ def folded_columns(lower: BoundRollup) -> dict[str, Type]:
 def folded_relation(lower: BoundRollup, dialect: Dialect) -> exp.Subquery:
     """A rollup's rows with their sets as something to select from."""
     shape = lower.shape
+    if lower.is_lifelong:
+        rows = exp.select(*(column(one.name, "t") for one in (*shape.key, *shape.body)))
+        return rows.from_(exp.alias_(shape.table, "t", table=True)).subquery("folded__")
     day = column(shape.day_column, "t")
     names = dict.fromkeys([*(one.name for one in (*shape.identity, *shape.values)), shape.day_column])
     items: list[exp.Expr] = [column(name, "t") for name in names]
@@ -593,7 +826,7 @@ def folded_relation(lower: BoundRollup, dialect: Dialect) -> exp.Subquery:
 
 def grain_minutes(rollup: RollupDef) -> int:
     """The length of a stored bucket."""
-    return STORED_GRAINS[rollup.grain]
+    return STORED_GRAINS["day" if rollup.is_profile else rollup.grain]
 
 
 def _sum_type(type_: Type) -> Type:
@@ -611,6 +844,10 @@ _PARTS: dict[type[Measured], Callable[..., None]] = {
     Avg: _Binder._avg,
     Distinct: _Binder._distinct,
     Gauge: _Binder._gauge,
+    Exists: _Binder._exists,
+    Mode: _Binder._mode,
+    First: _Binder._first,
+    Collect: _Binder._collect,
     Min: _Binder._extreme,
 }
 _PARTS |= {kind: _Binder._extreme for kind in Min.__subclasses__() if kind is not Distinct}

@@ -154,6 +154,31 @@ PIECES = {
         "ARG_MAX(_x, ROW(_at, _x)) FILTER (WHERE NOT _x IS NULL)",
         "(ARRAY_AGG(_x ORDER BY _at DESC, _x DESC) FILTER (WHERE NOT _x IS NULL))[1]",
     ),
+    # ``_row`` and ``_order`` are the same expressions: what facts are ordered by, among equals the value itself.
+    "first_of": Spelling(
+        "ARG_MIN(_x, ROW(_row)) FILTER (WHERE _w)", "(ARRAY_AGG(_x ORDER BY _order) FILTER (WHERE _w))[1]"
+    ),
+    "last_of": Spelling(
+        "ARG_MAX(_x, ROW(_row)) FILTER (WHERE _w)", "(ARRAY_AGG(_x ORDER BY _order) FILTER (WHERE _w))[1]"
+    ),
+    "oldest_of": Spelling(
+        "LIST(_x ORDER BY _order) FILTER (WHERE _w)", "ARRAY_AGG(_x ORDER BY _order) FILTER (WHERE _w)"
+    ),
+    "newest_of": Spelling(
+        "LIST(_x ORDER BY _order) FILTER (WHERE _w)", "ARRAY_AGG(_x ORDER BY _order) FILTER (WHERE _w)"
+    ),
+    "json_list": Spelling(
+        "CAST('[' || ARRAY_TO_STRING((_x)[1:_n], ',') || ']' AS JSON)",
+        "CAST('[' || ARRAY_TO_STRING((_x)[1:_n], ',') || ']' AS jsonb)",
+    ),
+    # Among equally frequent values both take the first of their order.
+    "mode": Spelling(
+        "MODE(_x ORDER BY _x) FILTER (WHERE _w)", "MODE() WITHIN GROUP (ORDER BY _x) FILTER (WHERE _w)"
+    ),
+    "joined_by": Spelling(
+        "STRING_AGG(_x, ',' ORDER BY _by) FILTER (WHERE _w)", "STRING_AGG(_x, ',' ORDER BY _by) FILTER (WHERE _w)"
+    ),
+    "any_value": Spelling("ANY_VALUE(_x)", "(ARRAY_AGG(_x) FILTER (WHERE NOT _x IS NULL))[1]"),
     "json_empty": Spelling("CAST('{}' AS JSON)", "CAST('{}' AS jsonb)"),
     "any_of": Spelling("ANY_VALUE(_x)", "MAX(_x)"),
     "exploded": Spelling("UNNEST(_x)", "UNNEST(_x)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -12,7 +13,7 @@ from dayfold.plan.bind import BoundRollup
 from dayfold.plan.cells import encoded
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.proof import DAY, SLOT, identity, set_column
-from dayfold.plan.shape import Column, among
+from dayfold.plan.shape import Column, Made, among
 from dayfold.plan.sql import Values, alias, both, column, derived, either, sql
 
 MORE, FEWER, OTHER = "source has more facts", "source has fewer facts", "source has other facts"
@@ -24,35 +25,58 @@ KEY, CLASS = Column("key__", TEXT), Column("class__", TEXT)
 def compared_columns(rollup: BoundRollup) -> list[Column]:
     """What is compared of each row: its values, then its sets."""
     sets = rollup.sets_shape.values if rollup.sets_shape else ()
-    return [*rollup.shape.values, *(Column(set_column(one.name), one.type) for one in sets)]
+    return [*rollup.shape.body, *(Column(set_column(one.name), one.type) for one in sets)]
 
 
-def proved_rows(rollup: BoundRollup, merged: exp.Select, columns: Mapping[str, Column], dialect: Dialect) -> exp.Select:
-    """Proved rows as they should be stored. ``columns``: what the branches say of their types and of absence."""
+def proved_rows(
+    rollup: BoundRollup,
+    merged: exp.Select,
+    columns: Mapping[str, Column],
+    dialect: Dialect,
+    made: Sequence[Made] = (),
+) -> exp.Select:
+    """Proved rows as they should be stored.
+
+    ``columns``: what the branches say of their types and of absence; ``made``: columns that are made of others of the row.
+    """
     items: list[exp.Expr] = [column(one.name) for one in identity(rollup)]
+    names = {one.column.name for one in made}
     for stored in compared_columns(rollup):
+        if stored.name in names:
+            continue
         one = columns[stored.name]
         tree: exp.Expr = column(one.name)
         if one.zero:
             nothing = sql("_x is null", _x=tree)
             if stored.known is not None:
                 nothing = both([nothing, exp.Paren(this=among(column(DAY), stored.known))])
-            tree = sql("case when _n then 0 else _x end", _n=nothing, _x=tree)
+            tree = sql("case when _n then _z else _x end", _n=nothing, _x=tree, _z=one.absent)
         items.append(alias(dialect.cast(tree, one.type), one.name))
-    return exp.select(*items, alias(exp.true(), THERE)).from_(merged.subquery("proved__", copy=False), copy=False)
+    rows = exp.select(*items, alias(exp.true(), THERE)).from_(merged.subquery("proved__", copy=False), copy=False)
+    if not made:
+        return rows
+    # What is made of a row is made of the proved one, in the order of the stored columns.
+    known = {one.column.name: one for one in made}
+    trees = replace(rollup.shape, made=tuple(made)).making({})
+    places = [*(one.name for one in identity(rollup)), *(one.name for one in compared_columns(rollup)), THERE]
+    whole = [
+        alias(dialect.cast(trees[name], known[name].column.type), name) if name in known else column(name)
+        for name in places
+    ]
+    return exp.select(*whole).from_(rows.subquery("row__", copy=False), copy=False)
 
 
 def stored_rows(rollup: BoundRollup, ranges: Sequence[Days], values: Values, dialect: Dialect) -> exp.Select:
     """The stored rows of some days with their sets; sets without a row are there with no values."""
     shape, sets = rollup.shape, rollup.sets_shape
-    rows = exp.select("*").from_(shape.table).where(_on_days(shape.day_column, ranges, values))
-    slot = column(shape.slot, "t")
+    rows = exp.select("*").from_(shape.table).where(_on_days(shape.day(), ranges, values))
     if sets is None:
         items = [column(one.name, "t") for one in shape.key]
-        items += [alias(column(shape.day_column, "t"), DAY), alias(slot, SLOT)]  # type: ignore[list-item]
-        items += [column(one.name, "t") for one in shape.values]
+        items += [alias(shape.day("t"), DAY), alias(shape.slot_of("t"), SLOT)]  # type: ignore[list-item]
+        items += [column(one.name, "t") for one in shape.body]
         return exp.select(*items, alias(exp.true(), THERE)).from_(derived(rows, "t"))
-    lists = exp.select("*").from_(sets.table).where(_on_days(sets.day_column, ranges, values))
+    lists = exp.select("*").from_(sets.table).where(_on_days(sets.day(), ranges, values))
+    slot = column(shape.slot, "t")
     places = [*(one.name for one in shape.key), shape.day_column, shape.slot]
     either_side = {
         name: sql("case when _s is null then _b else _a end", _s=slot, _a=column(name, "t"), _b=column(name, "s"))
@@ -67,11 +91,11 @@ def stored_rows(rollup: BoundRollup, ranges: Sequence[Days], values: Values, dia
     return exp.select(*found, there).from_(derived(rows, "t")).join(derived(lists, "s"), on=same, join_type="full")
 
 
-def _on_days(day: str, ranges: Sequence[Days], values: Values) -> exp.Expr:
+def _on_days(day: exp.Expr, ranges: Sequence[Days], values: Values) -> exp.Expr:
     return either(
         sql(
             "_d between _a and _b",
-            _d=column(day),
+            _d=day,
             _a=values.bind(days.first, "date"),
             _b=values.bind(days.last, "date"),
         )
@@ -136,7 +160,8 @@ def difference_columns(rollup: BoundRollup, columns: Mapping[str, Column]) -> li
         if one.type.kind is Kind.HASHES:
             found += [Column(f"d_{one.name}", BOOL), Column(f"s_{one.name}", INT), Column(f"a_{one.name}", INT)]
         else:
-            found += [Column(f"s_{one.name}", one.type), Column(f"a_{one.name}", columns[one.name].type)]
+            actual = columns[one.name].type if one.name in columns else one.type
+            found += [Column(f"s_{one.name}", one.type), Column(f"a_{one.name}", actual)]
     return [*found, Column("stored__", BOOL), Column("actual__", BOOL)]
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from dayfold.days import ONE_DAY, Days
+from dayfold.days import LIFELONG, ONE_DAY, Days
 from dayfold.define.expr import ExpressionError
 from dayfold.define.source import Moment
 from dayfold.define.types import DATE, INT, TIMESTAMP, TIMESTAMPTZ, Kind
 from dayfold.plan.dialect import GRAMMARS, ISO_WITH_ZONE, Dialect
 from dayfold.plan.expressions import Compiler, Typed
+from dayfold.plan.shape import life
 from dayfold.plan.sql import Values, both, column, sql
 
 _EPOCH = dt.date(1970, 1, 1)
@@ -46,6 +47,8 @@ class BoundMoment:
 
     def within(self, days: Days, values: Values) -> exp.Expr:
         """True for facts of these days, both ends included."""
+        if self.is_lifelong:
+            return exp.true()
         first, after = days.first, _next(days.last)
         if self.raw is None:
             return self._day_between(days, values)
@@ -78,6 +81,11 @@ class BoundMoment:
             return sql("_m >= _s", _m=self.instant, _s=start)
         bound = start if self.raw_kind == "timestamptz" else self.dialect.piece("utc_start", _x=start)
         return sql("_m >= _s", _m=self.raw, _s=bound)
+
+    @property
+    def is_lifelong(self) -> bool:
+        """Whether every fact counts, whenever it was."""
+        return self.raw_kind == LIFELONG
 
     @property
     def ranges(self) -> bool:
@@ -129,6 +137,11 @@ class BoundMoment:
         if minutes == 1440:
             return self.day
         return self.dialect.piece("floor_hour" if minutes == 60 else "floor_to", _x=self.instant)
+
+
+def lifelong(dialect: Dialect) -> BoundMoment:
+    """When facts of a profile count: all of them in one bucket, the whole life."""
+    return BoundMoment(None, LIFELONG, exp.Null(), life(), dialect)
 
 
 def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:

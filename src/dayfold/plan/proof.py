@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from dayfold.days import ONE_DAY, STORED_GRAINS, Days
+from dayfold.days import LIFELONG, ONE_DAY, STORED_GRAINS, Days
 from dayfold.define.expr import parse
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Max, Measured, Min, Sum
 from dayfold.define.source import Folded, Moment, Table
@@ -24,7 +24,7 @@ from dayfold.plan import proof_levels
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.dialect import ISO_WITH_ZONE, Dialect
 from dayfold.plan.expressions import Compiler, Typed
-from dayfold.plan.shape import Column
+from dayfold.plan.shape import Column, only_one
 from dayfold.plan.sql import Values, alias, both, column, either, sql
 
 #: The day a row belongs to, and the start of its bucket.
@@ -113,7 +113,7 @@ class Branch:
         names = [column(one.name) for one, _ in self.keys]
         if gauges:
             latest = [alias(self._latest(n, names), f"latest{n}__") for n in gauges]
-            placed = exp.select("*", *latest).from_(_nested(placed, "placed__"), copy=False)
+            placed = exp.select("*", *latest).from_(nested(placed, "placed__"), copy=False)
         salted = values.bind(salt, "text")
         found = [
             alias(self.dialect.cast(tree, one.type), one.name)
@@ -121,7 +121,7 @@ class Branch:
             for one, tree in zip(measure.columns, self._aggregates(measure, n, salted), strict=True)
         ]
         identity = [*names, column(DAY), column(SLOT)]
-        rows = exp.select(*identity, *found).from_(_nested(placed, "facts__"), copy=False)
+        rows = exp.select(*identity, *found).from_(nested(placed, "facts__"), copy=False)
         return rows.group_by(*(one.copy() for one in identity), copy=False)
 
     def _grown(self, ranges: Sequence[Days], values: Values) -> exp.Select:
@@ -139,7 +139,7 @@ class Branch:
         [stored] = self.measures[0].columns
         total = self.dialect.cast(sql("sum(grown__)"), stored.type)
         identity = [*names, alias(column("day"), DAY), alias(column("day"), SLOT)]
-        rows = exp.select(*identity, alias(total, stored.name)).from_(_nested(grown, "grown__"), copy=False)
+        rows = exp.select(*identity, alias(total, stored.name)).from_(nested(grown, "grown__"), copy=False)
         return rows.group_by(*names, column("day"), copy=False)
 
     def _facts(self, ranges: Sequence[Days], values: Values) -> exp.Select:
@@ -164,7 +164,7 @@ class Branch:
         kept += [column(f"v{n}__", "f") for n in range(len(self.measures))]
         contributes = either(sql("not _v is null", _v=column(f"v{n}__", "f")) for n in range(len(self.measures)))
         placed = exp.select(*kept, column("us__", "f"), alias(column("day", "d"), DAY), alias(slot, SLOT))
-        placed = placed.from_(_nested(self._facts(ranges, values), "f"), copy=False)
+        placed = placed.from_(nested(self._facts(ranges, values), "f"), copy=False)
         listed = listed_days(ranges, self.dialect, values)
         placed = placed.join(listed, on=sql("_s = _d", _s=day_start, _d=column("start", "d")), copy=False)
         return placed.where(contributes, copy=False)
@@ -213,9 +213,9 @@ def _branch(
     source = first.source
     scan = next(one for one in rollup.scans if one.source == source)
     dialect = scan.dialect
-    compiler = _compiler(source, columns[source], dialect)
+    compiler = compiler_of(source, columns[source], dialect)
     assert first.moment is not None
-    keys = tuple((one, _key(compiler, one)) for one in rollup.shape.key)
+    keys = tuple((one, key_of(compiler, one)) for one in rollup.shape.key)
     types = {one.name: one.type for one in rollup.shape.values}
     measures = tuple(_measure(compiler, name, metric, types, _is_union(metric, columns)) for name, metric in metrics)
     minutes = STORED_GRAINS[rollup.definition.grain]
@@ -223,18 +223,21 @@ def _branch(
     per = tuple(
         dialect.piece("bytewise", _x=one.tree) if one.type.kind is Kind.TEXT else one.tree for one in columns_of
     )
-    return Branch(source, scan.relation, dialect, minutes, keys, _timing(compiler, first.moment), measures, per)
+    return Branch(source, scan.relation, dialect, minutes, keys, timing_of(compiler, first.moment), measures, per)
 
 
-def _compiler(source: Table, columns: Mapping[str, Type], dialect: Dialect) -> Compiler:
+def compiler_of(
+    source: Table, columns: Mapping[str, Type], dialect: Dialect, now: dt.date | None = None
+) -> Compiler:
     """The expression language over a source's columns and the names that its definition gives them."""
     own = {name: Typed(column(name), type_) for name, type_ in columns.items()}
-    compiler = Compiler(dict(own), dialect, source.label)
+    compiler = Compiler(dict(own), dialect, source.label, now=now)
     named = {name: own[text] if text in own else compiler.compile(parse(text)) for name, text in source.naming.items()}
-    return Compiler({**own, **named}, dialect, source.label)
+    return Compiler({**own, **named}, dialect, source.label, now=now)
 
 
-def _key(compiler: Compiler, one: Column) -> exp.Expr:
+def key_of(compiler: Compiler, one: Column) -> exp.Expr:
+    """A fact's value of a key column."""
     tree = compiler.compile(column(one.name)).tree
     if one.type.kind is Kind.TEXT:
         return compiler.dialect.piece("bytewise", _x=compiler.dialect.cast(tree, TEXT))
@@ -263,7 +266,7 @@ def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str
         value = dialect.piece("bytewise", _x=dialect.cast(compiler.compile(metric.expr).tree, TEXT))
         stored = (Column(name, INT, zero=True), Column(set_column(name), HASHES))
     else:
-        value = _number(compiler, metric)
+        value = contribution(compiler, metric)
         names = [f"{name}__sum", f"{name}__count"] if isinstance(metric, Avg) else [name]
         types = {**types, names[0]: decimal(MAX_DIGITS, metric.scale)} if metric.scale is not None else types
         stored = tuple(Column(one, types[one], zero=isinstance(metric, Sum)) for one in names)
@@ -275,7 +278,7 @@ def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str
     return Measure(kind, name, value, stored)
 
 
-def _number(compiler: Compiler, metric: Measured) -> exp.Expr:
+def contribution(compiler: Compiler, metric: Measured) -> exp.Expr:
     """What a fact contributes to a sum, a mean, an extreme or a level; a number that is none is an error."""
     assert metric.expr is not None
     dialect, typed = compiler.dialect, compiler.compile(metric.expr)
@@ -300,7 +303,8 @@ def _number(compiler: Compiler, metric: Measured) -> exp.Expr:
     )
 
 
-def _timing(compiler: Compiler, moment: Moment) -> Timing:
+def timing_of(compiler: Compiler, moment: Moment) -> Timing:
+    """When facts of a moment count."""
     dialect, typed = compiler.dialect, compiler.compile(column(moment.column))
     raw, kind = typed.tree, typed.type.kind
     zone = exp.Literal.string(moment.tz or "UTC")
@@ -344,12 +348,12 @@ def listed_days(ranges: Sequence[Days], dialect: Dialect, values: Values) -> exp
     start = dialect.piece("epoch_micros", _x=column("day", "l"))
     return (
         exp.select(column("day", "l"), alias(start, "start"))
-        .from_(_nested(listed, "l"), copy=False)
+        .from_(nested(listed, "l"), copy=False)
         .subquery("d", copy=False)
     )
 
 
-def _nested(query: exp.Expr, name: str) -> exp.Subquery:
+def nested(query: exp.Expr, name: str) -> exp.Subquery:
     """A query as something to select from, itself and no copy: copying large trees would be most of the cost."""
     return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
 
@@ -369,7 +373,7 @@ def _micros(day: dt.date) -> int:
 
 def identity(rollup: BoundRollup) -> list[Column]:
     """The columns that tell proved rows apart: key, day and bucket."""
-    slot = Column(SLOT, DATE if rollup.definition.grain == "day" else TIMESTAMPTZ)
+    slot = Column(SLOT, DATE if rollup.definition.grain in ("day", LIFELONG) else TIMESTAMPTZ)
     return [*rollup.shape.key, Column(DAY, DATE), slot]
 
 
@@ -391,6 +395,6 @@ def merged(rollup: BoundRollup, parts: Sequence[tuple[exp.Expr, Sequence[Column]
     if len(selects) == 1:
         assert isinstance(whole, exp.Select)
         return whole
-    greatest = [alias(sql("max(_x)", _x=column(one.name)), one.name) for one in wanted]
-    rows = exp.select(*names, *greatest).from_(_nested(whole, "parts__"), copy=False)
+    greatest = [alias(dialect.piece(only_one(one.type), _x=column(one.name)), one.name) for one in wanted]
+    rows = exp.select(*names, *greatest).from_(nested(whole, "parts__"), copy=False)
     return rows.group_by(*(name.copy() for name in names), copy=False)

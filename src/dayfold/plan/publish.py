@@ -59,7 +59,7 @@ class Publication:
 
     def in_scope(self, values: Values, of: str | None = None) -> exp.Expr:
         """True for stored rows of the scope's days and keys."""
-        day = column(self.shape.day_column, of)
+        day = self.shape.day(of)
         within = either(
             sql(
                 "_d >= _low and _d <= _high",
@@ -80,7 +80,7 @@ class Publication:
         rows = rows.from_(exp.alias_(self.shape.table, old, table=True)).where(self.in_scope(values, old))
         if self.cells is None:
             return rows
-        on_day = sql("_d = _c", _d=column(self.shape.day_column, old), _c=cell_day())
+        on_day = sql("_d = _c", _d=self.shape.day(old), _c=cell_day())
         keys = [column(one.name, old) for one in self.shape.key]
         parts = []
         for null_safe in self.cells.branches():
@@ -104,7 +104,7 @@ class Publication:
         """One row where the scope holds anything that a source gave."""
         values = Values()
         mine = [one for one in self.shape.values if one.source == source]
-        held = either(sql("_c <> 0" if one.zero else "not _c is null", _c=column(one.name)) for one in mine)
+        held = either(one.holds(column(one.name)) for one in mine)
         select = exp.select(alias(exp.Literal.number(1), "one")).from_(self.shape.table)
         return Statement(select.where(both([self.in_scope(values), held])).limit(1), values)
 
@@ -141,7 +141,7 @@ class Publication:
         on = both(self._equal(column(mine, old), column(theirs, new)) for mine, theirs in slots)
         gone, fresh = (
             sql("_s is null", _s=column("slot__", new)),
-            sql("_s is null", _s=column(self.shape.slot, old)),
+            sql("_s is null", _s=column("place__", old)),
         )
         kept = self._kept(old)
         op = sql(
@@ -165,7 +165,7 @@ class Publication:
         day = self._day(column("slot__", new))
         filled = [(one, one.filled(column(name, new), day)) for one, name in self.active]
         stands = {one.name: column(one.name, old) for one in self.shape.values}
-        filled += self._packed(stands | {one.name: value for one, value in filled})
+        filled += self._made(stands | {one.name: value for one, value in filled}, identity)
         differs = either(sql("_o is distinct from _n", _o=column(one.name, old), _n=value) for one, value in filled)
         select = exp.select(
             alias(op, "op__"),
@@ -178,18 +178,23 @@ class Publication:
         select = select.where(either([fresh, both([gone, exp.Not(this=exp.Paren(this=kept))]), differs]))
         return Statement(select, values)
 
-    def _packed(self, values: dict[str, exp.Expr]) -> list[tuple[Column, exp.Expr]]:
-        """The column of the extras with what these values make of it."""
-        return [(one, self.shape.pack(self.dialect, values)) for one in self.shape.packed]
+    def _made(self, values: dict[str, exp.Expr], identity: Sequence[exp.Expr] = ()) -> list[tuple[Column, exp.Expr]]:
+        """The columns that are made of others, with what these values make of them. ``identity``: the key's own, as aliases."""
+        packed = [(one, self.shape.pack(self.dialect, values)) for one in self.shape.packed]
+        if not self.shape.made:
+            return packed
+        keys = {one.alias: one.this for one in identity} if identity else {}
+        made = self.shape.making(keys | values)
+        return [*packed, *((one, self.dialect.cast(made[one.name], one.type)) for one in self.shape.computed)]
 
     @property
     def _written(self) -> list[Column]:
         """The columns that are written, beside the identity and the stamps."""
-        return [*(one for one, _ in self.active), *self.shape.packed]
+        return [*(one for one, _ in self.active), *self.shape.packed, *self.shape.computed]
 
     def _day(self, slot: exp.Expr) -> exp.Expr:
         """The day of a slot."""
-        return slot if self.shape.slot == self.shape.day_column else self.dialect.piece("utc_date", _x=slot)
+        return slot if self.shape.is_lifelong or self.shape.slot == self.shape.day_column else self.dialect.piece("utc_date", _x=slot)
 
     def _row_place(self, of: str) -> exp.Expr:
         return column("rowid" if self.dialect.name == "duckdb" else "ctid", of)
@@ -203,7 +208,7 @@ class Publication:
     def _kept(self, of: str) -> exp.Expr:
         """True for a stored row that facts of a failed source still stand in."""
         held = [one for one in self.shape.values if one.name in self.frozen]
-        return either(sql("_c <> 0" if one.zero else "not _c is null", _c=column(one.name, of)) for one in held)
+        return either(one.holds(column(one.name, of)) for one in held)
 
     def _equal(self, one: exp.Expr, other: exp.Expr) -> exp.Expr:
         return self.dialect.piece("equal", _x=one, _y=other)
@@ -218,22 +223,24 @@ class Publication:
         values = Values()
         shape = self.shape
         items: list[exp.Expr] = [column(one.name) for one in shape.key]
+        slot: exp.Expr
         if from_changes:
-            slot = column(shape.slot)
+            slot = shape.slot_of()
             active: dict[str, exp.Expr] = {one.name: column(one.name) for one in self._written}
             source = exp.select().from_(table(CHANGES)).where(sql("op__ = 'I'"))
         else:
             slot = column("slot__")
             active = {one.name: one.filled(column(name), self._day(slot)) for one, name in self.active}
             absent = {one.name: self.dialect.cast(exp.Null(), one.type) for one in self.shape.values}
-            active |= {one.name: value for one, value in self._packed(absent | active)}
+            active |= {one.name: value for one, value in self._made(absent | active)}
             source = exp.select().from_(self.staged.copy())
             if self.present is not None:
                 source = source.where(self.present.copy())
-        items.append(slot)
-        if shape.slot != shape.day_column:
-            items.append(self._day(slot))
-        columns = (*shape.values, *shape.packed)
+        if not shape.is_lifelong:
+            items.append(slot)
+            if shape.slot != shape.day_column:
+                items.append(self._day(slot))
+        columns = (*shape.body, *shape.packed)
         items += [active.get(one.name, self.dialect.cast(exp.Null(), one.type)) for one in columns]
         if shape.stamped:
             stamp = values.bind(now, "timestamptz")

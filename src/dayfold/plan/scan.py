@@ -15,7 +15,7 @@ from dayfold.plan.follow import following
 from dayfold.plan.growth import grown
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.lookup import from_cells
-from dayfold.plan.shape import Column, Shape
+from dayfold.plan.shape import Column, Shape, only_one
 from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, remembered, sql
 
 #: How many facts a row was folded from, and how many of its metrics met a number that is not finite.
@@ -24,7 +24,7 @@ FACTS, BAD = Column("facts__", INT, zero=True), Column("bad__", INT, zero=True)
 
 def scan_columns(rollup: BoundRollup, scan: Scan) -> list[Column]:
     """The columns of a scan's result, in order."""
-    slot = Column("slot__", DATE if rollup.definition.grain == "day" else TIMESTAMPTZ)
+    slot = Column("slot__", DATE if grain_minutes(rollup.definition) == 1440 else TIMESTAMPTZ)
     return [
         *rollup.shape.key,
         slot,
@@ -81,6 +81,8 @@ def _compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: V
     keys = [alias(tree, name.name) for name, tree in scan.keys]
     slot = alias(scan.moment.bucket(grain_minutes(rollup.definition)), "slot__")
     conditions = [scan.moment.within(scope.days, values)]
+    if scan.nobody is not None:
+        conditions.append(exp.Not(this=exp.Paren(this=scan.nobody.copy())))
     if (common := scan.common_filter) is not None:
         conditions.append(common)
     trees = {one.name: (tree, one.type) for one, tree in scan.keys}
@@ -222,7 +224,7 @@ def combine(
     merged = branches[0]
     for branch in branches[1:]:
         merged = exp.union(merged, branch, distinct=False)
-    items = [alias(dialect.piece("any_of", _x=column(one.name)), one.name) for one in wanted]
+    items = [alias(dialect.piece(only_one(one.type), _x=column(one.name)), one.name) for one in wanted]
     select = exp.select(*identity, *items).from_(
         exp.Subquery(this=merged, alias=exp.TableAlias(this=exp.to_identifier("scans__")))
     )

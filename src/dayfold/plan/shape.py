@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from dayfold.days import Days
+from dayfold.days import LIFE, Days
 from dayfold.define.rollup import PACKED
 from dayfold.define.types import DATE, INT, JSON, TEXT, TIMESTAMPTZ, Kind, Type
 from dayfold.names import fitted
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.sql import either, identifier, sql, table
+from dayfold.plan.sql import column, either, identifier, sql, table
 
 SETS_SUFFIX = "__sets"
 #: What tells the indexes that are made here from those that a table's users add.
@@ -38,10 +38,32 @@ class Column:
         """A value of this column on a day with its absence made zero where that is what absence means."""
         if not self.zero:
             return tree
-        whole = sql("coalesce(_x, 0)", _x=tree)
+        whole = sql("coalesce(_x, _zero)", _x=tree, _zero=self.absent)
         if self.known is None:
             return whole
         return sql("case when _known then _whole else _x end", _known=among(day, self.known), _whole=whole, _x=tree)
+
+
+    @property
+    def absent(self) -> exp.Expr:
+        """What absence means where it is not null."""
+        return exp.false() if self.type.kind is Kind.BOOL else exp.Literal.number(0)
+
+    def holds(self, tree: exp.Expr) -> exp.Expr:
+        """True where a value of this column says that a fact contributed to it."""
+        return sql("_x <> _zero", _x=tree, _zero=self.absent) if self.zero else sql("not _x is null", _x=tree)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A column that is made of the other columns of its row.
+
+    Attributes:
+        tree: What makes it, over columns of the row by their bare names; other made ones may be among those.
+    """
+
+    column: Column
+    tree: exp.Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +71,11 @@ class Shape:
     """One table of the store: identified by key and slot, with values and, perhaps, housekeeping columns.
 
     ``slot`` is the day column, or ``bucket`` where the grain is finer than a day. ``extras``: the values that stand in one
-    JSON column too.
+    JSON column too. ``made``: columns made of others, each after those that it is made of. ``order``: the names of values and made
+    columns as they stand in the table, where that is another order.
+
+    ``is_lifelong``: a row is an entity and of no day, so that key alone identifies it; its day is `dayfold.days.LIFE` wherever one is
+    asked for.
     """
 
     name: str
@@ -61,6 +87,9 @@ class Shape:
     stamped: bool = True
     indexes: tuple[tuple[str, ...], ...] = ()
     extras: tuple[str, ...] = ()
+    made: tuple[Made, ...] = ()
+    order: tuple[str, ...] = ()
+    is_lifelong: bool = False
 
     @property
     def table(self) -> exp.Table:
@@ -70,15 +99,46 @@ class Shape:
     @property
     def identity(self) -> tuple[Column, ...]:
         """The columns that say which row it is, in the order of the unique index."""
+        if self.is_lifelong:
+            return self.key
         slot_type = DATE if self.slot == self.day_column else TIMESTAMPTZ
         return (*self.key, Column(self.slot, slot_type))
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """All columns in the table's order."""
-        day = () if self.slot == self.day_column else (Column(self.day_column, DATE),)
+        day = () if self.is_lifelong or self.slot == self.day_column else (Column(self.day_column, DATE),)
         stamps = (Column("created_at", TIMESTAMPTZ), Column("updated_at", TIMESTAMPTZ), Column("run_id", INT))
-        return (*self.identity, *day, *self.values, *self.packed, *(stamps if self.stamped else ()))
+        return (*self.identity, *day, *self.body, *self.packed, *(stamps if self.stamped else ()))
+
+    @property
+    def computed(self) -> tuple[Column, ...]:
+        """The columns that are made of others of their row."""
+        return tuple(one.column for one in self.made)
+
+    @property
+    def body(self) -> tuple[Column, ...]:
+        """Values and made columns as they stand in the table."""
+        columns = (*self.values, *self.computed)
+        if not self.order:
+            return columns
+        places = {name: place for place, name in enumerate(self.order)}
+        return tuple(sorted(columns, key=lambda one: places[one.name]))
+
+    def day(self, of: str | None = None) -> exp.Expr:
+        """The day of a row."""
+        return life() if self.is_lifelong else column(self.day_column, of)
+
+    def slot_of(self, of: str | None = None) -> exp.Expr:
+        """The slot of a row: its day, or its bucket."""
+        return life() if self.is_lifelong else column(self.slot, of)
+
+    def making(self, values: Mapping[str, exp.Expr]) -> dict[str, exp.Expr]:
+        """What makes each made column of a row, given what its other columns are."""
+        known = dict(values)
+        for one in self.made:
+            known[one.column.name] = _filled_in(one.tree, known)
+        return {one.column.name: known[one.column.name] for one in self.made}
 
     @property
     def packed(self) -> tuple[Column, ...]:
@@ -102,7 +162,8 @@ class Shape:
     def required(self) -> frozenset[str]:
         """The columns that are never null."""
         stamps = {"created_at", "updated_at", "run_id"} if self.stamped else set()
-        return frozenset({self.slot, self.day_column} | stamps)
+        identity = {one.name for one in self.key} if self.is_lifelong else {self.slot, self.day_column}
+        return frozenset(identity | stamps)
 
     def named(self, name: str) -> Shape:
         """The same columns under another table name."""
@@ -127,7 +188,8 @@ class Shape:
     @property
     def plain_indexes(self) -> dict[str, tuple[str, ...]]:
         """The indexes beside the unique one: name to columns."""
-        entries = dict.fromkeys([(self.day_column,), *self.indexes]) if self.stamped else {}
+        by_day = [] if self.is_lifelong else [(self.day_column,)]
+        entries = dict.fromkeys([*by_day, *self.indexes]) if self.stamped else {}
         identity = tuple(one.name for one in self.identity)
         return {index_name(self.name, names): names for names in entries if names != identity}
 
@@ -156,6 +218,28 @@ class Shape:
             return [quoted(one.name)]
         absent = dialect.cast(exp.Literal.string(_ABSENT[one.type.kind]), one.type)
         return [f"({quoted(one.name)} IS NULL)", f"COALESCE({quoted(one.name)}, {absent.sql('duckdb')})"]
+
+
+def only_one(type_: Type) -> str:
+    """The piece that takes the one value there is among NULLs: PostgreSQL knows no greatest of some types."""
+    return "any_value" if type_.kind in (Kind.BOOL, Kind.JSON, Kind.UUID) else "any_of"
+
+
+def life() -> exp.Expr:
+    """The day under which everything of a profile is kept."""
+    return exp.cast(exp.Literal.string(LIFE.isoformat()), "date")
+
+
+def _filled_in(tree: exp.Expr, values: Mapping[str, exp.Expr]) -> exp.Expr:
+    """A tree with its bare columns replaced by what they are."""
+
+    def fill(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Column) and not node.table and node.name in values:
+            value = values[node.name].copy()
+            return value if isinstance(value, exp.Column | exp.Literal | exp.Cast | exp.Paren) else exp.Paren(this=value)
+        return node
+
+    return tree.copy().transform(fill)
 
 
 def among(day: exp.Expr, ranges: Iterable[Days]) -> exp.Expr:

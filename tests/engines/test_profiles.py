@@ -1,0 +1,118 @@
+"""Profiles: one row per customer over their whole life, on every pairing of source and store."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from tests.engines.ground import NOW, Ground, march
+from tests.engines.profiles import (
+    BOOKINGS,
+    PAYMENTS,
+    Row,
+    booking,
+    counted,
+    define,
+    expected,
+    new_customers,
+    payment,
+    stored,
+)
+
+LONG_AGO = dt.datetime(2021, 5, 1, 23, 59, 59, 999_999, tzinfo=dt.UTC)
+BOOKED: list[Row] = [
+    booking(1, "a", LONG_AGO, note="first", status="CANCELLED"),
+    booking(2, "a", march(2), location="L2", note='a "quote", é'),
+    booking(3, "a", march(2), location="L1", minutes=45),
+    booking(4, "a", march(20), location="L3", note="later"),
+    booking(5, "b", march(1), status="NO_SHOW", location="L2"),
+    booking(6, None, march(1)),
+    booking(7, "a", march(3), org="p", minutes=None, location=None),
+    booking(8, "c", dt.datetime(2025, 12, 1, tzinfo=dt.UTC), note=""),
+    booking(9, "d", dt.datetime(2025, 1, 1, 10, tzinfo=dt.UTC)),
+]
+PAID: list[Row] = [
+    payment(1, "a", 1000),
+    payment(2, "a", 2001),
+    payment(3, "a", 5, status="FAILED"),
+    payment(4, "z", 2**53 + 1),
+    payment(5, "y", 7, status="FAILED"),
+    payment(6, None, 9),
+    payment(7, "d", -300),
+]
+
+
+def begin(ground: Ground, changes: str | None = None) -> None:
+    """The tables are there, and the application knows its definitions."""
+    ground.load("bookings", BOOKINGS, BOOKED)
+    ground.load("payments", PAYMENTS, PAID)
+    ground.define(*define(ground, changes))
+
+
+def check(ground: Ground, booked: list[Row], paid: list[Row]) -> None:
+    """What is stored is what the oracle says, and folding again writes nothing."""
+    today = ground.clock.now().date()
+    wanted = expected(booked, paid, today)
+    assert stored(ground) == wanted
+    assert counted(ground) == new_customers(wanted, today)
+    assert ground.fold_written() == 0
+    assert [(one.drifted, one.error) for one in ground.opened.verify()] == [(0, None), (0, None)]
+
+
+def test_profile_is_what_its_sources_say(ground: Ground) -> None:
+    """Every kind of metric, over two sources with key columns of their own."""
+    begin(ground)
+    ground.fold()
+    check(ground, BOOKED, PAID)
+
+
+def test_time_driven_columns_move_with_the_day_alone(ground: Ground) -> None:
+    """New, active, at risk, lost: each on its day, though nobody books; within a day nothing is written again."""
+    begin(ground, None if ground.pairing.name != "postgres-same" else "updated_at")
+    for days in (0, 1, 9, 18, 19, 29, 30, 31, 61, 121, 400):
+        ground.clock.instant = NOW + dt.timedelta(days=days)
+        ground.fold()
+        check(ground, BOOKED, PAID)
+
+
+TOLD = ["duckdb-same", "postgres-same", "postgres-to-duckdb", "postgres-databases"]
+
+
+@pytest.mark.parametrize("pairing", TOLD, indirect=True)
+def test_touched_customers_are_computed_again_and_no_others(ground: Ground) -> None:
+    """Late, moved, deleted and re-keyed rows: told by triggers, each fold computes the customers that they touched."""
+    begin(ground, "trigger")
+    ground.opened.track_install()
+    ground.fold()
+    check(ground, BOOKED, PAID)
+    booked, paid = [dict(one) for one in BOOKED], [dict(one) for one in PAID]
+
+    def cells() -> int:
+        [profile, _] = ground.fold()
+        assert profile.days == []
+        return int(profile.cells)
+
+    # The first accepted booking is cancelled: both days of new customers change.
+    ground.source("update bookings set status = 'CANCELLED' where id = 2")
+    ground.source("update bookings set status = 'CANCELLED' where id = 3")
+    booked[1]["status"] = booked[2]["status"] = "CANCELLED"
+    assert cells() == 1
+    check(ground, booked, paid)
+    # Customer c becomes a: the old one is gone.
+    ground.source("update bookings set customer_id = 'a' where customer_id = 'c'")
+    booked[7]["customer_id"] = "a"
+    assert cells() == 2
+    check(ground, booked, paid)
+    ground.source("delete from bookings where id = 9")
+    ground.source("delete from payments where id in (7, 4)")
+    booked = [one for one in booked if one["id"] != 9]
+    paid = [one for one in paid if one["id"] not in (4, 7)]
+    assert cells() == 2
+    check(ground, booked, paid)
+    late = booking(10, "b", dt.datetime(2024, 2, 29, tzinfo=dt.UTC), note="late")
+    walk_in = booking(11, None, march(4))
+    ground.insert("bookings", [late, walk_in])
+    ground.define(*define(ground, "trigger"))
+    assert cells() == 1
+    check(ground, [*booked, late, walk_in], paid)
