@@ -43,12 +43,25 @@ Row = dict[str, Any]
 def booking(number: int, customer: str | None, start: dt.datetime, **more: Any) -> Row:
     """A booking of organisation o, accepted, at L1 for half an hour, without a note."""
     known = {"org": "o", "location": "L1", "status": "ACCEPTED", "minutes": 30, "note": None}
-    return {"id": number, **known, "customer_id": customer, "start_at": start, **more, "updated_at": more.get("updated_at", start)}
+    return {
+        "id": number,
+        **known,
+        "customer_id": customer,
+        "start_at": start,
+        **more,
+        "updated_at": more.get("updated_at", start),
+    }
 
 
 def payment(number: int, payer: str | None, cents: int, **more: Any) -> Row:
     """A completed payment in organisation o."""
-    known = {"org": "o", "payer": payer, "cents": cents, "status": "COMPLETED", "updated_at": dt.datetime(2026, 3, 1, tzinfo=UTC)}
+    known = {
+        "org": "o",
+        "payer": payer,
+        "cents": cents,
+        "status": "COMPLETED",
+        "updated_at": dt.datetime(2026, 3, 1, tzinfo=UTC),
+    }
     return {"id": number, **known, **more}
 
 

@@ -288,7 +288,9 @@ def load(path: Path) -> Catalog:
     classes = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Defined) and value not in (Rollup, Counter, Profile, Access, Alert)
+        if isinstance(value, type)
+        and issubclass(value, Defined)
+        and value not in (Rollup, Counter, Profile, Access, Alert)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

@@ -91,7 +91,8 @@ class Collect(First):
         super().__init__(source, expr, at=at, where=where, ties=ties, trust=trust, **unknown)
         self.most = most
         self.newest = newest is True
-        if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_COLLECTED:
+        asked: object = most
+        if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= MOST_COLLECTED:
             self.problem("bad-value", f"most is a number of values from 1 to {MOST_COLLECTED:,}, got {most!r}.")
             self.most = 1
         if newest not in (True, False):
@@ -110,7 +111,7 @@ class Exists(Count):
     """
 
     kind = "exists"
-    OPTIONS = ("where",)
+    OPTIONS: ClassVar[tuple[str, ...]] = ("where",)
     is_lifelong = True
 
 
@@ -151,15 +152,18 @@ class Case(Computed):
 
     def __init__(self, words: Mapping[str, str] | None = None, *, default: str | None = None, **unknown: Any) -> None:
         super().__init__("null", unknown)
-        self.words = words if isinstance(words, Mapping) else {}
-        if not self.words or not all(isinstance(one, str) and one for pair in self.words.items() for one in pair):
+        given: object = words
+        self.words = dict(given) if isinstance(given, Mapping) else {}
+        named: list[object] = [one for pair in self.words.items() for one in pair]
+        if not named or not all(isinstance(one, str) and one for one in named):
             self.problem(
                 "bad-value",
                 f"Case maps words to conditions, both texts, got {words!r}.",
                 'Such as: Case({"new": "orders = 1"}, default="other").',
             )
             return
-        if default is not None and not isinstance(default, str):
+        otherwise: object = default
+        if not isinstance(otherwise, str | None):
             self.problem("bad-value", f"default is a text, got {default!r}.")
             return
         self.expr = self._tree(default)

@@ -203,7 +203,7 @@ class Count(Measured):
     """
 
     kind = "count"
-    OPTIONS = ("at", "where", "extra")
+    OPTIONS: ClassVar[tuple[str, ...]] = ("at", "where", "extra")
 
     def __init__(
         self,

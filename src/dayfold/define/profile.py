@@ -17,7 +17,6 @@ from dayfold.define.metric import Distinct, Gauge, Increase, Measured, Metric
 from dayfold.define.rollup import ATTRIBUTES, Reader, Rollup, RollupDef
 from dayfold.define.source import Folded
 
-
 #: What a rollup may say and a profile may not: it has no days.
 _OF_DAYS = ("day_column", "grain", "lookback", "since")
 
@@ -133,5 +132,3 @@ def is_time_driven(profile: RollupDef) -> bool:
 def _reads_clock(metric: Metric) -> bool:
     trees = [getattr(metric, name, None) for name in ("expr", "where", "ties")]
     return any(reads_clock(tree) for tree in trees if tree is not None)
-
-

@@ -418,8 +418,8 @@ class Reader:
             )
         if not found.measured:
             self._problem("no-metrics", self._NO_METRICS)
-        for metric in found.measured.values():
-            self._check_measured(metric)
+        for measured in found.measured.values():
+            self._check_measured(measured)
         for metric in self.metrics.values():
             self.problems += [
                 Problem(p.code, p.place, f"{found.name}.{metric.name}", p.message, p.hint) for p in metric.problems
@@ -440,7 +440,9 @@ class Reader:
             )  # fmt: skip
         elif not metric.is_timed:
             self._problem(
-                "no-moment", f"{type(metric).__name__} needs at=…, the column that says when a fact counts.", metric=metric
+                "no-moment",
+                f"{type(metric).__name__} needs at=…, the column that says when a fact counts.",
+                metric=metric,
             )
 
     def _named(self, found: RollupDef) -> Collection[str]:

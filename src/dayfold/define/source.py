@@ -249,7 +249,9 @@ class Folded(Table):
     Its rows tell what changed with the publication that changes them.
     """
 
-    def __init__(self, rollup: type, table: str, columns: Mapping[str, str] | None = None, *, is_lifelong: bool = False) -> None:
+    def __init__(
+        self, rollup: type, table: str, columns: Mapping[str, str] | None = None, *, is_lifelong: bool = False
+    ) -> None:
         super().__init__(table, columns=columns)
         self.rollup = rollup
         #: Whether it is a profile: its rows are entities, and none of a day.

@@ -417,9 +417,7 @@ class PostgresStore:
         )
         found = [list(names) for (names,) in session.rows(query)]
         on = [] if moment is None else [moment]
-        return any(
-            set(names[: len(keys)]) == set(keys) and names[len(keys) :][: len(on)] == on for names in found
-        )
+        return any(set(names[: len(keys)]) == set(keys) and names[len(keys) :][: len(on)] == on for names in found)
 
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Rows, of large tables as the planner estimates them, and bytes with indexes."""

@@ -171,7 +171,9 @@ class Contraster:
             parts.append((table(name), columns))
         return parts
 
-    def _selects(self, branches: Iterable[Branch | LifeBranch], ranges: Sequence[Days], salt: str, values: Values) -> list[_Part]:
+    def _selects(
+        self, branches: Iterable[Branch | LifeBranch], ranges: Sequence[Days], salt: str, values: Values
+    ) -> list[_Part]:
         return [
             (branch.rows(ranges, salt, values).subquery(f"branch{n}__"), branch.columns)
             for n, branch in enumerate(branches)

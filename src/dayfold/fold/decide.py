@@ -91,9 +91,7 @@ class Decider:
             one.label for one in definition.sources if one.reports_changes and one.label not in {*untracked, *failed}
         ]
         covered = {
-            scan.label: coverage.covered(
-                known.get(scan.label, {}), when_open=scan.label in reporting and not outdated
-            )
+            scan.label: coverage.covered(known.get(scan.label, {}), when_open=scan.label in reporting and not outdated)
             for scan in rollup.scans
         }
         covered |= {source: one.covered(known.get(source, {})) for source, one in standings.items()}

@@ -170,7 +170,8 @@ def left_open(ledger: Ledger, session: Session, today: dt.date) -> list[OpenDay]
         "select c.rollup, c.source, c.day, c.state, c.reason from dayfold__coverage as c join dayfold__rollups as r on "
         "r.rollup = c.rollup and r.version = c.version where c.day < :today::date and c.state in ('open', 'failed') "
         "and c.day > :life::date order by c.day, c.rollup, c.source",
-        today=today, life=LIFE,
+        today=today,
+        life=LIFE,
     )
     return [OpenDay(*row) for row in session.rows(query)]
 

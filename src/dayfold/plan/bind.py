@@ -489,7 +489,9 @@ class _Binder:
         if metric.ties is not None:
             ties = compiler.compile(metric.ties)
             if ties.type.kind not in _KEPT_KINDS:
-                raise ExpressionError(f"ties: facts are ordered by {listing(_KEPT_KINDS)}; the expression is {ties.type}.")
+                raise ExpressionError(
+                    f"ties: facts are ordered by {listing(_KEPT_KINDS)}; the expression is {ties.type}."
+                )
             is_text = ties.type.kind is Kind.TEXT
             found.append(scan.dialect.piece("bytewise", _x=ties.tree) if is_text else ties.tree)
         return found

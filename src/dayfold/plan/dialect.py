@@ -172,9 +172,7 @@ PIECES = {
         "CAST('[' || ARRAY_TO_STRING((_x)[1:_n], ',') || ']' AS jsonb)",
     ),
     # Among equally frequent values both take the first of their order.
-    "mode": Spelling(
-        "MODE(_x ORDER BY _x) FILTER (WHERE _w)", "MODE() WITHIN GROUP (ORDER BY _x) FILTER (WHERE _w)"
-    ),
+    "mode": Spelling("MODE(_x ORDER BY _x) FILTER (WHERE _w)", "MODE() WITHIN GROUP (ORDER BY _x) FILTER (WHERE _w)"),
     "joined_by": Spelling(
         "STRING_AGG(_x, ',' ORDER BY _by) FILTER (WHERE _w)", "STRING_AGG(_x, ',' ORDER BY _by) FILTER (WHERE _w)"
     ),

@@ -226,9 +226,7 @@ def _branch(
     return Branch(source, scan.relation, dialect, minutes, keys, timing_of(compiler, first.moment), measures, per)
 
 
-def compiler_of(
-    source: Table, columns: Mapping[str, Type], dialect: Dialect, now: dt.date | None = None
-) -> Compiler:
+def compiler_of(source: Table, columns: Mapping[str, Type], dialect: Dialect, now: dt.date | None = None) -> Compiler:
     """The expression language over a source's columns and the names that its definition gives them."""
     own = {name: Typed(column(name), type_) for name, type_ in columns.items()}
     compiler = Compiler(dict(own), dialect, source.label, now=now)

@@ -101,9 +101,7 @@ class LifeBranch:
             down = measure.kind == "last" or measure.newest
             trees = [column(f"o{n}_{place}__") for place in range(len(measure.order))]
             by += [exp.Ordered(this=one, desc=down, nulls_first=down) for one in [*trees, column(f"v{n}__")]]
-            number = exp.Window(
-                this=exp.RowNumber(), partition_by=list(self._names), order=exp.Order(expressions=by)
-            )
+            number = exp.Window(this=exp.RowNumber(), partition_by=list(self._names), order=exp.Order(expressions=by))
             places.append(alias(number, f"n{n}__"))
         return exp.select("*", *places).from_(nested(facts, "numbered__"), copy=False) if places else facts
 
@@ -116,12 +114,16 @@ class LifeBranch:
         value = column(f"v{n}__")
         match measure.kind:
             case "first" | "last" | "mode":
-                return self.dialect.piece("any_value", _x=sql("case when _n = 1 then _v end", _n=column(f"n{n}__"), _v=value))
+                return self.dialect.piece(
+                    "any_value", _x=sql("case when _n = 1 then _v end", _n=column(f"n{n}__"), _v=value)
+                )
             case "collect":
                 return self._list(n, measure)
             case "avg":
                 total = sql("sum(_v)", _v=value)
-                return self.dialect.piece("divide", _x=self.dialect.piece("exact_decimal", _x=total), _y=sql("count(_v)", _v=value))
+                return self.dialect.piece(
+                    "divide", _x=self.dialect.piece("exact_decimal", _x=total), _y=sql("count(_v)", _v=value)
+                )
             case "exists":
                 return sql("count(_v) > 0", _v=value)
             case "distinct":
@@ -131,7 +133,9 @@ class LifeBranch:
     def _list(self, n: int, measure: Measure) -> exp.Expr:
         """The collected values as JSON; null where there are none."""
         place = column(f"n{n}__")
-        kept = sql("not _v is null and _n <= _most", _v=column(f"v{n}__"), _n=place, _most=exp.Literal.number(measure.most))
+        kept = sql(
+            "not _v is null and _n <= _most", _v=column(f"v{n}__"), _n=place, _most=exp.Literal.number(measure.most)
+        )
         joined = self.dialect.piece("joined_by", _x=column(f"w{n}__"), _by=place, _w=kept)
         return sql("'[' || _j || ']'", _j=joined)
 

@@ -194,7 +194,11 @@ class Publication:
 
     def _day(self, slot: exp.Expr) -> exp.Expr:
         """The day of a slot."""
-        return slot if self.shape.is_lifelong or self.shape.slot == self.shape.day_column else self.dialect.piece("utc_date", _x=slot)
+        return (
+            slot
+            if self.shape.is_lifelong or self.shape.slot == self.shape.day_column
+            else self.dialect.piece("utc_date", _x=slot)
+        )
 
     def _row_place(self, of: str) -> exp.Expr:
         return column("rowid" if self.dialect.name == "duckdb" else "ctid", of)

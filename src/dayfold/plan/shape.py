@@ -43,7 +43,6 @@ class Column:
             return whole
         return sql("case when _known then _whole else _x end", _known=among(day, self.known), _whole=whole, _x=tree)
 
-
     @property
     def absent(self) -> exp.Expr:
         """What absence means where it is not null."""
@@ -236,7 +235,9 @@ def _filled_in(tree: exp.Expr, values: Mapping[str, exp.Expr]) -> exp.Expr:
     def fill(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column) and not node.table and node.name in values:
             value = values[node.name].copy()
-            return value if isinstance(value, exp.Column | exp.Literal | exp.Cast | exp.Paren) else exp.Paren(this=value)
+            return (
+                value if isinstance(value, exp.Column | exp.Literal | exp.Cast | exp.Paren) else exp.Paren(this=value)
+            )
         return node
 
     return tree.copy().transform(fill)
