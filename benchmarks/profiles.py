@@ -158,15 +158,14 @@ def _inside(work: str, salon: Salon, rounds: int) -> Iterator[Line]:
         for name in (PROFILE, ROLLUP):
             _fold(app, name)
         touched = [_touched(app, turn) for turn in range(rounds)]
-        lookups, views = _lookups(app), _views(app)
+        yield seconds(work, f"Dayfold, a fold with {TOUCHED:,} touched customers", touched, "≤ 1 s wanted")
+        yield _milliseconds(work, "Dayfold, a month of the locations by day", _views(app), "p95 ≤ 100 ms wanted")
         midnights = []
         for _ in range(rounds):
             clock.instant += DAY
             midnights.append(_fold(app, PROFILE))
-    yield seconds(work, f"Dayfold, a fold with {TOUCHED:,} touched customers", touched, "≤ 1 s wanted")
-    yield seconds(work, "Dayfold, a fold after a midnight, no row touched", midnights)
-    yield _milliseconds(work, "Dayfold, one customer", lookups, "p95 ≤ 5 ms wanted; 50 ms was the old target")
-    yield _milliseconds(work, "Dayfold, a month of the locations by day", views, "p95 ≤ 100 ms wanted")
+        yield seconds(work, "Dayfold, a fold after a midnight, no row touched", midnights)
+        yield _milliseconds(work, "Dayfold, one customer", _lookups(app), "p95 ≤ 5 ms wanted; 50 ms was the old target")
 
 
 def _settings(place: Path, url: str) -> tuple[Path, dict[str, Any]]:
@@ -176,8 +175,9 @@ def _settings(place: Path, url: str) -> tuple[Path, dict[str, Any]]:
 def _fold(app: Dayfold, name: str, cells: int | None = None) -> float:
     """Seconds of a fold, which computed so many rows."""
     started = time.perf_counter()
-    [run] = app.fold([name])
+    runs = {run.rollup: run for run in app.fold([name])}
     taken = time.perf_counter() - started
+    run = runs[name]
     if run.error:
         raise Failed(run.error)
     if cells not in (None, run.cells):

@@ -1,16 +1,18 @@
--- The customers of a salon by hand: the columns of `examples/salon`, one row each, with the same key and indexes. One scan of each
--- table. make_timestamp(epoch_us(…)) is UTC at a tenth of the cost of what asks the time zone tables. A histogram gives both the
--- favourite and the number of different values; mode() takes any of several. $today is replaced.
+-- The customers of a salon by hand: the columns of `examples/salon`, one row each, with the same key and indexes. Of the shapes tried
+-- (histogram(), lists, grouping sets, struct or 128-bit keys) these are the fastest: a favourite and the number of different values
+-- come from counting each value of a customer first, and what is first or last is found by one number made of moment and id.
+-- make_timestamp(epoch_us(…)) is UTC at a tenth of the cost of what asks the time zone tables. $today is replaced.
 BEGIN;
 
 CREATE TABLE by_hand AS
-WITH b AS (
+WITH b AS NOT MATERIALIZED (
     SELECT
         organization_id, customer_id, id, location_id, service_id, team_member_id, duration_minutes, note, status, start_at,
         make_timestamp(epoch_us(start_at)) AS at_utc,
         status = 'ACCEPTED' AS accepted,
         status = 'ACCEPTED' AND start_at < $today::timestamptz + INTERVAL '1 day' AS visited,
-        start_at < $today::timestamptz + INTERVAL '1 day' AS begun
+        start_at < $today::timestamptz + INTERVAL '1 day' AS begun,
+        epoch_us(start_at)::hugeint * 9223372036854775808 + id AS place
     FROM bookings
     WHERE customer_id IS NOT NULL
 ),
@@ -21,10 +23,10 @@ of_bookings AS (
         min(start_at) FILTER (accepted) AS first_booking_at,
         max(start_at) FILTER (visited) AS last_booking_at,
         min(start_at) FILTER (accepted AND NOT begun) AS next_booking_at,
-        arg_min(location_id, (start_at, id)) FILTER (accepted) AS first_location_id,
-        arg_max(location_id, (start_at, id)) FILTER (visited) AS last_location_id,
-        arg_min(service_id, (start_at, id)) FILTER (accepted AND service_id IS NOT NULL) AS first_service_id,
-        arg_max(service_id, (start_at, id)) FILTER (visited AND service_id IS NOT NULL) AS last_service_id,
+        arg_min(location_id, place) FILTER (accepted) AS first_location_id,
+        arg_max(location_id, place) FILTER (visited) AS last_location_id,
+        arg_min(service_id, place) FILTER (accepted AND service_id IS NOT NULL) AS first_service_id,
+        arg_max(service_id, place) FILTER (visited AND service_id IS NOT NULL) AS last_service_id,
         count(*) AS total_bookings,
         count(*) FILTER (accepted) AS total_accepted_bookings,
         count(*) FILTER (status = 'CANCELLED') AS total_cancelled,
@@ -36,19 +38,72 @@ of_bookings AS (
         count(*) FILTER (begun AND start_at >= $today::timestamptz - INTERVAL '90 days' AND status = 'NO_SHOW') AS no_shows_90d,
         count(*) FILTER (begun AND start_at >= $today::timestamptz - INTERVAL '90 days' AND status = 'CANCELLED')
             AS cancellations_90d,
-        histogram(date_trunc('month', at_utc)) FILTER (visited) AS months,
-        histogram(location_id) FILTER (accepted) AS locations,
-        histogram(service_id) FILTER (accepted AND service_id IS NOT NULL) AS services,
-        histogram(team_member_id) FILTER (accepted AND team_member_id IS NOT NULL) AS members,
-        histogram(isodow(at_utc)) FILTER (accepted) AS weekdays,
-        histogram(hour(at_utc)) FILTER (accepted) AS hours,
         coalesce(sum(duration_minutes) FILTER (accepted), 0)::bigint AS total_booked_minutes,
         avg(duration_minutes) FILTER (accepted) AS avg_booked_minutes,
-        list(note ORDER BY start_at DESC, id DESC) FILTER (note <> '') AS notes,
-        max(start_at) FILTER (note <> '') AS last_note_at,
         count(*) FILTER (visited) AS visits
     FROM b
     GROUP BY organization_id, customer_id
+),
+of_months AS (
+    SELECT organization_id, customer_id, count(*) AS active_months
+    FROM (SELECT DISTINCT organization_id, customer_id, date_trunc('month', at_utc) AS month FROM b WHERE visited)
+    GROUP BY ALL
+),
+of_notes AS (
+    SELECT organization_id, customer_id, list(note ORDER BY place DESC) AS notes, max(start_at) AS last_note_at
+    FROM b
+    WHERE note <> ''
+    GROUP BY ALL
+),
+of_locations AS (
+    SELECT organization_id, customer_id, arg_min(value, {'n': -n, 'value': value}) AS favourite_location_id, count(*) AS locations_count
+    FROM (
+        SELECT organization_id, customer_id, location_id AS value, count(*) AS n
+        FROM b
+        WHERE accepted AND value IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY ALL
+),
+of_services AS (
+    SELECT organization_id, customer_id, arg_min(value, {'n': -n, 'value': value}) AS favourite_service_id, count(*) AS services_count
+    FROM (
+        SELECT organization_id, customer_id, service_id AS value, count(*) AS n
+        FROM b
+        WHERE accepted AND value IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY ALL
+),
+of_members AS (
+    SELECT organization_id, customer_id, arg_min(value, {'n': -n, 'value': value}) AS favourite_team_member_id, count(*) AS members_count
+    FROM (
+        SELECT organization_id, customer_id, team_member_id AS value, count(*) AS n
+        FROM b
+        WHERE accepted AND value IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY ALL
+),
+of_weekdays AS (
+    SELECT organization_id, customer_id, arg_min(value, {'n': -n, 'value': value}) AS favourite_weekday, count(*) AS weekdays_count
+    FROM (
+        SELECT organization_id, customer_id, isodow(at_utc) AS value, count(*) AS n
+        FROM b
+        WHERE accepted AND value IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY ALL
+),
+of_hours AS (
+    SELECT organization_id, customer_id, arg_min(value, {'n': -n, 'value': value}) AS favourite_hour, count(*) AS hours_count
+    FROM (
+        SELECT organization_id, customer_id, hour(at_utc) AS value, count(*) AS n
+        FROM b
+        WHERE accepted AND value IS NOT NULL
+        GROUP BY ALL
+    )
+    GROUP BY ALL
 ),
 of_payments AS (
     SELECT
@@ -97,6 +152,13 @@ joined AS (
         date_diff('day', make_timestamp(epoch_us(last_booking_at))::date, $today::timestamp::date) AS since_last
     FROM (SELECT organization_id, id AS customer_id, created_at AS customer_created_at FROM customers)
     FULL JOIN of_bookings USING (organization_id, customer_id)
+    LEFT JOIN of_months USING (organization_id, customer_id)
+    LEFT JOIN of_notes USING (organization_id, customer_id)
+    LEFT JOIN of_locations USING (organization_id, customer_id)
+    LEFT JOIN of_services USING (organization_id, customer_id)
+    LEFT JOIN of_members USING (organization_id, customer_id)
+    LEFT JOIN of_weekdays USING (organization_id, customer_id)
+    LEFT JOIN of_hours USING (organization_id, customer_id)
     FULL JOIN of_payments USING (organization_id, customer_id)
     FULL JOIN of_referrals USING (organization_id, customer_id)
 )
@@ -129,16 +191,15 @@ SELECT
     date_diff('day', $today::timestamp::date, make_timestamp(epoch_us(next_booking_at))::date) AS days_until_next_booking,
     (since_first - since_last) / nullif(visits - 1, 0) AS avg_days_between_visits,
     CASE WHEN since_first >= 0 THEN visits * 30.4375::double / (since_first + 1) END AS visits_per_month,
-    coalesce(cardinality(months), 0)::bigint AS active_months,
-    list_min(list_transform(map_entries(locations), lambda e: {'n': -e.value::bigint, 'v': e.key})).v AS favourite_location_id,
-    list_min(list_transform(map_entries(services), lambda e: {'n': -e.value::bigint, 'v': e.key})).v AS favourite_service_id,
-    list_min(list_transform(map_entries(members), lambda e: {'n': -e.value::bigint, 'v': e.key})).v
-        AS favourite_team_member_id,
-    list_min(list_transform(map_entries(weekdays), lambda e: {'n': -e.value::bigint, 'v': e.key})).v AS favourite_weekday,
-    list_min(list_transform(map_entries(hours), lambda e: {'n': -e.value::bigint, 'v': e.key})).v AS favourite_hour,
-    coalesce(cardinality(locations), 0)::bigint AS locations_count,
-    coalesce(cardinality(services), 0)::bigint AS services_count,
-    coalesce(cardinality(members), 0)::bigint AS team_members_count,
+    coalesce(active_months, 0) AS active_months,
+    favourite_location_id,
+    favourite_service_id,
+    favourite_team_member_id,
+    favourite_weekday,
+    favourite_hour,
+    coalesce(locations_count, 0) AS locations_count,
+    coalesce(services_count, 0) AS services_count,
+    coalesce(members_count, 0) AS team_members_count,
     coalesce(total_booked_minutes, 0) AS total_booked_minutes,
     avg_booked_minutes,
     coalesce(total_revenue_cents, 0) AS total_revenue_cents,

@@ -232,6 +232,7 @@ def test_midnight_changes_what_the_calendar_changes(week: Week) -> None:
         assert written(week.later_runs[days][PROFILE]) == changed_rows(before.profiles, state.profiles)
 
 
+@pytest.mark.in_turn
 def test_cancelled_first_booking_moves_the_new_customer(week: Week) -> None:
     """The day and place that a customer was new on lose them; where they are new now has them."""
     salon = week.salon
@@ -260,6 +261,7 @@ def test_cancelled_first_booking_moves_the_new_customer(week: Week) -> None:
     assert changed_rows(state.locations, cancelled.locations) == 2
 
 
+@pytest.mark.in_turn
 def test_walk_ins_are_appointments_and_no_customers(week: Week) -> None:
     """Bookings without a customer count for their location, and nobody has them."""
     tables = week.salon.tables()
@@ -271,6 +273,7 @@ def test_walk_ins_are_appointments_and_no_customers(week: Week) -> None:
     assert sum(figures[0] for figures in state.locations.values()) == len(kept)
 
 
+@pytest.mark.in_turn
 def test_full_refresh_changes_nothing(week: Week) -> None:
     """What single refreshes made is what a computation of everybody from nothing makes."""
     salon = week.salon
@@ -318,6 +321,7 @@ def passes(session: Session, check: Any, table: str = "", instead: str = "") -> 
     return rows(check.left) == rows(check.right)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("name", SPOILED)
 def test_check_passes_and_fails_where_rows_are_spoiled(week: Week, name: str) -> None:
     """Each of the eight holds of the stored rows, and sees the one row that is wrong."""
@@ -332,12 +336,25 @@ def test_check_passes_and_fails_where_rows_are_spoiled(week: Week, name: str) ->
         assert not passes(session, check, table, "spoiled")
 
 
+@pytest.mark.in_turn
+def test_checks_of_the_example_run_and_name_what_fails(week: Week) -> None:
+    """All eight pass on what was folded; after somebody changed a stored number, the one that sees it fails, and it alone."""
+    salon = week.salon
+    assert {one.name: one.verdict for one in salon.app.check()} == dict.fromkeys(SPOILED, "passed")
+    change = f"UPDATE customer_analytics SET total_revenue_cents = total_revenue_cents + $1 WHERE {ONE}"
+    salon.sql(change.replace("$1", "1"))
+    failed = [one.name for one in salon.app.check() if one.verdict != "passed"]
+    salon.sql(change.replace("$1", "-1"))
+    assert failed == ["RevenueEqualsTheSource"]
+
+
 def test_demo_shows_the_example(tmp_path: Path) -> None:
     """`dayfold demo salon` on a machine with nothing but the package."""
     done = succeeds("demo", "salon", cwd=tmp_path, env={"DAYFOLD_NOW": NOW.isoformat()})
     assert "dayfold track install" in done.out
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("days", [0, 9])
 def test_sql_by_hand_of_the_benchmark_is_right(store_url: str, days: int) -> None:
     """The rival of the benchmark computes the same, or its time would say nothing."""
