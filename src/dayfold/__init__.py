@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
     from dayfold.define.access import Access
     from dayfold.define.alert import Alert
+    from dayfold.define.check import Check
     from dayfold.define.counter import Counter, Total
     from dayfold.define.events import events
     from dayfold.define.function import source
@@ -21,6 +22,7 @@ __all__ = [
     "Alert",
     "Avg",
     "Case",
+    "Check",
     "Collect",
     "Count",
     "Counter",
@@ -54,6 +56,7 @@ _MODULES = {
     "app": ("Dayfold",),
     "define.access": ("Access",),
     "define.alert": ("Alert",),
+    "define.check": ("Check",),
     "define.counter": ("Counter", "Total"),
     "define.events": ("events",),
     "define.function": ("source",),

@@ -76,6 +76,10 @@ class Session(Protocol):
         """A context in which a source's own SQL finds its tables."""
         ...
 
+    def at_home(self) -> Any:
+        """A context in which a name without a schema is first that of a table in the schema of ours."""
+        ...
+
     def analyze(self, name: str) -> None:
         """Tell the planner about a temporary table, where it does not count the rows itself."""
         ...

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from dayfold import __version__
 from dayfold.http import (
     alerts,
+    checks,
     collecting,
     counters,
     erasures,
@@ -83,6 +84,7 @@ def routers() -> list[APIRouter]:
         exports.router,
         work,
         alerts.router,
+        checks.router,
         erasures.router,
         signin.router,
         whoami.router,

@@ -95,7 +95,7 @@ KNOWN: Mapping[str, Parameter] = {
     "metric": Parameter("The metric.", required=True),
     "from": Parameter("First day: YYYY-MM-DD, today, yesterday or -7d (UTC). Default: -29d.", example="2026-01-01"),
     "to": Parameter("Last day, included. Default: today.", example="2026-01-31"),
-    "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC).", required=True, example="2026-01-01"),
+    "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC); a profile has none.", example="2026-01-01"),
     "period": Parameter(
         "Instead of from and to: so many days that end today, or the calendar month or year so far.",
         choices=(*_ROLLING, "month", "year"),

@@ -110,7 +110,7 @@ class ExplanationModel(BaseModel):
 
     rollup: str
     metric: str
-    day: dt.date
+    day: dt.date | None = Field(description="Null of a profile, whose cells are whole lives.")
     key: dict[str, str | None]
     value: Any
     why: list[str]
@@ -231,6 +231,29 @@ class AlertList(BaseModel):
     alerts: list[EpisodeModel]
     rules: list[RuleModel]
     before: int | None = Field(description="Pass it as `before` for the next page.")
+
+
+class CheckModel(BaseModel):
+    """A check of the definitions, and how it ended last."""
+
+    check: str
+    severity: Literal["error", "warning"]
+    of: list[str] = Field(description="The definitions that it is of; none: all.")
+    description: str
+    verdict: Literal["passed", "failed", "error"] | None = Field(description="Null where it never ran.")
+    reason: str | None = Field(description="Why it did not pass.")
+    offending: int | None = Field(description="How many rows its query returned.")
+    left: float | None = Field(description="The number on the left of a comparison.")
+    right: float | None
+    seconds: float | None
+    checked_at: dt.datetime | None
+    run_id: int | None = Field(description="The fold or verification that it came after.")
+
+
+class CheckList(BaseModel):
+    """The checks of the definitions."""
+
+    checks: list[CheckModel]
 
 
 class TriedModel(BaseModel):

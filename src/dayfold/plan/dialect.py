@@ -112,6 +112,14 @@ PIECES = {
     ),
     "bytewise": Spelling("_x", '_x COLLATE "C"'),
     "equal": Spelling("_x IS NOT DISTINCT FROM _y", "ARRAY[_x] = ARRAY[_y]"),
+    # What the author of a query gave: a number with all its digits, a double, a truth, or something that has a text.
+    "nature": Spelling(
+        "CASE WHEN REGEXP_FULL_MATCH(TYPEOF(_x), 'U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL.*') THEN 'number' "
+        "WHEN TYPEOF(_x) IN ('FLOAT', 'DOUBLE') THEN 'double' WHEN TYPEOF(_x) = 'BOOLEAN' THEN 'boolean' ELSE 'text' END",
+        "CASE WHEN CAST(PG_TYPEOF(_x) AS text) IN ('smallint', 'integer', 'bigint', 'numeric') THEN 'number' "
+        "WHEN CAST(PG_TYPEOF(_x) AS text) IN ('real', 'double precision') THEN 'double' "
+        "WHEN CAST(PG_TYPEOF(_x) AS text) = 'boolean' THEN 'boolean' ELSE 'text' END",
+    ),
     "finite": Spelling("ISFINITE(_x)", "_x NOT IN ('NaN', 'Infinity', '-Infinity')"),
     # The shortest text that reads back as the same double. From 2^53 on engines disagree about it in rare cases, and
     # there the first 15 digits are taken, as PostgreSQL's own cast to numeric does.

@@ -13,7 +13,7 @@ from dayfold.plan.cells import CELL_DAY, Cells, changed
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.follow import following
 from dayfold.plan.growth import grown
-from dayfold.plan.keys import KeyFilter
+from dayfold.plan.keys import Admits
 from dayfold.plan.lookup import from_cells
 from dayfold.plan.shape import Column, Shape, only_one
 from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, remembered, sql
@@ -49,7 +49,7 @@ class Scope:
 
     days: Days
     cells: Cells | None = None
-    keys: tuple[KeyFilter, ...] = ()
+    keys: tuple[Admits, ...] = ()
     led: bool = False
 
 
