@@ -580,8 +580,8 @@ class _Binder:
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
         if self.rollup.is_profile:
             bare = scan.dialect.piece("bytewise", _x=value.tree) if value.type.kind is Kind.TEXT else value.tree
-            aggregate = _filtered(sql("count(distinct _x)", _x=bare), where)
-            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), aggregate))
+            count = scan.dialect.piece("different", _x=bare, _w=_given(Typed(bare, value.type), where))
+            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), scan.dialect.cast(count, INT)))
             scan.presence.append(sql("_x > 0", _x=column(name)))
             return
         count, hashes = (
@@ -756,7 +756,7 @@ def _given(typed: Typed, where: exp.Expr | None) -> exp.Expr:
 def ordered(dialect: Dialect, what: str, value: exp.Expr, order: list[exp.Expr], given: exp.Expr) -> exp.Expr:
     """An aggregate that depends on the order of facts."""
     downwards = what in ("last_of", "newest_of")
-    tree = dialect.piece(what, _x=value, _row=order, _w=given)
+    tree = dialect.piece(what, _x=value, _row=order, _w=given, _n=exp.Literal.number(len(order)))
     for node in tree.find_all(exp.Order):
         # NULL is the greatest, as it is within a row.
         by = [exp.Ordered(this=one.copy(), desc=downwards, nulls_first=downwards) for one in order]
