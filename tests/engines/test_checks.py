@@ -13,8 +13,10 @@ from dayfold.define.check import CheckDef, definition
 from dayfold.fold.checks import has_failed, holds
 from dayfold.jobs import jobs, runner
 from dayfold.ledger import checks as kept
+from dayfold.plan.access import Scope
 from tests.conftest import Pairing
 from tests.engines.ground import Ground, march
+from tests.engines.test_alerts_http import Door
 
 DDL = "id bigint, shop text, cents bigint, made timestamptz"
 ROWS = [{"id": n, "shop": "oslo" if n % 2 else "lyon", "cents": 10 * n, "made": march(n)} for n in range(1, 6)]
@@ -242,3 +244,22 @@ def test_a_tolerance_widens_what_holds() -> None:
     ]
     assert holds(comparison("=", tolerance_percent=0.5), a, b)
     assert not holds(comparison("=", tolerance_percent=0.49), a, b)
+
+
+def test_verdicts_over_http_are_for_who_may_see_everything(store: Ground) -> None:
+    """Every check as it ended last, its numbers as numbers; a limited caller, whatever the right, sees none."""
+    app = defined(
+        store,
+        made("Few", left="select count(*) from sale", right="select 4.5", compare="<="),
+        made("Always", query="select 1"),
+    )
+    app.check_folded(app.fold())
+    door = Door(store)
+    try:
+        few, always = door.get("/v1/checks").json()["checks"]
+        assert (few["check"], few["verdict"], few["left"], few["right"]) == ("Few", "failed", 5, 4.5)
+        assert (always["verdict"], always["offending"], always["run_id"]) == ("failed", 1, 1)
+        assert door.get("/v1/checks", scope=Scope(rollups=("ShopDaily",))).json()["code"] == "forbidden"
+        assert door.get("/v1/checks", "read").status_code == 403
+    finally:
+        door.close()
