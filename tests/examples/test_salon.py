@@ -228,6 +228,11 @@ def test_midnight_changes_what_the_calendar_changes(week: Week) -> None:
         for person, one in after.profiles.items()
     )
     assert {("new", "active"), ("active", "at_risk"), ("at_risk", "lost")} <= moves.keys()
+    overnight = week.later[1].profiles
+    assert any(
+        one["customer_segment"] != overnight[person]["customer_segment"]
+        for person, one in week.changed.profiles.items()
+    )
     for (days, state), before in zip(week.later.items(), states, strict=False):
         assert written(week.later_runs[days][PROFILE]) == changed_rows(before.profiles, state.profiles)
 
