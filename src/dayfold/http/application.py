@@ -23,6 +23,7 @@ from dayfold.http import (
     problems,
     reads,
     signin,
+    studies,
     whoami,
 )
 from dayfold.http.bounds import Bounded
@@ -76,6 +77,7 @@ def routers() -> list[APIRouter]:
     return [
         reads.questions,
         metrics.questions,
+        studies.router,
         _about,
         reads.router,
         metrics.router,
