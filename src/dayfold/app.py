@@ -24,6 +24,7 @@ from dayfold.define.check import Check
 from dayfold.define.events import Said
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
+from dayfold.define.study import Study
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
@@ -58,9 +59,12 @@ if TYPE_CHECKING:
     from dayfold.ledger.checks import Verdict
     from dayfold.ledger.persons import Person
     from dayfold.query.answer import Answer
+    from dayfold.query.cohort_request import CohortRequest
+    from dayfold.query.cohorts import CohortAnswer
     from dayfold.query.event_pages import EventPage
     from dayfold.query.explanation import Explanation
     from dayfold.query.exports import Exported
+    from dayfold.query.funnels import FunnelAnswer, FunnelRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
     from dayfold.query.status import CheckStatus, Status
@@ -70,7 +74,7 @@ class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access and alert rules and checks, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts and funnels, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -89,7 +93,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -649,6 +653,89 @@ class Dayfold:
             scope=scope,
         )  # fmt: skip
         return self.answer(request, live=live)
+
+    def cohort(
+        self,
+        name: str,
+        *,
+        from_: dt.date | str,
+        to: dt.date | str,
+        grain: str = "month",
+        unbounded: bool = False,
+        by: Sequence[str] = (),
+        where: Sequence[str] = (),
+        periods: int | None = None,
+        scope: Scope = EVERYTHING,
+    ) -> CohortAnswer:
+        """Who came back, by the period of their start: for each cohort and age how many were active, and their values.
+
+        Args:
+            name: The cohort's class.
+            from_: First day of starts: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day of starts, included.
+            grain: ``day``, ``week`` or ``month``, of cohorts and of ages.
+            unbounded: Count whoever was active at an age or later.
+            by: Columns of the profile to split by.
+            where: Over the profile's key: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. The same key twice: any of the values.
+            periods: At most so many ages.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: when there is no truthful answer; UnknownName, BadDate, UsageError.
+        """
+        from dayfold.query.cohort_request import CohortRequest
+
+        scope = self.resolved(scope)
+        request = CohortRequest.parse(
+            scope.cohort(self.catalog, name), from_=from_, to=to, grain=grain, unbounded=unbounded, by=by, where=where,
+            periods=periods, today=self.today, scope=scope,
+        )  # fmt: skip
+        return self.cohort_answer(request)
+
+    def cohort_answer(self, request: CohortRequest) -> CohortAnswer:
+        """The answer to a question to a cohort that was made before. Raises QueryRefused, DefinitionError."""
+        from dayfold.query.cohorts import cohort_answer
+
+        self.catalog.check()
+        return cohort_answer(self.ledger, request)
+
+    def funnel(
+        self,
+        name: str,
+        *,
+        from_: dt.date | str,
+        to: dt.date | str,
+        by: Sequence[str] = (),
+        where: Sequence[str] = (),
+        scope: Scope = EVERYTHING,
+    ) -> FunnelAnswer:
+        """How many of those who took the first step went on, in order and in time; and how often each step was taken in these days.
+
+        Args:
+            name: The funnel's class.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day, included.
+            by: Columns of the profile to split by.
+            where: Over the profile's key: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. The same key twice: any of the values.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: when there is no truthful answer; UnknownName, BadDate, UsageError.
+        """
+        from dayfold.query.funnels import FunnelRequest
+
+        scope = self.resolved(scope)
+        request = FunnelRequest.parse(
+            scope.funnel(self.catalog, name), from_=from_, to=to, by=by, where=where, today=self.today, scope=scope
+        )
+        return self.funnel_answer(request)
+
+    def funnel_answer(self, request: FunnelRequest) -> FunnelAnswer:
+        """The answer to a question to a funnel that was made before. Raises QueryRefused, DefinitionError."""
+        from dayfold.query.funnels import funnel_answer
+
+        self.catalog.check()
+        return funnel_answer(self.ledger, request)
 
     def events(
         self,

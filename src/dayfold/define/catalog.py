@@ -24,13 +24,18 @@ from dayfold.define.access import Access, AccessDef
 from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
 from dayfold.define.beside import modules_beside
 from dayfold.define.check import Check, CheckDef
+from dayfold.define.cohort import Cohort, CohortDef
+from dayfold.define.cohort import definition as cohort_definition
 from dayfold.define.counter import Counter, CounterDef, Counters
 from dayfold.define.event_types import EventTypes
 from dayfold.define.events import Entities, Said, said
 from dayfold.define.function import FunctionSource
+from dayfold.define.funnel import Funnel, FunnelDef
+from dayfold.define.funnel import definition as funnel_definition
 from dayfold.define.profile import Profile
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
+from dayfold.define.study import Study
 from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
 from dayfold.names import listing, nearest, suggestion, way_back
 
@@ -57,6 +62,7 @@ class Catalog:
         counters: Those of the rollups that are counters.
         entities: The columns that its events have beside their own.
         event_types: The types of events that it declares.
+        cohorts, funnels: Questions about the entities of its profiles.
     """
 
     rollups: dict[str, RollupDef]
@@ -68,6 +74,8 @@ class Catalog:
     event_types: EventTypes = field(default_factory=EventTypes)
     counters: Counters = field(default_factory=Counters)
     checks: dict[str, CheckDef] = field(default_factory=dict)
+    cohorts: dict[str, CohortDef] = field(default_factory=dict)
+    funnels: dict[str, FunnelDef] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -127,7 +135,7 @@ class Catalog:
 
 
 #: What a definitions file holds.
-Defined = Rollup | Access | Alert | Check
+Defined = Rollup | Access | Alert | Check | Cohort | Funnel
 
 
 def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] = ()) -> Catalog:
@@ -144,9 +152,12 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     statements: list[Said] = []
     counters: dict[str, CounterDef] = {}
     checks: dict[str, CheckDef] = {}
+    studies: list[type[Cohort | Funnel]] = []
     for cls in given:
         if isinstance(cls, Said):
             statements.append(cls)
+        elif issubclass(cls, Study):
+            studies.append(cls)
         elif issubclass(cls, Alert):
             rules.append(cls)
         elif issubclass(cls, Access):
@@ -179,6 +190,9 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     found += [*_unlike(rollups.values()), *_sources_amiss(rollups), *amiss]
     entities, event_types = Entities.of(statements), EventTypes.of(statements)
     found += [*entities.problems, *event_types.problems]
+    for study in studies:
+        found += _name_taken(places, "class", study.__name__, study._place, study.__name__)
+    cohorts, funnels = _studied(studies, rollups, found)
     ordered = sorted(dict.fromkeys(found), key=by_place)
     return Catalog(
         rollups,
@@ -189,7 +203,26 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
         event_types=event_types,
         counters=Counters(counters),
         checks=checks,
+        cohorts=cohorts,
+        funnels=funnels,
     )
+
+
+def _studied(
+    studies: Iterable[type[Cohort | Funnel]], rollups: Mapping[str, RollupDef], problems: list[Problem]
+) -> tuple[dict[str, CohortDef], dict[str, FunnelDef]]:
+    """Cohorts and funnels by name; their mistakes are added to the others."""
+    cohorts: dict[str, CohortDef] = {}
+    funnels: dict[str, FunnelDef] = {}
+    for cls in studies:
+        if issubclass(cls, Cohort):
+            cohort, mistakes = cohort_definition(cls, rollups)
+            cohorts |= {cohort.name: cohort} if cohort is not None else {}
+        else:
+            funnel, mistakes = funnel_definition(cls, rollups)
+            funnels |= {funnel.name: funnel} if funnel is not None else {}
+        problems += mistakes
+    return cohorts, funnels
 
 
 def _name_taken(places: dict[str, Place], what: str, name: str, place: Place, subject: str) -> list[Problem]:
@@ -307,7 +340,7 @@ def load(path: Path) -> Catalog:
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, Defined)
-        and value not in (Rollup, Counter, Profile, Access, Alert, Check)
+        and value not in (Rollup, Counter, Profile, Access, Alert, Check, Cohort, Funnel)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

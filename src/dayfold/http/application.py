@@ -24,6 +24,7 @@ from dayfold.http import (
     problems,
     reads,
     signin,
+    studies,
     whoami,
 )
 from dayfold.http.bounds import Bounded
@@ -77,6 +78,7 @@ def routers() -> list[APIRouter]:
     return [
         reads.questions,
         metrics.questions,
+        studies.router,
         _about,
         reads.router,
         metrics.router,

@@ -96,6 +96,54 @@ class LatestModel(AnswerModel):
     open: bool = Field(description="Whether the day is not over, so that its numbers may still change.")
 
 
+class CohortModel(BaseModel):
+    """Who came back, by the period of their start."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    cohort: str
+    profile: str
+    activity: str
+    first: dt.date = Field(alias="from")
+    last: dt.date = Field(alias="to")
+    grain: str
+    unbounded: bool
+    rows: list[dict[str, Any]] = Field(
+        description="`cohort` (the first day of its period), the split, `size`, `age`, `period`, `active`, `rate`, for each value its sum, "
+        "`…_cumulative` and `…_per_entity`, and `partial`: the age is not over."
+    )
+    missing: list[GapModel] = Field(description="Days of the activity that make ages null, and why.")
+    stale: list[GapModel] | None = None
+    partial: list[dt.date] | None = Field(
+        default=None, description="Cohorts that the range cuts short or that are not over."
+    )
+    remarks: list[str] | None = Field(default=None, description="What has to be said of the profile's rows.")
+
+
+class CountsModel(BaseModel):
+    """One of the counts of a funnel."""
+
+    label: str = Field(description="What is counted.")
+    rows: list[dict[str, Any]] = Field(
+        description="The split, `step`, `moment`, `entities`, `rate_from_first`, `rate_from_previous` and, of the cohort, `open`."
+    )
+
+
+class FunnelModel(BaseModel):
+    """Two counts side by side: of a cohort, and of days."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    funnel: str
+    profile: str
+    first: dt.date = Field(alias="from")
+    last: dt.date = Field(alias="to")
+    window_days: int | None
+    cohort: CountsModel
+    days: CountsModel
+    remarks: list[str] | None = None
+
+
 class CoverageModel(BaseModel):
     """The days of each rollup and source, by state."""
 

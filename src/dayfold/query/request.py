@@ -91,7 +91,7 @@ class Request:
         request = cls(
             rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
             _one_of("grain", grain, GRAINS), tz, _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit,
-            allow_missing, today, _needed(rollup, wanted), is_limited=scope.is_limited,
+            allow_missing, today, needed_for(rollup, wanted), is_limited=scope.is_limited,
             present=quarter(now) if now is not None and grain == "hour" and last >= today - ONE_DAY else None,
         )  # fmt: skip
         request._check()
@@ -255,7 +255,7 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     return value
 
 
-def _needed(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:
+def needed_for(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics asked for and those they are computed from, parts first."""
     order: dict[str, None] = {}
 
