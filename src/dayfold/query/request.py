@@ -11,7 +11,7 @@ import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dayfold.days import GRAINS, ONE_DAY, STORED_GRAINS, Days, as_day, start_of
+from dayfold.days import GRAINS, LIFE, ONE_DAY, STORED_GRAINS, Days, as_day, start_of
 from dayfold.define.metric import Distinct, Gauge
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.errors import BadDate, QueryRefused, UnknownName, UsageError
@@ -86,6 +86,11 @@ class Request:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
         """
         first, last = (as_day(day, today) for day in (from_, to))
+        if rollup.is_profile and (first, last) != (LIFE, LIFE):
+            raise QueryRefused(
+                f"{rollup.name} is a profile: a row is an entity over its whole life, and of no day.",
+                hint=f"Ask for entities: dayfold profile {rollup.name}",
+            )
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
         keys = tuple(key_column(rollup, name, "to group by") for name in dict.fromkeys(by))
         request = cls(

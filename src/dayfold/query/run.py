@@ -216,7 +216,7 @@ def _answer(ledger: Ledger, session: Session, request: Request, rows: Rows) -> A
     most = request.limit or (len(spine.buckets) if not request.by else MAX_ROWS)
     table = session.arrow(statement, series.columns, few=most <= _FEW)
     exact, error = _exactness(request, table)
-    table = _narrowed(table.select([*request.bucket_columns, *request.by, *request.metrics]))
+    table = narrowed(table.select([*request.bucket_columns, *request.by, *request.metrics]))
     if request.grain == "hour":
         # The same instants, written with the offset that the asked zone has at each.
         zoned = pa.timestamp("us", tz=request.tz or "UTC")
@@ -244,7 +244,7 @@ def _frame(ledger: Ledger, session: Session, request: Request, rows: Rows) -> Fr
     return Cover(request, days, rows.due.history(history, labels), rows.due.reasons, rows.due.failed).frame()
 
 
-def _narrowed(table: pa.Table) -> pa.Table:
+def narrowed(table: pa.Table) -> pa.Table:
     """Whole numbers as 64-bit integers where they fit; a sum over a range may need more digits and keeps them."""
     for place, one in enumerate(table.schema):
         if pa.types.is_decimal(one.type) and one.type.scale == 0:
