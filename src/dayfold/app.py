@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
     from dayfold.ledger.persons import Person
+    from dayfold.ledger.versions import Standing
     from dayfold.query.answer import Answer
     from dayfold.query.event_pages import EventPage
     from dayfold.query.explanation import Explanation
@@ -668,6 +669,12 @@ class Dayfold:
 
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
+
+    def profile_waits(self, request: ProfileRequest, standing: Standing | None) -> bool | None:
+        """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
+        from dayfold.query.profile import looked
+
+        return looked(self.ledger, request, standing)
 
     def events(
         self,

@@ -69,7 +69,7 @@ def test_one_entity_is_read_by_its_whole_key(folded: Ground) -> None:
         UsageError, match=r"^An entity of Customers has a whole key; customer is missing.\n  --key org=… "
     ):
         app.profile("Customers", {"org": "o"})
-    with pytest.raises(UnknownName, match="Customers has no column .orgs. in its key"):
+    with pytest.raises(UnknownName, match=r"Customers has no column .orgs. in its key"):
         app.profile("Customers", {"orgs": "o"})
 
 
@@ -229,7 +229,7 @@ def test_a_limited_caller_sees_their_entities_alone(folded: Ground) -> None:
         found = app.profiles("Customers", columns=["org", "customer"], scope=MINE, **asked).rows
         assert found in ([{"org": "p", "customer": "a"}], [])
     assert [one["count"] for one in app.profiles("Customers", count_by=["org"], scope=MINE).rows] == [1]
-    with pytest.raises(UnknownName, match="has no .run_id. to sort by"):
+    with pytest.raises(UnknownName, match=r"has no .run_id. to sort by"):
         app.profiles("Customers", sort="run_id", scope=MINE)
     with pytest.raises(UnknownName, match="There is no rollup 'Customers'"):
         app.profiles("Customers", scope=Scope.of(None, {"segment": ["new"]}))

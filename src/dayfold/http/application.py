@@ -21,6 +21,7 @@ from dayfold.http import (
     metrics,
     operations,
     problems,
+    profiles,
     reads,
     signin,
     whoami,
@@ -76,6 +77,7 @@ def routers() -> list[APIRouter]:
     return [
         reads.questions,
         metrics.questions,
+        profiles.questions,
         _about,
         reads.router,
         metrics.router,

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from dayfold.define.source import Table
 from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session
-from dayfold.errors import QueryRefused
+from dayfold.errors import NoSuchEntity, QueryRefused
 from dayfold.ledger.ledger import Ledger
+from dayfold.ledger.versions import Standing
 from dayfold.query.known import Known, known
 from dayfold.query.profile_request import ProfileRequest
 from dayfold.query.profile_rows import ProfileRows, place_read, place_text
-from dayfold.query.profile_standing import ProfileStanding, is_waiting, standing
+from dayfold.query.profile_standing import ProfileStanding, is_waiting, waiting
+from dayfold.query.profile_standing import standing as standing_of
 from dayfold.query.run import MAX_ROWS, narrowed
 
 if TYPE_CHECKING:
@@ -55,6 +57,16 @@ class ProfileAnswer:
         return found
 
     @property
+    def found(self) -> dict[str, Any]:
+        """The one row that was asked for by its key. Raises NoSuchEntity."""
+        if self.row is None:
+            raise NoSuchEntity(
+                f"{self.request.profile.name} has no entity of this key.",
+                hint="It has one once a source has a fact of it, and the next fold is done.",
+            )
+        return self.row
+
+    @property
     def row(self) -> dict[str, Any] | None:
         """The one row that was asked for by its key; None where there is no such entity."""
         return self.rows[0] if self.rows else None
@@ -89,7 +101,7 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
         table = session.arrow(query, rows.columns, few=most <= _FEW or request.key is not None)
         number = found.version.number
         waits = is_waiting(ledger, session, request, number, types) if told_waiting is None else told_waiting
-        stands = standing(request, found, found.lives(ledger, session), is_waiting=waits)
+        stands = standing_of(request, found, found.lives(ledger, session), is_waiting=waits)
     following = None
     if table.num_rows > most:
         if request.limit is None:
@@ -101,6 +113,21 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
         following = place_text(request.mark, rows.place_of(table, most - 1))
     documents = frozenset(name for name, type_ in rows.selected.items() if type_.kind is Kind.JSON)
     return ProfileAnswer(request, shown(table, rows), documents, stands, following)
+
+
+def looked(ledger: Ledger, request: ProfileRequest, standing: Standing | None) -> bool | None:
+    """Whether a change waits to be folded, as far as the caller may know; None where an answer has to look itself.
+
+    ``standing``: how the profile was seen to stand.
+    """
+    found = ledger.kept.get(request.profile.name)
+    types = (
+        ledger.types.get(found.version.identity) if isinstance(found, Known) and found.standing == standing else None
+    )
+    if types is None or not isinstance(found, Known):
+        return None
+    query = waiting(ledger, request, found.version.number, types)
+    return query is not None and bool(ledger.store.peek(query))
 
 
 @contextlib.contextmanager

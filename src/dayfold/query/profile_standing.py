@@ -6,7 +6,7 @@ Weakness: of a source that cannot report changes nobody knows what changed since
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +110,7 @@ def _lacks(found: dict[str, list[str]]) -> tuple[Lack, ...]:
     return tuple(Lack(reason, tuple(dict.fromkeys(names))) for reason, names in found.items())
 
 
-def waiting(ledger: Ledger, request: ProfileRequest, version: int, types: dict[str, Type] | Any) -> Statement | None:
+def waiting(ledger: Ledger, request: ProfileRequest, version: int, types: Mapping[str, Type]) -> Statement | None:
     """What finds whether a change waits to be folded: of one entity, or of any; None where that is not the caller's to know."""
     dialect, schema = ledger.store.dialect, ledger.store.schema
     mine = "rollup = _rollup and version = _version"
@@ -143,7 +143,9 @@ def waiting(ledger: Ledger, request: ProfileRequest, version: int, types: dict[s
     return remembered(key, [request.profile.name, version, *values], build)
 
 
-def is_waiting(ledger: Ledger, session: Session, request: ProfileRequest, version: int, types: Any) -> bool:
+def is_waiting(
+    ledger: Ledger, session: Session, request: ProfileRequest, version: int, types: Mapping[str, Type]
+) -> bool:
     """Whether a change waits to be folded, as far as the caller may know."""
     query = waiting(ledger, request, version, types)
     return query is not None and bool(session.rows(query))
