@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,15 +152,11 @@ def _show(answer: ProfileAnswer) -> None:
 
 
 def _is_number(value: object) -> bool:
-    from decimal import Decimal
-
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def _cell(value: Any, is_name: bool) -> str:
     """A value for a person; what names an entity is no amount."""
-    import datetime as dt
-
     match value:
         case dt.datetime():
             return value.isoformat(timespec="seconds").replace("+00:00", "Z")
