@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from dayfold.ledger.accounts import Accounts
     from dayfold.ledger.checks import Verdict
     from dayfold.ledger.persons import Person
+    from dayfold.ledger.versions import Standing
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
     from dayfold.query.cohorts import CohortAnswer
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from dayfold.query.explanation import Explanation
     from dayfold.query.exports import Exported
     from dayfold.query.funnels import FunnelAnswer, FunnelRequest
+    from dayfold.query.profile import ProfileAnswer
+    from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
     from dayfold.query.status import CheckStatus, Status
@@ -736,6 +739,77 @@ class Dayfold:
 
         self.catalog.check()
         return funnel_answer(self.ledger, request)
+
+    def profile(
+        self, name: str, key: Mapping[str, object], *, columns: Sequence[str] | None = None, scope: Scope = EVERYTHING
+    ) -> ProfileAnswer:
+        """One entity of a profile by its whole key: its ``row``, None where there is no such entity.
+
+        Args:
+            name: The profile's class or table name.
+            key: The value of each key column.
+            columns: What is shown. Default: all.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: where the profile was never folded; UnknownName, UsageError.
+        """
+        from dayfold.query.profile_request import ProfileRequest, key_texts
+
+        scope = self.resolved(scope)
+        profile = scope.rollup(self.catalog, name)
+        request = ProfileRequest.one(profile, key_texts(key), columns=columns, today=self.today, scope=scope)
+        return self.profile_answer(request)
+
+    def profiles(
+        self,
+        name: str,
+        *,
+        where: Sequence[str] = (),
+        sort: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        columns: Sequence[str] | None = None,
+        count_by: Sequence[str] = (),
+        scope: Scope = EVERYTHING,
+    ) -> ProfileAnswer:
+        """Entities of a profile, or how many there are of each value of some columns.
+
+        Args:
+            name: The profile's class or table name.
+            where: ``"column=value"``, ``!=``, ``>``, ``>=``, ``<``, ``<=``, or ``"column="`` for NULL, of any column; a day or moment
+                may be ``today`` or ``-30d``. The same column equal to several values: any of them.
+            sort: A column; ``-name`` for the greatest first. NULLs are last. Default: the key.
+            limit: At most so many rows; the answer's ``next`` leads to the others.
+            after: The ``next`` of the page before.
+            columns: What is shown; with ``count_by``, integer and decimal columns that are added up.
+            count_by: Count entities by the values of these columns, as ``count``.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: when there is no truthful answer; UnknownName, UsageError.
+        """
+        from dayfold.query.profile_request import ProfileRequest
+
+        scope = self.resolved(scope)
+        request = ProfileRequest.page(
+            scope.rollup(self.catalog, name), where=where, sort=sort, limit=limit, after=after, columns=columns,
+            count_by=count_by, today=self.today, scope=scope,
+        )  # fmt: skip
+        return self.profile_answer(request)
+
+    def profile_answer(self, request: ProfileRequest, *, told_waiting: bool | None = None) -> ProfileAnswer:
+        """The answer to a question about entities that was made before. Raises QueryRefused, UsageError, DefinitionError."""
+        from dayfold.query.profile import answer
+
+        self.catalog.check()
+        return answer(self.ledger, request, told_waiting=told_waiting)
+
+    def profile_waits(self, request: ProfileRequest, standing: Standing | None) -> bool | None:
+        """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
+        from dayfold.query.profile import looked
+
+        return looked(self.ledger, request, standing)
 
     def events(
         self,

@@ -128,7 +128,9 @@ def test_full_refresh_in_parts_is_that_in_one(ground: Ground) -> None:
     assert told[0][1] > 2
     check(ground, BOOKED, PAID)
     label = ground.label("bookings")
-    assert ground.stored(f"select facts from dayfold_coverage where rollup = 'Customers' and source = '{label}'") == [(8,)]
+    assert ground.stored(f"select facts from dayfold_coverage where rollup = 'Customers' and source = '{label}'") == [
+        (8,)
+    ]
 
 
 def test_rebuild_refreshes_whole_and_says_what_would_move(ground: Ground) -> None:
@@ -138,7 +140,10 @@ def test_rebuild_refreshes_whole_and_says_what_would_move(ground: Ground) -> Non
     ground.stored("update customers set revenue = 1, segment = 'vip' where customer = 'd'")
     ground.define(*define(ground, "updated_at"))
     [found, _] = ground.opened.verify()
-    assert {(one.metric, one.stored, one.actual) for one in found.drifts} == {("revenue", 1, -300), ("segment", "vip", "lost")}
+    assert {(one.metric, one.stored, one.actual) for one in found.drifts} == {
+        ("revenue", 1, -300),
+        ("segment", "vip", "lost"),
+    }
     look = ground.opened.rebuild("Customers", dry_run=True)
     assert look.cells == 1
     assert ("revenue", "1", "-300") in {(one.metric, one.stored, one.rebuilt) for one in look.moves}

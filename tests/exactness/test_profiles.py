@@ -1,4 +1,4 @@
-"""Profiles after any history: refresh by refresh they equal the oracle, whatever the clock does; a refresh from nothing writes nothing more."""
+"""Profiles after any history: refresh by refresh they equal the oracle; a refresh from nothing finds nothing more to write."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ class History:
             names = [name for name in row if name != "id"]
             words = ", ".join(f"{name} = %s" if self._is_postgres else f"{name} = ?" for name in names)
             mark = "%s" if self._is_postgres else "?"
-            self.ground.source(f"update {table} set {words} where id = {mark}", [*(row[name] for name in names), row["id"]])
+            self.ground.source(
+                f"update {table} set {words} where id = {mark}", [*(row[name] for name in names), row["id"]]
+            )
         else:
             self.ground.insert(table, [row])
         kept[row["id"]] = row

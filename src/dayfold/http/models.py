@@ -37,10 +37,11 @@ class RollupModel(BaseModel):
     """A rollup."""
 
     name: str
+    kind: Literal["rollup", "profile"]
     table: str
     description: str
     key: list[str]
-    grain: str
+    grain: str = Field(description="`life` of a profile, whose rows are of no day.")
     metrics: list[MetricModel]
     coverage: dict[str, dict[str, list[RangeModel]]] | None = None
 
@@ -87,6 +88,38 @@ class AnswerModel(BaseModel):
     error: dict[str, float] | None = Field(default=None, description="The relative standard error of estimates.")
     compare: dict[str, Any] | None = None
     next: str | None = Field(default=None, description="Pass it as `after` for the next page.")
+
+
+class LackModel(BaseModel):
+    """Columns of a profile that something has to be said of."""
+
+    reason: str
+    columns: list[str]
+
+
+class ProfileStandingModel(BaseModel):
+    """How a profile stands."""
+
+    profile: str
+    as_of: dt.date | None = Field(description="What `now()` was; null where nothing depends on it.")
+    folded_at: dt.datetime | None = Field(default=None, description="Only for a caller who sees all rows.")
+    revision: int | None = Field(default=None, description="Only for a caller who sees all rows.")
+    complete: bool = Field(description="Whether every value is the last word, as far as the sources told.")
+    missing: list[LackModel] = Field(description="Columns that are null because their source could not be read.")
+    stale: list[LackModel] = Field(description="Columns that show older values.")
+
+
+class EntitiesModel(ProfileStandingModel):
+    """Entities of a profile, or how many there are of each value."""
+
+    rows: list[dict[str, Any]]
+    next: str | None = Field(default=None, description="Pass it as `after` for the next page.")
+
+
+class EntityModel(ProfileStandingModel):
+    """One entity of a profile."""
+
+    row: dict[str, Any]
 
 
 class LatestModel(AnswerModel):

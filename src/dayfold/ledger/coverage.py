@@ -77,6 +77,26 @@ def as_of(ledger: Ledger, session: Session, rollup: str, version: int) -> dt.dat
     return first if first == last and isinstance(first, dt.date) else None
 
 
+@dataclass(frozen=True, slots=True)
+class LifeCover:
+    """One source's coverage of a profile; ``folded_at``: the moment at which it was last read whole, as text in UTC."""
+
+    source: str
+    state: str
+    reason: str | None
+    folded_at: str | None
+    as_of: dt.date | None
+
+
+def lives(ledger: Ledger, session: Session, rollup: str, version: int) -> list[LifeCover]:
+    """A profile's coverage by each of its sources."""
+    query = ledger.sql(
+        "select source, state, reason, _at, as_of from dayfold__coverage where rollup = :rollup and version = :version order by source",
+        rollup=rollup, version=version, _at=ledger.store.dialect.piece("iso_moment", _x=column("folded_at")),
+    )  # fmt: skip
+    return [LifeCover(*row) for row in session.rows(query)]
+
+
 def ranges(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[str, dict[str, list[Days]]]:
     """For each source the ranges of days in each state, in order.
 

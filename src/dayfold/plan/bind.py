@@ -580,8 +580,8 @@ class _Binder:
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
         if self.rollup.is_profile:
             bare = scan.dialect.piece("bytewise", _x=value.tree) if value.type.kind is Kind.TEXT else value.tree
-            count = scan.dialect.piece("different", _x=bare, _w=_given(Typed(bare, value.type), where))
-            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), scan.dialect.cast(count, INT)))
+            how_many = scan.dialect.piece("different", _x=bare, _w=_given(Typed(bare, value.type), where))
+            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), scan.dialect.cast(how_many, INT)))
             scan.presence.append(sql("_x > 0", _x=column(name)))
             return
         count, hashes = (

@@ -244,6 +244,6 @@ def _joined(shape: Shape, scans: list[tuple[exp.Table, list[Column]]], dialect: 
     select = exp.select(*items)
     for n, (result, _) in enumerate(scans):
         named = exp.alias_(result.copy(), f"s{n}", table=True)
-        using = [exp.to_identifier(name, quoted=True) for name in keys]
+        using: list[int | str | exp.Expr] = [exp.to_identifier(name, quoted=True) for name in keys]
         select = select.join(named, using=using, join_type="full") if n else select.from_(named)
     return select

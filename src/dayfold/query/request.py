@@ -86,6 +86,11 @@ class Request:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
         """
         first, last = (as_day(day, today) for day in (from_, to))
+        if rollup.is_profile and (first, last) != (LIFE, LIFE):
+            raise QueryRefused(
+                f"{rollup.name} is a profile: a row is an entity over its whole life, and of no day.",
+                hint=f"Ask for entities: dayfold profile {rollup.name}",
+            )
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
         keys = tuple(key_column(rollup, name, "to group by") for name in dict.fromkeys(by))
         request = cls(
@@ -105,7 +110,7 @@ class Request:
         wanted = (_metric(profile, metric),)
         return cls(
             profile, wanted, Days(LIFE, LIFE), (), (*where, *scope.filters(profile)), "day", None, None, None, None, False,
-            today, _needed(profile, wanted), is_limited=scope.is_limited,
+            today, needed_for(profile, wanted), is_limited=scope.is_limited,
         )  # fmt: skip
 
     def _check(self) -> None:
