@@ -34,6 +34,8 @@ PEOPLE = "is_bot is not true"
 PAGE_VIEWS = f"{PEOPLE} and event_type = 'page_viewed'"
 ENGAGED = f"{PEOPLE} and event_type = 'page_engaged'"
 SECONDS = "(props->>'engagement_time')::bigint"
+#: An address of the site itself says nothing of where somebody came from.
+LED_HERE = f"{PEOPLE} and referrer_class is distinct from 'internal'"
 #: Who somebody is: a person who signed in, in all their browsers, else a browser.
 VISITOR = "coalesce(actor_id, anonymous_id)"
 visits = log.source(columns={"visitor": VISITOR})
@@ -58,8 +60,8 @@ class Sessions(Profile):
     utm_source = First(log, "utm_source", at="occurred_at", ties="id", where=PEOPLE)
     utm_medium = First(log, "utm_medium", at="occurred_at", ties="id", where=PEOPLE)
     utm_campaign = First(log, "utm_campaign", at="occurred_at", ties="id", where=PEOPLE)
-    referrer = First(log, "referrer", at="occurred_at", ties="id", where=PEOPLE)
-    referrer_name = First(log, "referrer_name", at="occurred_at", ties="id", where=PEOPLE)
+    referrer = First(log, "referrer", at="occurred_at", ties="id", where=LED_HERE)
+    referrer_name = First(log, "referrer_name", at="occurred_at", ties="id", where=LED_HERE)
     device = First(log, "device_type", at="occurred_at", ties="id", where=PEOPLE)
     browser = First(log, "browser", at="occurred_at", ties="id", where=PEOPLE)
     os = First(log, "os", at="occurred_at", ties="id", where=PEOPLE)

@@ -39,15 +39,17 @@ def at(minutes: float, number: int, session: str, kind: str = "page_viewed", **m
     }
 
 
+#: From another page of the site, which is not where anybody came from.
+INSIDE = {"referrer": "https://s.example/1", "referrer_class": "internal"}
 SENT = [
     at(0, 1, "one", channel="search", referrer="https://g.example/", utm_campaign=None, device_type="phone", country="FR"),
     at(0.5, 2, "one", "page_engaged", props={"engagement_time": 20}),
-    at(2.01, 3, "one", channel="direct", actor_id="anna"),
+    at(2.01, 3, "one", channel="direct", actor_id="anna", **INSIDE),
     at(2.5, 4, "one", "page_engaged", props={"engagement_time": "no number"}),
     at(1, 5, "bot", is_bot=True),
     at(600, 6, "two", channel="email", utm_source="news", utm_medium="email", utm_campaign="spring", anonymous_id="b2"),
     at(600.2, 7, "two", "page_engaged", props={"engagement_time": 4}, anonymous_id="b2"),
-    at(1440, 8, "three", anonymous_id="b9", actor_id="anna", first_source="google", page="https://s.example/late"),
+    at(1440, 8, "three", anonymous_id="b9", actor_id="anna", first_source="google", page="https://s.example/late", **INSIDE),
     at(1441, 9, "three", "page_engaged", props={"engagement_time": 30}, anonymous_id="b9", actor_id="anna"),
 ]  # fmt: skip
 
@@ -65,11 +67,12 @@ def begin(ground: Ground) -> None:
 def test_sessions_and_visitors_are_what_the_events_say(store: Ground) -> None:
     """Bots are in none; sums of what pages say skip what is no number; a late event is in its session and its visitor."""
     begin(store)
-    columns = "session_id, duration_seconds, events, page_views, engaged_seconds, is_bounce, channel, utm_campaign, device, visitor"
+    columns = "session_id, duration_seconds, events, page_views, engaged_seconds, is_bounce, channel, utm_campaign"
+    columns += ", referrer, device, visitor"
     assert store.stored(f"select {columns} from sessions order by started_at") == [
-        ("one", 150, 4, 2, 20, False, "search", None, "phone", "anna"),
-        ("two", 12, 2, 1, 4, True, "email", "spring", None, "b2"),
-        ("three", 60, 2, 1, 30, False, None, None, None, "anna"),
+        ("one", 150, 4, 2, 20, False, "search", None, "https://g.example/", "phone", "anna"),
+        ("two", 12, 2, 1, 4, True, "email", "spring", None, None, "b2"),
+        ("three", 60, 2, 1, 30, False, None, None, None, None, "anna"),
     ]
     seen = "visitor, sessions, page_views, engaged_seconds, first_page, last_page, first_source"
     assert store.stored(f"select {seen} from visitors order by visitor") == [
