@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
     from dayfold.define.access import Access
     from dayfold.define.alert import Alert
+    from dayfold.define.check import Check
     from dayfold.define.cohort import Cohort
     from dayfold.define.counter import Counter, Total
     from dayfold.define.events import events
@@ -23,6 +24,7 @@ __all__ = [
     "Alert",
     "Avg",
     "Case",
+    "Check",
     "Cohort",
     "Collect",
     "Count",
@@ -58,6 +60,7 @@ _MODULES = {
     "app": ("Dayfold",),
     "define.access": ("Access",),
     "define.alert": ("Alert",),
+    "define.check": ("Check",),
     "define.cohort": ("Cohort",),
     "define.counter": ("Counter", "Total"),
     "define.events": ("events",),

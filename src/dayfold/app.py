@@ -16,10 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.counterdesk import CounterDesk
-from dayfold.days import Days, as_day
+from dayfold.days import LIFE, Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
+from dayfold.define.check import Check
 from dayfold.define.events import Said
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
@@ -28,6 +29,7 @@ from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
 from dayfold.eventdesk import EventDesk
+from dayfold.fold import checks as checking
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, StopCheck, never
 from dayfold.fold.longview import LongView
@@ -54,7 +56,9 @@ if TYPE_CHECKING:
     from dayfold.jobs.alerts import Alerts
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
+    from dayfold.ledger.checks import Verdict
     from dayfold.ledger.persons import Person
+    from dayfold.ledger.versions import Standing
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
     from dayfold.query.cohorts import CohortAnswer
@@ -62,16 +66,18 @@ if TYPE_CHECKING:
     from dayfold.query.explanation import Explanation
     from dayfold.query.exports import Exported
     from dayfold.query.funnels import FunnelAnswer, FunnelRequest
+    from dayfold.query.profile import ProfileAnswer
+    from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import Status
+    from dayfold.query.status import CheckStatus, Status
 
 
 class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, cohorts and funnels, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts and funnels, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -90,7 +96,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Study] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -120,7 +126,7 @@ class Dayfold:
         """From now on these are the definitions, with the rules of the settings among them."""
         rules = self.settings.alerts
         found = written.with_rules(of_settings(rules.words()), rules.channels)
-        self.catalog = relations.checked(found, self.databases)
+        self.catalog = checking.checked(relations.checked(found, self.databases), self.databases)
         self.relations = relations.Relations(self.databases, self.catalog, self.settings.auth.relation_s)
         self._bindings: Bindings = {}
 
@@ -245,8 +251,8 @@ class Dayfold:
         self,
         rollup: str,
         *,
-        from_: dt.date | str,
-        to: dt.date | str,
+        from_: dt.date | str | None = None,
+        to: dt.date | str | None = None,
         where: Sequence[str] = (),
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -254,7 +260,7 @@ class Dayfold:
         progress: Progress | None = None,
         stop: StopCheck = never,
     ) -> RebuildResult:
-        """Fold days that exist again: built aside, and switched in one transaction.
+        """Fold days that exist again: built aside, and switched in one transaction. A profile is refreshed whole, and has no days.
 
         Args:
             rollup: Its class or table name.
@@ -273,11 +279,21 @@ class Dayfold:
         from dayfold.fold.rebuild import Rebuilder
 
         definition = self.catalog[rollup]
-        days = Days(as_day(from_, self.today), as_day(to, self.today))
+        days = self._days_to_rebuild(definition, from_, to)
         keys = key_filters(definition, where)
         folder = self._folder(self._bound_for_writing([definition.name]), wait_s, stop)
         bound = next(one for one in folder.bound.rollups if one.name == definition.name)
         return Rebuilder(folder, bound, days, keys).run(dry_run=dry_run, allow_empty=allow_empty, progress=progress)
+
+    def _days_to_rebuild(self, rollup: RollupDef, from_: dt.date | str | None, to: dt.date | str | None) -> Days:
+        """The asked range; the one bucket of a profile. Raises UsageError, BadDate."""
+        if rollup.is_profile:
+            if from_ is not None or to is not None:
+                raise UsageError(f"{rollup.name} is a profile, which has no days.", hint="Leave --from and --to out.")
+            return Days(LIFE, LIFE)
+        if from_ is None or to is None:
+            raise UsageError("A rebuild of a rollup is of days.", hint="Give both --from and --to.")
+        return Days(as_day(from_, self.today), as_day(to, self.today))
 
     def verify(
         self,
@@ -340,6 +356,41 @@ class Dayfold:
                 continue
             if wrong:
                 result.error, result.code = "; ".join(wrong), "unaccounted"
+
+    def check(
+        self, rollups: str | Iterable[str] | None = None, *, after: Iterable[checking.Ran] = (), stop: StopCheck = never
+    ) -> list[Verdict]:
+        """Run the checks of rollups, and keep their verdicts; nothing else is written.
+
+        Args:
+            rollups: One name or several: the checks that are of one of these. All checks by default.
+            after: The results of the verification that they come after.
+            stop: Called between two checks; where it raises `Stopped`, the verdicts of those before are kept.
+
+        Returns:
+            One verdict for each check; `dayfold.fold.checks.has_failed` says whether one of severity error did not pass.
+        """
+        checker = self._checker(stop)
+        names = [rollups] if isinstance(rollups, str) else rollups
+        wanted = [one.name for one in self.rollups(names)] if names else None
+        return checker.run(checker.of(wanted), after)
+
+    def check_folded(self, folds: Sequence[checking.Folded], *, stop: StopCheck = never) -> list[Verdict]:
+        """Run the checks that a fold leads to: those of what was published since they last ran, of every fold, or that did not pass.
+
+        `fold` does not run them by itself: the command line and jobs do, by this.
+
+        Args:
+            folds: What `fold` returned.
+            stop: Called between two checks; where it raises `Stopped`, the verdicts of those before are kept.
+        """
+        checker = self._checker(stop)
+        return checker.run(checker.due(folds), folds)
+
+    def _checker(self, stop: StopCheck) -> checking.Checker:
+        self.catalog.check()
+        self.ledger.ready()
+        return checking.Checker(self.databases, self.ledger, self.catalog.checks, stop)
 
     def adopt(
         self,
@@ -689,6 +740,77 @@ class Dayfold:
         self.catalog.check()
         return funnel_answer(self.ledger, request)
 
+    def profile(
+        self, name: str, key: Mapping[str, object], *, columns: Sequence[str] | None = None, scope: Scope = EVERYTHING
+    ) -> ProfileAnswer:
+        """One entity of a profile by its whole key: its ``row``, None where there is no such entity.
+
+        Args:
+            name: The profile's class or table name.
+            key: The value of each key column.
+            columns: What is shown. Default: all.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: where the profile was never folded; UnknownName, UsageError.
+        """
+        from dayfold.query.profile_request import ProfileRequest, key_texts
+
+        scope = self.resolved(scope)
+        profile = scope.rollup(self.catalog, name)
+        request = ProfileRequest.one(profile, key_texts(key), columns=columns, today=self.today, scope=scope)
+        return self.profile_answer(request)
+
+    def profiles(
+        self,
+        name: str,
+        *,
+        where: Sequence[str] = (),
+        sort: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        columns: Sequence[str] | None = None,
+        count_by: Sequence[str] = (),
+        scope: Scope = EVERYTHING,
+    ) -> ProfileAnswer:
+        """Entities of a profile, or how many there are of each value of some columns.
+
+        Args:
+            name: The profile's class or table name.
+            where: ``"column=value"``, ``!=``, ``>``, ``>=``, ``<``, ``<=``, or ``"column="`` for NULL, of any column; a day or moment
+                may be ``today`` or ``-30d``. The same column equal to several values: any of them.
+            sort: A column; ``-name`` for the greatest first. NULLs are last. Default: the key.
+            limit: At most so many rows; the answer's ``next`` leads to the others.
+            after: The ``next`` of the page before.
+            columns: What is shown; with ``count_by``, integer and decimal columns that are added up.
+            count_by: Count entities by the values of these columns, as ``count``.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: when there is no truthful answer; UnknownName, UsageError.
+        """
+        from dayfold.query.profile_request import ProfileRequest
+
+        scope = self.resolved(scope)
+        request = ProfileRequest.page(
+            scope.rollup(self.catalog, name), where=where, sort=sort, limit=limit, after=after, columns=columns,
+            count_by=count_by, today=self.today, scope=scope,
+        )  # fmt: skip
+        return self.profile_answer(request)
+
+    def profile_answer(self, request: ProfileRequest, *, told_waiting: bool | None = None) -> ProfileAnswer:
+        """The answer to a question about entities that was made before. Raises QueryRefused, UsageError, DefinitionError."""
+        from dayfold.query.profile import answer
+
+        self.catalog.check()
+        return answer(self.ledger, request, told_waiting=told_waiting)
+
+    def profile_waits(self, request: ProfileRequest, standing: Standing | None) -> bool | None:
+        """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
+        from dayfold.query.profile import looked
+
+        return looked(self.ledger, request, standing)
+
     def events(
         self,
         *,
@@ -840,7 +962,7 @@ class Dayfold:
         rollup: str,
         metric: str,
         *,
-        day: dt.date | str,
+        day: dt.date | str | None = None,
         where: Sequence[str] = (),
         limit: int = 20,
         offset: int = 0,
@@ -851,7 +973,7 @@ class Dayfold:
         Args:
             rollup: Its class or table name.
             metric: The metric's name.
-            day: A date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            day: A date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC); none of a profile.
             where: One word for each key column: ``"k=v"``, or ``"k="`` for NULL.
             limit: At most so many source rows, after the first ``offset``.
             offset: How many source rows come before the first one.
@@ -866,8 +988,15 @@ class Dayfold:
 
         scope = self.resolved(scope)
         definition = scope.rollup(self.catalog, rollup)
-        cell_filters(definition, where)
-        request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
+        found = cell_filters(definition, where)
+        if definition.is_profile:
+            if day is not None:
+                raise UsageError(f"{definition.name} is a profile, which has no days.", hint="Leave the day out.")
+            request = Request.of_entity(definition, metric, found, self.today, scope)
+        elif day is None:
+            raise UsageError("The day of the cell is missing.", hint="Such as: --day yesterday")
+        else:
+            request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
         self.catalog.check()
         return explain(self.ledger, self._live_sources(definition.name), request, limit=limit, offset=offset)
 
@@ -894,6 +1023,12 @@ class Dayfold:
         from dayfold.query.status import covered
 
         return covered(self.ledger, self.catalog[rollup].name)
+
+    def checks(self) -> tuple[CheckStatus, ...]:
+        """How every check that is defined ended last. Runs none."""
+        from dayfold.query.status import checked
+
+        return checked(self.catalog, self.ledger)
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -30,6 +30,7 @@
     │   ├── Forbidden            2  a caller who may not do this
     │   ├── AccessUnknown        1  what a caller may see cannot be found out just now
     │   └── TooMany              2  more tries than are allowed in a while
+    ├── NoSuchEntity             1  a profile has no row of this key, or none that the caller may see
     ├── NotReady                 1  a function source has a day's facts later
     ├── DeliveryFailed           1  a message that a channel did not take
     ├── TookTooLong              1  work that was given a limit of time went past it
@@ -258,6 +259,12 @@ class TooMany(AccessRefused):
     def __init__(self, message: str, *, retry_after_s: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class NoSuchEntity(DayfoldError):
+    """A profile has no row of this key, or none that the caller may see: nobody is told which."""
+
+    code = "no-such-entity"
 
 
 class NotReady(DayfoldError):

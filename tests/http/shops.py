@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dayfold import Cohort, Count, Distinct, Funnel, Max, Min, Profile, Ratio, Rollup, Sum
+from dayfold import Case, Cohort, Collect, Count, Distinct, Funnel, Max, Min, Profile, Ratio, Rollup, Sum
 from tests.engines.ground import Ground, march
 
 COLUMNS = "shop_id bigint, channel text, customer text, cents bigint, made_at timestamptz"
@@ -71,3 +71,20 @@ def studies(ground: Ground) -> tuple[type, ...]:
         profile, steps, window_days = Shoppers, ("first_order_at", "first_large_at"), 5
 
     return Shoppers, ShopperDaily, Returning, Growing
+
+
+def customers(ground: Ground) -> type[Profile]:
+    """A profile of each customer of a shop."""
+    made = ground.table("orders")
+
+    class Customers(Profile):
+        """One customer of a shop."""
+
+        key = ("shop_id", "customer")
+        orders = Count(made)
+        cents = Sum(made, "cents")
+        last_at = Max(made, "made_at")
+        amounts = Collect(made, "cents", at="made_at", most=3)
+        segment = Case({"regular": "orders > 2"}, default="new")
+
+    return Customers

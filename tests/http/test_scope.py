@@ -26,7 +26,7 @@ from dayfold.settings_auth import JwtSettings
 from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground
 from tests.eventlog import event, send
-from tests.http.shops import COLUMNS, order, rollups, studies
+from tests.http.shops import COLUMNS, customers, order, rollups, studies
 from tests.http.site import Site, header, problem, routes
 
 MINE = "42"
@@ -81,6 +81,40 @@ QUESTIONS: dict[str, list[tuple[str, Words]]] = {
         for shop in ("42", "43", "9999", "")
     ]
     + [("/v1/rollups/PlatformDaily/explain", {"metric": "everything", "day": "2026-03-03"})],
+    "/v1/profiles/{name}": [
+        ("/v1/profiles/Customers", words)
+        for words in (
+            {},
+            {"limit": 2},
+            {"sort": "-cents"},
+            {"sort": "run_id"},
+            {"sort": "shop_id", "format": "csv"},
+            {"format": "parquet", "columns": "customer,cents"},
+            {"count_by": "segment", "columns": "cents"},
+            {"count_by": "shop_id,customer", "sort": "-count"},
+            {"where": "shop_id=43"},
+            {"where": ["shop_id=42", "shop_id=43"]},
+            {"where": "shop_id!=42"},
+            {"where": ["cents>0", "last_at<-1d", "segment="]},
+            {"where": "customer=' or 1=1 --"},
+            {"where": "run_id>1"},
+            {"columns": "run_id"},
+            {"after": "WyJhIiwgIjQzIl0", "limit": 1},
+        )
+    ]
+    + [("/v1/profiles/ShopDaily", {}), ("/v1/profiles/PlatformDaily", {})],
+    "/v1/profiles/{name}/one": [
+        ("/v1/profiles/Customers/one", {"key": [f"shop_id={shop}", f"customer={customer}"], **more})
+        for shop, customer in (
+            ("42", "m1"),
+            ("42", "o1"),
+            *((shop, "o1") for shop in ("1", "43", "44", "")),
+            ("9999", "x"),
+            ("nine", "x"),
+        )
+        for more in ({}, {"format": "csv"})
+    ]
+    + [("/v1/profiles/Customers/one", {"key": "shop_id=42"}), ("/v1/profiles/ShopDaily/one", {"key": "shop_id=42"})],
     "/v1/coverage": [("/v1/coverage", {}), ("/v1/coverage", {"rollup": "PlatformDaily"})],
     "/v1/cohorts/{name}": [
         (f"/v1/cohorts/{name}", {"from_": "2026-02-20", **words})
@@ -152,7 +186,7 @@ def world(ground: Ground, others: int) -> Ground:
         for n, day in enumerate([1, *range(2, 12), *(draw.randrange(1, 13) for _ in range(others * 40))])
     ]
     ground.load("orders", COLUMNS, [*mine, *theirs])
-    ground.define(*rollups(ground), *studies(ground), LOG)
+    ground.define(*rollups(ground), *studies(ground), customers(ground), LOG)
     ground.fold()
     happened = [
         event(1000 * (1 + is_other) + number, shop_id=one["shop_id"], actor_id=one["customer"], occurred_at=one["made_at"],
@@ -483,7 +517,8 @@ def test_a_rollup_that_is_not_ones_own_is_not_there(duck: Ground) -> None:
         for name in ("PlatformDaily", "PlatformDayly"):
             answer = site.get(f"/v1/rollups/{name}", limited)
             assert problem(answer) == (
-                404, "unknown-name", f"There is no rollup '{name}'.", "Rollups: ShopDaily, ChannelDaily, Shoppers, ShopperDaily",
+                404, "unknown-name", f"There is no rollup '{name}'.",
+                "Rollups: ShopDaily, ChannelDaily, Shoppers, ShopperDaily, Customers",
             )  # fmt: skip
         listed = site.reader(rollups=["ShopDaily"])
         assert [one["name"] for one in site.get("/v1/rollups", listed).json()["rollups"]] == ["ShopDaily"]

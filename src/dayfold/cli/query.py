@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,10 +89,7 @@ def run(
     """
     suffix = output.suffix.removeprefix(".") if output else ""
     form = "json" if json else format or (suffix if suffix in FORMATS else "table")
-    if form not in FORMATS:
-        raise UsageError(f"format is one of {', '.join(FORMATS)}, got '{form}'.")
-    if form == "parquet" and output is None and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal.", hint="Name a file: --output FILE")
+    check_form(form, output)
     metrics = [name for word in metric or [] for name in word.split(",") if name]
     keys = [name for word in by or [] for name in word.split(",") if name]
     with open_app(app) as dayfold:
@@ -98,8 +97,23 @@ def run(
             rollup, metrics, from_=from_, to=to, by=keys, where=where or [], grain=grain, tz=tz, compare=compare, sort=sort,
             limit=limit, allow_missing=allow_missing, live=live,
         )  # fmt: skip
-    try:
+    with writable(output):
         write(answer, form, errand.place(output) if output else None)
+
+
+def check_form(form: str, output: Path | None) -> None:
+    """Refuse a form that there is not, or that is not for a terminal. Raises UsageError."""
+    if form not in FORMATS:
+        raise UsageError(f"format is one of {', '.join(FORMATS)}, got '{form}'.")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal.", hint="Name a file: --output FILE")
+
+
+@contextmanager
+def writable(output: Path | None) -> Iterator[None]:
+    """A context in which a file is written. Raises UsageError where it cannot be."""
+    try:
+        yield
     except FileNotFoundError:
         raise UsageError(f"{output} cannot be written: there is no such folder.") from None
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
@@ -118,14 +132,14 @@ def write(answer: Answer, form: str, output: Path | None = None) -> None:
     if form == "table":
         _show(answer)
     else:
-        _write_bytes(_with_offsets(answer.flat()) if form == "csv" else answer.flat(), form, output)
+        write_bytes(_with_offsets(answer.flat()) if form == "csv" else answer.flat(), form, output)
     for line in answer.remarks():
         print(line, file=sys.stderr)
 
 
 def write_csv(table: pa.Table) -> None:
     """A table as CSV on standard output."""
-    _write_bytes(table, "csv", None)
+    write_bytes(table, "csv", None)
 
 
 def _with_offsets(table: pa.Table) -> pa.Table:
@@ -139,7 +153,8 @@ def _with_offsets(table: pa.Table) -> pa.Table:
     return table
 
 
-def _write_bytes(table: pa.Table, form: str, output: Path | None) -> None:
+def write_bytes(table: pa.Table, form: str, output: Path | None) -> None:
+    """A table as CSV or Parquet."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()

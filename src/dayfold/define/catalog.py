@@ -18,10 +18,12 @@ from pathlib import Path
 
 from dayfold import streams
 from dayfold.define import access as accesses
+from dayfold.define import check as checking
 from dayfold.define import counter as counting
 from dayfold.define.access import Access, AccessDef
 from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
 from dayfold.define.beside import modules_beside
+from dayfold.define.check import Check, CheckDef
 from dayfold.define.cohort import Cohort, CohortDef
 from dayfold.define.cohort import definition as cohort_definition
 from dayfold.define.counter import Counter, CounterDef, Counters
@@ -54,7 +56,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The rollups, access and alert rules of an application, by name, and what is wrong with them so far.
+    """The rollups, access and alert rules and checks of an application, by name, and what is wrong with them so far.
 
     Attributes:
         counters: Those of the rollups that are counters.
@@ -71,6 +73,7 @@ class Catalog:
     entities: Entities = field(default_factory=Entities)
     event_types: EventTypes = field(default_factory=EventTypes)
     counters: Counters = field(default_factory=Counters)
+    checks: dict[str, CheckDef] = field(default_factory=dict)
     cohorts: dict[str, CohortDef] = field(default_factory=dict)
     funnels: dict[str, FunnelDef] = field(default_factory=dict)
 
@@ -113,7 +116,7 @@ class Catalog:
     def with_rules(self, rules: Sequence[Written], channels: Iterable[str]) -> Catalog:
         """The same with the rules of the settings, and every rule's channels checked."""
         known = list(channels)
-        found, problems = checked(rules, self.rollups)
+        found, problems = checked(rules, self.rollups, checks=self.checks)
         taken = {name.lower(): one.place for name, one in self.alerts.items()}
         problems += [
             Problem("duplicate-name", one.place, "", f"the alert's name '{name}' is taken by {taken[name.lower()]}.")
@@ -132,7 +135,7 @@ class Catalog:
 
 
 #: What a definitions file holds.
-Defined = Rollup | Access | Alert | Cohort | Funnel
+Defined = Rollup | Access | Alert | Check | Cohort | Funnel
 
 
 def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] = ()) -> Catalog:
@@ -148,6 +151,7 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     rules: list[type[Alert]] = []
     statements: list[Said] = []
     counters: dict[str, CounterDef] = {}
+    checks: dict[str, CheckDef] = {}
     studies: list[type[Cohort | Funnel]] = []
     for cls in given:
         if isinstance(cls, Said):
@@ -161,6 +165,11 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
             found += mistakes
             found += _name_taken(places, "class", access.name, access.place, access.name)
             known[access.name] = access
+        elif issubclass(cls, Check):
+            check, mistakes = checking.definition(cls)
+            found += mistakes
+            found += _name_taken(places, "class", check.name, check.place, check.name)
+            checks[check.name] = check
         else:
             names: list[tuple[str, str]] = []
             if issubclass(cls, Counter):
@@ -176,7 +185,8 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
             rollups[rollup.name] = rollup
     keys = {column for rollup in rollups.values() for column in rollup.key}
     found += [problem for access in known.values() for problem in accesses.misplaced(access, keys)]
-    alerts, amiss = checked(map(written, rules), rollups)
+    found += [problem for check in checks.values() for problem in checking.misplaced(check, rollups)]
+    alerts, amiss = checked(map(written, rules), rollups, checks=checks)
     found += [*_unlike(rollups.values()), *_sources_amiss(rollups), *amiss]
     entities, event_types = Entities.of(statements), EventTypes.of(statements)
     found += [*entities.problems, *event_types.problems]
@@ -185,9 +195,17 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     cohorts, funnels = _studied(studies, rollups, found)
     ordered = sorted(dict.fromkeys(found), key=by_place)
     return Catalog(
-        rollups, tuple(ordered), known, alerts, entities=entities, event_types=event_types, counters=Counters(counters),
-        cohorts=cohorts, funnels=funnels,
-    )  # fmt: skip
+        rollups,
+        tuple(ordered),
+        known,
+        alerts,
+        entities=entities,
+        event_types=event_types,
+        counters=Counters(counters),
+        checks=checks,
+        cohorts=cohorts,
+        funnels=funnels,
+    )
 
 
 def _studied(
@@ -322,7 +340,7 @@ def load(path: Path) -> Catalog:
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, Defined)
-        and value not in (Rollup, Counter, Profile, Access, Alert, Cohort, Funnel)
+        and value not in (Rollup, Counter, Profile, Access, Alert, Check, Cohort, Funnel)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

@@ -14,7 +14,7 @@ from dayfold.define.expr import reads_clock
 from dayfold.define.function import FunctionSource
 from dayfold.define.lasting import First
 from dayfold.define.metric import Distinct, Gauge, Increase, Measured, Metric
-from dayfold.define.rollup import ATTRIBUTES, Reader, Rollup, RollupDef
+from dayfold.define.rollup import ATTRIBUTES, Reader, Rollup, RollupDef, siblings
 from dayfold.define.source import Folded
 
 #: What a rollup may say and a profile may not: it has no days.
@@ -127,6 +127,15 @@ Profile._reader = _ProfileReader
 def is_time_driven(profile: RollupDef) -> bool:
     """Whether rows change with the day alone: something in it uses ``now()``."""
     return any(_reads_clock(metric) for metric in profile.metrics.values())
+
+
+def time_driven(profile: RollupDef) -> tuple[str, ...]:
+    """The columns that change with the day alone: they use ``now()``, or are made of one that does."""
+    found = {name for name, metric in profile.metrics.items() if _reads_clock(metric)}
+    for name, metric in profile.computed.items():
+        if found & set(siblings(metric)):
+            found.add(name)
+    return tuple(name for name in profile.metrics if name in found)
 
 
 def _reads_clock(metric: Metric) -> bool:

@@ -76,6 +76,10 @@ class Session(Protocol):
         """A context in which a source's own SQL finds its tables."""
         ...
 
+    def at_home(self) -> Any:
+        """A context in which a name without a schema is first that of a table in the schema of ours."""
+        ...
+
     def analyze(self, name: str) -> None:
         """Tell the planner about a temporary table, where it does not count the rows itself."""
         ...
@@ -267,11 +271,11 @@ def ensure(store: Store, session: Session, shape: Shape) -> bool:
 def match_indexes(store: Store, session: Session, shape: Shape) -> None:
     """Make the indexes that a table lacks, drop those of ours that its definition does not name."""
     found = store.stored_indexes(session, shape.name)
-    wanted = {shape.unique_index, *shape.plain_indexes}
+    wanted = shape.create_indexes(store.dialect)
     for name in found:
         if name not in wanted and name.endswith(INDEX_SUFFIX):
             session.execute(f"DROP INDEX {quoted(store.schema)}.{quoted(name)}")
-    for name, text in shape.create_indexes(store.dialect).items():
+    for name, text in wanted.items():
         if name not in found:
             session.execute(text)
 

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from dayfold import __version__
 from dayfold.http import (
     alerts,
+    checks,
     collecting,
     counters,
     erasures,
@@ -21,6 +22,7 @@ from dayfold.http import (
     metrics,
     operations,
     problems,
+    profiles,
     reads,
     signin,
     studies,
@@ -78,6 +80,7 @@ def routers() -> list[APIRouter]:
         reads.questions,
         metrics.questions,
         studies.router,
+        profiles.questions,
         _about,
         reads.router,
         metrics.router,
@@ -85,6 +88,7 @@ def routers() -> list[APIRouter]:
         exports.router,
         work,
         alerts.router,
+        checks.router,
         erasures.router,
         signin.router,
         whoami.router,

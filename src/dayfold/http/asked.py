@@ -96,7 +96,7 @@ KNOWN: Mapping[str, Parameter] = {
     "metric": Parameter("The metric.", required=True),
     "from": Parameter("First day: YYYY-MM-DD, today, yesterday or -7d (UTC). Default: -29d.", example="2026-01-01"),
     "to": Parameter("Last day, included. Default: today.", example="2026-01-31"),
-    "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC).", required=True, example="2026-01-01"),
+    "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC); a profile has none.", example="2026-01-01"),
     "period": Parameter(
         "Instead of from and to: so many days that end today, or the calendar month or year so far.",
         choices=(*_ROLLING, "month", "year"),
@@ -114,6 +114,31 @@ KNOWN: Mapping[str, Parameter] = {
     "limit": Parameter("At most so many rows; `next` leads to the others.", "number", least=1, most=1_000_000),
     "after": Parameter("The `next` of the page before."),
     "format": Parameter("The form of the answer.", default="json", choices=tuple(MEDIA_TYPES)),
+    "entities": Parameter(
+        "At most so many entities; `next` leads to the others. Default: 100 in JSON, which alone has a `next`, else all.",
+        "number",
+        least=1,
+        most=1_000_000,
+    ),
+    "columns": Parameter(
+        "Columns that are shown, separated by commas. Default: all. With `count_by`: integers and decimals that are added up.",
+        "names",
+        [],
+        example="segment,revenue",
+    ),
+    "count_by": Parameter(
+        "Count entities by the values of these columns, separated by commas.", "names", [], example="segment"
+    ),
+    "any_column": Parameter(
+        "Of any column `k=v`, `k!=v`, `k=` for NULL, or `k>v`, `k>=v`, `k<v`, `k<=v` of numbers, days and moments; these may be `today` "
+        "or `-30d`. The same column equal to several values: any of them.",
+        "texts",
+        [],
+    ),
+    "any_order": Parameter(
+        "A column; `-name` for the greatest first. NULLs are last, and the key decides among equals."
+    ),
+    "key": Parameter("`column=value`, once for each column of the key.", "texts", required=True),
     "n": Parameter("How many.", "number", 10, least=1, most=10_000),
     "rows": Parameter("At most so many source rows.", "number", 20, least=1, most=10_000),
     "first_day": Parameter(
@@ -121,7 +146,7 @@ KNOWN: Mapping[str, Parameter] = {
     ),
     "cohort_grain": Parameter("The size of cohorts and ages.", default="month", choices=COHORT_GRAINS),
     "unbounded": Parameter("1: count whoever was active at an age or later.", "flag", False),
-    "columns": Parameter("Columns of the profile to split by, separated by commas.", "names", []),
+    "split_by": Parameter("Columns of the profile to split by, separated by commas.", "names", []),
     "periods": Parameter("At most so many ages.", "number", least=1, most=40_000),
     "offset": Parameter("How many source rows come before the first one.", "number", 0, least=0, most=1_000_000_000),
     "rollup": Parameter("One rollup. Default: all."),

@@ -49,14 +49,15 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """An answer of so many rows that it is sent in pieces, and not kept."""
+    """An answer of so many rows that it is sent in pieces, and not kept. ``documents``: columns whose texts are JSON."""
 
     form: str
     said: dict[str, Any]
     rows: pa.Table
+    documents: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[bytes]:
-        return pieces(self.form, self.said, self.rows)
+        return pieces(self.form, self.said, self.rows, self.documents)
 
 
 class Cache:

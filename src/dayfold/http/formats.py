@@ -47,8 +47,10 @@ def _wide(value: Any) -> Any:
     return value
 
 
-def pieces(form: str, said: dict[str, Any], rows: pa.Table) -> Iterator[bytes]:
-    r"""An answer in one of the forms, piece by piece; ``said``: what stands beside the rows in JSON.
+def pieces(form: str, said: dict[str, Any], rows: pa.Table, documents: frozenset[str] = frozenset()) -> Iterator[bytes]:
+    r"""An answer in one of the forms, piece by piece.
+
+    ``said``: what stands beside the rows in JSON; ``documents``: columns whose texts are JSON.
 
     >>> import pyarrow as pa
     >>> rows = pa.table({"n": [1, None]})
@@ -65,8 +67,16 @@ def pieces(form: str, said: dict[str, Any], rows: pa.Table) -> Iterator[bytes]:
             yield head[:-1] + (b',"rows":[' if said else b'"rows":[')
             for number, batch in enumerate(rows.to_batches(max_chunksize=_PIECE_ROWS)):
                 if batch.num_rows:
-                    yield (b"," if number else b"") + encoded(batch.to_pylist())[1:-1]
+                    yield (b"," if number else b"") + encoded(_opened(batch.to_pylist(), documents))[1:-1]
             yield b"]}"
+
+
+def _opened(rows: list[dict[str, Any]], documents: frozenset[str]) -> list[dict[str, Any]]:
+    for name in documents:
+        for row in rows:
+            if row[name] is not None:
+                row[name] = msgspec.Raw(row[name].encode())
+    return rows
 
 
 def _csv(rows: pa.Table) -> Iterator[bytes]:

@@ -34,12 +34,12 @@ class NoSecretsInAddresses:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         #: Queries without a secret; those with one are not held on to.
-        self._clean: Memo[bytes, bool] = Memo(4_000)
+        self._clean: Memo[tuple[bool, bytes], bool] = Memo(4_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
         query = scope.get("query_string", b"")
-        if query and scope["type"] == "http" and not self._is_clean(query):
+        if query and scope["type"] == "http" and not self._is_clean(query, names_entity(scope["path"])):
             _log.warning(
                 "A secret was sent in an address and refused",
                 extra={"action": "secret-in-address", "path": scope["path"]},
@@ -52,28 +52,46 @@ class NoSecretsInAddresses:
             return
         await self.app(scope, receive, send)
 
-    def _is_clean(self, query: bytes) -> bool:
-        if self._clean.get(query):
+    def _is_clean(self, query: bytes, names_entity: bool) -> bool:
+        if self._clean.get((names_entity, query)):
             return True
-        if has_secret(query):
+        if has_secret(query, names_entity=names_entity):
             return False
         if len(query) <= _LONGEST:
-            self._clean.learn(query, True)
+            self._clean.learn((names_entity, query), True)
         return True
 
 
-def has_secret(query: bytes) -> bool:
+def names_entity(path: str) -> bool:
+    """Whether a path takes the key of an entity as `key`.
+
+    >>> names_entity("/v1/profiles/Customers/one"), names_entity("/v1/profiles/Customers")
+    (True, False)
+    """
+    return path.startswith("/v1/profiles/") and path.endswith("/one")
+
+
+def has_secret(query: bytes, *, names_entity: bool = False) -> bool:
     """Whether a query string holds one of our tokens, or a parameter that is named like a secret.
+
+    ``names_entity``: a parameter `key` whose value is written ``column=value`` is none.
 
     >>> has_secret(b"from=2026-01-01&Access-Token=x"), has_secret(b"where=shop_id%3D42&code=x")
     (True, False)
     >>> has_secret(b"where=k%3Ddfk_abc")
     True
+    >>> has_secret(b"key=id%3D7", names_entity=True), has_secret(b"key=abc", names_entity=True), has_secret(b"key=id%3D7")
+    (False, True, True)
     """
     if not query:
         return False
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return any(
-        name.lower().replace("-", "").replace("_", "") in _SECRET_NAMES or PREFIX in name or PREFIX in value
-        for name, value in pairs
-    )
+    return any(_is_secret(name, value, names_entity=names_entity) for name, value in pairs)
+
+
+def _is_secret(name: str, value: str, *, names_entity: bool) -> bool:
+    if PREFIX in name or PREFIX in value:
+        return True
+    if names_entity and name == "key" and "=" in value.rstrip("="):
+        return False
+    return name.lower().replace("-", "").replace("_", "") in _SECRET_NAMES

@@ -50,7 +50,7 @@ def home(scope: Scope, catalog: Catalog, word: str) -> tuple[RollupDef, str]:
     Raises:
         UnknownName: with the nearest name; UsageError: listing the rollups where several have a metric of this name.
     """
-    visible = scope.visible(catalog)
+    visible = {name: one for name, one in scope.visible(catalog).items() if not one.is_profile}
     rollup_name, dot, metric = word.rpartition(".")
     if dot:
         rollup = scope.rollup(catalog, rollup_name)
@@ -91,7 +91,7 @@ async def metrics(request: Request) -> Response:
     """The names of all metrics that the caller may see, with the rollups that have one of each name."""
     told: dict[str, list[RollupDef]] = {}
     for one in scope_of(request).visible(present(request).app.catalog).values():
-        for name in one.metrics:
+        for name in () if one.is_profile else one.metrics:
             told.setdefault(name, []).append(one)
     rows = [
         {

@@ -37,10 +37,11 @@ class RollupModel(BaseModel):
     """A rollup."""
 
     name: str
+    kind: Literal["rollup", "profile"]
     table: str
     description: str
     key: list[str]
-    grain: str
+    grain: str = Field(description="`life` of a profile, whose rows are of no day.")
     metrics: list[MetricModel]
     coverage: dict[str, dict[str, list[RangeModel]]] | None = None
 
@@ -87,6 +88,38 @@ class AnswerModel(BaseModel):
     error: dict[str, float] | None = Field(default=None, description="The relative standard error of estimates.")
     compare: dict[str, Any] | None = None
     next: str | None = Field(default=None, description="Pass it as `after` for the next page.")
+
+
+class LackModel(BaseModel):
+    """Columns of a profile that something has to be said of."""
+
+    reason: str
+    columns: list[str]
+
+
+class ProfileStandingModel(BaseModel):
+    """How a profile stands."""
+
+    profile: str
+    as_of: dt.date | None = Field(description="What `now()` was; null where nothing depends on it.")
+    folded_at: dt.datetime | None = Field(default=None, description="Only for a caller who sees all rows.")
+    revision: int | None = Field(default=None, description="Only for a caller who sees all rows.")
+    complete: bool = Field(description="Whether every value is the last word, as far as the sources told.")
+    missing: list[LackModel] = Field(description="Columns that are null because their source could not be read.")
+    stale: list[LackModel] = Field(description="Columns that show older values.")
+
+
+class EntitiesModel(ProfileStandingModel):
+    """Entities of a profile, or how many there are of each value."""
+
+    rows: list[dict[str, Any]]
+    next: str | None = Field(default=None, description="Pass it as `after` for the next page.")
+
+
+class EntityModel(ProfileStandingModel):
+    """One entity of a profile."""
+
+    row: dict[str, Any]
 
 
 class LatestModel(AnswerModel):
@@ -158,7 +191,7 @@ class ExplanationModel(BaseModel):
 
     rollup: str
     metric: str
-    day: dt.date
+    day: dt.date | None = Field(description="Null of a profile, whose cells are whole lives.")
     key: dict[str, str | None]
     value: Any
     why: list[str]
@@ -279,6 +312,29 @@ class AlertList(BaseModel):
     alerts: list[EpisodeModel]
     rules: list[RuleModel]
     before: int | None = Field(description="Pass it as `before` for the next page.")
+
+
+class CheckModel(BaseModel):
+    """A check of the definitions, and how it ended last."""
+
+    check: str
+    severity: Literal["error", "warning"]
+    of: list[str] = Field(description="The definitions that it is of; none: all.")
+    description: str
+    verdict: Literal["passed", "failed", "error"] | None = Field(description="Null where it never ran.")
+    reason: str | None = Field(description="Why it did not pass.")
+    offending: int | None = Field(description="How many rows its query returned.")
+    left: float | None = Field(description="The number on the left of a comparison.")
+    right: float | None
+    seconds: float | None
+    checked_at: dt.datetime | None
+    run_id: int | None = Field(description="The fold or verification that it came after.")
+
+
+class CheckList(BaseModel):
+    """The checks of the definitions."""
+
+    checks: list[CheckModel]
 
 
 class TriedModel(BaseModel):

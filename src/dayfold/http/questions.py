@@ -5,7 +5,7 @@ Every answer is computed before its first byte is sent, so that none is partial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -62,10 +62,12 @@ class Reading:
     Attributes:
         words: What its answer is kept under; None: it is computed each time.
         compute: Computes it, in a thread.
+        look: Looks, in a thread, at what the answer depends on beside the standing of its rollup; `compute` is given what it saw.
     """
 
     words: Words | None
-    compute: Callable[[], Kept | Large]
+    compute: Callable[..., Kept | Large]
+    look: Callable[[Standing | None], Hashable] | None = None
 
 
 def scope_of(request: Request) -> Scope:
@@ -101,8 +103,9 @@ async def reply(request: Request, found: Service, reading: Reading) -> Response:
         return _sent(await found.work(reading.compute), _UNKEPT)
     now, scope = present(request), scope_of(request)
     standing = reading.words.standing(request.state.seen.standings)
-    key = (reading.words, now.edition, now.today, scope.mark, standing)
-    kept, how = await found.cache.get(key, lambda: found.work(reading.compute))
+    seen = (await found.work(reading.look, standing),) if reading.look is not None else ()
+    key = (reading.words, now.edition, now.today, scope.mark, standing, *seen)
+    kept, how = await found.cache.get(key, lambda: found.work(reading.compute, *seen))
     if isinstance(kept, Large):
         return _sent(kept, _PRIVATE)
     # To limited callers it would tell that rows were published which they do not see.

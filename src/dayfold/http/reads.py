@@ -33,7 +33,7 @@ from dayfold.query.page import page
 from dayfold.query.request import Request as Checked
 
 #: Answers of more rows are sent in pieces, and not kept.
-_WHOLE_ROWS = 20_000
+WHOLE_ROWS = 20_000
 #: What a question may be refused with, beside what every request may.
 REFUSALS = told(404, 422)
 FORMS: dict[str, Any] = {
@@ -64,7 +64,7 @@ def rendered(
     del said["rows"]
     if next_place is not None:
         said["next"] = next_place
-    if rows.num_rows > _WHOLE_ROWS:
+    if rows.num_rows > WHOLE_ROWS:
         return Large(form, said, rows)
     return Kept.of(b"".join(pieces(form, said, rows)), MEDIA_TYPES[form])
 
@@ -124,6 +124,7 @@ def described(one: RollupDef) -> dict[str, Any]:
     """A rollup's definition for a reader."""
     return {
         "name": one.name,
+        "kind": "profile" if one.is_profile else "rollup",
         "table": one.table,
         "description": one.description,
         "key": list(one.key),

@@ -31,7 +31,7 @@ Funnels = Annotated[str, Path(description="The funnel, by its class.", max_lengt
     "/cohorts/{name}",
     openapi_extra=takes(
         Right.READ, "to", "where", "unbounded", "periods", "format",
-        renamed={"from": "first_day", "grain": "cohort_grain", "by": "columns"},
+        renamed={"from": "first_day", "grain": "cohort_grain", "by": "split_by"},
     ),
     summary="Who came back", response_model=None, responses={200: {"model": CohortModel, "content": FORMS}, **_UNCHANGED},
 )  # fmt: skip
@@ -50,7 +50,7 @@ def cohort(request: Request, name: Cohorts) -> Reading:
 
 @router.get(
     "/funnels/{name}",
-    openapi_extra=takes(Right.READ, "to", "where", "format", renamed={"from": "first_day", "by": "columns"}),
+    openapi_extra=takes(Right.READ, "to", "where", "format", renamed={"from": "first_day", "by": "split_by"}),
     summary="How many went from step to step", response_model=None,
     responses={200: {"model": FunnelModel, "content": FORMS}, **_UNCHANGED},
 )  # fmt: skip

@@ -98,6 +98,8 @@ class Scan:
     parts: list[Part] = field(default_factory=list)
     sets: list[DistinctPart] = field(default_factory=list)
     filters: list[exp.Expr | None] = field(default_factory=list)
+    #: What a fact must meet to count for each metric, with what moves with the day.
+    counting: list[exp.Expr | None] = field(default_factory=list)
     guards: list[exp.Expr] = field(default_factory=list)
     detectors: list[exp.Expr] = field(default_factory=list)
     presence: list[exp.Expr] = field(default_factory=list)
@@ -387,6 +389,7 @@ class _Binder:
         # What counts tomorrow is not filtered out by what counts today.
         moves = self.now is not None and metric.where is not None and reads_clock(metric.where)
         scan.filters.append(None if moves else where)
+        scan.counting.append(where)
 
     def _count(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         aggregate = _filtered(sql("count(*)"), where)
@@ -577,8 +580,8 @@ class _Binder:
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
         if self.rollup.is_profile:
             bare = scan.dialect.piece("bytewise", _x=value.tree) if value.type.kind is Kind.TEXT else value.tree
-            aggregate = _filtered(sql("count(distinct _x)", _x=bare), where)
-            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), aggregate))
+            how_many = scan.dialect.piece("different", _x=bare, _w=_given(Typed(bare, value.type), where))
+            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), scan.dialect.cast(how_many, INT)))
             scan.presence.append(sql("_x > 0", _x=column(name)))
             return
         count, hashes = (
@@ -645,10 +648,10 @@ class _Binder:
         scans = tuple(self.scans.values())
         key = tuple(Column(name, self.key_types[name][0]) for name in rollup.key)
         by_name = {one.name: one for scan in scans for one in scan.value_columns}
-        order = [one for name, metric in rollup.measured.items() for one in self._stored(name, metric)]
+        order = [one for name in rollup.measured for one in stored_columns(rollup, name)]
         values = tuple(by_name[name] for name in order)
         made = tuple(self.made)
-        names = tuple(one for name, metric in rollup.metrics.items() for one in self._stored(name, metric))
+        names = tuple(one for name in rollup.metrics for one in stored_columns(rollup, name))
         shape = Shape(
             rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index, rollup.extras,
             made, names if made else (), rollup.is_profile,
@@ -660,12 +663,6 @@ class _Binder:
         )
         as_of = self.now if rollup.is_profile and is_time_driven(rollup) else None
         return BoundRollup(rollup, shape, sets_shape, scans, as_of)
-
-    def _stored(self, name: str, metric: Metric) -> list[str]:
-        """The columns that a metric is kept in."""
-        if self.rollup.is_profile:
-            return [name]
-        return stored_columns(name, metric) if isinstance(metric, Measured) else []
 
 
 def _declaration(metric: Measured, name: str) -> str:
@@ -693,9 +690,14 @@ def _computed_from(name: str, type_: Type) -> Typed:
     return Typed(column(name), FLOAT if type_.is_number or type_.kind is Kind.NULL else type_)
 
 
-def stored_columns(name: str, metric: Measured) -> list[str]:
-    """The columns of the rollup's table that a metric is kept in."""
-    return [f"{name}__sum", f"{name}__count"] if isinstance(metric, Avg) else [name]
+def stored_columns(rollup: RollupDef, name: str) -> list[str]:
+    """The columns of the rollup's table that a metric is kept in; none where it is computed when it is read."""
+    metric = rollup.metrics[name]
+    if rollup.is_profile:
+        return [name]
+    if isinstance(metric, Avg):
+        return [f"{name}__sum", f"{name}__count"]
+    return [name] if isinstance(metric, Measured) else []
 
 
 def made_columns(
@@ -754,7 +756,7 @@ def _given(typed: Typed, where: exp.Expr | None) -> exp.Expr:
 def ordered(dialect: Dialect, what: str, value: exp.Expr, order: list[exp.Expr], given: exp.Expr) -> exp.Expr:
     """An aggregate that depends on the order of facts."""
     downwards = what in ("last_of", "newest_of")
-    tree = dialect.piece(what, _x=value, _row=order, _w=given)
+    tree = dialect.piece(what, _x=value, _row=order, _w=given, _n=exp.Literal.number(len(order)))
     for node in tree.find_all(exp.Order):
         # NULL is the greatest, as it is within a row.
         by = [exp.Ordered(this=one.copy(), desc=downwards, nulls_first=downwards) for one in order]

@@ -18,7 +18,7 @@ from sqlglot import exp
 from dayfold.days import Days
 from dayfold.plan.cells import Cells, cell_day
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.keys import KeyFilter
+from dayfold.plan.keys import Admits
 from dayfold.plan.shape import Column, Shape
 from dayfold.plan.sql import Statement, Values, alias, both, column, either, remembered, sql, statement, table
 
@@ -49,7 +49,7 @@ class Publication:
     frozen: frozenset[str] = frozenset()
     present: exp.Expr | None = None
     cells: Cells | None = None
-    keys: tuple[KeyFilter, ...] = ()
+    keys: tuple[Admits, ...] = ()
 
     @property
     def active(self) -> list[tuple[Column, str]]:

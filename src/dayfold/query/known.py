@@ -35,6 +35,7 @@ class Known:
     _fit: tuple[RollupDef, list[str], list[str]] | None = None
     _history: dict[str, dt.date] | None = None
     _last: tuple[dt.date, dict[str, dt.date]] | None = None
+    _lives: list[coverage.LifeCover] | None = None
     _frames: Memo[Hashable, Frame] = field(default_factory=lambda: Memo(_MOST_FRAMES))
 
     @property
@@ -63,7 +64,9 @@ class Known:
         if fit is None or fit[0] is not rollup:
             definition = self.version.definition
             stored = definition["metrics"]
-            found = [name for name, metric in rollup.measured.items() if stored.get(name) != metric.identity()]
+            stored = {**stored, **definition.get("made", {})}
+            kept = rollup.metrics if rollup.is_profile else rollup.measured
+            found = [name for name, metric in kept.items() if stored.get(name) != metric.identity()]
             shape = {"key": list(rollup.key), "day_column": rollup.day_column, "grain": rollup.grain}
             self._fit = fit = rollup, found, [name for name, value in shape.items() if definition[name] != value]
         return fit[1:]
@@ -73,6 +76,12 @@ class Known:
         if self._history is None:
             self._history = coverage.first_days(ledger, session, self.version.rollup, self.version.number)
         return self._history
+
+    def lives(self, ledger: Ledger, session: Session) -> list[coverage.LifeCover]:
+        """How each source of a profile is covered."""
+        if self._lives is None:
+            self._lives = coverage.lives(ledger, session, self.version.rollup, self.version.number)
+        return self._lives
 
     def last_days(self, ledger: Ledger, session: Session, today: dt.date) -> dict[str, dt.date]:
         """The last covered day of each source up to today."""

@@ -11,7 +11,7 @@ import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dayfold.days import GRAINS, ONE_DAY, STORED_GRAINS, Days, as_day, start_of
+from dayfold.days import GRAINS, LIFE, ONE_DAY, STORED_GRAINS, Days, as_day, start_of
 from dayfold.define.metric import Distinct, Gauge
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.errors import BadDate, QueryRefused, UnknownName, UsageError
@@ -86,6 +86,11 @@ class Request:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
         """
         first, last = (as_day(day, today) for day in (from_, to))
+        if rollup.is_profile and (first, last) != (LIFE, LIFE):
+            raise QueryRefused(
+                f"{rollup.name} is a profile: a row is an entity over its whole life, and of no day.",
+                hint=f"Ask for entities: dayfold profile {rollup.name}",
+            )
         wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
         keys = tuple(key_column(rollup, name, "to group by") for name in dict.fromkeys(by))
         request = cls(
@@ -96,6 +101,17 @@ class Request:
         )  # fmt: skip
         request._check()
         return request
+
+    @classmethod
+    def of_entity(
+        cls, profile: RollupDef, metric: str, where: tuple[KeyFilter, ...], today: dt.date, scope: Scope
+    ) -> Request:
+        """A request for one column of an entity of a profile, which the scope sees. Raises UnknownName."""
+        wanted = (_metric(profile, metric),)
+        return cls(
+            profile, wanted, Days(LIFE, LIFE), (), (*where, *scope.filters(profile)), "day", None, None, None, None, False,
+            today, needed_for(profile, wanted), is_limited=scope.is_limited,
+        )  # fmt: skip
 
     def _check(self) -> None:
         if len(self.days) > MAX_DAYS:
@@ -213,7 +229,8 @@ class Request:
         measured = self.rollup.measured
         if name in measured:
             return [measured[name].source.label]
-        parts = siblings(metric)  # type: ignore[arg-type]  # what is not measured is computed
+        # A formula of a profile may name a key column, which is of no source.
+        parts = [part for part in siblings(metric) if part in self.rollup.metrics]  # type: ignore[arg-type]
         return sorted({source for part in parts for source in self.sources_of(part)})
 
 
