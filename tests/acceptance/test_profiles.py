@@ -28,6 +28,50 @@ class People(Profile):
 '''
 
 
+MISPLACED = """\
+
+
+@source(columns={"person": "bigint", "spend": "numeric(12,2)"})
+def spend(day):
+    return []
+
+
+class Days(Rollup):
+    key = "person"
+    people = Distinct(visit, "person", at="made")
+    first = First(visit, "cents", at="made")
+
+
+class Wrong(Profile):
+    key = "person"
+    level = Gauge(visit, "cents", at="made")
+    growth = Increase(visit, "cents", per="person", at="made")
+    spend = Sum(spend, "spend")
+    people = Distinct(Days, "people")
+    visits = Count(visit, at="made")
+"""
+MESSAGES = """\
+DefinitionError [bad-metric] metrics.py:25 Days.first
+  First is of a whole life, and a rollup has days.
+  Write it in a Profile.
+DefinitionError [bad-metric] metrics.py:30 Wrong.level
+  Gauge is of days, which a profile does not have.
+  Last(…, at=…) is the level now.
+DefinitionError [bad-metric] metrics.py:31 Wrong.growth
+  Increase is of days, which a profile does not have.
+  Fold a rollup of it, and Sum that.
+DefinitionError [bad-source] metrics.py:32 Wrong.spend
+  spend is a function of a day, and a profile has no days.
+  Fold a rollup over it, and name that rollup as the source.
+DefinitionError [bad-metric] metrics.py:33 Wrong.people
+  Distinct unites the sets of Days, which a profile does not keep.
+  Count the values in their own source.
+DefinitionError [unknown-option] metrics.py:34 Wrong.visits
+  Count has no option 'at' in a profile, which counts facts of all times.
+  Leave it out; facts without a moment are left out with where="… is not null".
+"""
+
+
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     """Three people with thirty visits each, in the store's own file."""
@@ -115,3 +159,11 @@ def test_day_that_begins_computes_all_entities_once(people: Path) -> None:
     assert "People has columns that use now(), and its rows are of 2026-01-10." in refused
     assert succeeds("fold", cwd=people, env=tomorrow).out.startswith("People: done, 3 entities, +0 ~3 -0 rows")
     assert succeeds("fold", cwd=people, env=tomorrow).out.startswith("People: done, 0 entities, +0 ~0 -0 rows")
+
+
+def test_what_is_of_days_is_refused_with_what_to_write_instead(people: Path) -> None:
+    """All mistakes at once, and each with its line."""
+    words = "Count, Distinct, First, Formula, Gauge, Increase, Max, Profile, Rollup, Sum, Table, source"
+    text = METRICS.replace("Count, Formula, Max, Profile, Sum, Table", words)
+    (people / "metrics.py").write_text(text + MISPLACED)
+    assert fails("fold", status=2, cwd=people) == MESSAGES.strip()
