@@ -230,8 +230,8 @@ class _Binder:
                 self.compilers[source] = self._compiler(source)
         skipped = not self.rollup.measured
         for name, metric in self.rollup.measured.items():
-            timeless = metric.moment is None and not self.rollup.is_profile
-            if metric.source not in self.compilers or metric.problems or timeless:
+            misplaced = isinstance(metric, Gauge | Increase) if self.rollup.is_profile else metric.moment is None
+            if metric.source not in self.compilers or metric.problems or misplaced:
                 skipped = True
                 continue
             try:
