@@ -741,17 +741,17 @@ class Dayfold:
         scope: Scope = UNREDACTED,
         progress: Progress | None = None,
     ) -> Exported:
-        """Events, the rows of a rollup, or what is known of one actor are written to a file; memory does not follow their number.
+        """Events, rows of a rollup or a profile, or what is known of one actor are written to a file; memory does not follow their number.
 
         Args:
-            what: ``events``, ``rollup`` or ``actor``.
-            name: Of the rollup, or the ``actor_id``.
+            what: ``events``, ``rollup``, ``profile`` or ``actor``.
+            name: Of the rollup or profile, or the ``actor_id``.
             out: A file, which is there when it is whole, or a stream of bytes.
             form: ``csv``, ``jsonl`` or ``parquet``.
             personal: Personal data are in it.
             from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC). Default: the first there is.
             to: Last day, included.
-            where: Of a rollup: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL.
+            where: Of a rollup: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. Of a profile: as in `profiles`.
             entity_type: Of events, as these: what they are about, as in `events`.
             entity_id: Which one.
             event_type: Their type.

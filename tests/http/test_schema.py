@@ -79,7 +79,8 @@ DONE_BY: dict[str, dict[str, Any]] = {
     "GET /v1/rollups/{name}/top": {"query": {"metric": "orders", "by": "shop_id"}},
     "GET /v1/profiles/{name}": {"path_parameters": {"name": "Customers"}},
     "GET /v1/profiles/{name}/one": {
-        "path_parameters": {"name": "Customers"}, "query": {"key": ["shop_id=1", "customer=c"]},
+        "path_parameters": {"name": "Customers"},
+        "query": {"key": ["shop_id=1", "customer=c"]},
     },
     "GET /v1/jobs/{name}": {"path_parameters": {"name": "fold"}},
     "POST /v1/jobs/{name}/start": {"path_parameters": {"name": "fold"}},

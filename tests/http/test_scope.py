@@ -105,7 +105,13 @@ QUESTIONS: dict[str, list[tuple[str, Words]]] = {
     + [("/v1/profiles/ShopDaily", {}), ("/v1/profiles/PlatformDaily", {})],
     "/v1/profiles/{name}/one": [
         ("/v1/profiles/Customers/one", {"key": [f"shop_id={shop}", f"customer={customer}"], **more})
-        for shop, customer in (("42", "m1"), ("42", "o1"), *((shop, "o1") for shop in ("1", "43", "44", "")), ("9999", "x"), ("nine", "x"))
+        for shop, customer in (
+            ("42", "m1"),
+            ("42", "o1"),
+            *((shop, "o1") for shop in ("1", "43", "44", "")),
+            ("9999", "x"),
+            ("nine", "x"),
+        )
         for more in ({}, {"format": "csv"})
     ]
     + [("/v1/profiles/Customers/one", {"key": "shop_id=42"}), ("/v1/profiles/ShopDaily/one", {"key": "shop_id=42"})],

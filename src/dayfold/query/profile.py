@@ -111,6 +111,8 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
             )
         table = table.slice(0, most)
         following = place_text(request.mark, rows.place_of(table, most - 1))
+    if request.count_by:
+        table = narrowed(table)
     documents = frozenset(name for name, type_ in rows.selected.items() if type_.kind is Kind.JSON)
     return ProfileAnswer(request, shown(table, rows), documents, stands, following)
 
@@ -171,7 +173,7 @@ def _edited(request: ProfileRequest, names: list[str]) -> QueryRefused:
 
 
 def shown(table: pa.Table, rows: ProfileRows) -> pa.Table:
-    """Rows as they are given out: what a place was made of is gone, moments are in UTC, sums are whole numbers where they fit."""
+    """Rows as they are given out: what a place was made of is gone, and moments are in UTC."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -181,4 +183,4 @@ def shown(table: pa.Table, rows: ProfileRows) -> pa.Table:
             aware = table.column(place)
             aware = pc.assume_timezone(aware, "UTC") if one.type.tz is None else aware
             table = table.set_column(place, one.name, pc.cast(aware, pa.timestamp("us", tz="UTC")))
-    return narrowed(table)
+    return table
