@@ -175,8 +175,9 @@ def _of_profile(
     """All entities, in the order of their keys. ``documents``: becomes the columns whose texts are JSON."""
     profile = scope.rollup(catalog, str(asked.name))
     request = ProfileRequest.page(profile, where=asked.where, today=today, scope=scope)
-    with snapshot(ledger, request) as (session, found, types):
-        reading = ProfileRows(request, found.version.table, ledger.store.schema, types, ledger.store.dialect)
+    with snapshot(ledger, request) as seen:
+        session, stored = seen.session, seen.found.version.table
+        reading = ProfileRows(request, stored, ledger.store.schema, seen.types, ledger.store.dialect)
         documents |= {name for name, type_ in reading.selected.items() if type_.kind is Kind.JSON}
         total = int(session.rows(reading.size())[0][0])
         done, place = 0, None

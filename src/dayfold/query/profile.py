@@ -14,6 +14,7 @@ from dayfold.define.source import Table
 from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session
 from dayfold.errors import NoSuchEntity, QueryRefused
+from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.versions import Standing
 from dayfold.query.known import Known, known
@@ -94,13 +95,16 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
             UsageError: for a value that is not of its column's type.
     """
     place = None if request.after is None else place_read(request.mark, request.after)
-    with snapshot(ledger, request) as (session, found, types):
+    with snapshot(ledger, request) as seen:
+        session, found, types = seen.session, seen.found, seen.types
         rows = ProfileRows(request, found.version.table, ledger.store.schema, types, ledger.store.dialect)
         most = request.limit or MAX_ROWS
         query = rows.page(most + 1, place) if request.key is None else rows.one()
         table = session.arrow(query, rows.columns, few=most <= _FEW or request.key is not None)
         number = found.version.number
-        waits = is_waiting(ledger, session, request, number, types) if told_waiting is None else told_waiting
+        waits = told_waiting
+        if waits is None:
+            waits = seen.waits and is_waiting(ledger, session, request, number, types)
         stands = standing_of(request, found, found.lives(ledger, session), is_waiting=waits)
     following = None
     if table.num_rows > most:
@@ -132,32 +136,45 @@ def looked(ledger: Ledger, request: ProfileRequest, standing: Standing | None) -
     return query is not None and bool(ledger.store.peek(query))
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A profile in one snapshot. ``types``: of the columns of its table; ``waits``: whether a change of it may wait to be folded."""
+
+    session: Session
+    found: Known
+    types: Mapping[str, Type]
+    waits: bool
+
+
 @contextlib.contextmanager
-def snapshot(ledger: Ledger, request: ProfileRequest) -> Iterator[tuple[Session, Known, Mapping[str, Type]]]:
+def snapshot(ledger: Ledger, request: ProfileRequest) -> Iterator[Snapshot]:
     """One snapshot of a profile that has what is asked for, as it stands, with the types of its columns. Raises QueryRefused."""
     ledger.store.open()
     while True:
         with ledger.store.transaction(read_only=True) as session:
-            found = folded(ledger, session, request)
+            found, waits = folded(ledger, session, request)
             types = ledger.types.get(found.version.identity)
             if types is not None:
                 _check_columns(request, types)
-                yield session, found, types
+                yield Snapshot(session, found, types, waits)
                 return
         table = Table(f"{ledger.store.schema}.{found.version.table}")
         ledger.types[found.version.identity] = ledger.store.describe(table)
 
 
-def folded(ledger: Ledger, session: Session, request: ProfileRequest) -> Known:
-    """The profile as it stands, which must have what is asked for. Raises QueryRefused."""
+def folded(ledger: Ledger, session: Session, request: ProfileRequest) -> tuple[Known, bool]:
+    """The profile as it stands, which must have what is asked for, and whether any change of it waits. Raises QueryRefused."""
     profile = request.profile
-    found = known(ledger, session, profile.name)
+    stands, waits = None, True
+    if profile.name in ledger.kept:
+        stands, waits = versions.waiting_of(ledger, session, profile.name)
+    found = known(ledger, session, profile.name, stands)
     if found is None:
         raise QueryRefused(f"{profile.name} was never folded.", hint=f"Run: dayfold fold {profile.name}")
     metrics, others = found.edited(profile)
     if edited := [*(name for name in request.named if name in metrics), *others]:
         raise _edited(request, edited)
-    return found
+    return found, waits
 
 
 def _check_columns(request: ProfileRequest, types: Mapping[str, Type]) -> None:
