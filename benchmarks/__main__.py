@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from benchmarks import collect, count, late, machine, measures, results, serve, subjects, triggers
+from benchmarks import collect, count, late, machine, measures, profiles, results, serve, subjects, triggers
 from benchmarks.results import Line
 
 
@@ -27,6 +27,7 @@ def main() -> None:
         "collect": lambda: collect.collected(scale, known.soak),
         "log": lambda: collect.folded(scale, known.rounds),
         "count": lambda: count.counted(scale, known.rounds),
+        "profiles": lambda: profiles.profiled(scale, known.rounds),
         "memory": lambda: measures.memory([m * measures.MILLION // scale for m in millions]),
     }
     parser.add_argument("--only", choices=works, help="one piece of work; RESULTS.md is left alone")

@@ -6,9 +6,12 @@ if TYPE_CHECKING:
     from dayfold.app import Dayfold
     from dayfold.define.access import Access
     from dayfold.define.alert import Alert
+    from dayfold.define.check import Check
+    from dayfold.define.cohort import Cohort
     from dayfold.define.counter import Counter, Total
     from dayfold.define.events import events
     from dayfold.define.function import source
+    from dayfold.define.funnel import Funnel
     from dayfold.define.lasting import Case, Collect, Exists, First, Last, Mode
     from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
     from dayfold.define.profile import Profile
@@ -21,6 +24,8 @@ __all__ = [
     "Alert",
     "Avg",
     "Case",
+    "Check",
+    "Cohort",
     "Collect",
     "Count",
     "Counter",
@@ -29,6 +34,7 @@ __all__ = [
     "Exists",
     "First",
     "Formula",
+    "Funnel",
     "Gauge",
     "Increase",
     "Last",
@@ -54,9 +60,12 @@ _MODULES = {
     "app": ("Dayfold",),
     "define.access": ("Access",),
     "define.alert": ("Alert",),
+    "define.check": ("Check",),
+    "define.cohort": ("Cohort",),
     "define.counter": ("Counter", "Total"),
     "define.events": ("events",),
     "define.function": ("source",),
+    "define.funnel": ("Funnel",),
     "define.lasting": ("Case", "Collect", "Exists", "First", "Last", "Mode"),
     "define.metric": ("Avg", "Count", "Distinct", "Formula", "Gauge", "Increase", "Max", "Min", "Ratio", "Sum"),
     "define.profile": ("Profile",),

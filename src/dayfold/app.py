@@ -16,17 +16,20 @@ from typing import IO, TYPE_CHECKING, Any
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.counterdesk import CounterDesk
-from dayfold.days import Days, as_day
+from dayfold.days import LIFE, Days, as_day
 from dayfold.define.access import Access
 from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
+from dayfold.define.check import Check
 from dayfold.define.events import Said
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
+from dayfold.define.study import Study
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
 from dayfold.eventdesk import EventDesk
+from dayfold.fold import checks as checking
 from dayfold.fold.binding import Binder, Bindings, Bound
 from dayfold.fold.fold import Folder, FoldResult, Progress, StopCheck, never
 from dayfold.fold.longview import LongView
@@ -53,24 +56,27 @@ if TYPE_CHECKING:
     from dayfold.jobs.alerts import Alerts
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
+    from dayfold.ledger.checks import Verdict
     from dayfold.ledger.persons import Person
-    from dayfold.ledger.versions import Standing
     from dayfold.query.answer import Answer
+    from dayfold.query.cohort_request import CohortRequest
+    from dayfold.query.cohorts import CohortAnswer
     from dayfold.query.event_pages import EventPage
     from dayfold.query.explanation import Explanation
     from dayfold.query.exports import Exported
+    from dayfold.query.funnels import FunnelAnswer, FunnelRequest
     from dayfold.query.profile import ProfileAnswer
     from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import Status
+    from dayfold.query.status import CheckStatus, Status
 
 
 class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access and alert rules, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts and funnels, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -89,7 +95,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -119,7 +125,7 @@ class Dayfold:
         """From now on these are the definitions, with the rules of the settings among them."""
         rules = self.settings.alerts
         found = written.with_rules(of_settings(rules.words()), rules.channels)
-        self.catalog = relations.checked(found, self.databases)
+        self.catalog = checking.checked(relations.checked(found, self.databases), self.databases)
         self.relations = relations.Relations(self.databases, self.catalog, self.settings.auth.relation_s)
         self._bindings: Bindings = {}
 
@@ -244,8 +250,8 @@ class Dayfold:
         self,
         rollup: str,
         *,
-        from_: dt.date | str,
-        to: dt.date | str,
+        from_: dt.date | str | None = None,
+        to: dt.date | str | None = None,
         where: Sequence[str] = (),
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -253,7 +259,7 @@ class Dayfold:
         progress: Progress | None = None,
         stop: StopCheck = never,
     ) -> RebuildResult:
-        """Fold days that exist again: built aside, and switched in one transaction.
+        """Fold days that exist again: built aside, and switched in one transaction. A profile is refreshed whole, and has no days.
 
         Args:
             rollup: Its class or table name.
@@ -272,11 +278,21 @@ class Dayfold:
         from dayfold.fold.rebuild import Rebuilder
 
         definition = self.catalog[rollup]
-        days = Days(as_day(from_, self.today), as_day(to, self.today))
+        days = self._days_to_rebuild(definition, from_, to)
         keys = key_filters(definition, where)
         folder = self._folder(self._bound_for_writing([definition.name]), wait_s, stop)
         bound = next(one for one in folder.bound.rollups if one.name == definition.name)
         return Rebuilder(folder, bound, days, keys).run(dry_run=dry_run, allow_empty=allow_empty, progress=progress)
+
+    def _days_to_rebuild(self, rollup: RollupDef, from_: dt.date | str | None, to: dt.date | str | None) -> Days:
+        """The asked range; the one bucket of a profile. Raises UsageError, BadDate."""
+        if rollup.is_profile:
+            if from_ is not None or to is not None:
+                raise UsageError(f"{rollup.name} is a profile, which has no days.", hint="Leave --from and --to out.")
+            return Days(LIFE, LIFE)
+        if from_ is None or to is None:
+            raise UsageError("A rebuild of a rollup is of days.", hint="Give both --from and --to.")
+        return Days(as_day(from_, self.today), as_day(to, self.today))
 
     def verify(
         self,
@@ -339,6 +355,41 @@ class Dayfold:
                 continue
             if wrong:
                 result.error, result.code = "; ".join(wrong), "unaccounted"
+
+    def check(
+        self, rollups: str | Iterable[str] | None = None, *, after: Iterable[checking.Ran] = (), stop: StopCheck = never
+    ) -> list[Verdict]:
+        """Run the checks of rollups, and keep their verdicts; nothing else is written.
+
+        Args:
+            rollups: One name or several: the checks that are of one of these. All checks by default.
+            after: The results of the verification that they come after.
+            stop: Called between two checks; where it raises `Stopped`, the verdicts of those before are kept.
+
+        Returns:
+            One verdict for each check; `dayfold.fold.checks.has_failed` says whether one of severity error did not pass.
+        """
+        checker = self._checker(stop)
+        names = [rollups] if isinstance(rollups, str) else rollups
+        wanted = [one.name for one in self.rollups(names)] if names else None
+        return checker.run(checker.of(wanted), after)
+
+    def check_folded(self, folds: Sequence[checking.Folded], *, stop: StopCheck = never) -> list[Verdict]:
+        """Run the checks that a fold leads to: those of what was published since they last ran, of every fold, or that did not pass.
+
+        `fold` does not run them by itself: the command line and jobs do, by this.
+
+        Args:
+            folds: What `fold` returned.
+            stop: Called between two checks; where it raises `Stopped`, the verdicts of those before are kept.
+        """
+        checker = self._checker(stop)
+        return checker.run(checker.due(folds), folds)
+
+    def _checker(self, stop: StopCheck) -> checking.Checker:
+        self.catalog.check()
+        self.ledger.ready()
+        return checking.Checker(self.databases, self.ledger, self.catalog.checks, stop)
 
     def adopt(
         self,
@@ -605,6 +656,89 @@ class Dayfold:
         )  # fmt: skip
         return self.answer(request, live=live)
 
+    def cohort(
+        self,
+        name: str,
+        *,
+        from_: dt.date | str,
+        to: dt.date | str,
+        grain: str = "month",
+        unbounded: bool = False,
+        by: Sequence[str] = (),
+        where: Sequence[str] = (),
+        periods: int | None = None,
+        scope: Scope = EVERYTHING,
+    ) -> CohortAnswer:
+        """Who came back, by the period of their start: for each cohort and age how many were active, and their values.
+
+        Args:
+            name: The cohort's class.
+            from_: First day of starts: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day of starts, included.
+            grain: ``day``, ``week`` or ``month``, of cohorts and of ages.
+            unbounded: Count whoever was active at an age or later.
+            by: Columns of the profile to split by.
+            where: Over the profile's key: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. The same key twice: any of the values.
+            periods: At most so many ages.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: when there is no truthful answer; UnknownName, BadDate, UsageError.
+        """
+        from dayfold.query.cohort_request import CohortRequest
+
+        scope = self.resolved(scope)
+        request = CohortRequest.parse(
+            scope.cohort(self.catalog, name), from_=from_, to=to, grain=grain, unbounded=unbounded, by=by, where=where,
+            periods=periods, today=self.today, scope=scope,
+        )  # fmt: skip
+        return self.cohort_answer(request)
+
+    def cohort_answer(self, request: CohortRequest) -> CohortAnswer:
+        """The answer to a question to a cohort that was made before. Raises QueryRefused, DefinitionError."""
+        from dayfold.query.cohorts import cohort_answer
+
+        self.catalog.check()
+        return cohort_answer(self.ledger, request)
+
+    def funnel(
+        self,
+        name: str,
+        *,
+        from_: dt.date | str,
+        to: dt.date | str,
+        by: Sequence[str] = (),
+        where: Sequence[str] = (),
+        scope: Scope = EVERYTHING,
+    ) -> FunnelAnswer:
+        """How many of those who took the first step went on, in order and in time; and how often each step was taken in these days.
+
+        Args:
+            name: The funnel's class.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day, included.
+            by: Columns of the profile to split by.
+            where: Over the profile's key: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. The same key twice: any of the values.
+            scope: What the asker may see.
+
+        Raises:
+            QueryRefused: when there is no truthful answer; UnknownName, BadDate, UsageError.
+        """
+        from dayfold.query.funnels import FunnelRequest
+
+        scope = self.resolved(scope)
+        request = FunnelRequest.parse(
+            scope.funnel(self.catalog, name), from_=from_, to=to, by=by, where=where, today=self.today, scope=scope
+        )
+        return self.funnel_answer(request)
+
+    def funnel_answer(self, request: FunnelRequest) -> FunnelAnswer:
+        """The answer to a question to a funnel that was made before. Raises QueryRefused, DefinitionError."""
+        from dayfold.query.funnels import funnel_answer
+
+        self.catalog.check()
+        return funnel_answer(self.ledger, request)
+
     def profile(
         self, name: str, key: Mapping[str, object], *, columns: Sequence[str] | None = None, scope: Scope = EVERYTHING
     ) -> ProfileAnswer:
@@ -670,7 +804,7 @@ class Dayfold:
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
 
-    def profile_waits(self, request: ProfileRequest, standing: Standing | None) -> bool | None:
+    def profile_waits(self, request: ProfileRequest, standing: object) -> bool | None:
         """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
         from dayfold.query.profile import looked
 
@@ -827,7 +961,7 @@ class Dayfold:
         rollup: str,
         metric: str,
         *,
-        day: dt.date | str,
+        day: dt.date | str | None = None,
         where: Sequence[str] = (),
         limit: int = 20,
         offset: int = 0,
@@ -838,7 +972,7 @@ class Dayfold:
         Args:
             rollup: Its class or table name.
             metric: The metric's name.
-            day: A date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            day: A date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC); none of a profile.
             where: One word for each key column: ``"k=v"``, or ``"k="`` for NULL.
             limit: At most so many source rows, after the first ``offset``.
             offset: How many source rows come before the first one.
@@ -853,8 +987,15 @@ class Dayfold:
 
         scope = self.resolved(scope)
         definition = scope.rollup(self.catalog, rollup)
-        cell_filters(definition, where)
-        request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
+        found = cell_filters(definition, where)
+        if definition.is_profile:
+            if day is not None:
+                raise UsageError(f"{definition.name} is a profile, which has no days.", hint="Leave the day out.")
+            request = Request.of_entity(definition, metric, found, self.today, scope)
+        elif day is None:
+            raise UsageError("The day of the cell is missing.", hint="Such as: --day yesterday")
+        else:
+            request = Request.parse(definition, [metric], from_=day, to=day, where=where, today=self.today, scope=scope)
         self.catalog.check()
         return explain(self.ledger, self._live_sources(definition.name), request, limit=limit, offset=offset)
 
@@ -881,6 +1022,12 @@ class Dayfold:
         from dayfold.query.status import covered
 
         return covered(self.ledger, self.catalog[rollup].name)
+
+    def checks(self) -> tuple[CheckStatus, ...]:
+        """How every check that is defined ended last. Runs none."""
+        from dayfold.query.status import checked
+
+        return checked(self.catalog, self.ledger)
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -439,6 +439,9 @@ class RuleSettings(BaseModel):
     unaccounted: Any = Field(
         default=None, description="true: what was added to a counter is neither applied, pending nor quarantined."
     )
+    check_failed: Any = Field(
+        default=None, description="true, a check's name or a list: it did not pass when it last ran."
+    )
     over: Any = Field(
         default=None, description="week, month, quarter or year: the condition is about that period so far, with today."
     )

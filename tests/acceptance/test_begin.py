@@ -62,7 +62,7 @@ def test_demo_shows_a_picture_and_then_has_nothing_to_write(tmp_path: Path) -> N
 
 def test_demo_of_nothing_names_the_examples(tmp_path: Path) -> None:
     assert fails("demo", "retial", cwd=tmp_path, status=2) == (
-        "There is no example 'retial'; the nearest is 'retail'.\n  Examples: creator_app, licensing, retail, testimonials, uploads"
+        "There is no example 'retial'; the nearest is 'retail'.\n  Examples: creator_app, licensing, retail, salon, testimonials, uploads"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -179,3 +179,54 @@ def test_removed_rollup_is_pruned_by_name_only(folded: Path) -> None:
     assert run_sql(store_url(folded), "SELECT count(*) FROM information_schema.tables WHERE table_name = 'seats'") == [
         (0,)
     ]
+
+
+CHECKS = '''
+
+class NoTwice(Check):
+    """No shop has two rows of one day."""
+
+    query = "select shop, day from visits group by 1, 2 having count(*) > 1"
+    of = Visits
+
+
+class AsCounted(Check):
+    """As many visits as there are."""
+
+    left = "select sum(visits) from visits"
+    right = "select 90"
+    of = [Visits]
+
+
+class Few(Check):
+    query = "select 1 from everywhere where visits > 2"
+    severity = "warning"
+'''
+
+
+def test_checks_run_after_a_fold_and_by_verify(tracked: Path) -> None:
+    """A failed check of severity error is exit status 1, a warning is shown; what was published stays."""
+    metrics = tracked / "metrics.py"
+    metrics.write_text(TRACKED.replace("import ", "import Check, ", 1) + CHECKS)
+    succeeds("track", "install", cwd=tracked)
+    assert (
+        succeeds("fold", cwd=tracked).err == "Few: failed (warning): Its query returns 14 rows, and must return none.\n"
+    )
+    assert succeeds("verify", "Visits", "--checks-only", cwd=tracked).out.count("passed") == 2
+    run_sql(f"duckdb:///{tracked}/store.duckdb", "INSERT INTO visit VALUES (1, TIMESTAMPTZ '2025-12-03 12:00:00+00')")
+    assert succeeds("fold", "--no-checks", "--json", cwd=tracked).json["checks"] == []
+    done = dayfold("fold", "Visits", "--json", cwd=tracked)
+    assert done.status == 1
+    failed = {one.pop("check"): one for one in done.json["checks"]}
+    assert failed["AsCounted"] | {"seconds": 0} == {
+        "severity": "error", "verdict": "failed", "reason": "left = right does not hold.", "offending": None, "left": 91, "right": 90,
+        "seconds": 0, "checked_at": "2026-01-10T12:00:00Z", "run_id": done.json["runs"][0]["run_id"],
+    }  # fmt: skip
+    done = dayfold("verify", "--checks-only", cwd=tracked)
+    assert (done.status, "NoTwice: passed" in done.out) == (1, True)
+    assert "AsCounted: failed (error): left = right does not hold. left 91, right 90.\n" in done.err
+    assert {one["check"]: one["verdict"] for one in succeeds("status", "--json", cwd=tracked).json["checks"]} == {
+        "NoTwice": "passed", "AsCounted": "failed", "Few": "failed",
+    }  # fmt: skip
+    assert "AsCounted: left = right does not hold." in succeeds("status", cwd=tracked).out
+    assert "--checks-only compares nothing" in fails("verify", "--checks-only", "--heal", cwd=tracked, status=2)

@@ -18,7 +18,7 @@ import dayfold
 from dayfold import errors
 from dayfold.cli import adopt, fold, rebuild, verify
 from dayfold.days import GRAINS, STORED_GRAINS
-from dayfold.define import access, alert, condition, event_types, rollup, source
+from dayfold.define import access, alert, cohort, condition, event_types, rollup, source
 from dayfold.define.metric import OVER_KEYS, Metric
 from dayfold.fold import doctor
 from dayfold.fold.plan import RollupPlan
@@ -32,7 +32,10 @@ from dayfold.ledger import coverage, jobs, runs
 from dayfold.ledger.alerts import Episode
 from dayfold.ledger.migrations import MIGRATIONS, TABLES, VIEWS
 from dayfold.names import RESERVED
+from dayfold.query import cohorts, funnels
 from dayfold.query.answer import Answer, gaps
+from dayfold.query.profile import ProfileAnswer
+from dayfold.query.profile_standing import Lack, ProfileStanding
 from dayfold.query.status import JobStatus, RollupStatus, Status
 from dayfold.settings import Settings
 from tests.docs.pages import DOCS, ROOT, pages, prose
@@ -206,8 +209,11 @@ def test_every_view_of_the_ledger_is_documented() -> None:
 #: What commands make JSON of.
 FORMS = (
     fold.as_object, rebuild.as_object, rebuild._move, adopt.as_object, verify.as_object, verify._drift, alerts.Alerts, alerts._episode,
-    rules, thresholds._Pair,
+    rules, thresholds._Pair, cohorts.CohortAnswer.said, funnels.FunnelAnswer.said, funnels.FunnelAnswer.as_object,
 )  # fmt: skip
+
+
+PROFILES = (ProfileAnswer.said, ProfileAnswer.as_object, ProfileStanding.as_object, Lack.as_object)
 
 
 def test_every_field_of_json_is_documented() -> None:
@@ -225,7 +231,17 @@ def test_every_field_of_json_is_documented() -> None:
         Episode,
     )
     words = {one.name for kind in kinds for one in fields(kind)}
-    forms = [inspect.getsource(one) for one in (Answer.as_object, gaps, RollupPlan.as_object, *FORMS)]
+    forms = [
+        inspect.getsource(one)
+        for one in (
+            Answer.as_object,
+            gaps,
+            *PROFILES,
+            RollupPlan.as_object,
+            *FORMS,
+        )
+    ]
+    words |= {*cohort.OWN_COLUMNS, *funnels.OWN_COLUMNS}
     forms += re.findall(r"write_json\((\{.*?\})\)", "".join(path.read_text() for path in (SOURCE / "cli").glob("*.py")))
     words |= {
         word for form in forms for pair in re.findall(r'"(\w+)":|found\["(\w+)"\]', form) for word in pair if word

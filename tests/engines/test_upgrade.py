@@ -24,6 +24,7 @@ def as_version_one(ground: Ground) -> None:
     for sequence in SEQUENCES:
         if sequence != "dayfold__run_ids":
             ground.stored(f"DROP SEQUENCE {sequence}")
+    ground.stored("ALTER TABLE dayfold__coverage DROP COLUMN as_of")
     ground.stored("UPDATE dayfold__store SET version = 1")
 
 

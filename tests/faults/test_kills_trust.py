@@ -364,6 +364,7 @@ NO_POINT = {
     ("fold/longview.py", "_drop_earlier"): "part of the transaction of 'view made'",
     ("fold/longview.py", "_lock"): "part of the transaction of 'view made'",
     ("ledger/versions.py", "_forget_after"): "part of 'build begun' and of 'build abandoned'",
+    ("ledger/checks.py", "record"): "one transaction, and 'committed' follows it; without it the check is due again",
     ("ledger/erasures.py", "forget"): "one transaction, and 'committed' follows it",
     ("fold/erase.py", "_blur_marks"): "one transaction, and 'committed' follows it",
     ("fold/retain.py", "delete"): "one transaction, which ends at 'ids deleted'",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dayfold import Case, Collect, Count, Distinct, Max, Profile, Ratio, Rollup, Sum
+from dayfold import Case, Cohort, Collect, Count, Distinct, Funnel, Max, Min, Profile, Ratio, Rollup, Sum
 from tests.engines.ground import Ground, march
 
 COLUMNS = "shop_id bigint, channel text, customer text, cents bigint, made_at timestamptz"
@@ -40,6 +40,37 @@ def rollups(ground: Ground) -> tuple[type[Rollup], ...]:
         everything = Count(made, at="made_at")
 
     return ShopDaily, ChannelDaily, PlatformDaily
+
+
+def studies(ground: Ground) -> tuple[type, ...]:
+    """A profile of each shop's customers, what they do on a day, and a cohort and a funnel over both."""
+    made = ground.table("orders")
+
+    class Shoppers(Profile):
+        """Customers of one shop."""
+
+        key = ("shop_id", "customer")
+        first_order_at = Min(made, "made_at")
+        first_large_at = Min(made, "made_at", where="cents > 500")
+        dearest = Max(made, "cents")
+
+    class ShopperDaily(Rollup):
+        """What a customer of a shop bought."""
+
+        key = ("shop_id", "customer", "channel")
+        paid = Sum(made, "cents", at="made_at")
+
+    class Returning(Cohort):
+        """Who comes back."""
+
+        profile, start, activity, active, values = Shoppers, "first_order_at", ShopperDaily, "paid > 0", "paid"
+
+    class Growing(Funnel):
+        """From the first order to the first large one."""
+
+        profile, steps, window_days = Shoppers, ("first_order_at", "first_large_at"), 5
+
+    return Shoppers, ShopperDaily, Returning, Growing
 
 
 def customers(ground: Ground) -> type[Profile]:

@@ -31,7 +31,7 @@ from dayfold.http.counting import COUNT
 from dayfold.http.rights import MARK
 from tests.conftest import SOAK, Pairing
 from tests.engines.ground import Ground
-from tests.http.shops import COLUMNS, customers, order, rollups
+from tests.http.shops import COLUMNS, customers, order, rollups, studies
 from tests.http.site import Site, header
 from tests.servers import PostgresServer
 
@@ -47,7 +47,7 @@ FORM = "application/x-www-form-urlencoded"
 PASSWORD = "a password that is long enough"
 #: Words that lead past the first check, for parameters and fields of these names.
 LIKELY: dict[str, list[Any]] = {
-    "name": ["ShopDaily", "channel_daily", "PlatformDaily", "Customers", "fold", "verify"],
+    "name": ["ShopDaily", "channel_daily", "PlatformDaily", "Customers", "fold", "verify", "Returning", "Growing"],
     "metric": ["orders", "per_order", "customers", "sales", "ShopDaily.cents"],
     "job": ["fold", "finalize", "verify"],
     "metrics": ["orders", "cents,per_order", "customers"],
@@ -68,6 +68,7 @@ LIKELY: dict[str, list[Any]] = {
     "what": ["rollup", "events", "actor"],
     "entity_type": ["shop"],
     "sample": [2],
+    "periods": [2],
     "key": ["no-public-key", ["shop_id=1", "customer=c"]],
     "columns": ["orders,cents", "segment"],
     "count_by": ["segment", "shop_id,customer"],
@@ -77,6 +78,8 @@ LIKELY: dict[str, list[Any]] = {
 DONE_BY: dict[str, dict[str, Any]] = {
     "GET /v1/rollups/{name}/explain": {"query": {"metric": "orders", "day": "2026-03-03", "where": ["shop_id=1"]}},
     "GET /v1/rollups/{name}/top": {"query": {"metric": "orders", "by": "shop_id"}},
+    "GET /v1/cohorts/{name}": {"path_parameters": {"name": "Returning"}, "query": {"from": "2026-03-01"}},
+    "GET /v1/funnels/{name}": {"path_parameters": {"name": "Growing"}, "query": {"from": "2026-03-01"}},
     "GET /v1/profiles/{name}": {"path_parameters": {"name": "Customers"}},
     "GET /v1/profiles/{name}/one": {
         "path_parameters": {"name": "Customers"},
@@ -146,7 +149,7 @@ def served(
         ground = stack.enter_context(Ground(Pairing(f"{request.param}-same", url, url)))
         ground.config["alerts"] = {"channels": {"nowhere": {"command": ["true"]}}}
         ground.load("orders", COLUMNS, [order(shop, day, 10 * day) for shop in (1, 2, None) for day in range(1, 12)])
-        ground.define(*rollups(ground), customers(ground))
+        ground.define(*rollups(ground), *studies(ground), customers(ground))
         ground.fold()
         site = stack.enter_context(Site(ground))
         site.app.accounts.add_user("anna", PASSWORD, "admin")

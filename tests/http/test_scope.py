@@ -26,7 +26,7 @@ from dayfold.settings_auth import JwtSettings
 from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground
 from tests.eventlog import event, send
-from tests.http.shops import COLUMNS, customers, order, rollups
+from tests.http.shops import COLUMNS, customers, order, rollups, studies
 from tests.http.site import Site, header, problem, routes
 
 MINE = "42"
@@ -116,6 +116,29 @@ QUESTIONS: dict[str, list[tuple[str, Words]]] = {
     ]
     + [("/v1/profiles/Customers/one", {"key": "shop_id=42"}), ("/v1/profiles/ShopDaily/one", {"key": "shop_id=42"})],
     "/v1/coverage": [("/v1/coverage", {}), ("/v1/coverage", {"rollup": "PlatformDaily"})],
+    "/v1/cohorts/{name}": [
+        (f"/v1/cohorts/{name}", {"from_": "2026-02-20", **words})
+        for name, words in (
+            ("Returning", {"grain": "day"}),
+            ("Returning", {"grain": "week", "by": "shop_id", "unbounded": "1"}),
+            ("Returning", {"by": "customer,dearest", "format": "csv"}),
+            ("Returning", {"where": "shop_id=43", "grain": "week"}),
+            ("Returning", {"where": ["shop_id!=42", "customer=o1"], "by": "shop_id"}),
+            ("Returning", {"periods": "1", "format": "parquet", "by": "shop_id"}),
+            ("Returning", {"by": "first_order_at"}),
+            ("Returnin", {}),
+        )
+    ],
+    "/v1/funnels/{name}": [
+        (f"/v1/funnels/{name}", {"from_": "2026-02-20", **words})
+        for name, words in (
+            ("Growing", {}),
+            ("Growing", {"by": "shop_id", "format": "csv"}),
+            ("Growing", {"where": "shop_id=43"}),
+            ("Growing", {"from_": "2026-03-04", "to": "2026-03-05", "by": "customer"}),
+            ("Growin", {}),
+        )
+    ],
     "/v1/events": [
         ("/v1/events", words)
         for words in (
@@ -163,7 +186,7 @@ def world(ground: Ground, others: int) -> Ground:
         for n, day in enumerate([1, *range(2, 12), *(draw.randrange(1, 13) for _ in range(others * 40))])
     ]
     ground.load("orders", COLUMNS, [*mine, *theirs])
-    ground.define(*rollups(ground), customers(ground), LOG)
+    ground.define(*rollups(ground), *studies(ground), customers(ground), LOG)
     ground.fold()
     happened = [
         event(1000 * (1 + is_other) + number, shop_id=one["shop_id"], actor_id=one["customer"], occurred_at=one["made_at"],
@@ -494,12 +517,54 @@ def test_a_rollup_that_is_not_ones_own_is_not_there(duck: Ground) -> None:
         for name in ("PlatformDaily", "PlatformDayly"):
             answer = site.get(f"/v1/rollups/{name}", limited)
             assert problem(answer) == (
-                404, "unknown-name", f"There is no rollup '{name}'.", "Rollups: ShopDaily, ChannelDaily, Customers",
+                404, "unknown-name", f"There is no rollup '{name}'.",
+                "Rollups: ShopDaily, ChannelDaily, Shoppers, ShopperDaily, Customers",
             )  # fmt: skip
         listed = site.reader(rollups=["ShopDaily"])
         assert [one["name"] for one in site.get("/v1/rollups", listed).json()["rollups"]] == ["ShopDaily"]
         answer = site.get("/v1/metrics/sales", listed, **SPAN)
         assert problem(answer)[:3] == (404, "unknown-name", "There is no metric 'sales'.")
+
+
+def test_a_cohort_of_what_is_not_ones_own_is_not_there(duck: Ground) -> None:
+    """Who may see the profile and not the rollup, or none of them, is told the same as of a name that nobody has."""
+    with Site(world(duck, 1)) as site:
+        for headers in (
+            site.reader(rollups=["Shoppers"]), site.reader(rollups=["ShopperDaily"]), site.reader({"channel": ["web"]}),
+        ):  # fmt: skip
+            for name in ("Returning", "Returned"):
+                answer = site.get(f"/v1/cohorts/{name}", headers, from_="2026-03-01")
+                assert problem(answer) == (404, "unknown-name", f"There is no cohort '{name}'.", "Cohorts: none")
+        both = site.reader(rollups=["Shoppers", "ShopperDaily"])
+        assert site.get("/v1/cohorts/Returning", both, from_="2026-03-01").status_code == 200
+        answer = site.get("/v1/funnels/Growing", site.reader(rollups=["ShopperDaily"]), from_="2026-03-01")
+        assert problem(answer)[2] == "There is no funnel 'Growing'."
+
+
+def test_a_kept_cohort_is_never_older_than_what_it_is_read_from(duck: Ground) -> None:
+    """A publication of the rollup alone, or of the profile alone, is a new answer; an unchanged one costs 304."""
+    duck.load("orders", COLUMNS, [order(42, 2, 100), order(42, 4, 100)])
+    duck.define(*studies(duck))
+    duck.fold()
+    with Site(duck) as site:
+        everybody = header(site.token())
+
+        def ask() -> list[dict[str, Any]]:
+            rows: list[dict[str, Any]] = site.get("/v1/cohorts/Returning", everybody, from_="2026-03-01").json()["rows"]
+            return rows
+
+        assert [(row["size"], row["paid"]) for row in ask()] == [(1, 200)]
+        kept = site.get("/v1/cohorts/Returning", everybody, from_="2026-03-01")
+        tagged = {**everybody, "If-None-Match": kept.headers["etag"]}
+        assert site.get("/v1/cohorts/Returning", tagged, from_="2026-03-01").status_code == 304
+        with site.app.ledger.store.transaction() as session:
+            session.execute(
+                "insert into orders values (42, 'web', 'c', 50, '2026-03-05'), (42, 'web', 'd', 1, '2026-03-06')"
+            )
+        site.app.fold(["ShopperDaily"])
+        assert [(row["size"], row["paid"]) for row in ask()] == [(1, 250)]
+        site.app.fold(["Shoppers"])
+        assert [(row["size"], row["paid"]) for row in ask()] == [(2, 251)]
 
 
 def test_another_key_cannot_be_explained(duck: Ground) -> None:

@@ -88,7 +88,7 @@ def test_metric_that_one_rollup_has_needs_no_rollup() -> None:
     assert (watch.rollup, watch.condition.period, watch.condition.days, problems) == ("CreatorDaily", "week", 7, [])
 
 
-KINDS = "when, job_failed, drift_above, stale_hours, left_open, held_above, unaccounted"
+KINDS = "when, job_failed, drift_above, stale_hours, left_open, held_above, unaccounted, check_failed"
 WORDS = f"{KINDS}, rollup, where, by, over, to"
 JOBS = "fold, finalize, verify, enrich, rebuild, retain, export, fold:CreatorDaily, fold:ShopDaily"
 EXAMPLES = 'Write a comparison such as "mrr < 1000" or "ad_spend > 1.5 * previous week".'

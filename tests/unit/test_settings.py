@@ -91,7 +91,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
      "the configuration: alerts.channels.ops: user and password belong together."),
     ({"alerts": {"rules": {"low": {"whn": "x"}}}},
      "the configuration: there is no setting 'alerts.rules.low.whn'; the nearest is 'when'.\n"
-     "  Settings: when, job_failed, drift_above, stale_hours, left_open, held_above, unaccounted, over, rollup, where, by, to"),
+     "  Settings: when, job_failed, drift_above, stale_hours, left_open, held_above, unaccounted, check_failed, over, rollup, where, by, "
+     "to"),
     ({"databases": {"app": {}}}, "the configuration: databases.app.url: it is needed and not there."),
     ({"store": {"memory_limit": "2"}}, "the configuration: store.memory_limit: expected a size such as 512MB or 2GB."),
     ({"store": {"long_view": "a b"}},

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def run(
     rollup: Annotated[str, typer.Argument(metavar="ROLLUP", help="The rollup, by class or table name.")],
     metric: Annotated[str, typer.Argument(metavar="METRIC", help="The metric.")],
-    day: Annotated[str, typer.Option("--day", metavar="DAY", help="YYYY-MM-DD, today, yesterday or -7d (UTC).")],
+    day: Annotated[
+        str | None,
+        typer.Option("--day", metavar="DAY", help="YYYY-MM-DD, today, yesterday or -7d (UTC). A profile has none."),
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option("--where", metavar="K=V", help="One for each key column: k=v, or k= for NULL."),
@@ -45,7 +48,8 @@ def run(
 def lines(found: Explanation) -> list[str]:
     """What is said of a cell, but for its SQL and its facts."""
     key = ", ".join(f"{name}={'NULL' if value is None else value}" for name, value in found.key.items())
-    shown = [f"{found.rollup}.{found.metric}, {found.day}{', ' + key if key else ''}: {_value(found.value)}"]
+    words = [f"{found.rollup}.{found.metric}", *([str(found.day)] if found.day else []), *([key] if key else [])]
+    shown = [f"{', '.join(words)}: {_value(found.value)}"]
     if not found.exact:
         shown[0] += " (an estimate)"
     shown += [f"  {name}: {_value(value)}" for name, value in found.parts.items()]
@@ -63,7 +67,8 @@ def lines(found: Explanation) -> list[str]:
         shown.append(f"coverage: {state.source}: {state.state or 'none'}{reason}")
     shown.append(f"definition: version {found.version}, fingerprint {found.fingerprint}")
     for row in found.rows:
-        shown.append(f"row: {found.table}, {row.slot}, last changed {row.updated_at} by run {row.run_id}")
+        slot = f" {row.slot}," if found.day else ""
+        shown.append(f"row: {found.table},{slot} last changed {row.updated_at} by run {row.run_id}")
     shown += [f"run {one.id}: {one.reason}, started {one.started_at}, {one.status}" for one in found.runs]
     return shown + _proofs(found)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dayfold.cli import checks as verdicts
 from dayfold.cli.output import (
     DEFAULT_APP,
     AppOption,
@@ -41,9 +42,12 @@ def run(
         bool,
         typer.Option("--prune", help="Drop the named rollups that were removed from the definitions."),
     ] = False,
+    no_checks: Annotated[bool, typer.Option("--no-checks", help="Leave out the checks of what is folded.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Bring rollups up to date: compute the days and cells that are due and write what differs."""
+    """Bring rollups up to date: compute the days and cells that are due, write what differs, and run their checks."""
+    from dayfold.fold.checks import has_failed
+
     with open_app(app) as dayfold, progress_shown() as progress:
         pruned, rollups = _prune(dayfold, rollups, wait) if prune else ([], rollups)
         results = (
@@ -51,8 +55,10 @@ def run(
             if prune and not rollups
             else dayfold.fold(rollups, allow_empty=allow_empty, wait_s=wait, progress=progress)
         )
+        checked = [] if no_checks else dayfold.check_folded(results)
     if json:
         found: dict[str, object] = {"runs": [as_object(result) for result in results]}
+        found["checks"] = [verdicts.as_object(one) for one in checked]
         if prune:
             found["pruned"] = [{"rollup": one.rollup, "table": one.table} for one in pruned]
         write_json(found)
@@ -61,7 +67,8 @@ def run(
             print(f"{one.rollup}: its table {one.table} is dropped")
         for result in results:
             show(result)
-    if any(result.status != "done" for result in results):
+        verdicts.show(checked, only_failed=True)
+    if any(result.status != "done" for result in results) or has_failed(checked):
         raise typer.Exit(1)
 
 

@@ -137,6 +137,11 @@ def write(answer: Answer, form: str, output: Path | None = None) -> None:
         print(line, file=sys.stderr)
 
 
+def write_csv(table: pa.Table) -> None:
+    """A table as CSV on standard output."""
+    write_bytes(table, "csv", None)
+
+
 def _with_offsets(table: pa.Table) -> pa.Table:
     """Hours as text: Arrow's CSV writes every moment in UTC."""
     import pyarrow as pa

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 def run(
     rollup: Annotated[str, typer.Argument(metavar="ROLLUP", help="The rollup, by class or table name.")],
     from_: Annotated[
-        str, typer.Option("--from", metavar="DAY", help="First day: YYYY-MM-DD, today, yesterday or -7d (UTC).")
-    ],
-    to: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+        str | None,
+        typer.Option(
+            "--from", metavar="DAY", help="First day: YYYY-MM-DD, today, yesterday or -7d (UTC). A profile has none."
+        ),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")] = None,
     app: AppOption = DEFAULT_APP,
     where: WhereOption = None,
     dry_run: Annotated[
@@ -42,7 +45,7 @@ def run(
     wait: WaitOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Fold days that exist again: built aside, and switched in one transaction. Sealed days are refused."""
+    """Fold days that exist again, or a whole profile: built aside, and switched in one transaction. Sealed days are refused."""
     with open_app(app) as dayfold, progress_shown() as progress, noted(dayfold, None if dry_run else "rebuild", rollup):
         result = dayfold.rebuild(
             rollup, from_=from_, to=to, where=where or (), dry_run=dry_run, allow_empty=allow_empty, wait_s=wait,
@@ -73,17 +76,21 @@ def _move(one: Move) -> dict[str, object]:
 def show(result: RebuildResult) -> None:
     """A result for a person."""
     does = "would change" if result.dry_run else "changed"
-    scope = f"{plural(result.days, 'day')}, {plural(result.cells, 'cell')} {does}"
+    days = f"{plural(result.days, 'day')}, " if result.days else ""
+    scope = f"{days}{plural(result.cells, 'cell')} {does}"
     print(f"{result.rollup}: {scope}, {rows_written(result)}, {result.seconds:.2f} s")
     if result.moves:
         keys = list(result.moves[0].key)
         show_table(
-            ("day", *keys, "metric", "stored", "rebuilt"),
+            (*(["day"] if result.days else []), *keys, "metric", "stored", "rebuilt"),
             [
-                (str(one.day), *(_text(value) for value in one.key.values()), one.metric, _text(one.stored), _text(one.rebuilt))
+                (
+                    *([str(one.day)] if result.days else []), *(_text(value) for value in one.key.values()), one.metric,
+                    _text(one.stored), _text(one.rebuilt),
+                )
                 for one in result.moves
             ],
-            (*[False] * (len(keys) + 2), True, True),
+            (*[False] * (len(keys) + 1 + bool(result.days)), True, True),
         )  # fmt: skip
 
 

@@ -40,6 +40,22 @@ def run(
             print(f"{one.rollup}: {source} failed at its last fold")
         if one.stale:
             print(f"{one.rollup}: {plural(one.stale, 'change')} told since, to be folded")
+    if found.checks:
+        print()
+        show_table(
+            ("check", "severity", "verdict", "last run (UTC)", "seconds"),
+            [
+                (
+                    one.check, one.severity, one.verdict or "never run", one.checked_at or "–",
+                    "–" if one.seconds is None else f"{one.seconds:.2f}",
+                )
+                for one in found.checks
+            ],
+            [False] * 4 + [True],
+        )  # fmt: skip
+        for check in found.checks:
+            if check.reason:
+                print(f"{check.check}: {check.reason}")
     if found.jobs:
         print()
         show_table(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dayfold.cli import checks as verdicts
 from dayfold.cli.fold import progress_shown
 from dayfold.cli.output import (
     DEFAULT_APP,
@@ -19,6 +20,7 @@ from dayfold.cli.output import (
     open_app,
     write_json,
 )
+from dayfold.errors import UsageError
 from dayfold.names import plural
 
 if TYPE_CHECKING:
@@ -52,20 +54,36 @@ def run(
         ),
     ] = None,
     wait: WaitOption = None,
+    checks_only: Annotated[
+        bool, typer.Option("--checks-only", help="Run the checks of the definitions, and compare nothing.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compare stored cells with their sources, the least recently verified days first. Exit status 1 on drift."""
+    """Compare stored cells with their sources, the least recently verified days first, and run the checks. Exit status 1 on drift."""
+    from dayfold.fold.checks import has_failed
+
+    if checks_only and (heal or any(word is not None for word in (from_, to, sample, budget, wait))):
+        raise UsageError(
+            "--checks-only compares nothing, so that --from, --to, --sample, --heal, --budget and --wait mean nothing."
+        )
     target = ", ".join(rollups) if rollups else "all rollups"
     with open_app(app) as dayfold, progress_shown() as progress, noted(dayfold, "heal" if heal else None, target):
-        results = dayfold.verify(
+        results = [] if checks_only else dayfold.verify(
             rollups, from_=from_, to=to, sample=sample, heal=heal, budget_s=budget, wait_s=wait, progress=progress
-        )
+        )  # fmt: skip
+        found = dayfold.check(rollups, after=results)
     if json:
-        write_json({"verifications": [as_object(result) for result in results]})
+        write_json(
+            {
+                "verifications": [as_object(result) for result in results],
+                "checks": [verdicts.as_object(one) for one in found],
+            }
+        )
     else:
         for result in results:
             show(result)
-    if not all(result.is_proved for result in results):
+        verdicts.show(found)
+    if not all(result.is_proved for result in results) or has_failed(found):
         raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ judged in `dayfold.jobs.rules`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -34,6 +34,7 @@ class Alert:
         left_open: True: the last `finalize` left days open or failed that are so still.
         held_above: A number: more events than that are held in quarantine.
         rollup: The rollup that is watched. Default: that of the metrics; for drift, staleness and days left open all of them.
+        check_failed: True, or the names of checks: a check did not pass when it last ran. True: of those of severity error, any.
         unaccounted: True: increments of a counter that were accepted are neither applied, pending nor quarantined.
         over: For ``when``: ``"week"``, ``"month"``, ``"quarter"`` or ``"year"``: the metrics of that period so far, today's included,
             instead of those of the last covered day.
@@ -54,6 +55,7 @@ class Alert:
     left_open: ClassVar[bool]
     held_above: ClassVar[int]
     unaccounted: ClassVar[bool]
+    check_failed: ClassVar[bool | str | list[str]]
     over: ClassVar[str]
     rollup: ClassVar[str]
     where: ClassVar[Mapping[str, Any]]
@@ -132,6 +134,14 @@ class Unaccounted:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckFailed:
+    """A check did not pass when it last ran; ``checks`` None: any of severity error."""
+
+    kind: ClassVar[str] = "check_failed"
+    checks: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """A condition on metrics of one rollup; ``where`` are words of a question's filters.
 
@@ -146,7 +156,7 @@ class Threshold:
     over: str | None = None
 
 
-Watch = JobFailed | Drift | Stale | LeftOpen | Held | Unaccounted | Threshold
+Watch = JobFailed | Drift | Stale | LeftOpen | Held | Unaccounted | CheckFailed | Threshold
 #: Periods that a condition may be about.
 OVER = ("week", "month", "quarter", "year")
 
@@ -174,14 +184,17 @@ def written(cls: type[Alert]) -> Written:
 
 
 def checked(
-    rules: Iterable[Written], rollups: Mapping[str, RollupDef], channels: Iterable[str] | None = None
+    rules: Iterable[Written],
+    rollups: Mapping[str, RollupDef],
+    channels: Iterable[str] | None = None,
+    checks: Collection[str] = (),
 ) -> tuple[dict[str, AlertDef], list[Problem]]:
     """The rules by name, and everything that is wrong with them. ``channels`` None: these are not known yet."""
     found: dict[str, AlertDef] = {}
     problems: list[Problem] = []
     places: dict[str, str] = {}
     for one in rules:
-        reader = _Reader(one, rollups)
+        reader = _Reader(one, rollups, checks)
         alert = reader.read()
         taken = places.setdefault(one.name.lower(), one.place)
         if taken != one.place:
@@ -226,6 +239,7 @@ class _Reader:
 
     rule: Written
     rollups: Mapping[str, RollupDef]
+    checks: Collection[str] = ()
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, code: str, message: str, hint: str = "") -> None:
@@ -324,6 +338,21 @@ class _Reader:
         if value is not True:
             self.problem("bad-value", f"unaccounted is true, got {value!r}.")
         return Unaccounted()
+
+    def check_failed(self, value: object) -> CheckFailed:
+        if value is True:
+            return CheckFailed(None)
+        if value is False:
+            self.problem("bad-value", "check_failed is true, a check's name or a list of them, got False.")
+            return CheckFailed(())
+        found = self.names("check_failed", value, "true, a check's name")
+        for name in found:
+            if name not in self.checks:
+                self.problem(
+                    "unknown-check", f"there is no check '{name}'{suggestion(name, self.checks)}.",
+                    f"Checks: {listing(self.checks)}",
+                )  # fmt: skip
+        return CheckFailed(found)
 
     def _over(self, wanted: Condition) -> str | None:
         over = self.rule.words.get("over")
@@ -426,6 +455,7 @@ KINDS: dict[str, tuple[Callable[[_Reader, object], Watch | None], tuple[str, ...
     "left_open": (_Reader.left_open, ("rollup",)),
     "held_above": (_Reader.held, ()),
     "unaccounted": (_Reader.unaccounted, ()),
+    "check_failed": (_Reader.check_failed, ()),
 }
 #: Every word that a rule may have.
 WORDS = (*KINDS, "rollup", "where", "by", "over", "to")

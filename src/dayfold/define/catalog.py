@@ -18,17 +18,24 @@ from pathlib import Path
 
 from dayfold import streams
 from dayfold.define import access as accesses
+from dayfold.define import check as checking
 from dayfold.define import counter as counting
 from dayfold.define.access import Access, AccessDef
 from dayfold.define.alert import Alert, AlertDef, Written, checked, unknown_channels, written
 from dayfold.define.beside import modules_beside
+from dayfold.define.check import Check, CheckDef
+from dayfold.define.cohort import Cohort, CohortDef
+from dayfold.define.cohort import definition as cohort_definition
 from dayfold.define.counter import Counter, CounterDef, Counters
 from dayfold.define.event_types import EventTypes
 from dayfold.define.events import Entities, Said, said
 from dayfold.define.function import FunctionSource
+from dayfold.define.funnel import Funnel, FunnelDef
+from dayfold.define.funnel import definition as funnel_definition
 from dayfold.define.profile import Profile
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
+from dayfold.define.study import Study
 from dayfold.errors import ConfigError, DefinitionError, Problem, UnknownName
 from dayfold.names import listing, nearest, suggestion, way_back
 
@@ -49,12 +56,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The rollups, access and alert rules of an application, by name, and what is wrong with them so far.
+    """The rollups, access and alert rules and checks of an application, by name, and what is wrong with them so far.
 
     Attributes:
         counters: Those of the rollups that are counters.
         entities: The columns that its events have beside their own.
         event_types: The types of events that it declares.
+        cohorts, funnels: Questions about the entities of its profiles.
     """
 
     rollups: dict[str, RollupDef]
@@ -65,6 +73,9 @@ class Catalog:
     entities: Entities = field(default_factory=Entities)
     event_types: EventTypes = field(default_factory=EventTypes)
     counters: Counters = field(default_factory=Counters)
+    checks: dict[str, CheckDef] = field(default_factory=dict)
+    cohorts: dict[str, CohortDef] = field(default_factory=dict)
+    funnels: dict[str, FunnelDef] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -105,7 +116,7 @@ class Catalog:
     def with_rules(self, rules: Sequence[Written], channels: Iterable[str]) -> Catalog:
         """The same with the rules of the settings, and every rule's channels checked."""
         known = list(channels)
-        found, problems = checked(rules, self.rollups)
+        found, problems = checked(rules, self.rollups, checks=self.checks)
         taken = {name.lower(): one.place for name, one in self.alerts.items()}
         problems += [
             Problem("duplicate-name", one.place, "", f"the alert's name '{name}' is taken by {taken[name.lower()]}.")
@@ -124,7 +135,7 @@ class Catalog:
 
 
 #: What a definitions file holds.
-Defined = Rollup | Access | Alert
+Defined = Rollup | Access | Alert | Check | Cohort | Funnel
 
 
 def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] = ()) -> Catalog:
@@ -140,9 +151,13 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     rules: list[type[Alert]] = []
     statements: list[Said] = []
     counters: dict[str, CounterDef] = {}
+    checks: dict[str, CheckDef] = {}
+    studies: list[type[Cohort | Funnel]] = []
     for cls in given:
         if isinstance(cls, Said):
             statements.append(cls)
+        elif issubclass(cls, Study):
+            studies.append(cls)
         elif issubclass(cls, Alert):
             rules.append(cls)
         elif issubclass(cls, Access):
@@ -150,6 +165,11 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
             found += mistakes
             found += _name_taken(places, "class", access.name, access.place, access.name)
             known[access.name] = access
+        elif issubclass(cls, Check):
+            check, mistakes = checking.definition(cls)
+            found += mistakes
+            found += _name_taken(places, "class", check.name, check.place, check.name)
+            checks[check.name] = check
         else:
             names: list[tuple[str, str]] = []
             if issubclass(cls, Counter):
@@ -165,14 +185,44 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
             rollups[rollup.name] = rollup
     keys = {column for rollup in rollups.values() for column in rollup.key}
     found += [problem for access in known.values() for problem in accesses.misplaced(access, keys)]
-    alerts, amiss = checked(map(written, rules), rollups)
+    found += [problem for check in checks.values() for problem in checking.misplaced(check, rollups)]
+    alerts, amiss = checked(map(written, rules), rollups, checks=checks)
     found += [*_unlike(rollups.values()), *_sources_amiss(rollups), *amiss]
     entities, event_types = Entities.of(statements), EventTypes.of(statements)
     found += [*entities.problems, *event_types.problems]
+    for study in studies:
+        found += _name_taken(places, "class", study.__name__, study._place, study.__name__)
+    cohorts, funnels = _studied(studies, rollups, found)
     ordered = sorted(dict.fromkeys(found), key=by_place)
     return Catalog(
-        rollups, tuple(ordered), known, alerts, entities=entities, event_types=event_types, counters=Counters(counters)
+        rollups,
+        tuple(ordered),
+        known,
+        alerts,
+        entities=entities,
+        event_types=event_types,
+        counters=Counters(counters),
+        checks=checks,
+        cohorts=cohorts,
+        funnels=funnels,
     )
+
+
+def _studied(
+    studies: Iterable[type[Cohort | Funnel]], rollups: Mapping[str, RollupDef], problems: list[Problem]
+) -> tuple[dict[str, CohortDef], dict[str, FunnelDef]]:
+    """Cohorts and funnels by name; their mistakes are added to the others."""
+    cohorts: dict[str, CohortDef] = {}
+    funnels: dict[str, FunnelDef] = {}
+    for cls in studies:
+        if issubclass(cls, Cohort):
+            cohort, mistakes = cohort_definition(cls, rollups)
+            cohorts |= {cohort.name: cohort} if cohort is not None else {}
+        else:
+            funnel, mistakes = funnel_definition(cls, rollups)
+            funnels |= {funnel.name: funnel} if funnel is not None else {}
+        problems += mistakes
+    return cohorts, funnels
 
 
 def _name_taken(places: dict[str, Place], what: str, name: str, place: Place, subject: str) -> list[Problem]:
@@ -290,7 +340,7 @@ def load(path: Path) -> Catalog:
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, Defined)
-        and value not in (Rollup, Counter, Profile, Access, Alert)
+        and value not in (Rollup, Counter, Profile, Access, Alert, Check, Cohort, Funnel)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

@@ -10,7 +10,10 @@ from dayfold.define.rollup import RollupDef
 
 def identity(rollup: RollupDef) -> dict[str, object]:
     """Everything that, when edited, changes stored rows. Index, lookback and words do not."""
+    # What a profile makes of other columns it stores; a rollup computes it when it is read.
+    made = {name: metric.identity() for name, metric in sorted(rollup.computed.items())}
     return {
+        **({"made": made} if rollup.is_profile else {}),
         "table": rollup.table,
         "key": list(rollup.key),
         "day_column": rollup.day_column,

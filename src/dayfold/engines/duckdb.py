@@ -627,6 +627,14 @@ class DuckSession:
         yield
         self._run(f"USE {quoted(self.store._home)}", [])
 
+    @contextmanager
+    def at_home(self) -> Iterator[None]:
+        """The schema stands first in the search path of this connection, which ends with the transaction."""
+        home = quoted(self.store._home)
+        path = ",".join(f"{home}.{quoted(schema)}" for schema in dict.fromkeys([self.store.schema, "main"]))
+        self._run(f"SET search_path = {_literal(path)}", [])
+        yield
+
 
 def translated(error: duckdb.Error, address: str) -> DayfoldError:
     """A DuckDB error as one of ours; its text may hold values of rows, so only its kind is passed on."""

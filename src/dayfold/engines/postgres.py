@@ -547,6 +547,13 @@ class PostgresSession:
         """A source's own SQL finds its tables by the connection's search path."""
         yield
 
+    @contextmanager
+    def at_home(self) -> Iterator[None]:
+        """The schema stands first in the search path, until the transaction ends."""
+        path = "SELECT set_config('search_path', $1 || ', ' || current_setting('search_path'), true)"
+        self._run(path, [quoted(self.store.schema)])
+        yield
+
 
 def _parameter(value: Any) -> Any:
     """A value as the driver sends it soonest: a list as its text, which the cast around it reads."""

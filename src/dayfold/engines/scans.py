@@ -20,7 +20,7 @@ from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreEr
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import CELL_DAY, Cells, decoded, written
 from dayfold.plan.dialect import SET_LIMIT
-from dayfold.plan.keys import KeyFilter
+from dayfold.plan.keys import Admits
 from dayfold.plan.lookup import bare
 from dayfold.plan.scan import BAD, Scope, combine, not_finite, scan_columns
 from dayfold.plan.scan import compute as compute_sql
@@ -55,7 +55,7 @@ class Wanted:
     """
 
     days: Days
-    keys: tuple[KeyFilter, ...] = ()
+    keys: tuple[Admits, ...] = ()
     listed: pa.Table | None = None
 
 

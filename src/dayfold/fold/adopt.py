@@ -117,6 +117,11 @@ class Adopter:
 
     def _check_shape(self) -> None:
         definition = self.rollup.definition
+        if definition.is_profile:
+            raise UsageError(
+                f"{definition.name} is a profile, and a daily table has no whole lives.",
+                hint="Adopt the table into a rollup, and fold the profile over that.",
+            )
         if definition.grain != "day":
             raise UsageError(
                 f"{definition.name} keeps buckets of a grain of {definition.grain}; a daily table has none of them."

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from dayfold.clock import today
 from dayfold.define.catalog import Catalog, by_place
-from dayfold.define.events import events
+from dayfold.define.events import EventLog
 from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Folded, Own, Table
@@ -139,7 +139,7 @@ class Binder:
             return
         if isinstance(source, Own):
             dialect = replace(self.databases.store.dialect, forgiving=source.forgiving)
-            known = {**source.described, **(self._entities if source == events else {})}
+            known = {**source.described, **(self._entities if isinstance(source, EventLog) else {})}
             self.described[source] = DescribedSource(known, dialect)
             return
         if source.database is not None and not self.databases.known(source.database):

@@ -109,6 +109,8 @@ def due_days(
     # Never verified first, of these the newest; then the one that waits longest.
     days.sort(key=lambda day: (places.get(day, -1), -day.toordinal() if day not in places else 0))
     left = _unsettled(known, _minus(_minus(asked, settled), sealed))
+    if rollup.is_lifelong and choice.days is not None:
+        left = {"whole lives, which are of no day": 1}
     left["marked days"] = sum(map(len, marked))
     left["marks of cells"] = sum(count for day, count in pending.cells.items() if any(day in one for one in compared))
     return DueDays(days, {day for one in sealed for day in one}, {reason: n for reason, n in left.items() if n})

@@ -19,7 +19,7 @@ from dayfold.ledger import coverage, fetches, leases, marks, receipts, runs, ver
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import Cells
-from dayfold.plan.keys import KeyFilter
+from dayfold.plan.keys import Admits
 from dayfold.plan.publish import Publication
 from dayfold.plan.scan import Scope, scan_columns, set_name
 from dayfold.plan.shape import Column, Shape
@@ -35,11 +35,15 @@ class Portion:
 
     Attributes:
         has_marks: Whether there were marks on these days when the fold began.
+        keys: Of these days, the keys that it is about, where one day is too much for a transaction.
+        is_last: Whether these days are done with after it.
     """
 
     days: Days
     marked: bool = False
     has_marks: bool = False
+    keys: tuple[Admits, ...] = ()
+    is_last: bool = True
 
 
 @dataclass(slots=True)
@@ -52,6 +56,7 @@ class Chunk:
         tracked: For sources whose triggers tell their changes, the tables that these stand on.
         failed: Those, and the sources with a value in the present chunk that cannot be computed with.
         met: Every source that failed in some chunk, with the first reason.
+        facts: How many each source had in the parts of a day that came before.
     """
 
     databases: Databases
@@ -69,6 +74,7 @@ class Chunk:
     indexed: bool = False
     failed: dict[str, DayfoldError] = field(default_factory=dict)
     met: dict[str, DayfoldError] = field(default_factory=dict)
+    facts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.met |= self.lost
@@ -116,7 +122,7 @@ class Chunk:
             if portion.has_marks:
                 found = marks.listed(self.ledger, session, self.rollup.name, self.version, portion.days)
         if found is None or not portion.marked:
-            return scans.read_apart(apart, Wanted(portion.days)), found
+            return scans.read_apart(apart, Wanted(portion.days, portion.keys)), found
         listed = found.filter(found["key"].is_valid())
         if not listed.num_rows:
             return {n: _nothing(scan_columns(self.rollup, scan)) for n, scan in apart}, found
@@ -139,13 +145,18 @@ class Chunk:
                     return Changed(), 0
                 days = cells.days
             standings = fetches.standings(ledger, session, self.rollup)
-            scans, scope = self._scans(session), Scope(days, cells)
+            scans, scope = self._scans(session), Scope(days, cells, portion.keys)
             staged = [(scan, scans.stage(session, n, scan, scope, apart)) for n, scan in self._healthy]
             if not portion.marked:
                 self._check_emptiness(session, staged, days, all_days)
             rollup = fetches.knowing(self.rollup, standings)
-            changed, count = self._replace(session, rollup, scans, staged, days, cells) if staged else (Changed(), 0)
-            self._cover(session, staged, days, cells, standings)
+            changed, count = Changed(), 0
+            if staged:
+                changed, count = self._replace(session, rollup, scans, staged, days, cells, portion.keys)
+            if portion.is_last:
+                self._cover(session, staged, days, cells, standings)
+            else:
+                self._tally(session, staged)
             if portion.has_marks:
                 marks.delete_read(ledger, session)
             if self.building:
@@ -155,6 +166,12 @@ class Chunk:
             versions.bump_revision(ledger, session, name)
         self.indexed = self.indexed or bool(staged)
         return changed, count
+
+    def _tally(self, session: Session, staged: list[tuple[Scan, str]]) -> None:
+        """The facts of a part of a day are counted, for when the day is done with."""
+        for scan, name in staged:
+            total = session.rows(Statement(sql("select coalesce(sum(facts__), 0) from _t", _t=table(name))))[0][0]
+            self.facts[scan.label] = self.facts.get(scan.label, 0) + int(total)
 
     def _cover(
         self,
@@ -167,14 +184,17 @@ class Chunk:
         """Whole days are covered by the sources that were read; days of a source that failed are due again."""
         ledger, name, version = self.ledger, self.rollup.name, self.version
         for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
-            if source in self.failed:
-                reason = self.failed[source].message
+            # A day that is folded in parts has failed where one of them has.
+            failed = self.failed.get(source) or (self.met.get(source) if self.facts else None)
+            if failed is not None:
+                reason = failed.message
                 coverage.record_failed(ledger, session, name, version, source, days, reason, self.run_id, cells)
             elif cells is None:
                 scans = [one for scan, one in staged if scan.label == source]
                 coverage.record_folded(
-                    ledger, session, name, version, source, days, scans, self.run_id, self.today, self.rollup.as_of
-                )
+                    ledger, session, name, version, source, days, scans, self.run_id, self.today, self.rollup.as_of,
+                    earlier=self.facts.get(source, 0),
+                )  # fmt: skip
                 if source in standings:
                     found = standings[source]
                     fetches.record_standing(ledger, session, name, version, source, found, days, self.today)
@@ -191,6 +211,9 @@ class Chunk:
             names = [name for scan, name in staged if scan.label == source]
             if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
                 continue
+            if any(one.label == source for one in self.rollup.definition.lowers):
+                # What another rollup published went through its own brake, and told what went.
+                continue
             if any(one.label == source for one in self.rollup.functions):
                 # A function that suddenly has nothing is stopped before its answer is kept.
                 continue
@@ -201,8 +224,9 @@ class Chunk:
             if marks.tell_of_loss(self.ledger, session, self.rollup.name, self.version, tables, days):
                 continue
             before = coverage.facts_before(self.ledger, session, self.rollup.name, self.version, source, all_days)
+            when = "" if self.rollup.is_lifelong else f" for {days.first} to {days.last}"
             raise SuddenlyEmpty(
-                f"{_title(self.rollup, source)} returns nothing for {days.first} to {days.last}, where it had {before} "
+                f"{_title(self.rollup, source)} returns nothing{when}, where it had {before} "
                 "facts before. Nothing was changed.",
                 hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
                 "its rights and the table.",
@@ -243,6 +267,7 @@ class Chunk:
         staged: list[tuple[Scan, str]],
         days: Days,
         cells: Cells | None,
+        keys: tuple[Admits, ...],
     ) -> tuple[Changed, int]:
         new = scans.combined(session, staged, whole=not self.failed)
         frozen = frozenset(one.name for one in self.rollup.shape.values if one.source in self.failed)
@@ -251,7 +276,7 @@ class Chunk:
         )
         correction = self._correction(session) if cells else None
         changed = publisher.publish(
-            session, new, days, cells, frozen=frozen, indexed=self.indexed, correction=correction
+            session, new, days, cells, keys, frozen=frozen, indexed=self.indexed, correction=correction
         )
         count = cells.count if cells else _cells(session, self.rollup.shape, new) + changed.deleted
         return changed, count
@@ -273,7 +298,7 @@ class Publisher:
         new: exp.Table,
         days: Days,
         cells: Cells | None = None,
-        keys: tuple[KeyFilter, ...] = (),
+        keys: tuple[Admits, ...] = (),
         *,
         frozen: frozenset[str] = frozenset(),
         indexed: bool = False,

@@ -6,6 +6,7 @@ Reads coverage, marks and, where a source tells nothing, its first moment; write
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -173,6 +174,30 @@ class Decider:
             except DayfoldError as error:
                 failed[scan.label] = as_source_failure(scan, error)
         return portions(work.days, facts, self.chunk_rows)
+
+    def slices(self, rollup: BoundRollup, work: Work, failed: dict[str, DayfoldError]) -> int:
+        """In how many parts of its keys a profile is computed, by the number of its facts; 0 where it need not be."""
+        if not work.days:
+            return 0
+        facts = sum(work.known_facts.values())
+        if not facts:
+            for scan in rollup.scans:
+                if scan.label not in failed:
+                    facts += self._facts(scan, failed)
+        return max(1, math.ceil(facts / self.chunk_rows))
+
+    def _facts(self, scan: Scan, failed: dict[str, DayfoldError]) -> int:
+        """How many facts a source has; one that cannot be read is added to ``failed``."""
+        database = self.databases.of(scan.source)
+        try:
+            with database.transaction(read_only=True) as session, session.within(scan.source):
+                if chunks.fewer_facts(session, scan, self.chunk_rows):
+                    # Less than one part: how many they are is of no matter.
+                    return 0
+                return sum(int(count) for _, count in session.rows(facts_per_day(scan, Days(LIFE, LIFE))))
+        except DayfoldError as error:
+            failed[scan.label] = as_source_failure(scan, error)
+            return 0
 
 
 def failing(rollup: BoundRollup, bound: Bound) -> dict[str, DayfoldError]:

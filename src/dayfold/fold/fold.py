@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dayfold.clock import Clock
-from dayfold.days import Days
+from dayfold.days import LIFE, Days
 from dayfold.define.fingerprint import digest
 from dayfold.engines.base import Changed, Session, check_columns, ensure
 from dayfold.engines.databases import Databases
@@ -30,6 +30,7 @@ from dayfold.ledger import coverage, leases, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.cells import cell_portions
+from dayfold.plan.keys import KeySlice
 from dayfold.plan.shape import Shape
 
 if TYPE_CHECKING:
@@ -172,7 +173,8 @@ class Folder:
             found = self.discover(rollup, target.number, lease, failed, fresh=is_new)
             result.warnings += _warnings(rollup, found)
             work = self.decider.decide(rollup, target.number, failed, set(found.untracked), fresh=is_new)
-            everything = self._everything(rollup, target.number, work)
+            slices = self.decider.slices(rollup, work, failed) if rollup.is_lifelong else 1
+            everything = self._everything(rollup, target.number, work, in_parts=slices > 1)
             span = Days(work.days[0].first, work.days[-1].last) if work.days else None
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
@@ -194,7 +196,7 @@ class Folder:
                 tracked=found.tracked,
                 building=target.building,
             )
-            self._chunks(rollup, work, failed, task, result, progress)
+            self._chunks(rollup, work, failed, task, result, progress, slices)
             failed = task.met
             self._close(rollup, target.number, work, everything, lease, failed)
             if target.building and not failed:
@@ -214,13 +216,19 @@ class Folder:
         task: chunks.Chunk,
         result: FoldResult,
         progress: Progress | None,
+        slices: int,
     ) -> None:
         """Whole days first, then the marked cells of other days."""
         marked = work.marked.days
-        whole = [
-            chunks.Portion(days, has_marks=any(day in days for day in marked))
-            for days in self.decider.portions(rollup, work, failed)
-        ]
+        if slices > 1:
+            key = rollup.shape.key[-1].name
+            whole = [
+                chunks.Portion(Days(LIFE, LIFE), keys=(KeySlice(key, n, slices),), is_last=n + 1 == slices)
+                for n in range(slices)
+            ]
+        else:
+            days_of = work.days if rollup.is_lifelong else self.decider.portions(rollup, work, failed)
+            whole = [chunks.Portion(days, has_marks=any(day in days for day in marked)) for days in days_of]
         cells = [chunks.Portion(days, True, True) for days in cell_portions(work.cells, _CHUNK_CELLS)]
         done = 0
         for number, portion in enumerate([*whole, *cells]):
@@ -233,10 +241,11 @@ class Folder:
             if portion.marked:
                 result.marked += count
                 continue
-            result.days.append(portion.days)
+            if portion.is_last:
+                result.days.append(portion.days)
             done += len(portion.days)
             if progress:
-                progress(rollup.name, done, work.total_days)
+                progress(rollup.name, done, max(slices, work.total_days))
 
     def discover(
         self,
@@ -254,12 +263,18 @@ class Folder:
         finder = Discoverer(self.databases, self.ledger, rollup, version, lease)
         return finder.discover(failed, self.tracking, fresh=fresh)
 
-    def _everything(self, rollup: BoundRollup, version: int, work: Work) -> pa.Table | None:
-        """The marks that mean every cell, as they are before anything is computed."""
-        if not work.marked.everything:
+    def _everything(self, rollup: BoundRollup, version: int, work: Work, *, in_parts: bool) -> pa.Table | None:
+        """The marks that mean every cell, as they are before anything is computed.
+
+        ``in_parts``: those of single cells too, of a day that is done with only after several transactions.
+        """
+        if not (work.marked.everything or (in_parts and work.marked.days)):
             return None
+        import pyarrow as pa
+
         with self.store.transaction(read_only=True) as session:
-            return marks.listed(self.ledger, session, rollup.name, version, None)
+            ranges = [None, *([Days(LIFE, LIFE)] if in_parts else [])]
+            return pa.concat_tables([marks.listed(self.ledger, session, rollup.name, version, days) for days in ranges])
 
     def _close(
         self,

@@ -170,6 +170,10 @@ def edits_of(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     found += [f"metric {name} added" for name in after if name not in before]
     found += [f"metric {name} changed" for name in after if name in before and before[name] != after[name]]
     found += [f"metric {name} removed" for name in before if name not in after]
+    was, made = old.get("made", {}), new.get("made", {})
+    found += [f"metric {name} added" for name in made if name not in was]
+    found += [f"metric {name} changed" for name in made if name in was and was[name] != made[name]]
+    found += [f"metric {name} removed" for name in was if name not in made]
     types, now = old.get("types", {}), new.get("types", {})
     return found + [
         f"column {name} is now {now[name]}, was {types[name]}"

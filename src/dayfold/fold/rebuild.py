@@ -124,7 +124,7 @@ class Rebuilder:
         self._checked()
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.folder.wait_s) as lease:
             number, ranges = self._checked()
-            result.days = sum(map(len, ranges))
+            result.days = 0 if self.rollup.is_lifelong else sum(map(len, ranges))
             if not dry_run:
                 self._fetch(number, ranges, allow_empty, progress)
             portions = self.folder.decider.portions_of(self.rollup, ranges)
@@ -165,11 +165,25 @@ class Rebuilder:
         folded = union(days for found in states.values() for ranges in found.values() for days in ranges)
         asked = [part for days in folded if (part := overlap(days, self.asked))]
         asked = [part for days in asked if (part := overlap(days, Days(dt.date.min, today)))]
+        if asked and self.rollup.as_of is not None:
+            self._check_current(known.number)
         if not asked:
             raise UsageError(
-                f"{name} was never folded on {self.asked}.", hint=f"A first fold is not a rebuild: dayfold fold {name}"
+                f"{name} was never folded{'' if self.rollup.is_lifelong else f' on {self.asked}'}.",
+                hint=f"A first fold is not a rebuild: dayfold fold {name}",
             )
         return known.number, asked
+
+    def _check_current(self, number: int) -> None:
+        """Rows of one day do not stand beside rows of another, where they change with it."""
+        with self.store.transaction(read_only=True) as session:
+            as_of = coverage.as_of(self.ledger, session, self.rollup.name, number)
+        if as_of != self.rollup.as_of:
+            name = self.rollup.name
+            raise UsageError(
+                f"{name} has columns that use now(), and its rows are of {as_of or 'several days'}.",
+                hint=f"The next fold computes all of it: dayfold fold {name}",
+            )
 
     def _fetch(self, number: int, ranges: Sequence[Days], allow_empty: bool, progress: Progress | None) -> None:
         """The days are asked anew of functions; what is not ready stays as it is. Raises SourceFailed."""
@@ -205,7 +219,7 @@ class Rebuilder:
     def _moves(self, session: Session) -> list[tuple[float, Move]]:
         """The largest moves of single values in the change set."""
         shape, dialect = self.rollup.shape, self.store.dialect
-        numbers = [one for one in shape.values if one.type.is_number]
+        numbers = [one for one in shape.body if one.type.is_number]
         keys = [column(one.name, "c") for one in shape.key]
         parts = []
         for one in numbers:
@@ -219,7 +233,7 @@ class Rebuilder:
                 for tree in (old, sql("case when op__ <> 'D' then _n end", _n=new))
             ]
             select = exp.select(
-                *keys, column(shape.slot, "c"), alias(exp.Literal.string(one.name), "metric__"),
+                *keys, alias(shape.slot_of("c"), "slot__"), alias(exp.Literal.string(one.name), "metric__"),
                 alias(texts[0], "old__"), alias(texts[1], "new__"), alias(gap, "gap__"),
             )  # fmt: skip
             select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
@@ -230,7 +244,7 @@ class Rebuilder:
         whole = parts[0]
         for part in parts[1:]:
             whole = exp.union(whole, part, distinct=False)  # type: ignore[assignment]
-        order = [exp.Ordered(this=column("gap__"), desc=True), column(shape.slot), column("metric__")]
+        order = [exp.Ordered(this=column("gap__"), desc=True), column("slot__"), column("metric__")]
         outer = exp.select("*").from_(exp.Subquery(this=whole, alias=exp.TableAlias(this=exp.to_identifier("m"))))
         outer = outer.where(sql("gap__ > 0")).order_by(*order).limit(MOVES)
         found = []
@@ -243,9 +257,9 @@ class Rebuilder:
     def _in_days(self, outer: exp.Select) -> exp.Select:
         """The moves with their day instead of a finer bucket."""
         shape = self.rollup.shape
-        if shape.slot == shape.day_column:
+        if shape.is_lifelong or shape.slot == shape.day_column:
             return outer
-        day = self.store.dialect.piece("utc_date", _x=column(shape.slot))
+        day = self.store.dialect.piece("utc_date", _x=column("slot__"))
         names = [column(one.name) for one in shape.key]
         rest = [column(name) for name in ("metric__", "old__", "new__", "gap__")]
         return exp.select(*names, alias(day, "day__"), *rest).from_(outer.subquery("o"))
@@ -358,6 +372,9 @@ class Rebuilder:
                 full.add(scan.label)
         return scans.combined(session, staged, whole=True)
 
+    def _when(self, span: Days) -> str:
+        return "" if self.rollup.is_lifelong else f" for {span.first} to {span.last}"
+
     def _check_emptiness(self, session: Session, full: set[str], task: _Task) -> None:
         """Stop where a source has nothing on any of the days, and rows are stored that hold what it gave."""
         if task.allow_empty:
@@ -368,7 +385,7 @@ class Rebuilder:
                 continue
             if session.rows(self._publication(shape.table, task.ranges, shape).holding(source)):
                 raise SuddenlyEmpty(
-                    f"{source} has nothing for {task.span.first} to {task.span.last}, where {self.rollup.name} has rows. "
+                    f"{source} has nothing{self._when(task.span)}, where {self.rollup.name} has rows. "
                     "Nothing was changed.",
                     hint="If its rows were really deleted, run again with --allow-empty. Otherwise check the connection, "
                     "its rights and the table.",

@@ -192,7 +192,11 @@ class Retainer:
             one for one, metric in rollup.definition.measured.items()
             if isinstance(metric, Increase) and isinstance(metric.source, EventLog)
         ]  # fmt: skip
-        if grown:
+        if rollup.is_lifelong:
+            found.wrong = (
+                f"{name} is of whole lives, and would forget them; fold a rollup of them, and the profile over that"
+            )
+        elif grown:
             found.wrong = f"{name}.{grown[0]} compares levels with those of earlier days"
         elif version.building or version.fingerprint != digest(identity(rollup)):
             found.wrong = f"the definition of {name} was edited and is not folded since"
@@ -200,7 +204,7 @@ class Retainer:
 
     def _sealable(self, one: _Standing, held: Mapping[dt.date, int]) -> list[Days]:
         """The days up to the last with events to delete that can be sealed and are not."""
-        if not held or not one.number:
+        if not held or not one.number or one.rollup.is_lifelong:
             return []
         last = max(held)
         firsts = [days.first for states in one.states.values() for ranges in states.values() for days in ranges]

@@ -12,14 +12,12 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from dayfold.errors import Forbidden
 from dayfold.http.description import told
 from dayfold.http.formats import encoded
 from dayfold.http.models import AlertList, TriedList
-from dayfold.http.rights import Caller, Right, caller, needs
+from dayfold.http.rights import Caller, Right, caller, check_sees_everything, needs
 from dayfold.http.route import Route
 from dayfold.http.service import Service, service
-from dayfold.plan.access import EVERYTHING
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"], route_class=Route)
 _MOST = 1000
@@ -27,11 +25,7 @@ _MOST = 1000
 
 def _sees_everything(who: Annotated[Caller, Depends(caller)]) -> None:
     """Refuse a caller of whom some rows or rollups are kept."""
-    if who.scope != EVERYTHING:
-        raise Forbidden(
-            "Alerts speak of all rows of all rollups, and some are kept from this caller.",
-            hint="Use a token without rollups and row filters.",
-        )
+    check_sees_everything(who, "Alerts")
 
 
 class ChannelWanted(BaseModel):

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from dayfold import __version__
 from dayfold.http import (
     alerts,
+    checks,
     collecting,
     counters,
     erasures,
@@ -24,6 +25,7 @@ from dayfold.http import (
     profiles,
     reads,
     signin,
+    studies,
     whoami,
 )
 from dayfold.http.bounds import Bounded
@@ -77,6 +79,7 @@ def routers() -> list[APIRouter]:
     return [
         reads.questions,
         metrics.questions,
+        studies.router,
         profiles.questions,
         _about,
         reads.router,
@@ -85,6 +88,7 @@ def routers() -> list[APIRouter]:
         exports.router,
         work,
         alerts.router,
+        checks.router,
         erasures.router,
         signin.router,
         whoami.router,

@@ -20,6 +20,7 @@ from dayfold.http.formats import MEDIA_TYPES
 from dayfold.http.rights import Right, needs
 from dayfold.memo import Memo
 from dayfold.names import listing, suggestion
+from dayfold.query.cohort_request import GRAINS as COHORT_GRAINS
 from dayfold.query.request import COMPARISONS
 
 #: Where a route that reads its own parameters names them.
@@ -95,7 +96,7 @@ KNOWN: Mapping[str, Parameter] = {
     "metric": Parameter("The metric.", required=True),
     "from": Parameter("First day: YYYY-MM-DD, today, yesterday or -7d (UTC). Default: -29d.", example="2026-01-01"),
     "to": Parameter("Last day, included. Default: today.", example="2026-01-31"),
-    "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC).", required=True, example="2026-01-01"),
+    "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC); a profile has none.", example="2026-01-01"),
     "period": Parameter(
         "Instead of from and to: so many days that end today, or the calendar month or year so far.",
         choices=(*_ROLLING, "month", "year"),
@@ -140,6 +141,13 @@ KNOWN: Mapping[str, Parameter] = {
     "key": Parameter("`column=value`, once for each column of the key.", "texts", required=True),
     "n": Parameter("How many.", "number", 10, least=1, most=10_000),
     "rows": Parameter("At most so many source rows.", "number", 20, least=1, most=10_000),
+    "first_day": Parameter(
+        "First day: YYYY-MM-DD, today, yesterday or -7d (UTC).", required=True, example="2026-01-01"
+    ),
+    "cohort_grain": Parameter("The size of cohorts and ages.", default="month", choices=COHORT_GRAINS),
+    "unbounded": Parameter("1: count whoever was active at an age or later.", "flag", False),
+    "split_by": Parameter("Columns of the profile to split by, separated by commas.", "names", []),
+    "periods": Parameter("At most so many ages.", "number", least=1, most=40_000),
     "offset": Parameter("How many source rows come before the first one.", "number", 0, least=0, most=1_000_000_000),
     "rollup": Parameter("One rollup. Default: all."),
     "entity_type": Parameter(

@@ -129,6 +129,54 @@ class LatestModel(AnswerModel):
     open: bool = Field(description="Whether the day is not over, so that its numbers may still change.")
 
 
+class CohortModel(BaseModel):
+    """Who came back, by the period of their start."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    cohort: str
+    profile: str
+    activity: str
+    first: dt.date = Field(alias="from")
+    last: dt.date = Field(alias="to")
+    grain: str
+    unbounded: bool
+    rows: list[dict[str, Any]] = Field(
+        description="`cohort` (the first day of its period), the split, `size`, `age`, `period`, `active`, `rate`, for each value its sum, "
+        "`…_cumulative` and `…_per_entity`, and `partial`: the age is not over."
+    )
+    missing: list[GapModel] = Field(description="Days of the activity that make ages null, and why.")
+    stale: list[GapModel] | None = None
+    partial: list[dt.date] | None = Field(
+        default=None, description="Cohorts that the range cuts short or that are not over."
+    )
+    remarks: list[str] | None = Field(default=None, description="What has to be said of the profile's rows.")
+
+
+class CountsModel(BaseModel):
+    """One of the counts of a funnel."""
+
+    label: str = Field(description="What is counted.")
+    rows: list[dict[str, Any]] = Field(
+        description="The split, `step`, `moment`, `entities`, `rate_from_first`, `rate_from_previous` and, of the cohort, `open`."
+    )
+
+
+class FunnelModel(BaseModel):
+    """Two counts side by side: of a cohort, and of days."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    funnel: str
+    profile: str
+    first: dt.date = Field(alias="from")
+    last: dt.date = Field(alias="to")
+    window_days: int | None
+    cohort: CountsModel
+    days: CountsModel
+    remarks: list[str] | None = None
+
+
 class CoverageModel(BaseModel):
     """The days of each rollup and source, by state."""
 
@@ -143,7 +191,7 @@ class ExplanationModel(BaseModel):
 
     rollup: str
     metric: str
-    day: dt.date
+    day: dt.date | None = Field(description="Null of a profile, whose cells are whole lives.")
     key: dict[str, str | None]
     value: Any
     why: list[str]
@@ -264,6 +312,29 @@ class AlertList(BaseModel):
     alerts: list[EpisodeModel]
     rules: list[RuleModel]
     before: int | None = Field(description="Pass it as `before` for the next page.")
+
+
+class CheckModel(BaseModel):
+    """A check of the definitions, and how it ended last."""
+
+    check: str
+    severity: Literal["error", "warning"]
+    of: list[str] = Field(description="The definitions that it is of; none: all.")
+    description: str
+    verdict: Literal["passed", "failed", "error"] | None = Field(description="Null where it never ran.")
+    reason: str | None = Field(description="Why it did not pass.")
+    offending: int | None = Field(description="How many rows its query returned.")
+    left: float | None = Field(description="The number on the left of a comparison.")
+    right: float | None
+    seconds: float | None
+    checked_at: dt.datetime | None
+    run_id: int | None = Field(description="The fold or verification that it came after.")
+
+
+class CheckList(BaseModel):
+    """The checks of the definitions."""
+
+    checks: list[CheckModel]
 
 
 class TriedModel(BaseModel):

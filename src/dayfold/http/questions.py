@@ -5,7 +5,7 @@ Every answer is computed before its first byte is sent, so that none is partial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -33,14 +33,20 @@ _MOST_VALUES = 100
 
 
 class Words:
-    """All that decides an answer beside the rows of its rollup and the caller's scope, hashed once."""
+    """All that decides an answer beside the rows of its rollup, or rollups, and the caller's scope, hashed once."""
 
     __slots__ = ("_asked", "_hash", "rollup")
 
-    def __init__(self, rollup: str, *asked: Any) -> None:
+    def __init__(self, rollup: str | tuple[str, ...], *asked: Any) -> None:
         self.rollup = rollup
         self._asked = asked
         self._hash = hash((rollup, asked))
+
+    def standing(self, standings: Mapping[str, Standing]) -> object:
+        """How the rollups stand that the answer is read from."""
+        if isinstance(self.rollup, str):
+            return standings.get(self.rollup)
+        return tuple(standings.get(name) for name in self.rollup)
 
     def __hash__(self) -> int:
         return self._hash
@@ -62,7 +68,7 @@ class Reading:
 
     words: Words | None
     compute: Callable[..., Kept | Large]
-    look: Callable[[Standing | None], Hashable] | None = None
+    look: Callable[[object], Hashable] | None = None
     is_quick: bool = False
 
 
@@ -98,9 +104,9 @@ async def reply(request: Request, found: Service, reading: Reading) -> Response:
     if reading.words is None:
         return _sent(await found.work(reading.compute), _UNKEPT)
     now, scope = present(request), scope_of(request)
-    standing = request.state.seen.standings.get(reading.words.rollup)
     if reading.is_quick:
         return _tagged(request, await found.work(reading.compute), ())
+    standing = reading.words.standing(request.state.seen.standings)
     seen = (await found.work(reading.look, standing),) if reading.look is not None else ()
     key = (reading.words, now.edition, now.today, scope.mark, standing, *seen)
     kept, how = await found.cache.get(key, lambda: found.work(reading.compute, *seen))

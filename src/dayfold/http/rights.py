@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from fastapi import Request
 
-from dayfold.plan.access import Scope
+from dayfold.errors import Forbidden
+from dayfold.plan.access import EVERYTHING, Scope
 
 #: Where a route's right stands, also in the OpenAPI document.
 MARK = "x-dayfold-right"
@@ -68,6 +69,15 @@ class Caller:
         """What they may see of raw events: an administrator personal data too, and whoever comes for their own."""
         is_whole = Right.ADMIN in self.rights or self.subject is not None
         return replace(self.scope, personal=True, events=True) if is_whole else self.scope
+
+
+def check_sees_everything(who: Caller, what: str) -> None:
+    """Raise Forbidden for a caller of whom some rows or rollups are kept. ``what``: what speaks of all of them."""
+    if who.scope != EVERYTHING:
+        raise Forbidden(
+            f"{what} speak of all rows of all rollups, and some are kept from this caller.",
+            hint="Use a token without rollups and row filters.",
+        )
 
 
 def needs(right: Right, audit: str | None = None) -> dict[str, Any]:

@@ -252,8 +252,14 @@ async def rebuild(asked: RebuildAsked, found: Found, asker: Asker) -> Response:
     """Days that were folded are folded again, built aside and published in one transaction; `dry_run` only counts what would change."""
     definition = found.app.catalog[asked.rollup]
     key_filters(definition, asked.where)
+    days = _range(found, asked.first, asked.last)
+    if definition.is_profile == bool(days):
+        raise UsageError(
+            f"{definition.name} is a profile, which has no days." if days else "A rebuild of a rollup is of days.",
+            hint="Leave 'from' and 'to' out." if days else "Give both 'from' and 'to'.",
+        )
     words = asked.model_dump(include={"where", "dry_run", "allow_empty"}, exclude_defaults=True)
-    request = {"rollup": definition.name, **_range(found, asked.first, asked.last), **words}
+    request = {"rollup": definition.name, **days, **words}
     return _queued(await found.work(found.desk.trigger, REBUILD, request, asker.name))
 
 

@@ -47,11 +47,11 @@ class DaysAsked(_Asked):
 
 
 class RebuildAsked(_Asked):
-    """A rebuild: of which rollup, which days and which keys."""
+    """A rebuild: of which rollup, which days and which keys; a profile has no days, and is refreshed whole."""
 
     rollup: str = Field(max_length=200, description="Its class or table name.", examples=["ShopDaily"])
-    first: str = Field(alias="from", max_length=20, description=f"First day. {_DAY}", examples=["2026-03-01"])
-    last: str = Field(alias="to", max_length=20, description=f"Last day, included. {_DAY}", examples=["2026-03-07"])
+    first: First = None
+    last: Last = None
     where: list[Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]] = Field(
         default=[],
         max_length=1000,

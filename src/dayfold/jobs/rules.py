@@ -14,12 +14,13 @@ from typing import Any
 
 from dayfold.count.conservation import Conservation
 from dayfold.days import ONE_DAY, Days
-from dayfold.define.alert import AlertDef, Drift, Held, JobFailed, LeftOpen, Stale, Threshold, Unaccounted
+from dayfold.define.alert import AlertDef, CheckFailed, Drift, Held, JobFailed, LeftOpen, Stale, Threshold, Unaccounted
+from dayfold.define.check import ERROR
 from dayfold.define.condition import shown
 from dayfold.jobs.findings import Finding, Reads, State, gone, settled
 from dayfold.jobs.thresholds import threshold
 from dayfold.ledger import alerts as ledger_alerts
-from dayfold.ledger import coverage, quarantine, versions
+from dayfold.ledger import checks, coverage, quarantine, versions
 from dayfold.ledger.alerts import Drifted
 
 
@@ -212,6 +213,36 @@ def _law(law: Conservation) -> Finding:
     return Finding(law.counter, State.FIRING, f"{law.counter}: {law.said}", details, look)
 
 
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def _check_failed(reads: Reads, watch: CheckFailed, open_subjects: Sequence[str]) -> list[Finding]:
+    defined = reads.catalog.checks
+    every = [name for name, one in defined.items() if one.severity == ERROR]
+    with reads.ledger.store.transaction(read_only=True) as session:
+        known = checks.last(reads.ledger, session)
+    found = []
+    for name in dict.fromkeys([*(every if watch.checks is None else watch.checks), *open_subjects]):
+        if name not in defined or (watch.checks is None and name not in every):
+            found.append(gone(name))
+        elif name not in known:
+            found.append(Finding(name, State.UNKNOWN, f"The check {name} never ran."))
+        else:
+            found.append(_verdict(known[name].verdict))
+    return found
+
+
+def _verdict(one: checks.Verdict) -> Finding:
+    details = {
+        "check": one.name, "severity": one.severity, "verdict": one.verdict, "offending": one.offending, "run_id": one.run_id,
+    }  # fmt: skip
+    look = "dayfold verify --checks-only"
+    if one.verdict == checks.PASSED:
+        return Finding(one.name, State.CLEAR, f"The check {one.name} passed.", details, look)
+    how = "failed" if one.verdict == checks.FAILED else "could not run"
+    return Finding(one.name, State.FIRING, f"The check {one.name} {how}. {one.reason}", details, look)
+
+
 # -- what they share -------------------------------------------------------------------------------
 
 
@@ -231,5 +262,6 @@ _JUDGES: dict[type, Callable[[Reads, Any, Sequence[str]], list[Finding]]] = {
     LeftOpen: _left_open,
     Held: _held,
     Unaccounted: _unaccounted,
+    CheckFailed: _check_failed,
     Threshold: threshold,
 }

@@ -15,6 +15,7 @@ from dayfold.collect.anew import Renewed
 from dayfold.days import ONE_DAY, Days, overlap, union, without
 from dayfold.define.catalog import Catalog
 from dayfold.errors import Busy, DayfoldError, Stopped
+from dayfold.fold import checks
 from dayfold.fold.certificate import Certificate
 from dayfold.fold.fold import FoldResult, Progress, StopCheck
 from dayfold.fold.rebuild import RebuildResult
@@ -24,6 +25,7 @@ from dayfold.jobs.exports import Exports
 from dayfold.jobs.jobs import ENRICH, ERASE, EXPORT, FINALIZE, FOLD, REBUILD, RETAIN, VERIFY, Job
 from dayfold.ledger import coverage, runs, versions
 from dayfold.ledger import jobs as ledger_jobs
+from dayfold.ledger.checks import Verdict
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.settings import Settings
@@ -34,6 +36,8 @@ MOST_OPEN = 1000
 MOST_BACK = dt.timedelta(days=35)
 #: The code of the error that is differences which were found.
 DRIFT = "drift"
+#: The code of the error that is checks which did not pass.
+CHECK = "check"
 
 
 class Events(Protocol):
@@ -76,8 +80,8 @@ class Verbs(Protocol):
         self,
         rollup: str,
         *,
-        from_: dt.date,
-        to: dt.date,
+        from_: dt.date | None = None,
+        to: dt.date | None = None,
         where: Sequence[str] = (),
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -99,6 +103,16 @@ class Verbs(Protocol):
         stop: StopCheck = ...,
     ) -> list[VerifyResult]:
         """Compare stored cells with their sources."""
+        ...
+
+    def check(
+        self, rollups: str | Iterable[str] | None = None, *, after: Iterable[checks.Ran] = (), stop: StopCheck = ...
+    ) -> list[Verdict]:
+        """Run the checks of rollups."""
+        ...
+
+    def check_folded(self, folds: Sequence[checks.Folded], *, stop: StopCheck = ...) -> list[Verdict]:
+        """Run the checks that a fold leads to."""
         ...
 
     def retain(self, *, yes: bool = False, stop: StopCheck = ...) -> Retained:
@@ -191,6 +205,7 @@ def _fold(task: Task, outcome: Outcome) -> None:
                 _rebuild_part(task, outcome, name, part, rebuilt)
     if not rebuilt:
         del outcome.summary["rebuilt"]
+    _check_folded(task, outcome)
 
 
 def _rebuild_part(task: Task, outcome: Outcome, name: str, part: Days, rebuilt: list[dict[str, Any]]) -> None:
@@ -227,7 +242,7 @@ def _refoldable(verbs: Verbs, name: str, days: Days) -> list[Days]:
     """The days of a range that were folded before and may be again."""
     with verbs.ledger.store.transaction(read_only=True) as session:
         version = versions.versions(verbs.ledger, session).get(name)
-        if version is None:
+        if version is None or not version.has_days:
             return []
         states = coverage.ranges(verbs.ledger, session, name, version.number)
     known = union(one for found in states.values() for ranges in found.values() for one in ranges)
@@ -256,6 +271,7 @@ def _finalize(task: Task, outcome: Outcome) -> None:
             if part and not outcome.is_stopped:
                 _verify_days(task, outcome, [name], part)
     _judge(outcome)
+    _check_folded(task, outcome)
     with verbs.ledger.store.transaction(read_only=True) as session:
         known = [
             one for one in coverage.left_open(verbs.ledger, session, verbs.today) if one.rollup in task.job.rollups
@@ -275,8 +291,13 @@ def _verify(task: Task, outcome: Outcome) -> None:
     request = task.request
     outcome.summary["verified"] = _verified_earlier(task)
     names = sorted(task.job.touches(request))
-    _verify_days(task, outcome, names, task.days, sample=request.get("sample"), heal=bool(request.get("heal")))
+    results = _verify_days(
+        task, outcome, names, task.days, sample=request.get("sample"), heal=bool(request.get("heal"))
+    )
     _judge(outcome)
+    if not outcome.is_stopped:
+        asked = [str(request["rollup"])] if request.get("rollup") else None
+        _check(outcome, task.verbs.check(asked, after=results, stop=task.stop))
 
 
 def _verify_days(
@@ -287,7 +308,7 @@ def _verify_days(
     *,
     sample: int | None = None,
     heal: bool = False,
-) -> None:
+) -> list[VerifyResult]:
     first, last = (days.first, days.last) if days else (None, None)
     results = task.verbs.verify(
         names, from_=first, to=last, sample=sample, heal=heal, progress=task.progress, stop=task.stop
@@ -296,6 +317,7 @@ def _verify_days(
         outcome.summary["verified"].append(_of_verify(one))
         if one.error:
             outcome.errors.append((one.code or "error", f"{one.rollup}: {one.error}"))
+    return results
 
 
 def _judge(outcome: Outcome) -> None:
@@ -310,20 +332,40 @@ def _judge(outcome: Outcome) -> None:
         outcome.errors.append((DRIFT, f"Cells differ from their sources: {told}."))
 
 
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def _check_folded(task: Task, outcome: Outcome) -> None:
+    """Run the checks of what this attempt and those before it folded; what was published stays, whatever they find."""
+    if not outcome.is_stopped:
+        folds = [checks.Ended(one["rollup"], one["status"], one["run_id"]) for one in outcome.summary["rollups"]]
+        _check(outcome, task.verbs.check_folded(folds, stop=task.stop))
+
+
+def _check(outcome: Outcome, found: Sequence[Verdict]) -> None:
+    """A check of severity error that did not pass is an error, and trying again would find the same."""
+    if not found:
+        return
+    outcome.summary["checks"] = [_of_check(one) for one in found]
+    if checks.has_failed(found):
+        outcome.is_final = outcome.is_final or not outcome.errors
+        told = "; ".join(f"{one.name}: {one.reason}" for one in found if checks.has_failed([one]))
+        outcome.errors.append((CHECK, f"Checks did not pass: {told}"))
+
+
 # -- the others ------------------------------------------------------------------------------------
 
 
 def _rebuild(task: Task, outcome: Outcome) -> None:
     """Fold days again that somebody asked for."""
     request, days = task.request, task.days
-    assert days is not None
+    first, last = (days.first, days.last) if days else (None, None)
     result = task.verbs.rebuild(
-        request["rollup"], from_=days.first, to=days.last, where=request.get("where") or (),
+        request["rollup"], from_=first, to=last, where=request.get("where") or (),
         dry_run=bool(request.get("dry_run")), allow_empty=bool(request.get("allow_empty")), progress=task.progress, stop=task.stop,
     )  # fmt: skip
     outcome.summary |= {
-        "from": days.first,
-        "to": days.last,
+        **({"from": first, "to": last} if days else {}),
         "dry_run": result.dry_run,
         "rollups": [_of_rebuild(result)],
     }
@@ -402,3 +444,11 @@ def _of_verify(one: VerifyResult) -> dict[str, Any]:
         "healed": one.healed, "left_out": one.left_out, "seconds": one.seconds,
     }  # fmt: skip
     return found | ({"error": one.error} if one.error else {})
+
+
+def _of_check(one: Verdict) -> dict[str, Any]:
+    # Without the numbers of a comparison: who sees jobs sees no numbers.
+    return {
+        "check": one.name, "severity": one.severity, "verdict": one.verdict, "reason": one.reason, "offending": one.offending,
+        "seconds": one.seconds,
+    }  # fmt: skip

@@ -237,23 +237,24 @@ def record_folded(
     run_id: int,
     today: dt.date,
     as_of: dt.date | None = None,
+    earlier: int = 0,
 ) -> None:
     """Every one of these days is covered by this source. ``scans``: the temporary tables of its results.
 
-    ``as_of``: what `now()` was, of a profile that uses it.
+    ``as_of``: what `now()` was, of a profile that uses it; ``earlier``: facts of the one day that were counted before.
     """
     facts = " union all ".join(f'select cast(slot__ as date) as day, facts__ as facts from "{name}"' for name in scans)
     session.execute(
         ledger.sql(
             "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id, as_of) "
             "select :rollup::text, :version::bigint, :source::text, d.day, "
-            "case when d.day >= :today::date then 'open' else 'folded' end, cast(coalesce(f.facts, 0) as bigint), "
+            "case when d.day >= :today::date then 'open' else 'folded' end, cast(coalesce(f.facts, 0) as bigint) + :earlier::bigint, "
             f":now::timestamptz, :run::bigint, :as_of::date from {_EACH_DAY} as d "
             f"left join (select day, sum(facts) as facts from ({facts}) as r group by day) as f on f.day = d.day "
             "on conflict (rollup, version, source, day) do update set state = excluded.state, facts = excluded.facts, "
             "folded_at = excluded.folded_at, run_id = excluded.run_id, reason = null, as_of = excluded.as_of",
             rollup=rollup, version=version, source=source, first=days.first, last=days.last, today=today,
-            now=ledger.clock.now(), run=run_id, as_of=as_of,
+            now=ledger.clock.now(), run=run_id, as_of=as_of, earlier=earlier,
         )
     )  # fmt: skip
 

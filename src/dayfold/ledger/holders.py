@@ -213,6 +213,7 @@ WITHOUT: dict[str, str] = {
     "dayfold__flushes": "sums of whole batches",
     "dayfold__adds": "increments that wait for the next flush, with which an erasure begins",
     "dayfold__adders": "processes, and sums of what each has added",
+    "dayfold__checks": "counts, verdicts, and the two numbers of a comparison",
     "dayfold__erasures": "names until they are erased, and certificates with salted digests",
 }
 

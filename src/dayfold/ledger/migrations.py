@@ -172,8 +172,16 @@ MIGRATIONS = (
     ),
     Migration(
         6,
-        "profiles: the day that their rows are as of",
-        ("ALTER TABLE dayfold__coverage ADD COLUMN as_of DATE",),
+        "profiles: the day that their rows are as of; checks: the verdicts of user-defined sanity checks",
+        (
+            "ALTER TABLE dayfold__coverage ADD COLUMN as_of DATE",
+            "CREATE TABLE dayfold__checks (name TEXT NOT NULL, turn BIGINT NOT NULL, severity TEXT NOT NULL, verdict TEXT NOT NULL, "
+            "reason TEXT, offending BIGINT, left_value TEXT, right_value TEXT, checked_at TIMESTAMPTZ NOT NULL, "
+            "took_ms BIGINT NOT NULL, run_id BIGINT, digest TEXT NOT NULL, seen TEXT NOT NULL, PRIMARY KEY (name, turn))",
+            "CREATE VIEW dayfold_checks AS SELECT c.name, c.severity, c.verdict, c.reason, c.offending, c.left_value, c.right_value, "
+            "c.checked_at, c.took_ms, c.run_id FROM dayfold__checks AS c JOIN (SELECT name, max(turn) AS turn FROM dayfold__checks "
+            "GROUP BY name) AS l ON l.name = c.name AND l.turn = c.turn",
+        ),
     ),
 )
 VERSION = MIGRATIONS[-1].number
@@ -191,6 +199,7 @@ VIEWS = (
     "dayfold_quarantine",
     "dayfold_flushes",
     "dayfold_held_counts",
+    "dayfold_checks",
 )
 
 #: Where numbers of runs, marks, audit notes and alerts come from.
@@ -308,4 +317,9 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "dayfold__adds": {"counter": "text", "chunk": "text", "id": "text", "body": "text"},
     "dayfold__adders": {"counter": "text", "client": "text", "calls": "bigint", "amounts": "text", "seen_at": "timestamptz"},
+    "dayfold__checks": {
+        "name": "text", "turn": "bigint", "severity": "text", "verdict": "text", "reason": "text", "offending": "bigint",
+        "left_value": "text", "right_value": "text", "checked_at": "timestamptz", "took_ms": "bigint", "run_id": "bigint",
+        "digest": "text", "seen": "text",
+    },
 }  # fmt: skip

@@ -11,15 +11,20 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from dayfold.define.catalog import Catalog
+from dayfold.define.cohort import CohortDef
 from dayfold.define.events import IDENTITIES
+from dayfold.define.funnel import FunnelDef
 from dayfold.define.rollup import RollupDef
+from dayfold.define.study import StudyDef
 from dayfold.define.types import Type
 from dayfold.errors import AccessRefused, UnknownName, UsageError
 from dayfold.names import listing, suggestion
 from dayfold.plan.keys import KeyFilter
+
+AnyStudy = TypeVar("AnyStudy", bound=StudyDef)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -139,6 +144,26 @@ class Scope:
             if name in (rollup.name, rollup.table):
                 return rollup
         raise UnknownName(f"There is no rollup '{name}'{suggestion(name, known)}.", hint=f"Rollups: {listing(known)}")
+
+    def cohort(self, catalog: Catalog, name: str) -> CohortDef:
+        """A cohort by its name, where all that it reads is there for the caller.
+
+        Raises:
+            UnknownName: also for one that exists and reads what is not there for the caller, in the same words.
+        """
+        return self._study("cohort", catalog.cohorts, name)
+
+    def funnel(self, catalog: Catalog, name: str) -> FunnelDef:
+        """A funnel by its name, as a `cohort`. Raises UnknownName."""
+        return self._study("funnel", catalog.funnels, name)
+
+    def _study(self, what: str, studies: Mapping[str, AnyStudy], name: str) -> AnyStudy:
+        known = {one.name: one for one in studies.values() if all(map(self.sees, one.rollups))}
+        if name in known:
+            return known[name]
+        raise UnknownName(
+            f"There is no {what} '{name}'{suggestion(name, known)}.", hint=f"{what.capitalize()}s: {listing(known)}"
+        )
 
     def filters(self, rollup: RollupDef) -> tuple[KeyFilter, ...]:
         """What the key of every row that is read has to meet, beside what was asked for.

@@ -49,9 +49,25 @@ class DescribedSource:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stored column of a metric and the aggregate that computes it in a scan."""
+    """One stored column of a metric and the aggregate that computes it in a scan, or apart from the others of a whole scan."""
 
     column: Column
+    aggregate: exp.Expr
+    apart: Apart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """How a stored column of a profile is computed in a pass of its own, where that is quicker than beside the others.
+
+    Attributes:
+        given: True for the facts that count.
+        value: What is counted first: how often each value is there is ``n__`` of ``value__`` then; None: facts are taken as they are.
+        aggregate: Over those.
+    """
+
+    given: exp.Expr
+    value: exp.Expr | None
     aggregate: exp.Expr
 
 
@@ -98,6 +114,8 @@ class Scan:
     parts: list[Part] = field(default_factory=list)
     sets: list[DistinctPart] = field(default_factory=list)
     filters: list[exp.Expr | None] = field(default_factory=list)
+    #: What a fact must meet to count for each metric, with what moves with the day.
+    counting: list[exp.Expr | None] = field(default_factory=list)
     guards: list[exp.Expr] = field(default_factory=list)
     detectors: list[exp.Expr] = field(default_factory=list)
     presence: list[exp.Expr] = field(default_factory=list)
@@ -122,6 +140,17 @@ class Scan:
         return exp.or_(*dict.fromkeys(one for one in self.filters if one is not None))
 
     @property
+    def reads(self) -> set[str]:
+        """The columns of the source that decide which cell a row is in and what it counts for."""
+        trees = [tree for _, tree in self.keys]
+        trees += [tree for _, tree in self.levels.per] if self.levels is not None else []
+        trees += [self.moment.day, self.moment.instant]
+        trees += [part.aggregate for part in self.parts]
+        trees += [tree for one in self.sets for tree in (one.text, one.where) if tree is not None]
+        trees += [tree for tree in self.filters if tree is not None]
+        return {one.name for tree in trees for one in tree.find_all(exp.Column)}
+
+    @property
     def value_columns(self) -> list[Column]:
         """The stored columns that this scan fills, set sizes last."""
         return [part.column for part in self.parts] + [one.count for one in self.sets]
@@ -137,6 +166,7 @@ class BoundRollup:
     scans: tuple[Scan, ...]
     #: The day that `now()` was when it was bound, where something in it uses that.
     as_of: dt.date | None = None
+    _words: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -156,8 +186,11 @@ class BoundRollup:
 
 def identity(rollup: BoundRollup) -> dict[str, object]:
     """Everything that decides stored rows: the definition, and the types that its sources give its columns."""
-    types = {one.name: str(one.type) for one in (*rollup.shape.key, *rollup.shape.body)}
-    return {**define_identity(rollup.definition), "types": types}
+    if not rollup._words:
+        # Remembered: trees are written as text for it, and a fold asks many times.
+        types = {one.name: str(one.type) for one in (*rollup.shape.key, *rollup.shape.body)}
+        rollup._words.update({**define_identity(rollup.definition), "types": types})
+    return rollup._words
 
 
 def bind(
@@ -387,6 +420,7 @@ class _Binder:
         # What counts tomorrow is not filtered out by what counts today.
         moves = self.now is not None and metric.where is not None and reads_clock(metric.where)
         scan.filters.append(None if moves else where)
+        scan.counting.append(where)
 
     def _count(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         aggregate = _filtered(sql("count(*)"), where)
@@ -441,7 +475,10 @@ class _Binder:
     def _mode(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert value is not None
         typed = self._value(scan, metric, value, where)
-        self._one_of(scan, name, typed, scan.dialect.piece("mode", _x=typed.tree, _w=_given(typed, where)))
+        given = _given(typed, where)
+        counted = scan.dialect.piece("commonest", _x=column("value__"), _n=column("n__"))
+        apart = Apart(given, typed.tree, scan.dialect.cast(counted, typed.type))
+        self._one_of(scan, name, typed, scan.dialect.piece("mode", _x=typed.tree, _w=given), apart)
 
     def _first(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert isinstance(metric, First)
@@ -460,9 +497,13 @@ class _Binder:
         given = both([_given(typed, where), sql("not _at is null", _at=order[0])])
         text = json_text(scan.dialect, typed)
         what = "newest_of" if metric.newest else "oldest_of"
-        values = ordered(scan.dialect, what, text, [*order, typed.tree], given)
         most = exp.Literal.number(metric.most)
-        self._one_of(scan, name, Typed(typed.tree, JSON), scan.dialect.piece("json_list", _x=values, _n=most))
+        lists = [
+            scan.dialect.piece("json_list", _x=ordered(scan.dialect, what, text, [*order, typed.tree], facts), _n=most)
+            for facts in (given, exp.true())
+        ]
+        apart = Apart(given, None, scan.dialect.cast(lists[1], JSON))
+        self._one_of(scan, name, Typed(typed.tree, JSON), lists[0], apart)
 
     def _value(self, scan: Scan, metric: Measured, value: Typed, where: exp.Expr | None) -> Typed:
         """A value that is kept as it is, of a kind that every engine orders and writes alike."""
@@ -496,10 +537,10 @@ class _Binder:
             found.append(scan.dialect.piece("bytewise", _x=ties.tree) if is_text else ties.tree)
         return found
 
-    def _one_of(self, scan: Scan, name: str, typed: Typed, aggregate: exp.Expr) -> None:
+    def _one_of(self, scan: Scan, name: str, typed: Typed, aggregate: exp.Expr, apart: Apart | None = None) -> None:
         """A metric that is one value, null where there is none."""
         stored = scan.dialect.cast(aggregate, typed.type)
-        scan.parts.append(Part(Column(name, typed.type, source=scan.label), stored))
+        scan.parts.append(Part(Column(name, typed.type, source=scan.label), stored, apart))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
     def _summed(self, scan: Scan, value: Typed, where: exp.Expr | None) -> exp.Expr:
@@ -577,8 +618,10 @@ class _Binder:
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
         if self.rollup.is_profile:
             bare = scan.dialect.piece("bytewise", _x=value.tree) if value.type.kind is Kind.TEXT else value.tree
-            aggregate = _filtered(sql("count(distinct _x)", _x=bare), where)
-            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), aggregate))
+            given = _given(Typed(bare, value.type), where)
+            how_many = scan.dialect.cast(scan.dialect.piece("different", _x=bare, _w=given), INT)
+            apart = Apart(given, bare, sql("count(*)"))
+            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), how_many, apart))
             scan.presence.append(sql("_x > 0", _x=column(name)))
             return
         count, hashes = (
@@ -645,10 +688,10 @@ class _Binder:
         scans = tuple(self.scans.values())
         key = tuple(Column(name, self.key_types[name][0]) for name in rollup.key)
         by_name = {one.name: one for scan in scans for one in scan.value_columns}
-        order = [one for name, metric in rollup.measured.items() for one in self._stored(name, metric)]
+        order = [one for name in rollup.measured for one in stored_columns(rollup, name)]
         values = tuple(by_name[name] for name in order)
         made = tuple(self.made)
-        names = tuple(one for name, metric in rollup.metrics.items() for one in self._stored(name, metric))
+        names = tuple(one for name in rollup.metrics for one in stored_columns(rollup, name))
         shape = Shape(
             rollup.table, self.schema, key, rollup.day_column, rollup.slot, values, True, rollup.index, rollup.extras,
             made, names if made else (), rollup.is_profile,
@@ -660,12 +703,6 @@ class _Binder:
         )
         as_of = self.now if rollup.is_profile and is_time_driven(rollup) else None
         return BoundRollup(rollup, shape, sets_shape, scans, as_of)
-
-    def _stored(self, name: str, metric: Metric) -> list[str]:
-        """The columns that a metric is kept in."""
-        if self.rollup.is_profile:
-            return [name]
-        return stored_columns(name, metric) if isinstance(metric, Measured) else []
 
 
 def _declaration(metric: Measured, name: str) -> str:
@@ -693,9 +730,14 @@ def _computed_from(name: str, type_: Type) -> Typed:
     return Typed(column(name), FLOAT if type_.is_number or type_.kind is Kind.NULL else type_)
 
 
-def stored_columns(name: str, metric: Measured) -> list[str]:
-    """The columns of the rollup's table that a metric is kept in."""
-    return [f"{name}__sum", f"{name}__count"] if isinstance(metric, Avg) else [name]
+def stored_columns(rollup: RollupDef, name: str) -> list[str]:
+    """The columns of the rollup's table that a metric is kept in; none where it is computed when it is read."""
+    metric = rollup.metrics[name]
+    if rollup.is_profile:
+        return [name]
+    if isinstance(metric, Avg):
+        return [f"{name}__sum", f"{name}__count"]
+    return [name] if isinstance(metric, Measured) else []
 
 
 def made_columns(
@@ -754,7 +796,7 @@ def _given(typed: Typed, where: exp.Expr | None) -> exp.Expr:
 def ordered(dialect: Dialect, what: str, value: exp.Expr, order: list[exp.Expr], given: exp.Expr) -> exp.Expr:
     """An aggregate that depends on the order of facts."""
     downwards = what in ("last_of", "newest_of")
-    tree = dialect.piece(what, _x=value, _row=order, _w=given)
+    tree = dialect.piece(what, _x=value, _row=order, _w=given, _n=exp.Literal.number(len(order)))
     for node in tree.find_all(exp.Order):
         # NULL is the greatest, as it is within a row.
         by = [exp.Ordered(this=one.copy(), desc=downwards, nulls_first=downwards) for one in order]

@@ -17,7 +17,7 @@ from dayfold.days import Days
 from dayfold.define.types import INT
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import CELL_DAY, Cells, cell_day, cell_key
-from dayfold.plan.keys import KeyFilter
+from dayfold.plan.keys import Admits, KeyFilter
 from dayfold.plan.lookup import bare, from_cells
 from dayfold.plan.observed import (
     AT,
@@ -43,7 +43,7 @@ def grown(
     scan: Scan,
     days: Days,
     cells: Cells | None,
-    keys: Sequence[KeyFilter],
+    keys: Sequence[Admits],
     values: Values,
     *,
     led: bool,

@@ -9,6 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlglot import exp
 
@@ -69,6 +70,48 @@ class KeyFilter:
                 if not self.is_right:
                     raise
         return found
+
+
+class Admits(Protocol):
+    """Which keys something is about, said of one key column."""
+
+    @property
+    def key(self) -> str:
+        """The key column."""
+        ...
+
+    def admits(self, tree: exp.Expr, type_: Type, values: Values) -> exp.Expr:
+        """True where the key column that a tree gives is one of them."""
+        ...
+
+
+#: How many keys a slice can tell apart, by the first digits of their hashes.
+_SLICES = 16**8
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlice:
+    """One of some parts of about the same size of all keys, the same on every engine: by the hash of a key column.
+
+    >>> [KeySlice("id", n, 4).bounds for n in (0, 3)]
+    [('00000000', '40000000'), ('c0000000', 'g')]
+    """
+
+    key: str
+    number: int
+    of: int
+
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """The first hash of the slice, and the first that is of none or a later one."""
+        first, after = (_SLICES * number // self.of for number in (self.number, self.number + 1))
+        return f"{first:08x}", f"{after:08x}" if after < _SLICES else "g"
+
+    def admits(self, tree: exp.Expr, type_: Type, values: Values) -> exp.Expr:
+        """True where the key column that a tree gives is of this slice."""
+        head = sql("left(md5(cast(_k as text)), 8)", _k=tree)
+        first, after = (exp.Literal.string(one) for one in self.bounds)
+        return sql("_h >= _a and _h < _b", _h=head, _a=first, _b=after)
 
 
 def key_column(rollup: RollupDef, name: str, purpose: str) -> str:

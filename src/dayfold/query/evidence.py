@@ -101,16 +101,16 @@ def alone(rollup: BoundRollup, name: str) -> Scan:
 
     What would make the whole source fail stays, because it fails the metric too.
     """
-    metric = rollup.definition.measured[name]
-    mine = set(stored_columns(name, metric))
+    definition = rollup.definition
+    mine = set(stored_columns(definition, name))
     scan = next(one for one in rollup.scans if mine & {each.name for each in one.value_columns})
     held = {each.name for each in scan.value_columns}
-    siblings = [other for other, one in rollup.definition.measured.items() if held & set(stored_columns(other, one))]
+    siblings = [other for other in definition.measured if held & set(stored_columns(definition, other))]
     return replace(
         scan,
         parts=[one for one in scan.parts if one.column.name in mine],
         sets=[one for one in scan.sets if one.count.name in mine],
-        filters=[scan.filters[siblings.index(name)]],
+        filters=[scan.counting[siblings.index(name)]],
         levels=_levels_alone(scan, mine),
         presence=[one for one in scan.presence if {each.name for each in one.find_all(exp.Column)} <= mine],
     )
@@ -179,7 +179,8 @@ def _read(
         found.reason = OF_ANOTHER_KEY
     items = [(name, _shown(scan, name, type_)) for name, type_ in described.items()]
     # Facts of one moment are put in an order of their own, so that pages neither repeat nor leave out.
-    order = [scan.moment.instant.copy(), *(_text(scan, tree) for _, tree in items)]
+    by_moment = [] if scan.moment.is_lifelong else [scan.moment.instant.copy()]
+    order = [*by_moment, *(_text(scan, tree) for _, tree in items)]
     limit, found.offset = page
     rows = exp.select(*(alias(tree, f"c{n}__") for n, (_, tree) in enumerate(items))).from_(relation.copy())
     rows = rows.where(where.copy()).order_by(*order).limit(limit).offset(found.offset)

@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlglot import exp
 
-from dayfold.days import Days
+from dayfold.days import LIFELONG, Days
 from dayfold.define.metric import Avg, Gauge
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Table
-from dayfold.define.types import TEXT, Type
+from dayfold.define.types import TEXT, Kind, Type
 from dayfold.engines.base import Session
 from dayfold.engines.scans import ScanFailed
 from dayfold.errors import DayfoldError, QueryRefused, UsageError
@@ -29,9 +29,11 @@ from dayfold.names import listing
 from dayfold.plan.bind import stored_columns
 from dayfold.plan.cells import encoded
 from dayfold.plan.keys import KeyFilter, cast_name, key_filters, typed
-from dayfold.plan.sql import Statement, Values, alias, both, column, sql
+from dayfold.plan.shape import Column
+from dayfold.plan.sql import Statement, Values, alias, both, column, sql, table
 from dayfold.query.answer import Answer
-from dayfold.query.due import whole
+from dayfold.query.cover import Gap
+from dayfold.query.due import NEVER, whole
 from dayfold.query.evidence import Evidence, evidence
 from dayfold.query.explanation import Explanation, RowWritten, Run, SourceState, Verification
 from dayfold.query.known import Known
@@ -89,7 +91,8 @@ def explain(ledger: Ledger, sources: Sources, request: Request, *, limit: int, o
             with Snapshots(sources.databases) as snapshots:
                 found = folded(ledger, snapshots.store, request)
                 rows = Rows(found.version.table, ledger.store.schema, types, found)
-                return _Explainer(ledger, sources, snapshots, request, found, rows, failed).explain(limit, offset)
+                kind = _EntityExplainer if request.rollup.is_profile else _Explainer
+                return kind(ledger, sources, snapshots, request, found, rows, failed).explain(limit, offset)
         except ScanFailed as failure:
             # An engine's failed statement has ended its transaction, so it starts again without the source.
             failed[failure.scan.label] = left_out(failure)
@@ -135,7 +138,7 @@ class _Explainer:
         return self.snapshots.store
 
     def explain(self, limit: int, offset: int) -> Explanation:
-        answer = self._stored()
+        answer = self._answered(self.rows)
         written = self._written()
         states = self._states(answer)
         sealed = self._is_sealed()
@@ -143,7 +146,7 @@ class _Explainer:
             rollup=self.rollup.name,
             metric=self.metric,
             kind=self.rollup.metrics[self.metric].kind,
-            day=self.day,
+            day=None if self.rollup.is_profile else self.day,
             key={one.key: one.values[0] for one in self.request.filters},
             table=self.version.table,
             value=answer.rows[0][self.metric],
@@ -171,28 +174,32 @@ class _Explainer:
         names = dict.fromkeys([self.metric, *self.request.needed])
         return replace(self.request, metrics=tuple(names))
 
-    def _stored(self) -> Answer:
-        return answered(self.ledger, self.session, self._asked(), self.rows)
+    def _answered(self, rows: Rows) -> Answer:
+        """The answer that some rows give."""
+        return answered(self.ledger, self.session, self._asked(), rows)
+
+    def _shown(self, name: str) -> exp.Expr:
+        """A stored column as it is shown."""
+        return column(name)
 
     def _parts(self, answer: Answer) -> dict[str, Any]:
         return {name: answer.rows[0][name] for name in self.request.needed if name != self.metric}
 
     def _columns(self) -> list[str]:
-        measured = self.rollup.measured
-        return [one for name in self.request.needed if name in measured for one in stored_columns(name, measured[name])]
+        return [one for name in self.request.needed for one in stored_columns(self.rollup, name)]
 
     def _written(self) -> list[RowWritten]:
         """The stored rows of the cell: one, or one for each bucket of a finer grain."""
         dialect, values = self.ledger.store.dialect, Values()
-        names = self._columns()
+        names, shape = self._columns(), self.sources.rollup.shape
         moments = [alias(dialect.piece("iso_micros", _x=column(name)), name) for name in ("created_at", "updated_at")]
-        slot = column(self.rollup.slot)
-        at = dialect.cast(slot, TEXT) if self.rollup.grain == "day" else dialect.piece("iso_moment", _x=slot)
-        select = exp.select(alias(at, "slot__"), *moments, column("run_id"), *(column(name) for name in names))
-        tests = [sql("_d = _v", _d=column(self.rollup.day_column), _v=values.bind(self.day, "date"))]
+        slot = shape.slot_of()
+        is_day = self.rollup.grain in ("day", LIFELONG)
+        at = dialect.cast(slot, TEXT) if is_day else dialect.piece("iso_moment", _x=slot)
+        select = exp.select(alias(at, "slot__"), *moments, column("run_id"), *(self._shown(name) for name in names))
+        tests = [sql("_d = _v", _d=shape.day(), _v=values.bind(self.day, "date"))]
         tests += [one.admits(column(one.key), self.rows.types[one.key], values) for one in self.request.filters]
-        table_ = self.sources.rollup.shape.named(self.version.table).table
-        select = select.from_(table_).where(both(tests)).order_by(slot)
+        select = select.from_(shape.named(self.version.table).table).where(both(tests)).order_by(column("slot__"))
         return [
             RowWritten(row[0], row[1], row[2], int(row[3]), dict(zip(names, row[4:], strict=True)))
             for row in self.session.rows(Statement(select, values))
@@ -337,7 +344,7 @@ class _Explainer:
         carried = isinstance(metric := self.rollup.metrics[self.metric], Gauge) and metric.carry
         held = [Days(dt.date.min, self.day) if carried else self.request.days]
         rows = merged_rows(self.ledger, self.snapshots, self.sources, due, self.found, held, self.request.filters)
-        present = answered(self.ledger, self.session, self._asked(), rows)
+        present = self._answered(rows)
         if any(source in self.failed for source in self.request.sources_of(self.metric)):
             return
         found.present = present.rows[0][self.metric]
@@ -381,3 +388,45 @@ class _Explainer:
                 f"The day is covered and the cell has no row: no fact counts for it, and the {what} of nothing is null."
             )
         return f"The day is covered and the cell has no row: no fact counts for it, which is {found.value}."
+
+
+class _EntityExplainer(_Explainer):
+    """Explains one column of an entity of a profile: its cell is the whole life."""
+
+    def _answered(self, rows: Rows) -> Answer:
+        """The entity's row; null with a reason where a source was never read."""
+        values = Values()
+        tests = [one.admits(column(one.key), self.rows.types[one.key], values) for one in self.request.filters]
+        types = {one.name: one.type for one in self.sources.rollup.shape.body}
+        columns = [Column(name, TEXT if self._is_text(name) else types[name]) for name in self.request.needed]
+        select = exp.select(*(self._shown(one.name) for one in columns)).from_(table(rows.table, rows.schema))
+        found = self.session.arrow(Statement(select.where(both(tests)), values), columns, few=True)
+        if not found.num_rows:
+            found = found.schema.empty_table().from_pylist([dict.fromkeys(found.column_names)], found.schema)
+        exact = dict.fromkeys(self.request.needed, True)
+        return Answer(self.request, found, exact, {}, self._gaps(rows), [], [], self.version.revision)
+
+    def _gaps(self, rows: Rows) -> list[Gap]:
+        """What is not known, since a source of it was never read."""
+        if rows.due is not None:
+            return []
+        known = coverage.coverage(self.ledger, self.session, self.rollup.name, self.version.number, self.request.days)
+        read = {one.source for one in known if one.ever_folded}
+        unread = [name for name in self.request.needed if not read.issuperset(self.request.sources_of(name))]
+        return [Gap(self.request.days, NEVER, tuple(unread))] if unread else []
+
+    def _is_text(self, name: str) -> bool:
+        """Whether a column is shown as text: moments, and JSON."""
+        types = {one.name: one.type for one in self.sources.rollup.shape.body}
+        return types[name].kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.JSON)
+
+    def _shown(self, name: str) -> exp.Expr:
+        dialect = self.ledger.store.dialect
+        if not self._is_text(name):
+            return column(name)
+        is_json = {one.name: one.type for one in self.sources.rollup.shape.body}[name].kind is Kind.JSON
+        text = dialect.cast(column(name), TEXT) if is_json else dialect.piece("iso_micros", _x=column(name))
+        return alias(text, name)
+
+    def _no_row(self, found: Explanation) -> str:
+        return "There is no row of this key: no fact counts for it."

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dayfold.days import LIFE
 from dayfold.ledger.marks import MarkRecord
 from dayfold.ledger.receipts import Receipt
 from dayfold.query.evidence import Evidence
@@ -53,6 +54,8 @@ class Run:
         """Why it wrote: its job and the days that it computed, or the cells that were marked."""
         if self.first_day is None:
             return f"{self.job} of cells that were marked"
+        if self.first_day == LIFE:
+            return f"{self.job} of all entities"
         return f"{self.job} of {self.first_day} to {self.last_day}"
 
 
@@ -71,6 +74,7 @@ class Explanation:
     """What is known of one cell of one metric.
 
     Attributes:
+        day: None where the cell is the whole life of an entity.
         value: As a query answers it; ``parts``: those of the metrics that it is computed from.
         why: What the number is, in sentences.
         states: How each source of the metric has covered the day.
@@ -84,7 +88,7 @@ class Explanation:
     rollup: str
     metric: str
     kind: str
-    day: dt.date
+    day: dt.date | None
     key: dict[str, str | None]
     table: str
     value: Any

@@ -64,7 +64,9 @@ class Known:
         if fit is None or fit[0] is not rollup:
             definition = self.version.definition
             stored = definition["metrics"]
-            found = [name for name, metric in rollup.measured.items() if stored.get(name) != metric.identity()]
+            stored = {**stored, **definition.get("made", {})}
+            kept = rollup.metrics if rollup.is_profile else rollup.measured
+            found = [name for name, metric in kept.items() if stored.get(name) != metric.identity()]
             shape = {"key": list(rollup.key), "day_column": rollup.day_column, "grain": rollup.grain}
             self._fit = fit = rollup, found, [name for name, value in shape.items() if definition[name] != value]
         return fit[1:]

@@ -152,9 +152,9 @@ class _Merger:
             if not mine:
                 continue
             values = Values()
-            holds = either(sql("_c <> 0" if one.zero else "not _c is null", _c=column(one.name)) for one in mine)
+            holds = either(one.holds(column(one.name)) for one in mine)
             rows = self._scope(shape, scope.days, scope.cells).stored(values, "t")
-            items = [column(one.name) for one in shape.key] + [alias(column(shape.slot), "slot__")]
+            items = [column(one.name) for one in shape.key] + [alias(shape.slot_of(), "slot__")]
             items += [alias(column(one.name), names[one.name]) for one in mine]
             self.session.stage(kept, Statement(exp.select(*items).from_(derived(rows, "t")).where(holds), values))
             results.append((table(kept), [Column(names[one.name], one.type) for one in mine]))
@@ -201,7 +201,7 @@ class _Merger:
         wanted = Publication(shape, table(LIVE), names, held, dialect, frozenset(), None, None, self.keys)
         tests = [wanted.in_scope(values, "t")]
         keys = [column(one.name, "t") for one in shape.key]
-        day = column(shape.day_column, "t")
+        day = shape.day("t")
         for part in parts:
             if part.cells is None:
                 low, high = values.bind(part.days.first, "date"), values.bind(part.days.last, "date")
@@ -221,13 +221,13 @@ class _Merger:
         slot = column("slot__")
         day: exp.Expr = slot
         items: list[exp.Expr] = [column(one.name) for one in shape.key]
-        items.append(alias(slot, shape.slot))
-        if shape.slot != shape.day_column:
-            day = dialect.piece("utc_date", _x=slot)
-            items.append(alias(day, shape.day_column))
-        items += [
-            alias(dialect.cast(one.filled(column(name), day), one.type), one.name)
-            for one, name in zip(shape.values, names, strict=True)
-        ]
+        if not shape.is_lifelong:
+            items.append(alias(slot, shape.slot))
+            if shape.slot != shape.day_column:
+                day = dialect.piece("utc_date", _x=slot)
+                items.append(alias(day, shape.day_column))
+        values = {one.name: one.filled(column(name), day) for one, name in zip(shape.values, names, strict=True)}
+        values |= shape.making(values)
+        items += [alias(dialect.cast(values[one.name], one.type), one.name) for one in shape.body]
         rows = exp.select(*items).from_(table(part.name))
         return rows.where(present.copy()) if present is not None else rows

@@ -16,7 +16,6 @@ from dayfold.engines.base import Session
 from dayfold.errors import NoSuchEntity, QueryRefused
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.ledger.versions import Standing
 from dayfold.query.known import Known, known
 from dayfold.query.profile_request import ProfileRequest
 from dayfold.query.profile_rows import ProfileRows, place_read, place_text
@@ -121,7 +120,7 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
     return ProfileAnswer(request, shown(table, rows), documents, stands, following)
 
 
-def looked(ledger: Ledger, request: ProfileRequest, standing: Standing | None) -> bool | None:
+def looked(ledger: Ledger, request: ProfileRequest, standing: object) -> bool | None:
     """Whether a change waits to be folded, as far as the caller may know; None where an answer has to look itself.
 
     ``standing``: how the profile was seen to stand.
@@ -152,7 +151,10 @@ def snapshot(ledger: Ledger, request: ProfileRequest) -> Iterator[Snapshot]:
     ledger.store.open()
     while True:
         with ledger.store.transaction(read_only=True) as session:
-            found, waits = folded(ledger, session, request)
+            stands, waits = None, True
+            if request.profile.name in ledger.kept:
+                stands, waits = versions.waiting_of(ledger, session, request.profile.name)
+            found = folded(ledger, session, request, stands)
             types = ledger.types.get(found.version.identity)
             if types is not None:
                 _check_columns(request, types)
@@ -162,19 +164,18 @@ def snapshot(ledger: Ledger, request: ProfileRequest) -> Iterator[Snapshot]:
         ledger.types[found.version.identity] = ledger.store.describe(table)
 
 
-def folded(ledger: Ledger, session: Session, request: ProfileRequest) -> tuple[Known, bool]:
-    """The profile as it stands, which must have what is asked for, and whether any change of it waits. Raises QueryRefused."""
+def folded(
+    ledger: Ledger, session: Session, request: ProfileRequest, standing: versions.Standing | None = None
+) -> Known:
+    """The profile as it stands, which must have what is asked for. Raises QueryRefused. ``standing``: how it does, where that was read."""
     profile = request.profile
-    stands, waits = None, True
-    if profile.name in ledger.kept:
-        stands, waits = versions.waiting_of(ledger, session, profile.name)
-    found = known(ledger, session, profile.name, stands)
+    found = known(ledger, session, profile.name, standing)
     if found is None:
         raise QueryRefused(f"{profile.name} was never folded.", hint=f"Run: dayfold fold {profile.name}")
     metrics, others = found.edited(profile)
     if edited := [*(name for name in request.named if name in metrics), *others]:
         raise _edited(request, edited)
-    return found, waits
+    return found
 
 
 def _check_columns(request: ProfileRequest, types: Mapping[str, Type]) -> None:

@@ -96,11 +96,22 @@ class Request:
         request = cls(
             rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
             _one_of("grain", grain, GRAINS), tz, _one_of("compare", compare, COMPARISONS) if compare else None, sort, limit,
-            allow_missing, today, _needed(rollup, wanted), is_limited=scope.is_limited,
+            allow_missing, today, needed_for(rollup, wanted), is_limited=scope.is_limited,
             present=quarter(now) if now is not None and grain == "hour" and last >= today - ONE_DAY else None,
         )  # fmt: skip
         request._check()
         return request
+
+    @classmethod
+    def of_entity(
+        cls, profile: RollupDef, metric: str, where: tuple[KeyFilter, ...], today: dt.date, scope: Scope
+    ) -> Request:
+        """A request for one column of an entity of a profile, which the scope sees. Raises UnknownName."""
+        wanted = (_metric(profile, metric),)
+        return cls(
+            profile, wanted, Days(LIFE, LIFE), (), (*where, *scope.filters(profile)), "day", None, None, None, None, False,
+            today, needed_for(profile, wanted), is_limited=scope.is_limited,
+        )  # fmt: skip
 
     def _check(self) -> None:
         if len(self.days) > MAX_DAYS:
@@ -218,7 +229,8 @@ class Request:
         measured = self.rollup.measured
         if name in measured:
             return [measured[name].source.label]
-        parts = siblings(metric)  # type: ignore[arg-type]  # what is not measured is computed
+        # A formula of a profile may name a key column, which is of no source.
+        parts = [part for part in siblings(metric) if part in self.rollup.metrics]  # type: ignore[arg-type]
         return sorted({source for part in parts for source in self.sources_of(part)})
 
 
@@ -248,7 +260,7 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     return value
 
 
-def _needed(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:
+def needed_for(rollup: RollupDef, metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics asked for and those they are computed from, parts first."""
     order: dict[str, None] = {}
 

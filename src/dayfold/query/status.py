@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from dayfold.define.catalog import Catalog
 from dayfold.define.fingerprint import identity
 from dayfold.engines import owners
 from dayfold.engines.base import Session
-from dayfold.ledger import coverage, jobs, marks, runs, versions
+from dayfold.ledger import checks, coverage, jobs, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import SETS_SUFFIX
 from dayfold.query.known import known
@@ -54,6 +56,24 @@ class JobStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckStatus:
+    """How a check ended last: ``verdict`` and what follows are null where it never ran."""
+
+    check: str
+    severity: str
+    of: tuple[str, ...]
+    description: str
+    verdict: str | None = None
+    reason: str | None = None
+    offending: int | None = None
+    left: Decimal | None = None
+    right: Decimal | None = None
+    seconds: float | None = None
+    checked_at: str | None = None
+    run_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How a store stands.
 
@@ -66,6 +86,7 @@ class Status:
     runs: list[runs.RunRecord]
     jobs: list[JobStatus]
     owner: owners.Served | None = None
+    checks: tuple[CheckStatus, ...] = ()
 
     def as_object(self) -> dict[str, Any]:
         """The status for JSON."""
@@ -84,6 +105,7 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
                 [],
                 [],
                 owners.served(ledger.store),
+                _checks(catalog, {}),
             )
         ledger.check(session, version)
         known = versions.versions(ledger, session)
@@ -95,7 +117,38 @@ def status(catalog: Catalog, ledger: Ledger, today: dt.date, run_limit: int) -> 
         ]
         found += [_never(name, rollup.table) for name, rollup in catalog.rollups.items() if name not in known]
         latest, known_jobs = runs.latest(ledger, session, run_limit), _jobs(ledger, session)
-        return Status(ledger.store.address, found, latest, known_jobs, owners.served(ledger.store))
+        verdicts = _checks(catalog, checks.last(ledger, session))
+        return Status(ledger.store.address, found, latest, known_jobs, owners.served(ledger.store), verdicts)
+
+
+def checked(catalog: Catalog, ledger: Ledger) -> tuple[CheckStatus, ...]:
+    """How every check that is defined ended last."""
+    ledger.store.open()
+    with ledger.store.transaction(read_only=True) as session:
+        return _checks(catalog, checks.last(ledger, session) if ledger.is_there(session) else {})
+
+
+def _checks(catalog: Catalog, known: Mapping[str, checks.Last]) -> tuple[CheckStatus, ...]:
+    return tuple(
+        CheckStatus(name, one.severity, one.of, one.description, *_ended(known.get(name)))
+        for name, one in catalog.checks.items()
+    )
+
+
+def _ended(last: checks.Last | None) -> tuple[Any, ...]:
+    if last is None:
+        return ()
+    one = last.verdict
+    return (
+        one.verdict,
+        one.reason,
+        one.offending,
+        one.left,
+        one.right,
+        one.seconds,
+        one.checked_at,
+        one.run_id,
+    )
 
 
 def _jobs(ledger: Ledger, session: Session) -> list[JobStatus]:
@@ -149,7 +202,10 @@ def _one(
     counts: dict[str, int] = {}
     for state in states.values():
         counts[state] = counts.get(state, 0) + 1
-    days = sorted(states)
+    if not version.has_days:
+        # A profile is covered or not; there are no days to count.
+        counts = {}
+    days = sorted(states) if version.has_days else []
     waiting = all(one.reason is not None for one in known if one.state == coverage.OPEN and one.day < today)
     failing = sorted({one.source for one in known if one.state == coverage.FAILED})
     rows, _ = sizes.get(version.table, (0, 0))
@@ -183,6 +239,8 @@ def _state(
         return "edited"
     if failing:
         return "failing"
+    if not version.has_days:
+        return "up to date" if states else "behind"
     if today not in states or any(state == coverage.OPEN for day, state in states.items() if day < today):
         return "waiting" if today in states and waiting else "behind"
     return "up to date"
