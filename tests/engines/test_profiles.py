@@ -8,7 +8,6 @@ import pytest
 
 from dayfold import Rollup, Size
 from dayfold.errors import Sealed
-
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
     BOOKINGS,
