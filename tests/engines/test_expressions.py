@@ -527,6 +527,12 @@ DATES: list[Case] = [
     ("extract(minute from seen)", {"seen": MOMENT(2026, 3, 1, 4, 59, 59, 999999)}, 59),
     ("date_part('year', seen)", {"seen": MOMENT(2026, 1, 2)}, 2026),
     ("extract(year from seen)", {}, None),
+    ("extract(epoch from sent)", {"sent": "2026-07-01T01:59:59.900001+02:00"}, D("1782863999.900001")),
+    ("extract(epoch from seen)", {"seen": MOMENT(1969, 12, 31, 23, 59, 58, 500000)}, D("-1.500000")),
+    ("date_part('epoch', born)", {"born": DAY(2026, 3, 1)}, D("1772323200.000000")),
+    ("floor(extract(epoch from sent) - extract(epoch from seen))::bigint",
+     {"sent": "2026-01-02T00:00:01.25Z", "seen": MOMENT(2026, 1, 2, 0, 0, 0, 500000)}, 0),
+    ("extract(epoch from seen)", {}, None),
 ]  # fmt: skip
 
 #: Days on which the clocks of New York and of London change are among them; ``now()`` is the start of 9 March 2026.

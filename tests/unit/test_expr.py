@@ -162,7 +162,7 @@ NOT_TYPED = {
     "right(txt, num)": "'RIGHT(txt, num)': right takes whole numbers from 0 on.",
     "substr(txt, 0)": "'SUBSTRING(txt FROM 0)': positions in text start at 1.",
     "substring(txt from 'a.')": "'SUBSTRING(txt FROM 'a.')': substring takes whole numbers from 0 on.",
-    "extract(epoch from sent)": "extract knows year, quarter, month, day, hour, minute, dow, isodow; got 'epoch'.",
+    "extract(second from sent)": "extract knows year, quarter, month, day, hour, minute, dow, isodow, epoch; got 'second'.",
     "extract(year from txt)": "expected a date or a moment, but 'txt' is text.",
     "extract(year from born - born)": "expected a date or a moment, but 'born - born' is integer.",
     "date_trunc('hour', sent)": "date_trunc knows day, week, month, quarter, year; got 'hour'.",

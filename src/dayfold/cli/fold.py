@@ -42,6 +42,9 @@ def run(
         bool,
         typer.Option("--prune", help="Drop the named rollups that were removed from the definitions."),
     ] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Bring a store of an earlier version to this program's first.")
+    ] = False,
     no_checks: Annotated[bool, typer.Option("--no-checks", help="Leave out the checks of what is folded.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -49,6 +52,8 @@ def run(
     from dayfold.fold.checks import has_failed
 
     with open_app(app) as dayfold, progress_shown(unit_of(dayfold)) as progress:
+        if migrate:
+            dayfold.migrate()
         pruned, rollups = _prune(dayfold, rollups, wait) if prune else ([], rollups)
         results = (
             []

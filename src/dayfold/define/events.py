@@ -103,7 +103,7 @@ class Said:
 
 
 class EventLog(Own):
-    """The events of this application as a source; there is one, `events`.
+    """The events of this application as a source; there is one log, `events`.
 
     >>> events
     events
@@ -112,8 +112,16 @@ class EventLog(Own):
     #: What one event says must not keep all others from being folded.
     forgiving = True
 
-    def __init__(self) -> None:
-        super().__init__(TABLE, COLUMNS, NAMING)
+    def __init__(self, columns: Mapping[str, str] | None = None) -> None:
+        super().__init__(TABLE, COLUMNS, {**NAMING, **(columns or {})})
+
+    def source(self, *, columns: Mapping[str, str]) -> EventLog:
+        """The same events with more names, such as those of a key: each for a column or an expression.
+
+        >>> sorted(events.source(columns={"visitor": "coalesce(actor_id, anonymous_id)"}).naming)
+        ['props', 'visitor']
+        """
+        return EventLog(columns)
 
     def columns(self, **types: object) -> Said:
         """Columns that every event of this file has beside its own: ids of what it is about.

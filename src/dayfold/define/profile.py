@@ -114,6 +114,8 @@ class _ProfileReader(Reader):
                 "Fold a rollup over it, and name that rollup as the source.",
                 metric,
             )
+        elif isinstance(source, Folded) and source.is_standing:
+            self._problem("bad-metric", f"{kind} is of days, which a profile does not have.", metric=metric)
         elif isinstance(metric, Distinct) and isinstance(source, Folded) and not source.is_lifelong:
             name = source.rollup.__name__
             if isinstance(getattr(source.rollup, metric.expr_text or "", None), Distinct):

@@ -16,6 +16,8 @@ from dayfold.names import listing, suggestion
 
 #: How a moment in a number or a text column is written.
 UNITS = ("s", "ms", "iso")
+#: The module of the definitions that ship with this package.
+READY = "dayfold.ready"
 #: ``changes`` of a source whose triggers tell what changed.
 TRIGGER = "trigger"
 
@@ -32,11 +34,15 @@ class Place:
 
 
 def caller() -> Place:
-    """The line outside this package that is being run."""
+    """The line outside this package that is being run; the definitions that ship with it are as anybody's."""
     frame = sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "dayfold":
+    while frame.f_back and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "dayfold" and module != READY
 
 
 def unknown_options(kind: str, place: Place, given: Mapping[str, Any], known: tuple[str, ...]) -> list[Problem]:
@@ -256,6 +262,11 @@ class Folded(Table):
         self.rollup = rollup
         #: Whether it is a profile: its rows are entities, and none of a day.
         self.is_lifelong = is_lifelong
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether its rows are those of a profile on the present day, and of no other."""
+        return False
 
     @property
     def reports_changes(self) -> bool:

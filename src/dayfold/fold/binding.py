@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from dayfold.clock import today
 from dayfold.define.catalog import Catalog, by_place
-from dayfold.define.events import events
+from dayfold.define.events import EventLog
 from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Folded, Own, Table
@@ -75,7 +75,7 @@ class Binder:
         for rollup in wanted:
             for lower in rollup.lowers:
                 if (known := bound.get(lower.rollup.__name__)) is not None:
-                    self.described[lower] = DescribedSource(folded_columns(known), self.databases.store.dialect)
+                    self.described[lower] = DescribedSource(folded_columns(known, lower), self.databases.store.dialect)
             one = self._bound_before(rollup)
             if one is None:
                 store = self.databases.store
@@ -103,7 +103,7 @@ class Binder:
         if definition is not rollup or columns != self._columns(rollup) or known is None:
             return None
         # What uses now() is bound anew on each day.
-        return known if known.as_of in (None, self.today) else None
+        return known if known.bound_on in (None, self.today) else None
 
     def _columns(self, rollup: RollupDef) -> list[tuple[object, ...]]:
         found = [self.described.get(source) for source in rollup.sources]
@@ -139,7 +139,7 @@ class Binder:
             return
         if isinstance(source, Own):
             dialect = replace(self.databases.store.dialect, forgiving=source.forgiving)
-            known = {**source.described, **(self._entities if source == events else {})}
+            known = {**source.described, **(self._entities if isinstance(source, EventLog) else {})}
             self.described[source] = DescribedSource(known, dialect)
             return
         if source.database is not None and not self.databases.known(source.database):
@@ -221,7 +221,8 @@ class Binder:
         """Scans select from their source as its database names it."""
         for scan in rollup.scans:
             if isinstance(scan.source, Folded):
-                scan.relation = folded_relation(bound[scan.source.rollup.__name__], scan.dialect)
+                lower = bound[scan.source.rollup.__name__]
+                scan.relation = folded_relation(lower, scan.dialect, scan.source, self.today)
                 continue
             if isinstance(scan.source, FunctionSource):
                 scan.relation = table(scan.source.staging, self.databases.store.schema)

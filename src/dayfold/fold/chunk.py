@@ -211,6 +211,9 @@ class Chunk:
             names = [name for scan, name in staged if scan.label == source]
             if any(session.rows(Statement(sql("select 1 from _t limit 1", _t=table(name)))) for name in names):
                 continue
+            if any(one.label == source for one in self.rollup.definition.lowers):
+                # What another rollup published went through its own brake, and told what went.
+                continue
             if any(one.label == source for one in self.rollup.functions):
                 # A function that suddenly has nothing is stopped before its answer is kept.
                 continue

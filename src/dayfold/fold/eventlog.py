@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dayfold.define.catalog import Catalog
-from dayfold.define.events import events
+from dayfold.define.events import EventLog
 from dayfold.define.source import Own
 from dayfold.fold.install import Installer
 from dayfold.fold.track import Tracking
@@ -20,7 +20,7 @@ from dayfold.ledger.ledger import Ledger
 def is_used(catalog: Catalog) -> bool:
     """Whether a rollup is folded from events, or the definitions say anything of them."""
     return bool(catalog.entities.types or catalog.event_types.families) or any(
-        events in rollup.sources for rollup in catalog.rollups.values()
+        isinstance(source, EventLog) for rollup in catalog.rollups.values() for source in rollup.sources
     )
 
 

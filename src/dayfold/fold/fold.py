@@ -295,7 +295,8 @@ class Folder:
             return
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            closed = coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
+            is_over = coverage.SEALED if rollup.definition.is_standing else coverage.FOLDED
+            closed = coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today, is_over)
             if beyond:
                 marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
             if everything is not None and not failed:

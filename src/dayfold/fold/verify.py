@@ -267,7 +267,7 @@ class _One:
         bound = self.verifier.bound
         lowers = {one.name: one for one in bound.known}
         columns = {
-            source: folded_columns(lowers[source.rollup.__name__])
+            source: folded_columns(lowers[source.rollup.__name__], source)
             if isinstance(source, Folded)
             else source.described
             if isinstance(source, FunctionSource)

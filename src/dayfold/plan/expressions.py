@@ -52,6 +52,8 @@ __all__ = ["Compiler", "Typed"]
 
 _FIELDS = {"year": "YEAR", "quarter": "QUARTER", "month": "MONTH", "day": "DAY", "hour": "HOUR",
            "minute": "MINUTE", "dow": "DOW", "isodow": "ISODOW"}  # fmt: skip
+#: The field that is no part of a clock's reading: seconds since 1970, with all their digits.
+_EPOCH, _SECONDS = "epoch", decimal(20, 6)
 _NUMBERS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.NULL)
 _TEXTS = (Kind.TEXT, Kind.NULL)
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
@@ -406,11 +408,16 @@ class Compiler:
         return Typed(exp.Anonymous(this=name, expressions=[self._text(node.this), *(n.copy() for n in numbers)]), TEXT)
 
     def extract(self, node: exp.Extract) -> Typed:
-        field = _FIELDS.get(node.name.lower())
-        if field is None:
-            raise ExpressionError(f"extract knows {listing(_FIELDS)}; got '{node.name.lower()}'.")
+        name = node.name.lower()
+        field = _FIELDS.get(name)
+        if field is None and name != _EPOCH:
+            raise ExpressionError(f"extract knows {listing([*_FIELDS, _EPOCH])}; got '{name}'.")
         value = self._want(node.expression, _TIMES, "a date or a moment")
         tree = self.cast_to(value, TIMESTAMP, node).tree
+        if field is None:
+            micros = self.dialect.cast(self.dialect.piece("epoch_micros", _x=tree), decimal(20, 0))
+            millionth = self.dialect.cast(exp.Literal.string("0.000001"), decimal(6, 6))
+            return Typed(self.dialect.cast(exp.Mul(this=micros, expression=millionth), _SECONDS), _SECONDS)
         return Typed(self.dialect.cast(exp.Extract(this=exp.Var(this=field), expression=tree), INT), INT)
 
     def trunc(self, node: exp.TimestampTrunc) -> Typed:
