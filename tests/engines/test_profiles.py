@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
+from decimal import Decimal
 
 import pytest
 
-from dayfold import Rollup, Size
+from dayfold import First, Last, Min, Mode, Profile, Rollup, Size
 from dayfold.errors import Sealed
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
@@ -222,3 +224,38 @@ def test_sizes_of_a_segment_are_taken_on_their_day_and_stand(store: Ground) -> N
     assert (result.drifted, result.error) == (0, None)
     with pytest.raises(Sealed):
         store.opened.rebuild("Segments", from_="2026-03-12", to="2026-03-12")
+
+
+def test_values_of_every_type_are_kept_and_folded_again(store: Ground) -> None:
+    """What a column of the profile holds is what the source holds; the table is known again by the next fold, which writes nothing."""
+    known: dict[str, tuple[str, object, object]] = {
+        "word": ("text", "a", "é"),
+        "number": ("bigint", -1, 2**62),
+        "price": ("numeric(12,3)", Decimal("0.125"), Decimal("999999999.999")),
+        "share": ("double precision", 0.1, 2.5),
+        "day": ("date", dt.date(2024, 2, 29), dt.date(2026, 3, 1)),
+        "wall": ("timestamp", dt.datetime(2026, 3, 29, 1, 30, 0, 1), dt.datetime(2026, 3, 29, 2, 30)),
+        "moment": ("timestamptz", march(1), march(2)),
+        "ref": ("uuid", uuid.UUID(int=1), uuid.UUID(int=2**100)),
+        "paid": ("boolean", False, True),
+    }
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _, _) in known.items())
+    facts = [{"k": "a", "seen_at": march(1 + n), **{name: one[1 + n] for name, one in known.items()}} for n in (0, 1)]
+    store.load("sample", f"k text, seen_at timestamptz, {columns}", facts)
+    source = store.table("sample")
+    made: dict[str, object] = {"key": "k"}
+    for name, (kind, _, _) in known.items():
+        made |= {f"first_{name}": First(source, name, at="seen_at"), f"last_{name}": Last(source, name, at="seen_at")}
+        made |= {f"usual_{name}": Mode(source, name)} if kind != "double precision" else {}
+        made |= {f"least_{name}": Min(source, name)} if kind not in ("uuid", "boolean") else {}
+    store.define(type("Kept", (Profile,), made))
+    assert store.fold_written() == 1
+    names = list(made)[1:]
+    [row] = store.stored(f"select {', '.join(names)} from kept")
+    for name, value in zip(names, row, strict=True):
+        what, _, column = name.partition("_")
+        _, first, last = known[column]
+        wanted = last if what == "last" else first
+        assert (str(value) if column == "ref" else value) == (str(wanted) if column == "ref" else wanted), name
+    assert store.fold_written() == 0
+    assert [one.is_proved for one in store.opened.verify()] == [True]
