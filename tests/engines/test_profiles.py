@@ -6,6 +6,8 @@ import datetime as dt
 
 import pytest
 
+from dayfold import Rollup, Size
+from dayfold.errors import Sealed
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
     BOOKINGS,
@@ -184,3 +186,39 @@ def test_failing_source_leaves_its_columns_and_what_is_made_of_them_fits(ground:
     ground.define(*define(ground))
     ground.fold()
     check(ground, [one for one in BOOKED if one["id"] not in (3, 9)], PAID)
+
+
+def test_sizes_of_a_segment_are_taken_on_their_day_and_stand(store: Ground) -> None:
+    """New, active, at risk: a size a day, sealed when the day is over; a day without a fold is missing, and no later change moves it."""
+    store.load("bookings", BOOKINGS, BOOKED)
+    store.load("payments", PAYMENTS, PAID)
+    people, new = define(store)
+
+    class Segments(Rollup):
+        """How many customers each segment has."""
+
+        key = "segment"
+        customers = Size(people)
+        paying = Size(people, where="revenue > 0")
+
+    store.define(people, new, Segments)
+    for days in (0, 1, 3):
+        store.clock.instant = NOW + dt.timedelta(days=days)
+        store.fold()
+    store.source("delete from bookings where customer_id = 'c'")
+    store.define(people, new, Segments)
+    store.fold()
+
+    def sizes(day: int) -> dict[str, int]:
+        rows = store.stored("select segment, customers from segments where day = $1", [dt.date(2026, 3, 12 + day)])
+        return {row[0]: row[1] for row in rows}
+
+    assert sizes(0) == {"new": 2, "at_risk": 1, "lost": 1, "prospect": 2}
+    assert sizes(2) == {}
+    assert sizes(3) == {"new": 2, "lost": 1, "prospect": 2}
+    answer = store.opened.query("Segments", ["customers"], from_="2026-03-12", to="2026-03-15", allow_missing=True)
+    assert [row["customers"] for row in answer.rows] == [6, 6, None, 5]
+    [_, _, result] = store.opened.verify()
+    assert (result.drifted, result.error) == (0, None)
+    with pytest.raises(Sealed):
+        store.opened.rebuild("Segments", from_="2026-03-12", to="2026-03-12")

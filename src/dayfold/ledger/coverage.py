@@ -128,15 +128,24 @@ def ranges(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[
 
 
 def close_days(
-    ledger: Ledger, session: Session, rollup: str, version: int, sources: Sequence[str], today: dt.date
+    ledger: Ledger,
+    session: Session,
+    rollup: str,
+    version: int,
+    sources: Sequence[str],
+    today: dt.date,
+    state: str = FOLDED,
 ) -> bool:
-    """Days that are over are folded, of sources whose every change was marked while they were open; whether there were any."""
+    """Days that are over are folded, of sources whose every change was marked while they were open; whether there were any.
+
+    ``state``: sealed, where nothing can compute them again.
+    """
     close = (
-        "update dayfold__coverage set state = 'folded' where rollup = :rollup and version = :version and "
+        "update dayfold__coverage set state = :state where rollup = :rollup and version = :version and "
         "source = :source and state = 'open' and day < :today::date and reason is null"
     )
     counts = [
-        session.execute(ledger.sql(close, rollup=rollup, version=version, source=source, today=today))
+        session.execute(ledger.sql(close, rollup=rollup, version=version, source=source, today=today, state=state))
         for source in sources
     ]
     return any(counts)

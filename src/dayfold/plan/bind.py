@@ -20,6 +20,7 @@ from dayfold.define.lasting import Collect, Exists, First, Last, Mode
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Measured, Metric, Min, Sum, reads_properties
 from dayfold.define.profile import is_time_driven
 from dayfold.define.rollup import RollupDef, siblings
+from dayfold.define.size import DAY, Size
 from dayfold.define.source import Folded, Moment, Table
 from dayfold.define.types import BOOL, DATE, FLOAT, HASHES, INT, JSON, MAX_DIGITS, TEXT, Kind, Type, decimal
 from dayfold.errors import Problem
@@ -166,6 +167,8 @@ class BoundRollup:
     scans: tuple[Scan, ...]
     #: The day that `now()` was when it was bound, where something in it uses that.
     as_of: dt.date | None = None
+    #: The day that it was bound on, where its statements name it: they are bound anew on each day.
+    bound_on: dt.date | None = None
     _words: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -211,6 +214,7 @@ class _Binder:
     ) -> None:
         self.rollup = rollup
         self.store = store
+        self.today = today
         self.now = today if rollup.is_profile else None
         self.made: list[Made] = []
         self.described = described
@@ -226,8 +230,8 @@ class _Binder:
                 self.compilers[source] = self._compiler(source)
         skipped = not self.rollup.measured
         for name, metric in self.rollup.measured.items():
-            timeless = metric.moment is None and not self.rollup.is_profile
-            if metric.source not in self.compilers or metric.problems or timeless:
+            misplaced = isinstance(metric, Gauge | Increase) if self.rollup.is_profile else metric.moment is None
+            if metric.source not in self.compilers or metric.problems or misplaced:
                 skipped = True
                 continue
             try:
@@ -669,6 +673,10 @@ class _Binder:
         scan.parts.append(Part(Column(name, type_, source=scan.label), scan.dialect.cast(aggregate, type_)))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
+    def _size(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        scan.parts.append(Part(Column(name, INT, source=scan.label), _filtered(sql("count(*)"), where)))
+        scan.presence.append(sql("_x > 0", _x=column(name)))
+
     def _increase(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         """A level that only grows; what is below zero or no number fails the source, as it has no growth."""
         assert scan.levels is not None
@@ -702,7 +710,8 @@ class _Binder:
             Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
         )
         as_of = self.now if rollup.is_profile and is_time_driven(rollup) else None
-        return BoundRollup(rollup, shape, sets_shape, scans, as_of)
+        bound_on = as_of or (self.today if rollup.is_standing else None)
+        return BoundRollup(rollup, shape, sets_shape, scans, as_of, bound_on)
 
 
 def _declaration(metric: Measured, name: str) -> str:
@@ -832,22 +841,24 @@ def relation(source: Table) -> exp.Expr:
 PERIODS = ("week", "month", "quarter", "year")
 
 
-def folded_columns(lower: BoundRollup) -> dict[str, Type]:
+def folded_columns(lower: BoundRollup, source: Folded) -> dict[str, Type]:
     """The columns that a rollup has as a source of another."""
     found = {one.name: one.type for one in (*lower.shape.identity, *lower.shape.body)}
     if lower.is_lifelong:
-        return found
+        return found | ({DAY: DATE} if source.is_standing else {})
     found.setdefault(lower.shape.day_column, DATE)
     found |= {name: DATE for name in PERIODS if name not in found}
     sets = lower.sets_shape.values if lower.sets_shape else ()
     return found | {f"{one.name}__hashes": one.type for one in sets}
 
 
-def folded_relation(lower: BoundRollup, dialect: Dialect) -> exp.Subquery:
-    """A rollup's rows with their sets as something to select from."""
+def folded_relation(lower: BoundRollup, dialect: Dialect, source: Folded, today: dt.date) -> exp.Subquery:
+    """A rollup's rows with their sets as something to select from; of a standing profile those of today."""
     shape = lower.shape
     if lower.is_lifelong:
         rows = exp.select(*(column(one.name, "t") for one in (*shape.key, *shape.body)))
+        if source.is_standing:
+            rows = rows.select(alias(exp.cast(exp.Literal.string(today.isoformat()), "date"), DAY))
         return rows.from_(exp.alias_(shape.table, "t", table=True)).subquery("folded__")
     day = column(shape.day_column, "t")
     names = dict.fromkeys([*(one.name for one in (*shape.identity, *shape.values)), shape.day_column])
@@ -888,6 +899,7 @@ _PARTS: dict[type[Measured], Callable[..., None]] = {
     Avg: _Binder._avg,
     Distinct: _Binder._distinct,
     Gauge: _Binder._gauge,
+    Size: _Binder._size,
     Exists: _Binder._exists,
     Mode: _Binder._mode,
     First: _Binder._first,

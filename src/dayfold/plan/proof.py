@@ -18,6 +18,7 @@ from sqlglot import exp
 from dayfold.days import LIFELONG, ONE_DAY, STORED_GRAINS, Days
 from dayfold.define.expr import parse
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Max, Measured, Min, Sum
+from dayfold.define.size import Size
 from dayfold.define.source import Folded, Moment, Table
 from dayfold.define.types import DATE, HASHES, INT, MAX_DIGITS, TEXT, TIMESTAMP, TIMESTAMPTZ, Kind, Type, decimal
 from dayfold.plan import proof_levels
@@ -253,7 +254,7 @@ def _is_union(metric: Measured, columns: Mapping[Table, Mapping[str, Type]]) -> 
 
 def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str, Type], united: bool) -> Measure:
     dialect = compiler.dialect
-    if isinstance(metric, Count):
+    if isinstance(metric, Count | Size):
         value: exp.Expr = exp.Literal.number(1)
         stored: tuple[Column, ...] = (Column(name, INT, zero=True),)
     elif united:
@@ -272,7 +273,7 @@ def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str
         value = sql("case when _w then _v end", _w=compiler.condition(metric.where), _v=value)
     if united:
         value = dialect.piece("exploded", _x=value)
-    kind = "united" if united else metric.kind
+    kind = "united" if united else "count" if isinstance(metric, Size) else metric.kind
     return Measure(kind, name, value, stored)
 
 
