@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from dayfold import Rollup, Size
+from dayfold import Max, Profile, Rollup, Size
 from dayfold.errors import Sealed
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
@@ -22,6 +22,7 @@ from tests.engines.profiles import (
     stored,
 )
 
+READINGS = "id bigint primary key, k text, v double precision"
 LONG_AGO = dt.datetime(2021, 5, 1, 23, 59, 59, 999_999, tzinfo=dt.UTC)
 BOOKED: list[Row] = [
     booking(1, "a", LONG_AGO, note="first", status="CANCELLED"),
@@ -133,6 +134,32 @@ def test_full_refresh_in_parts_is_that_in_one(ground: Ground) -> None:
     assert ground.stored(f"select facts from dayfold_coverage where rollup = 'Customers' and source = '{label}'") == [
         (8,)
     ]
+
+
+def test_part_that_failed_leaves_the_whole_to_be_read_again(store: Ground) -> None:
+    """A number that is none in the first of two parts: once it is right, its neighbours are there too, though nothing tells of them."""
+    store.load("readings", READINGS, [{"id": n, "k": f"k{n}", "v": 1.0 if n else float("nan")} for n in range(12)])
+    readings = store.table("readings", changes="trigger")
+
+    class Meters(Profile):
+        """One row per meter."""
+
+        key = "k"
+        highest = Max(readings, "v")
+
+    def fold() -> str:
+        store.define(Meters).settings.fold.chunk_rows = 6
+        return str(store.opened.fold()[0].status)
+
+    store.define(Meters).track_install()
+    assert fold() == "partial"
+    assert 0 < store.stored("select count(*) from meters")[0][0] < 12
+    assert store.stored("select state, reason from dayfold_coverage") == [
+        ("failed", "1 facts hold a number that is NaN or infinite.")
+    ]
+    store.source("update readings set v = 1 where id = 0")
+    assert fold() == "done"
+    assert store.stored("select count(*) from meters") == [(12,)]
 
 
 def test_rebuild_refreshes_whole_and_says_what_would_move(ground: Ground) -> None:
