@@ -215,6 +215,22 @@ def test_failing_source_leaves_its_columns_and_what_is_made_of_them_fits(ground:
     check(ground, [one for one in BOOKED if one["id"] not in (3, 9)], PAID)
 
 
+def test_columns_of_two_days_are_not_compared_until_they_are_of_one(store: Ground) -> None:
+    """Payments failed overnight, so that their columns are as of yesterday: verify leaves them out, and does not fall over."""
+    begin(store)
+    store.fold()
+    store.clock.instant = NOW + dt.timedelta(days=1)
+    store.source("alter table payments rename to payments_gone")
+    store.define(*define(store))
+    assert store.opened.fold()[0].status == "partial"
+    store.source("alter table payments_gone rename to payments")
+    store.define(*define(store))
+    [found, _] = store.opened.verify()
+    assert (found.error, found.cells, found.left_out) == (None, 0, {"open days": 1})
+    store.fold()
+    check(store, BOOKED, PAID)
+
+
 def test_sizes_of_a_segment_are_taken_on_their_day_and_stand(store: Ground) -> None:
     """New, active, at risk: a size a day, sealed when the day is over; a day without a fold is missing, and no later change moves it."""
     store.load("bookings", BOOKINGS, BOOKED)
