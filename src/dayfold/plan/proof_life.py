@@ -161,8 +161,8 @@ def branches(
         measures = [_measure(compiler, name, metric, types[name]) for name, metric in metrics]
         # What numbers facts is a branch of its own: sorting millions of them with all that others need takes minutes.
         plain = tuple(one for one in measures if not one.is_ordered)
-        for group in [*([plain] if plain else []), *((one,) for one in measures if one.is_ordered)]:
-            found.append(LifeBranch(source, scan.relation, scan.dialect, keys, group))
+        groups = [*([plain] if plain else []), *((one,) for one in measures if one.is_ordered)]
+        found += [LifeBranch(source, scan.relation, scan.dialect, keys, group) for group in groups]
     return found
 
 
