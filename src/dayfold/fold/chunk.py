@@ -56,7 +56,7 @@ class Chunk:
         tracked: For sources whose triggers tell their changes, the tables that these stand on.
         failed: Those, and the sources with a value in the present chunk that cannot be computed with.
         met: Every source that failed in some chunk, with the first reason.
-        facts: How many each source had in the parts of a day that came before.
+        facts: How many each source had in the parts of a day that came before; ``earlier``: sources that failed in one of them.
     """
 
     databases: Databases
@@ -75,6 +75,7 @@ class Chunk:
     failed: dict[str, DayfoldError] = field(default_factory=dict)
     met: dict[str, DayfoldError] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)
+    earlier: dict[str, DayfoldError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.met |= self.lost
@@ -153,10 +154,11 @@ class Chunk:
             changed, count = Changed(), 0
             if staged:
                 changed, count = self._replace(session, rollup, scans, staged, days, cells, portion.keys)
+            tally = {}
             if portion.is_last:
                 self._cover(session, staged, days, cells, standings)
             else:
-                self._tally(session, staged)
+                tally = self._tally(session, staged)
             if portion.has_marks:
                 marks.delete_read(ledger, session)
             if self.building:
@@ -165,13 +167,19 @@ class Chunk:
             runs.progress(ledger, session, self.run_id, count, changed)
             versions.bump_revision(ledger, session, name)
         self.indexed = self.indexed or bool(staged)
+        if not portion.is_last:
+            # Only now: a transaction that meets another one is begun again.
+            self.facts |= tally
+            self.earlier |= self.failed
         return changed, count
 
-    def _tally(self, session: Session, staged: list[tuple[Scan, str]]) -> None:
-        """The facts of a part of a day are counted, for when the day is done with."""
+    def _tally(self, session: Session, staged: list[tuple[Scan, str]]) -> dict[str, int]:
+        """The facts of each source in the parts of a day so far, for when the day is done with."""
+        found = dict(self.facts)
         for scan, name in staged:
             total = session.rows(Statement(sql("select coalesce(sum(facts__), 0) from _t", _t=table(name))))[0][0]
-            self.facts[scan.label] = self.facts.get(scan.label, 0) + int(total)
+            found[scan.label] = found.get(scan.label, 0) + int(total)
+        return found
 
     def _cover(
         self,
@@ -185,7 +193,7 @@ class Chunk:
         ledger, name, version = self.ledger, self.rollup.name, self.version
         for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
             # A day that is folded in parts has failed where one of them has.
-            failed = self.failed.get(source) or (self.met.get(source) if self.facts else None)
+            failed = self.failed.get(source) or self.earlier.get(source)
             if failed is not None:
                 reason = failed.message
                 coverage.record_failed(ledger, session, name, version, source, days, reason, self.run_id, cells)
