@@ -152,7 +152,7 @@ def test_a_part_that_failed_is_due_again_whole(ground: Ground, bad: int) -> None
     ground.opened.track_install()
     [run] = ground.opened.fold()
     assert run.error == (
-        f"{ground.label('facts')}: 3 facts hold a number that is NaN or infinite.\n"
+        f"{ground.label('takings')}: 3 facts hold a number that is NaN or infinite.\n"
         "  Correct them, or leave them out with where=…."
     )
     assert 0 < ground.stored("select count(*) from totals")[0][0] < 20
