@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from dayfold import First, Last, Max, Min, Mode, Moment, Profile, Rollup, Size
+from dayfold import Count, First, Last, Max, Min, Mode, Moment, Profile, Rollup, Size, Sum
 from dayfold.errors import Sealed
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
@@ -162,6 +162,34 @@ def test_part_that_failed_leaves_the_whole_to_be_read_again(store: Ground) -> No
     store.source("update readings set v = 1 where id = 0")
     assert fold() == "done"
     assert store.stored("select count(*) from meters") == [(12,)]
+
+
+@pytest.mark.parametrize("pairing", TOLD, indirect=True)
+@pytest.mark.parametrize("bad", [6, 7])
+def test_a_part_that_failed_is_due_again_whole(ground: Ground, bad: int) -> None:
+    """Two parts, a number that is none in the first (of 6) or in the last (of 7): the triggers tell of that customer alone."""
+    facts = [{"k": n % 20, "v": float("nan") if n % 20 == bad else 1.5} for n in range(60)]
+    ground.load("takings", "k bigint, v double precision", facts)
+
+    def define_totals() -> None:
+        source = ground.table("takings", changes="trigger")
+        ground.define(
+            type("Totals", (Profile,), {"key": "k", "n": Count(source), "total": Sum(source, "v", scale=2)})
+        ).settings.fold.chunk_rows = 40
+
+    define_totals()
+    ground.opened.track_install()
+    [run] = ground.opened.fold()
+    assert run.error == (
+        f"{ground.label('takings')}: 3 facts hold a number that is NaN or infinite.\n"
+        "  Correct them, or leave them out with where=…."
+    )
+    assert 0 < ground.stored("select count(*) from totals")[0][0] < 20
+    ground.source("update takings set v = 1 where v = cast('NaN' as double precision)")
+    define_totals()
+    ground.fold()
+    rows = ground.stored("select k, n, total from totals order by k")
+    assert rows == [(k, 3, 3 if k == bad else 4.5) for k in range(20)]
 
 
 def test_rebuild_refreshes_whole_and_says_what_would_move(ground: Ground) -> None:
