@@ -26,6 +26,7 @@ from dayfold import (
     Profile,
     Ratio,
     Rollup,
+    Size,
     Sum,
     Table,
 )
@@ -187,6 +188,14 @@ class AnalyticsAppointmentsByLocationDaily(Rollup):
     revenue_cents = Sum(payment, "amount_cents", at="paid_at", where=PAID)
     # The day of the first accepted booking, and not the one on which the record was made.
     new_customers = Count(new_customer, at="first_booking_at")
+
+
+class CustomerSegmentsDaily(Rollup):
+    """How many customers each segment had at the end of each day, as the last refresh of that day left it."""
+
+    key = ("organization_id", "customer_segment")
+
+    customers = Size(CustomerAnalytics)
 
 
 # -- what must hold of the stored rows: checked after every fold that wrote some, and by `dayfold verify` ----------------------

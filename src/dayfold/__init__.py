@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
     from dayfold.define.profile import Profile
     from dayfold.define.rollup import Rollup
+    from dayfold.define.size import Size
     from dayfold.define.source import Moment, Read, Table
     from dayfold.errors import NotReady
 
@@ -47,6 +48,7 @@ __all__ = [
     "Ratio",
     "Read",
     "Rollup",
+    "Size",
     "Sum",
     "Table",
     "Total",
@@ -70,6 +72,7 @@ _MODULES = {
     "define.metric": ("Avg", "Count", "Distinct", "Formula", "Gauge", "Increase", "Max", "Min", "Ratio", "Sum"),
     "define.profile": ("Profile",),
     "define.rollup": ("Rollup",),
+    "define.size": ("Size",),
     "define.source": ("Moment", "Read", "Table"),
     "errors": ("NotReady",),
 }

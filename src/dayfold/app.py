@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from dayfold.ledger.accounts import Accounts
     from dayfold.ledger.checks import Verdict
     from dayfold.ledger.persons import Person
-    from dayfold.ledger.versions import Standing
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
     from dayfold.query.cohorts import CohortAnswer
@@ -805,7 +804,7 @@ class Dayfold:
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
 
-    def profile_waits(self, request: ProfileRequest, standing: Standing | None) -> bool | None:
+    def profile_waits(self, request: ProfileRequest, standing: object) -> bool | None:
         """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
         from dayfold.query.profile import looked
 
@@ -876,17 +875,17 @@ class Dayfold:
         scope: Scope = UNREDACTED,
         progress: Progress | None = None,
     ) -> Exported:
-        """Events, the rows of a rollup, or what is known of one actor are written to a file; memory does not follow their number.
+        """Events, rows of a rollup or a profile, or what is known of one actor are written to a file; memory does not follow their number.
 
         Args:
-            what: ``events``, ``rollup`` or ``actor``.
-            name: Of the rollup, or the ``actor_id``.
+            what: ``events``, ``rollup``, ``profile`` or ``actor``.
+            name: Of the rollup or profile, or the ``actor_id``.
             out: A file, which is there when it is whole, or a stream of bytes.
             form: ``csv``, ``jsonl`` or ``parquet``.
             personal: Personal data are in it.
             from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC). Default: the first there is.
             to: Last day, included.
-            where: Of a rollup: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL.
+            where: Of a rollup: ``"k=v"``, ``"k!=v"`` or ``"k="`` for NULL. Of a profile: as in `profiles`.
             entity_type: Of events, as these: what they are about, as in `events`.
             entity_id: Which one.
             event_type: Their type.

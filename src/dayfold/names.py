@@ -99,7 +99,9 @@ def listing(names: Iterable[str]) -> str:
 def plural(count: int, what: str) -> str:
     """A counted noun.
 
-    >>> plural(1, "day"), plural(2000, "day")
-    ('1 day', '2,000 days')
+    >>> plural(1, "day"), plural(2000, "day"), plural(2, "entity")
+    ('1 day', '2,000 days', '2 entities')
     """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    if count != 1:
+        what = f"{what.removesuffix('y')}ies" if what == "entity" else f"{what}s"
+    return f"{count:,} {what}"

@@ -13,8 +13,8 @@ Import what you need into ``metrics.py``, or subclass it there with a key, colum
 Events of bots (``is_bot``) are in none of them. A session is what the log has as ``session_id``: an event without one is in none.
 Engaged seconds are what pages say of themselves (``page_engaged``), whoever sent it.
 
-Weakness: a profile is made of all events of an entity, so that one whose oldest events `dayfold retain` has deleted begins later once
-it is computed again. Keep events for as long as these are to reach back.
+Weakness: a profile is made of all events of an entity, so `dayfold retain` deletes no events while one of these is among the
+definitions.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
 
 HOW_TOS = [
     "late-data", "time-zones", "compare", "edit-a-definition", "live", "explain", "verify", "track-changes", "adopt-a-table",
-    "fetch-from-an-api",
-    "be-alerted", "check", "cohorts",
+    "fetch-from-an-api", "keep-profiles",
+    "be-alerted", "check", "cohorts", "profiles",
 ]  # fmt: skip
 
 

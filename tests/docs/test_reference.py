@@ -34,6 +34,8 @@ from dayfold.ledger.migrations import MIGRATIONS, TABLES, VIEWS
 from dayfold.names import RESERVED
 from dayfold.query import cohorts, funnels
 from dayfold.query.answer import Answer, gaps
+from dayfold.query.profile import ProfileAnswer
+from dayfold.query.profile_standing import Lack, ProfileStanding
 from dayfold.query.status import JobStatus, RollupStatus, Status
 from dayfold.settings import Settings
 from tests.docs.pages import DOCS, ROOT, pages, prose
@@ -211,6 +213,9 @@ FORMS = (
 )  # fmt: skip
 
 
+PROFILES = (ProfileAnswer.said, ProfileAnswer.as_object, ProfileStanding.as_object, Lack.as_object)
+
+
 def test_every_field_of_json_is_documented() -> None:
     """The fields of each command's document stand in the reference."""
     kinds = (
@@ -226,7 +231,16 @@ def test_every_field_of_json_is_documented() -> None:
         Episode,
     )
     words = {one.name for kind in kinds for one in fields(kind)}
-    forms = [inspect.getsource(one) for one in (Answer.as_object, gaps, RollupPlan.as_object, *FORMS)]
+    forms = [
+        inspect.getsource(one)
+        for one in (
+            Answer.as_object,
+            gaps,
+            *PROFILES,
+            RollupPlan.as_object,
+            *FORMS,
+        )
+    ]
     words |= {*cohort.OWN_COLUMNS, *funnels.OWN_COLUMNS}
     forms += re.findall(r"write_json\((\{.*?\})\)", "".join(path.read_text() for path in (SOURCE / "cli").glob("*.py")))
     words |= {

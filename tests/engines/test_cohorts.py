@@ -271,3 +271,11 @@ def test_what_cannot_be_answered_is_refused(store: Ground) -> None:
     with pytest.raises(QueryRefused, match=r"Customers\.plan is text, expected a timestamp or a date\."):
         app.cohort("Odd", from_="-30d", to="today")
     assert app.cohort("Retention", from_=TODAY + dt.timedelta(days=2), to=TODAY + dt.timedelta(days=9)).rows == []
+    store.source("drop table signups")
+    app = store.define(*classes)
+    app.fold()
+    answer = app.cohort("Retention", from_="-30d", to="today", by=["tier"])
+    [said] = answer.as_object()["remarks"]
+    assert said.startswith("Customers: stale: joined_at, tier, plan: failed: ")
+    limited = app.cohort("Retention", from_="-30d", to="today", scope=Scope.of(None, {"org": ["a"]}))
+    assert limited.remarks()[-1] == "Customers: stale: joined_at: failed"

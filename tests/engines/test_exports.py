@@ -252,7 +252,7 @@ def test_what_is_known_of_one_actor(app: Dayfold) -> None:
 def test_words_that_do_not_fit_are_refused(app: Dayfold) -> None:
     """Before anything is read or written."""
     refused: dict[str, tuple[Any, ...]] = {
-        "There is no export 'rollups'; the nearest is 'rollup'.\n  Known: events, rollup, actor": ("rollups",),
+        "There is no export 'rollups'; the nearest is 'rollup'.\n  Known: events, rollup, profile, actor": ("rollups",),
         "An export of a rollup names it; the name is missing.": ("rollup",),
         "An export of an actor names it; the name is missing.": ("actor", ""),
         "All events have no name.\n  Narrow them with entity_type, event_type, actor or session.": ("events", "x"),

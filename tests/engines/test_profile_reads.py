@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import io
 import itertools
 import json
 import operator
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from dayfold import Count, Min, Profile
 from dayfold.errors import QueryRefused, UnknownName, UsageError
 from dayfold.plan.access import Scope
+from dayfold.query import exports
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import COLUMNS, Row, booking, define, expected
 from tests.engines.test_profiles import BOOKED, PAID, begin
@@ -313,3 +316,33 @@ def test_a_key_of_one_column_and_moments_without_a_zone(store: Ground) -> None:
     assert store.opened.profile("Visitors", {"who": 1}, columns=["visits"]).row == {"visits": 1}
     with pytest.raises(UsageError, match="The filter's value for 'who' is not integer"):
         store.opened.profile("Visitors", {"who": "1 or 1=1"})
+
+
+def test_a_profile_is_exported_in_portions(folded: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each entity once, in the order of keys, whatever the size of a portion; within the scope; by any column."""
+    monkeypatch.setattr(exports, "_ENTITIES", 2)
+    app = folded.opened
+
+    def written(form: str, **how: Any) -> bytes:
+        stream = io.BytesIO()
+        app.export("profile", "Customers", out=stream, form=form, **how)
+        return stream.getvalue()
+
+    told: list[tuple[str, int, int]] = []
+    found = [json.loads(one) for one in written("jsonl", progress=lambda *one: told.append(one)).decode().splitlines()]
+    assert [{name: one[name] for name in ("org", "customer", "notes", "revenue", "ticket")} for one in found] == [
+        {name: one[name] for name in ("org", "customer", "notes", "revenue", "ticket")} for one in oracle()
+    ]
+    assert told == [("Customers", 2, 6), ("Customers", 4, 6), ("Customers", 6, 6), ("Customers", 6, 6)]
+    assert found[0]["first_at"] == "2026-03-02T12:00:00Z"
+    assert parquet.read_table(io.BytesIO(written("parquet"))).num_rows == 6
+    mine = written("csv", scope=MINE).decode().splitlines()
+    assert mine[0] == ",".join(f'"{name}"' for name in (*COLUMNS, "created_at", "updated_at"))
+    assert [line[:7] for line in mine[1:]] == ['"p","a"']
+    assert len(written("csv", where=["segment=prospect", "revenue<1"]).decode().splitlines()) == 2
+    with pytest.raises(UsageError, match=r"^Customers is a profile, and no rollup"):
+        app.export("rollup", "Customers", out=io.BytesIO())
+    with pytest.raises(UsageError, match=r"^A profile has no days"):
+        written("csv", from_="-7d")
+    with pytest.raises(UnknownName, match=r"^Customers has no column 'run_id' to filter by"):
+        written("csv", where=["run_id>0"], scope=MINE)

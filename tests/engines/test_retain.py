@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dayfold import Count, Dayfold, Distinct, Increase, Rollup, events
+from dayfold import Count, Dayfold, Distinct, Increase, Min, Profile, Rollup, Sum, events
 from dayfold.days import Days
 from dayfold.errors import Sealed
 from dayfold.fold.retain import Kept, Thing
@@ -39,6 +39,41 @@ class Grown(Rollup):
     """How much a level grew."""
 
     grew = Increase(events, "(props->>'n')::bigint", per="actor_id", at="occurred_at")
+
+
+class Persons(Profile):
+    """Who did how much, on how many days, by the days that are kept."""
+
+    key = "project_id"
+    views = Sum(Daily, "views")
+    first_day = Min(Daily, "day")
+
+
+class Begun(Rollup):
+    """Projects by their first day."""
+
+    projects = Count(Persons, at="first_day")
+
+
+class Direct(Profile):
+    """Who did how much, by the events."""
+
+    key = "actor_id"
+    views = Count(events)
+
+
+class ByActor(Rollup):
+    """What one person did on one day."""
+
+    key = "actor_id"
+    views = Count(events, at="occurred_at")
+
+
+class Actors(Profile):
+    """What one person did, by the days that are kept."""
+
+    key = "actor_id"
+    views = Sum(ByActor, "views")
 
 
 class Clock:
@@ -199,6 +234,43 @@ def test_days_that_cannot_be_sealed_are_kept(make: Callable[..., Dayfold]) -> No
     app.fold()
     found = app.retain(yes=True)
     assert found.kept == [Kept(Days(second, second), 2, "Grown.grew compares levels with those of earlier days")]
+
+
+def test_events_go_behind_a_profile_over_their_days(make: Callable[..., Dayfold]) -> None:
+    """It holds what the days hold, and so does what is over it; a profile that reads events itself would forget, and keeps them."""
+    app = make(Daily, Persons, Begun, Direct, events_days=20)
+    app.fold()
+    send(app, event(1, occurred_at=at(0), project_id="p"), event(2, occurred_at=at(1), project_id="p"))
+    app.fold()
+    why = "Direct is of whole lives, and would forget them; fold a rollup of them, and the profile over that"
+    found = app.retain(yes=True)
+    assert found.kept == [Kept(Days(OLD, OLD + dt.timedelta(days=1)), 2, why)]
+    app = make(Daily, Persons, Begun, events_days=20)
+    found = app.retain(yes=True)
+    assert (of(found, "events").count, found.kept) == (2, [])
+    assert set(found.sealed) <= {"Daily"}
+    assert query(app, "select count(*) from _log") == [(0,)]
+    send(app, event(3, occurred_at=NOON, project_id="p"))
+    app.fold()
+    assert app.rebuild("Persons").cells == 0
+    assert app.profile("Persons", {"project_id": "p"}).found["views"] == 3
+    assert [one.drifted for one in app.verify()] == [0, 0, 0]
+    assert app.query("Begun", from_=OLD, to=OLD).rows[0]["projects"] == 1
+
+
+def test_erased_person_leaves_the_profile_over_sealed_days(make: Callable[..., Dayfold]) -> None:
+    """Also where no event of theirs is left: what they did then is somebody's whom nobody knows."""
+    app = make(ByActor, Actors, events_days=20)
+    app.fold()
+    send(app, event(1, occurred_at=at(0), actor_id="u"), event(2, occurred_at=at(1), actor_id="v"))
+    app.fold()
+    app.retain(yes=True)
+    found = app.erase(actor=["u"])
+    assert found.refolded == [{"rollup": "Actors", "cells": 3, "error": None}]
+    [(one, first), (other, second)] = query(app, "select actor_id, views from actors order by actor_id desc")
+    assert (one, first, other[:7], second) == ("v", 1, "erased-", 1)
+    assert [done.rows_inserted + done.rows_deleted for done in app.fold()] == [0, 0]
+    assert [one.drifted for one in app.verify()] == [0, 0]
 
 
 def test_held_events_go_after_their_time(make: Callable[..., Dayfold]) -> None:

@@ -74,7 +74,7 @@ class Salon:
         """The runs of a fold that went well, an hour after the one before."""
         self.clock.instant += dt.timedelta(hours=1)
         runs = {run.rollup: run for run in self.app.fold()}
-        assert [run.error for run in runs.values()] == [None, None]
+        assert [run.error for run in runs.values()] == [None, None, None]
         return runs
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
@@ -215,7 +215,7 @@ def test_refreshing_again_writes_nothing(week: Week) -> None:
     before = week.salon.state().stamps
     week.salon.sql("UPDATE bookings SET note = note WHERE id % 50 = 2")
     runs = week.salon.fold()
-    assert [written(run) for run in runs.values()] == [0, 0]
+    assert [written(run) for run in runs.values()] == [0, 0, 0]
     assert week.salon.state().stamps == before
 
 
@@ -235,6 +235,21 @@ def test_midnight_changes_what_the_calendar_changes(week: Week) -> None:
     )
     for (days, state), before in zip(week.later.items(), states, strict=False):
         assert written(week.later_runs[days][PROFILE]) == changed_rows(before.profiles, state.profiles)
+
+
+@pytest.mark.in_turn
+def test_segments_of_each_day_are_as_its_last_refresh_left_them(week: Week) -> None:
+    """A size for each day with a refresh, of the customers as they were then; days without one have none."""
+    rows = week.salon.sql("select day, organization_id, customer_segment, customers from customer_segments_daily")
+    kept: dict[dt.date, Counter[tuple[Any, Any]]] = {}
+    for day, organization, segment, customers in rows:
+        kept.setdefault(day, Counter())[organization, segment] = customers
+    states = {TODAY: week.changed, **{TODAY + days * DAY: state for days, state in week.later.items()}}
+    true = {
+        day: Counter((person[0], one["customer_segment"]) for person, one in state.true_profiles.items())
+        for day, state in states.items()
+    }
+    assert kept == true
 
 
 @pytest.mark.in_turn

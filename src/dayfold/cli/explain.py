@@ -76,17 +76,15 @@ def lines(found: Explanation) -> list[str]:
 def _proofs(found: Explanation) -> list[str]:
     shown = []
     if (check := found.verification) is not None:
-        cells = plural(check.cells, "cell")
-        shown.append(
-            f"verified: {check.verified_at} by run {check.run_id}, {cells} of the day, {check.drifted:,} drifted"
-        )
+        cells = f"{plural(check.cells, 'cell')} of the day" if found.day else plural(check.cells, "entity")
+        shown.append(f"verified: {check.verified_at} by run {check.run_id}, {cells}, {check.drifted:,} drifted")
     else:
         shown.append("verified: never")
     if (receipt := found.receipt) is not None:
         # A day that is not sealed has a digest of the engine's own, which tells a person nothing.
         digest = f", {receipt.digest}" if found.sealed and receipt.digest else ""
-        rows = plural(receipt.rows, "row")
-        shown.append(f"receipt: {receipt.at}, {rows} of the day from {receipt.origin}, run {receipt.run_id}{digest}")
+        rows = plural(receipt.rows, "row") + (" of the day" if found.day else "")
+        shown.append(f"receipt: {receipt.at}, {rows} from {receipt.origin}, run {receipt.run_id}{digest}")
     return shown
 
 

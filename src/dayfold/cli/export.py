@@ -1,4 +1,4 @@
-"""``dayfold export``: events, rollups and what is known of one actor, as files. A door."""
+"""``dayfold export``: events, rollups, profiles and what is known of one actor, as files. A door."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ import typer
 
 from dayfold.cli import errand
 from dayfold.cli.fold import progress_shown
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, WhereOption, noted, open_app, write_json
+from dayfold.cli.output import (
+    DEFAULT_APP,
+    AnyColumnOption,
+    AppOption,
+    JsonOption,
+    WhereOption,
+    noted,
+    open_app,
+    write_json,
+)
 from dayfold.errors import UsageError
 from dayfold.names import listing, plural, suggestion
 
 if TYPE_CHECKING:
     from dayfold.query.exports import Exported
 
-app = typer.Typer(no_args_is_help=True, help="Events, rollups and what is known of one actor, as files.")
+app = typer.Typer(no_args_is_help=True, help="Events, rollups, profiles and what is known of one actor, as files.")
 FORMS = ("csv", "jsonl", "parquet")
+#: What holds no raw event, so that no export of it stands in the audit table.
+_FOLDED = ("rollup", "profile")
 #: How far apart lines about the progress are in a log; each day is a step.
 _LINE_S = 5.0
 FromOption = Annotated[
@@ -100,6 +111,19 @@ def rollup(
 
 
 @app.command()
+def profile(
+    name: Annotated[str, typer.Argument(metavar="PROFILE", help="The profile, by class or table name.")],
+    where: AnyColumnOption = None,
+    format: FormOption = None,
+    out: OutOption = None,
+    file: AppOption = DEFAULT_APP,
+    json: JsonOption = False,
+) -> None:
+    """Export the entities of a profile, in the order of their keys."""
+    _export(file, out, format, json, what="profile", name=name, where=where or ())
+
+
+@app.command()
 def actor(
     id: Annotated[str, typer.Argument(metavar="ID", help="The actor_id.")],
     from_: FromOption = None,
@@ -122,13 +146,13 @@ def _export(file: Path, out: Path | None, format: str | None, json: bool, **aske
         raise UsageError("--json says what was written, and needs a file.", hint="Name one: --out FILE")
     if out is None and form == "parquet" and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal.", hint="Name a file: --out FILE")
-    what = asked["name"] if asked["what"] == "rollup" else asked["what"]
+    what = asked["name"] if asked["what"] in _FOLDED else asked["what"]
     target = errand.place(out) if out else cast(IO[bytes], _Output())
-    action = "export" if asked["what"] != "rollup" else None
+    action = "export" if asked["what"] not in _FOLDED else None
     with (
         open_app(file) as dayfold,
         noted(dayfold, action, f"{what} {form}"),
-        progress_shown(every_s=_LINE_S) as progress,
+        progress_shown("entities" if asked["what"] == "profile" else "days", every_s=_LINE_S) as progress,
     ):
         found = dayfold.export(**asked, form=form, out=target, progress=progress)
     sys.stdout.flush()

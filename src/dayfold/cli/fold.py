@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,13 +42,18 @@ def run(
         bool,
         typer.Option("--prune", help="Drop the named rollups that were removed from the definitions."),
     ] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Bring a store of an earlier version to this program's first.")
+    ] = False,
     no_checks: Annotated[bool, typer.Option("--no-checks", help="Leave out the checks of what is folded.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Bring rollups up to date: compute the days and cells that are due, write what differs, and run their checks."""
     from dayfold.fold.checks import has_failed
 
-    with open_app(app) as dayfold, progress_shown() as progress:
+    with open_app(app) as dayfold, progress_shown(unit_of(dayfold)) as progress:
+        if migrate:
+            dayfold.migrate()
         pruned, rollups = _prune(dayfold, rollups, wait) if prune else ([], rollups)
         results = (
             []
@@ -106,10 +111,9 @@ def as_object(result: FoldResult) -> dict[str, object]:
 def show(result: FoldResult) -> None:
     """A result for a person; what went wrong goes to standard error."""
     days = sum(map(len, result.days))
-    print(
-        f"{result.rollup}: {result.status}, {plural(days, 'day')}, {plural(result.cells, 'cell')}, {rows_written(result)}, "
-        f"{result.seconds:.2f} s"
-    )
+    cells = f"{plural(days, 'day')}, {plural(result.cells, 'cell')}"
+    done = plural(result.cells, "entity") if result.is_lifelong else cells
+    print(f"{result.rollup}: {result.status}, {done}, {rows_written(result)}, {result.seconds:.2f} s")
     for warning in result.warnings:
         print(f"{result.rollup}: {warning}", file=sys.stderr)
     if result.error:
@@ -117,14 +121,26 @@ def show(result: FoldResult) -> None:
         print("\n".join([f"{result.rollup}: {first}", *more]), file=sys.stderr)
 
 
+def unit_of(dayfold: Dayfold) -> Callable[[str], str]:
+    """What the work on a rollup or source is counted in: of a profile, whose entities are computed part by part, parts."""
+
+    def unit(name: str) -> str:
+        known = dayfold.catalog.rollups.get(name)
+        return "parts" if known is not None and known.is_profile else "days"
+
+    return unit
+
+
 @contextmanager
-def progress_shown(unit: str = "days", every_s: float = 0) -> Iterator[Progress | None]:
+def progress_shown(unit: str | Callable[[str], str] = "days", every_s: float = 0) -> Iterator[Progress | None]:
     """A progress bar on a terminal, plain lines in a log; both on standard error, and only for work of several chunks.
 
-    ``unit``: what the work is counted in; ``every_s``: how far apart lines are at least, where chunks are small.
+    ``unit``: what the work is counted in, or that of what is called so; ``every_s``: how far apart lines are at least, where chunks
+    are small.
     """
+    unit_named = unit if callable(unit) else lambda _: unit
     if not sys.stderr.isatty():
-        yield _plain_lines(unit, every_s)
+        yield _plain_lines(unit_named, every_s)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -133,7 +149,7 @@ def progress_shown(unit: str = "days", every_s: float = 0) -> Iterator[Progress 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}"),
+        TextColumn("{task.completed:,}/{task.total:,} {task.fields[unit]}"),
         TimeRemainingColumn(),
     )
     tasks: dict[str, TaskID] = {}
@@ -141,19 +157,19 @@ def progress_shown(unit: str = "days", every_s: float = 0) -> Iterator[Progress 
 
         def moved(rollup: str, done: int, total: int) -> None:
             if rollup not in tasks:
-                tasks[rollup] = bar.add_task(rollup, total=total)
+                tasks[rollup] = bar.add_task(rollup, total=total, unit=unit_named(rollup))
             bar.update(tasks[rollup], completed=done)
 
         yield moved
 
 
-def _plain_lines(unit: str, every_s: float) -> Progress:
+def _plain_lines(unit_named: Callable[[str], str], every_s: float) -> Progress:
     last = time.monotonic()
 
     def moved(rollup: str, done: int, total: int) -> None:
         nonlocal last
         if done < total and (now := time.monotonic()) >= last + every_s:
             last = now
-            print(f"{rollup}: {done:,} of {total:,} {unit}", file=sys.stderr, flush=True)
+            print(f"{rollup}: {done:,} of {total:,} {unit_named(rollup)}", file=sys.stderr, flush=True)
 
     return moved

@@ -50,6 +50,15 @@ WhereOption = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="K=V", help="k=v, k!=v, or k= for NULL. The same key twice: any of the values."),
 ]
+AnyColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="K=V",
+        help="Of any column k=v, k!=v, k= for NULL, or k>v, k>=v, k<v, k<=v of numbers, days and moments, which may be today or "
+        "-30d. The same column equal to several values: any of them.",
+    ),
+]
 DEFAULT_APP = Path("metrics.py")
 
 

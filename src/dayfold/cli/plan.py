@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dayfold.cli.output import (
     DEFAULT_APP,
     AppOption,
@@ -12,6 +14,9 @@ from dayfold.cli.output import (
 )
 from dayfold.names import plural
 
+if TYPE_CHECKING:
+    from dayfold.fold.plan import RollupPlan
+
 
 def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: JsonOption = False) -> None:
     """What the next fold would do and read. Writes nothing."""
@@ -21,12 +26,7 @@ def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: Jso
         write_json({"plans": [plan.as_object() for plan in plans]})
         return
     for plan in plans:
-        days = sum(map(len, plan.days))
-        marked = f", {plural(plan.marked, 'marked cell')}" if plan.marked else ""
-        print(
-            f"{plan.rollup}: {plan.action}, {plural(days, 'day')}{marked}, {plural(plan.facts, 'fact')} to read, table "
-            f"{plan.table}"
-        )
+        print(f"{plan.rollup}: {plan.action}, {_scope(plan)}, {plural(plan.facts, 'fact')} to read, table {plan.table}")
         if plan.rows:
             took = f", about {plan.seconds:,.2f} s by earlier folds" if plan.seconds is not None else ""
             print(f"  about {plural(plan.rows, 'row')} to compute{took}")
@@ -38,7 +38,15 @@ def run(rollups: RollupsArgument = None, app: AppOption = DEFAULT_APP, json: Jso
             print(f"  {source} cannot be read: {reason}")
         for warning in plan.warnings:
             print(f"  {warning}")
-        shown = plan.days[:8]
+        shown = [] if plan.is_lifelong else plan.days[:8]
         if shown:
             more = f" and {len(plan.days) - 8} more ranges" if len(plan.days) > 8 else ""
             print(f"  days: {', '.join(map(str, shown))}{more}")
+
+
+def _scope(plan: RollupPlan) -> str:
+    """What would be computed."""
+    if plan.is_lifelong:
+        return "all entities" if plan.days else plural(plan.marked, "entity")
+    marked = f", {plural(plan.marked, 'marked cell')}" if plan.marked else ""
+    return f"{plural(sum(map(len, plan.days)), 'day')}{marked}"

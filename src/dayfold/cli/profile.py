@@ -12,7 +12,16 @@ import typer
 
 from dayfold import streams
 from dayfold.cli import errand
-from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, number, open_app, show_table, write_json
+from dayfold.cli.output import (
+    DEFAULT_APP,
+    AnyColumnOption,
+    AppOption,
+    JsonOption,
+    number,
+    open_app,
+    show_table,
+    write_json,
+)
 from dayfold.cli.query import FORMATS, check_form, writable, write_bytes
 from dayfold.errors import UsageError
 
@@ -29,15 +38,7 @@ def run(
         list[str] | None,
         typer.Option("--key", "-k", metavar="K=V", help="One entity; once for each column of the key."),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="K=V",
-            help="Of any column k=v, k!=v, k= for NULL, or k>v, k>=v, k<v, k<=v of numbers, days and moments, which may be today or "
-            "-30d. The same column equal to several values: any of them.",
-        ),
-    ] = None,
+    where: AnyColumnOption = None,
     sort: Annotated[
         str | None,
         typer.Option(

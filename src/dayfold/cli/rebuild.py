@@ -77,7 +77,7 @@ def show(result: RebuildResult) -> None:
     """A result for a person."""
     does = "would change" if result.dry_run else "changed"
     days = f"{plural(result.days, 'day')}, " if result.days else ""
-    scope = f"{days}{plural(result.cells, 'cell')} {does}"
+    scope = f"{days}{plural(result.cells, 'entity' if result.is_lifelong else 'cell')} {does}"
     print(f"{result.rollup}: {scope}, {rows_written(result)}, {result.seconds:.2f} s")
     if result.moves:
         keys = list(result.moves[0].key)

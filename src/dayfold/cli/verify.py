@@ -20,6 +20,7 @@ from dayfold.cli.output import (
     open_app,
     write_json,
 )
+from dayfold.days import LIFE
 from dayfold.errors import UsageError
 from dayfold.names import plural
 
@@ -109,12 +110,11 @@ def _drift(one: Drift) -> dict[str, object]:
 
 def show(result: VerifyResult) -> None:
     """A result for a person; what went wrong goes to standard error."""
-    drift = f"{plural(result.drifted, 'cell')} drifted" if result.drifted else "no drift"
+    cell = "entity" if result.is_lifelong else "cell"
+    days = "" if result.is_lifelong else f"{plural(result.days, 'day')}, "
+    drift = f"{plural(result.drifted, cell)} drifted" if result.drifted else "no drift"
     healed = f", {result.healed:,} healed" if result.healed else ""
-    print(
-        f"{result.rollup}: {plural(result.days, 'day')}, {plural(result.cells, 'cell')} compared, {drift}{healed}, "
-        f"{result.seconds:.2f} s"
-    )
+    print(f"{result.rollup}: {days}{plural(result.cells, cell)} compared, {drift}{healed}, {result.seconds:.2f} s")
     if result.left_out:
         print(f"  left out: {', '.join(f'{reason} {count:,}' for reason, count in result.left_out.items())}")
     for note in result.notes:
@@ -130,7 +130,7 @@ def show(result: VerifyResult) -> None:
 
 def line(one: Drift) -> str:
     """One drift in one line."""
-    place = [one.bucket or (str(one.day) if one.day else "")]
+    place = [one.bucket or (str(one.day) if one.day not in (None, LIFE) else "")]
     place += [f"{name}={'NULL' if value is None else value}" for name, value in one.key.items()]
     if one.metric is not None:
         metric = f"{one.metric} ({one.part})" if one.part else one.metric

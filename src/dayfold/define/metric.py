@@ -391,7 +391,7 @@ class Gauge(Measured):
     """
 
     kind = "gauge"
-    OPTIONS = ("at", "where", "scale", "over_keys", "carry", "trust", "extra")
+    OPTIONS: ClassVar[tuple[str, ...]] = ("at", "where", "scale", "over_keys", "carry", "trust", "extra")
 
     def __init__(
         self,

@@ -90,7 +90,9 @@ class _ProfileReader(Reader):
     def _check_measured(self, metric: Measured) -> None:
         kind = type(metric).__name__
         if isinstance(metric, Gauge | Increase):
-            instead = "Last(…, at=…) is the level now" if isinstance(metric, Gauge) else "fold a rollup, and Sum that"
+            instead = (
+                "Last(…, at=…) is the level now" if isinstance(metric, Gauge) else "Fold a rollup of it, and Sum that"
+            )
             self._problem("bad-metric", f"{kind} is of days, which a profile does not have.", f"{instead}.", metric)
         elif metric.extra:
             self._problem("unknown-option", f"{kind} has no option 'extra' in a profile.", metric=metric)
@@ -112,6 +114,8 @@ class _ProfileReader(Reader):
                 "Fold a rollup over it, and name that rollup as the source.",
                 metric,
             )
+        elif isinstance(source, Folded) and source.is_standing:
+            self._problem("bad-metric", f"{kind} is of days, which a profile does not have.", metric=metric)
         elif isinstance(metric, Distinct) and isinstance(source, Folded) and not source.is_lifelong:
             name = source.rollup.__name__
             if isinstance(getattr(source.rollup, metric.expr_text or "", None), Distinct):

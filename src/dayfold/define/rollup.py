@@ -144,6 +144,11 @@ class RollupDef:
         return [one for one in self.sources if isinstance(one, Folded)]
 
     @property
+    def is_standing(self) -> bool:
+        """Whether it says how profiles stand on each day, which nothing can tell of a day that is over."""
+        return any(isinstance(one, Folded) and one.is_standing for one in self.sources)
+
+    @property
     def measured(self) -> dict[str, Measured]:
         """The metrics that come from sources, by name."""
         return {name: metric for name, metric in self.metrics.items() if isinstance(metric, Measured)}
@@ -420,6 +425,7 @@ class Reader:
             self._problem("no-metrics", self._NO_METRICS)
         for measured in found.measured.values():
             self._check_measured(measured)
+        self._check_standing(found)
         for metric in self.metrics.values():
             self.problems += [
                 Problem(p.code, p.place, f"{found.name}.{metric.name}", p.message, p.hint) for p in metric.problems
@@ -444,6 +450,17 @@ class Reader:
                 f"{type(metric).__name__} needs at=…, the column that says when a fact counts.",
                 metric=metric,
             )
+
+    def _check_standing(self, found: RollupDef) -> None:
+        """What is known of its own day only stands apart from what can be computed again."""
+        others = [one.title for one in found.sources if not (isinstance(one, Folded) and one.is_standing)]
+        if found.is_standing and others:
+            self._problem(
+                "bad-source", f"sizes of a profile are taken on their day and never again, and {listing(others)} can be read again.",
+                "Write the sizes as a rollup of their own.",
+            )  # fmt: skip
+        if found.is_standing and (found.grain != "day" or found.since is not None):
+            self._problem("bad-value", 'sizes of a profile are of days that are folded: grain = "day", and no since.')
 
     def _named(self, found: RollupDef) -> Collection[str]:
         """What a formula may name."""

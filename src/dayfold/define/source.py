@@ -264,6 +264,11 @@ class Folded(Table):
         self.is_lifelong = is_lifelong
 
     @property
+    def is_standing(self) -> bool:
+        """Whether its rows are those of a profile on the present day, and of no other."""
+        return False
+
+    @property
     def reports_changes(self) -> bool:
         """Every publication does."""
         return True

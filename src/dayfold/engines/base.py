@@ -353,12 +353,35 @@ def replace(
     if counts.get(DELETED):
         session.execute(publication.delete())
     if counts.get(UPDATED):
-        session.execute(publication.update(now, run_id))
+        _update(session, publication, now, run_id, counts[UPDATED])
     if counts.get(INSERTED):
         session.execute(publication.insert(now, run_id, from_changes=True))
     if watch and counts:
         watch.after(publication, all_new=False)
     return Changed(counts.get(INSERTED, 0), counts.get(UPDATED, 0), counts.get(DELETED, 0))
+
+
+#: From so many changed rows on DuckDB is told which columns differ.
+_MANY_UPDATES = 5_000
+
+
+def _update(session: Session, publication: Publication, now: dt.datetime, run_id: int, rows: int) -> None:
+    """Changed rows get their new values.
+
+    DuckDB writes every column that it is told to set, and moves a row of which an indexed one is among these: of many rows only
+    what differs is set, and indexed columns only in the rows where they differ. 500,000 rows of which three columns out of 65
+    changed took 99 s in one statement, and a fiftieth of that in two.
+    """
+    if rows < _MANY_UPDATES or publication.dialect.name != "duckdb":
+        session.execute(publication.update(now, run_id))
+        return
+    [flags] = session.rows(publication.differing())
+    names = [one.name for one, differs in zip(publication.written, flags, strict=True) if differs]
+    indexed = {name for entry in publication.shape.plain_indexes.values() for name in entry}
+    session.execute(publication.update_of(now, run_id, {*names} - indexed, stamped=True))
+    if moved := {*names} & indexed:
+        # Last: rows that move have another place afterwards.
+        session.execute(publication.update_of(now, run_id, moved, stamped=False))
 
 
 def _all_new(publication: Publication, inserted: int, watch: Watch | None) -> Changed:

@@ -23,6 +23,8 @@ from dayfold.plan.sql import Values, alias, both, column, table
 from dayfold.plan.triggers import Parts
 
 REASON = "{lower} was folded"
+#: The rows of a publication that change what is read above.
+_MOVED = "dayfold_moved__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,23 @@ class Marker:
     lower: BoundRollup
     uppers: Sequence[Upper]
     _everything: set[tuple[str, int]] = field(default_factory=set)
+    _narrowed: bool = False
 
     def before(self, publication: Publication) -> None:
         """The cells that rows which change, or go, stood for."""
+        self._narrowed = self._narrow(publication)
         self._mark(publication, all_new=False)
+
+    def _narrow(self, publication: Publication) -> bool:
+        """Stage the rows of which something changes that is read above; False where every changed row is taken."""
+        if publication.shape is not self.lower.shape:
+            return False
+        used: set[str] = set().union(*(scan.reads for upper in self.uppers for scan in upper.scans(self.lower)))
+        columns = [one for one in publication.written if one.name in used]
+        if not self.uppers or len(columns) == len(publication.written):
+            return False
+        self.session.stage(_MOVED, publication.moving(columns))
+        return True
 
     def after(self, publication: Publication, *, all_new: bool) -> None:
         """The cells that the rows stand for now."""
@@ -98,18 +113,18 @@ class Marker:
             keys,
             scan.moment.day,
             scan.relation.copy(),
-            [_rows_of(scan, publication, values, all_new)],
+            [_rows_of(scan, publication, values, all_new, _MOVED if self._narrowed else CHANGES)],
         )
 
 
-def _rows_of(scan: Scan, publication: Publication, values: Values, all_new: bool) -> exp.Expr:
+def _rows_of(scan: Scan, publication: Publication, values: Values, all_new: bool, changes: str) -> exp.Expr:
     """True for rows of the lower rollup that a publication writes or removes."""
     if all_new:
         return publication.in_scope(values)
     same = both(
         scan.dialect.piece("equal", _x=column(one.name), _y=column(one.name, "x")) for one in publication.shape.identity
     )
-    listed = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(CHANGES), "x", table=True))
+    listed = exp.select(alias(exp.Literal.number(1), "one")).from_(exp.alias_(table(changes), "x", table=True))
     return exp.Exists(this=listed.where(_outer(same)))
 
 

@@ -75,7 +75,7 @@ class Binder:
         for rollup in wanted:
             for lower in rollup.lowers:
                 if (known := bound.get(lower.rollup.__name__)) is not None:
-                    self.described[lower] = DescribedSource(folded_columns(known), self.databases.store.dialect)
+                    self.described[lower] = DescribedSource(folded_columns(known, lower), self.databases.store.dialect)
             one = self._bound_before(rollup)
             if one is None:
                 store = self.databases.store
@@ -103,7 +103,7 @@ class Binder:
         if definition is not rollup or columns != self._columns(rollup) or known is None:
             return None
         # What uses now() is bound anew on each day.
-        return known if known.as_of in (None, self.today) else None
+        return known if known.bound_on in (None, self.today) else None
 
     def _columns(self, rollup: RollupDef) -> list[tuple[object, ...]]:
         found = [self.described.get(source) for source in rollup.sources]
@@ -221,7 +221,8 @@ class Binder:
         """Scans select from their source as its database names it."""
         for scan in rollup.scans:
             if isinstance(scan.source, Folded):
-                scan.relation = folded_relation(bound[scan.source.rollup.__name__], scan.dialect)
+                lower = bound[scan.source.rollup.__name__]
+                scan.relation = folded_relation(lower, scan.dialect, scan.source, self.today)
                 continue
             if isinstance(scan.source, FunctionSource):
                 scan.relation = table(scan.source.staging, self.databases.store.schema)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dayfold.clock import Clock
 from dayfold.clock import today as today_of
-from dayfold.days import LIFE, Days, union, without
+from dayfold.days import LIFE, ONE_DAY, Days, overlap, union, without
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, SourceFailed
 from dayfold.fold import chunk as chunks
@@ -20,7 +20,7 @@ from dayfold.fold.binding import Bound
 from dayfold.ledger import coverage, fetches, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
-from dayfold.plan.cells import due, history_start, portions
+from dayfold.plan.cells import Covered, due, history_start, portions
 from dayfold.plan.scan import facts_per_day, first_day
 
 #: New days that a run may bring without the facts of its source being counted first.
@@ -72,8 +72,8 @@ class Decider:
         ``untracked``: sources that should tell their changes and do not. ``fresh``: no day is covered yet, and
         ``without_ledger``: nothing is there at all.
         """
-        # A profile has one bucket, which is never over.
-        today = LIFE if rollup.is_lifelong else today_of(self.clock)
+        # A profile has one bucket, which is never over. What names the day is folded for that one, also after its midnight.
+        today = LIFE if rollup.is_lifelong else rollup.bound_on or today_of(self.clock)
         known: dict[str, dict[str, list[Days]]] = {}
         standings: dict[str, fetches.Standing] = {}
         marked = marks.Marks(False, (), {})
@@ -95,6 +95,10 @@ class Decider:
             scan.label: coverage.covered(known.get(scan.label, {}), when_open=scan.label in reporting and not outdated)
             for scan in rollup.scans
         }
+        if definition.is_standing:
+            # Nothing can tell how a profile stood on a day that is over.
+            past = Days(dt.date.min, today - ONE_DAY)
+            covered = {source: Covered(union([past, *one.folded]), today) for source, one in covered.items()}
         covered |= {source: one.covered(known.get(source, {})) for source, one in standings.items()}
         moments = [one.first for one in standings.values()]
         if not (definition.since or rollup.is_lifelong):
@@ -110,6 +114,8 @@ class Decider:
         wanted = [Days(day, day) for day in marked.whole_days if start <= day <= today]
         if marked.everything and start <= today:
             wanted.append(Days(start, today))
+        if definition.is_standing:
+            wanted = [part for one in wanted if (part := overlap(one, Days(today, today)))]
         if wanted:
             days = [part for one in union([*days, *wanted]) for part in without(one, sealed)]
         facts: dict[dt.date, int] = {}
@@ -120,11 +126,13 @@ class Decider:
             day: count
             for day, count in marked.cells.items()
             if start <= day <= today and not any(day in one for one in days)
+            if not (definition.is_standing and day < today)
         }
+        ends = (coverage.OPEN, coverage.FAILED) if definition.is_standing else (coverage.OPEN,)
         closing = [
             source
-            for source in reporting
-            if any(one.first < today for one in known.get(source, {}).get(coverage.OPEN, ()))
+            for source in (known if definition.is_standing else reporting)
+            if any(one.first < today for state in ends for one in known.get(source, {}).get(state, ()))
         ]
         return Work(days, sum(map(len, days)), today, facts, marked, cells, closing)
 

@@ -213,6 +213,8 @@ class Eraser:
         tables = {name for one in waiting for name in one.tables}
         refolded: list[dict[str, Any]] = []
         own = {TABLE, *(one.counted.label for one in self.counters)}
+        # Profiles over sealed days whose keys named the person.
+        own |= {one.shape.name for one in over_own(self.rollups) if one.is_lifelong}
         if own & tables:
             refolded = self._refold()
             tables |= self._tables()

@@ -60,6 +60,7 @@ class FoldResult:
         error: What went wrong, one sentence for each source; ``code``: of the error that ended it.
         days: The ranges that were computed whole; ``marked``: how many single cells beside them.
         warnings: What has to be known though the fold succeeded.
+        is_lifelong: Whether it is a profile, whose cells are entities.
     """
 
     rollup: str
@@ -75,6 +76,7 @@ class FoldResult:
     days: list[Days] = field(default_factory=list)
     marked: int = 0
     warnings: list[str] = field(default_factory=list)
+    is_lifelong: bool = False
 
     def add(self, changed: Changed, cells: int) -> None:
         """Count what a chunk did."""
@@ -124,7 +126,7 @@ class Folder:
         """
         results: dict[str, FoldResult] = {}
         for rollup in self.bound.rollups:
-            result = results[rollup.name] = FoldResult(rollup.name)
+            result = results[rollup.name] = FoldResult(rollup.name, is_lifelong=rollup.is_lifelong)
             began = time.perf_counter()
             try:
                 self.stop()
@@ -286,14 +288,17 @@ class Folder:
         failed: Mapping[str, DayfoldError],
     ) -> None:
         """Days that ended are closed, and marks that are done with, or on no day of the rollup's, are gone."""
-        closing = [source for source in work.closing if source not in failed]
-        since = rollup.definition.since
+        is_standing = rollup.definition.is_standing
+        # Days that nothing can compute again are over whatever became of their source.
+        closing = [source for source in work.closing if is_standing or source not in failed]
+        since = work.today if is_standing else rollup.definition.since
         beyond = any(day > work.today or (since and day < since) for day in work.marked.days)
         if not (closing or beyond or everything is not None):
             return
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            closed = coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today)
+            close = coverage.seal_days if is_standing else coverage.close_days
+            closed = close(self.ledger, session, rollup.name, version, closing, work.today)
             if beyond:
                 marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
             if everything is not None and not failed:
@@ -447,8 +452,9 @@ def _warnings(rollup: BoundRollup, found: Discovery) -> list[str]:
     """What has to be said of sources that do not tell their changes as their definition says."""
     days = rollup.definition.lookback_days(found.untracked) or 0
     titles = {one.label: one.title for one in rollup.definition.sources}
+    how = "is read whole by every fold" if rollup.is_lifelong else f"is folded by a lookback of {days} days"
     return [
-        f"{titles[source]} is folded by a lookback of {days} days, because {reason}. Install its triggers: dayfold track install"
+        f"{titles[source]} {how}, because {reason}. Install its triggers: dayfold track install"
         for source, reason in found.untracked.items()
     ]
 

@@ -38,6 +38,7 @@ class RollupPlan:
         fetches: How many days functions will be asked for. What they answer for known days is not known before.
         failing: Sources that cannot be read now, with the reason.
         warnings: What has to be known before the fold: triggers to install, sealed days, rollups that come first.
+        is_lifelong: Whether it is a profile: its one day means all entities, and its cells are entities.
     """
 
     rollup: str
@@ -52,6 +53,7 @@ class RollupPlan:
     fetches: dict[str, int] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    is_lifelong: bool = False
 
     def as_object(self) -> dict[str, Any]:
         """The plan for JSON."""
@@ -83,7 +85,7 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
         action, number = "refresh", version.number
     else:
         action, number = "new version", version.number + 1 if version.building == mark else 0
-    found = RollupPlan(rollup.name, rollup.shape.name, action, [], [], 0)
+    found = RollupPlan(rollup.name, rollup.shape.name, action, [], [], 0, is_lifelong=rollup.is_lifelong)
     if first := [one.rollup.__name__ for one in rollup.definition.lowers if one.rollup.__name__ not in known]:
         found.warnings.append(f"it is folded from {listing(first)}, which is folded first; only then is known how much")
         return found
@@ -100,8 +102,9 @@ def _plan(folder: Folder, rollup: BoundRollup, known: dict[str, versions.Version
         _facts(folder.databases.of(scan.source), scan, work.days) for scan in rollup.scans if scan.label not in skipped
     )
     found.failing = {source: error.message for source, error in skipped.items() if source not in missing}
+    how = "read whole by every fold" if rollup.is_lifelong else "folded by lookback"
     found.warnings += [
-        f"{source} is folded by lookback: its triggers are missing, or older than the definitions; dayfold track install"
+        f"{source} is {how}: its triggers are missing, or older than the definitions; dayfold track install"
         for source in sorted(now.untracked - {events.label})
     ]
     if version is not None:

@@ -55,6 +55,7 @@ class RebuildResult:
         days: The days of the range that had been folded before; others are for the fold.
         cells: Cells that differed: their rows were (would be) inserted, updated or deleted.
         moves: Of a dry run, the largest changes of single values, the greatest first.
+        is_lifelong: Whether it is a profile, whose cells are entities and which has no days.
     """
 
     rollup: str
@@ -67,6 +68,7 @@ class RebuildResult:
     moves: list[Move] = field(default_factory=list)
     run_id: int | None = None
     seconds: float = 0.0
+    is_lifelong: bool = False
 
     def add(self, changed: Changed) -> None:
         """Count what changed."""
@@ -119,7 +121,7 @@ class Rebuilder:
             SourceFailed: when a source cannot be read; nothing was changed.
             Stopped: when it was told to stop; nothing was changed.
         """
-        result = RebuildResult(self.rollup.name, dry_run)
+        result = RebuildResult(self.rollup.name, dry_run, is_lifelong=self.rollup.is_lifelong)
         began = time.perf_counter()
         self._checked()
         with leases.lease(self.ledger, self.rollup.name, wait_s=self.folder.wait_s) as lease:

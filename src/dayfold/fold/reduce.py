@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -23,7 +23,7 @@ from dayfold.define.events import EventLog
 from dayfold.define.source import Folded, Own
 from dayfold.define.types import Kind
 from dayfold.engines.base import Session
-from dayfold.ledger import receipts, versions
+from dayfold.ledger import marks, receipts, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.persons import THEIRS, Person
 from dayfold.plan.bind import BoundRollup, DistinctPart, Scan
@@ -85,9 +85,27 @@ def reduce(ledger: Ledger, session: Session, rollups: Sequence[BoundRollup], per
             continue
         gone = _gone(ledger, session, rollup, person, yielding, found)
         changed = _reduce_sets(ledger, session, rollup, version.number, gone, found)
-        if _blur_keys(ledger, session, rollup, version.number, person, found) or changed:
+        is_blurred = _blur_keys(ledger, session, rollup, version.number, person, found)
+        if is_blurred or changed:
             versions.bump_revision(ledger, session, rollup.name)
+        if is_blurred:
+            _mark_profiles(ledger, session, rollup, rollups, known, found)
     return found
+
+
+def _mark_profiles(
+    ledger: Ledger, session: Session, lower: BoundRollup, rollups: Sequence[BoundRollup],
+    known: Mapping[str, versions.Version], found: Reduced,
+) -> None:  # fmt: skip
+    """The profiles over a rollup whose keys were blurred, which have no sealed days, name the person until they are folded again."""
+    for one in rollups:
+        sources = [source for source in one.definition.sources if isinstance(source, Folded)]
+        version = known.get(one.name)
+        if version is None or not one.is_lifelong or lower.name not in {s.rollup.__name__ for s in sources}:
+            continue
+        for number in (version.number, *([version.number + 1] if version.building else [])):
+            marks.mark(ledger, session, one.name, number, None, "a person was erased")
+        found.tables.add(one.shape.name)
 
 
 # -- sets ------------------------------------------------------------------------------------------

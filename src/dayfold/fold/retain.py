@@ -21,6 +21,7 @@ from dayfold.days import ONE_DAY, Days, union
 from dayfold.define.events import TABLE, EventLog
 from dayfold.define.fingerprint import digest
 from dayfold.define.metric import Increase
+from dayfold.define.source import Folded
 from dayfold.engines.base import Changed, Session
 from dayfold.fold.fold import StopCheck
 from dayfold.fold.reduce import over_events
@@ -119,6 +120,20 @@ class _Standing:
         return any(day in one for states in self.states.values() for ranges in states.values() for one in ranges)
 
 
+def computed_from_events(rollups: Sequence[BoundRollup]) -> list[BoundRollup]:
+    """The rollups whose days have to be sealed before events of these go.
+
+    A profile over a rollup is not among them, nor what is folded from it: the rows of the rollup stay.
+    """
+    found: dict[str, BoundRollup] = {}
+    for one in over_events(rollups):
+        for source in one.definition.sources:
+            is_above = isinstance(source, Folded) and source.rollup.__name__ in found and not source.is_lifelong
+            if isinstance(source, EventLog) or (is_above and not one.is_lifelong):
+                found[one.name] = one
+    return list(found.values())
+
+
 @dataclass(slots=True)
 class Retainer:
     """Deletes what is past its time in one store. ``bind``: the rollups of the definitions, where days are to be sealed."""
@@ -146,7 +161,7 @@ class Retainer:
     # -- events ----------------------------------------------------------------------------------
 
     def _events(self, found: Retained, keep_days: int, *, yes: bool) -> None:
-        rollups = over_events(self.bind())
+        rollups = computed_from_events(self.bind())
         before = today_of(self.clock) - dt.timedelta(days=keep_days)
         held = self._held(before)
         standings = self._standings(rollups)

@@ -58,6 +58,7 @@ class VerifyResult:
         left_out: What was not compared: how many, by reason.
         notes: What has to be known of the comparison.
         error: Why it could not be compared, or not healed; ``code``: of the error.
+        is_lifelong: Whether it is a profile, whose cells are entities.
     """
 
     rollup: str
@@ -72,6 +73,7 @@ class VerifyResult:
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     code: str | None = None
+    is_lifelong: bool = False
 
     @property
     def is_proved(self) -> bool:
@@ -109,7 +111,7 @@ class Verifier:
         results = []
         ends_at = None if choice.budget_s is None else time.monotonic() + choice.budget_s
         for place, rollup in enumerate(self.bound.rollups):
-            result = VerifyResult(rollup.name)
+            result = VerifyResult(rollup.name, is_lifelong=rollup.is_lifelong)
             results.append(result)
             began = time.monotonic()
             # What is left of the time is shared evenly, so that no rollup waits for ever.
@@ -248,6 +250,9 @@ class _One:
     def _compare(
         self, version: int, lease: leases.Lease, days: DueDays, ends_at: float | None, progress: Progress | None
     ) -> None:
+        if not days.due:
+            # Nor is there a day that `now()` was, where a source of a profile failed.
+            return
         contraster, size, done = self._contraster(version), _FIRST_DAYS, 0
         while done < len(days.due) and not (done and ends_at is not None and time.monotonic() >= ends_at):
             self.verifier.stop()
@@ -265,7 +270,7 @@ class _One:
         bound = self.verifier.bound
         lowers = {one.name: one for one in bound.known}
         columns = {
-            source: folded_columns(lowers[source.rollup.__name__])
+            source: folded_columns(lowers[source.rollup.__name__], source)
             if isinstance(source, Folded)
             else source.described
             if isinstance(source, FunctionSource)

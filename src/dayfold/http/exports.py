@@ -50,14 +50,20 @@ class MyExportAsked(BaseModel):
 
 
 class ExportForm(MyExportAsked):
-    """An export of events, of a rollup, or of what is known of one actor."""
+    """An export of events, of a rollup, of a profile, or of what is known of one actor."""
 
-    what: Literal["events", "rollup", "actor"] = Field(description="What is exported.")
+    what: Literal["events", "rollup", "profile", "actor"] = Field(description="What is exported.")
     name: _Text | None = Field(
-        default=None, description="The rollup, by class or table name; or the `actor_id`.", examples=["ShopDaily"]
+        default=None,
+        description="The rollup or profile, by class or table name; or the `actor_id`.",
+        examples=["ShopDaily"],
     )
     personal: bool = Field(default=False, description="Personal data are in it, for callers who may see them.")
-    where: list[_Text] = Field(default=[], max_length=1000, description="Of a rollup: only these keys.")
+    where: list[_Text] = Field(
+        default=[],
+        max_length=1000,
+        description="Of a rollup: only these keys. Of a profile: by any column.",
+    )
     entity_type: _Text | None = Field(default=None, description="Of events: what they are about.")
     entity_id: _Text | None = Field(default=None, description="Of events: which one.")
     event_type: _Text | None = Field(default=None, description="Of events: their type.")
@@ -72,7 +78,7 @@ class ExportModel(BaseModel):
 
     id: str
     href: str = Field(description="Where it is.")
-    what: Literal["events", "rollup", "actor"]
+    what: Literal["events", "rollup", "profile", "actor"]
     name: str | None
     form: _Form = Field(alias="format")
     personal: bool
@@ -83,7 +89,9 @@ class ExportModel(BaseModel):
     asked_at: dt.datetime
     asked_by: str
     state: Literal["queued", "running", "done", "failed", "stopped"]
-    progress: dict[str, int] | None = Field(description="While it runs: `days_done` of `days`.")
+    progress: dict[str, int] | None = Field(
+        description="While it runs: `days_done` of `days`; of a profile these count entities."
+    )
     error: str | None
     finished_at: dt.datetime | None
     expires_at: dt.datetime | None = Field(description="When the file is deleted.")
@@ -157,7 +165,7 @@ async def _ask(request: Request, found: Service, who: Caller, asked: ExportAsked
 
 @router.post(
     "/exports", openapi_extra=needs(Right.READ, "export"), responses=told(404, 409, 429), response_model=ExportModel,
-    status_code=202, summary="Export events, a rollup or an actor",
+    status_code=202, summary="Export events, a rollup, a profile or an actor",
 )  # fmt: skip
 async def ask(request: Request, body: ExportForm, found: Found, who: Asker) -> Response:
     """A file is written, of what the caller may see. Raw events are exported by administrators, and by tokens that were given it.

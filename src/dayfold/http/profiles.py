@@ -65,13 +65,15 @@ def _profile(request: Request, name: str) -> tuple[Present, RollupDef]:
 
 
 def _reading(now: Present, asked: ProfileRequest, form: str) -> Reading:
-    def compute(told_waiting: bool | None) -> Kept | Large:
+    def compute(told_waiting: bool | None = None) -> Kept | Large:
         return rendered(now.app.profile_answer(asked, told_waiting=told_waiting), form)
 
     words = Words(
         asked.profile.name, "profile", asked.columns, asked.where, asked.key, asked.count_by, asked.sort, asked.limit, asked.after,
         form,
     )  # fmt: skip
+    if asked.key is not None:
+        return Reading(words, compute, is_quick=True)
     return Reading(words, compute, lambda standing: now.app.profile_waits(asked, standing))
 
 

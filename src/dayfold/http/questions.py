@@ -63,11 +63,13 @@ class Reading:
         words: What its answer is kept under; None: it is computed each time.
         compute: Computes it, in a thread.
         look: Looks, in a thread, at what the answer depends on beside the standing of its rollup; `compute` is given what it saw.
+        is_quick: Computing it takes no longer than looking whether it is kept: it is computed each time, and has its tag all the same.
     """
 
     words: Words | None
     compute: Callable[..., Kept | Large]
-    look: Callable[[Standing | None], Hashable] | None = None
+    look: Callable[[object], Hashable] | None = None
+    is_quick: bool = False
 
 
 def scope_of(request: Request) -> Scope:
@@ -102,14 +104,20 @@ async def reply(request: Request, found: Service, reading: Reading) -> Response:
     if reading.words is None:
         return _sent(await found.work(reading.compute), _UNKEPT)
     now, scope = present(request), scope_of(request)
+    if reading.is_quick:
+        return _tagged(request, await found.work(reading.compute), ())
     standing = reading.words.standing(request.state.seen.standings)
     seen = (await found.work(reading.look, standing),) if reading.look is not None else ()
     key = (reading.words, now.edition, now.today, scope.mark, standing, *seen)
     kept, how = await found.cache.get(key, lambda: found.work(reading.compute, *seen))
+    # To limited callers it would tell that rows were published which they do not see.
+    return _tagged(request, kept, () if scope.is_limited else _HOW[how])
+
+
+def _tagged(request: Request, kept: Kept | Large, more: Sequence[tuple[bytes, bytes]]) -> Response:
+    """An answer with its tag, or that it is as it was."""
     if isinstance(kept, Large):
         return _sent(kept, _PRIVATE)
-    # To limited callers it would tell that rows were published which they do not see.
-    more = () if scope.is_limited else _HOW[how]
     asked = request.headers.get("if-none-match", "")
     if asked and any(tag.strip().removeprefix("W/") in (kept.etag, "*") for tag in asked.split(",")):
         return _Ready(HTTPStatus.NOT_MODIFIED, b"", (*_PRIVATE_RAW, (b"etag", kept.etag.encode()), *more))

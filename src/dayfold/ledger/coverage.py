@@ -142,6 +142,25 @@ def close_days(
     return any(counts)
 
 
+def seal_days(
+    ledger: Ledger, session: Session, rollup: str, version: int, sources: Sequence[str], today: dt.date
+) -> bool:
+    """Days that are over and that nothing can compute again stay as they were last folded; whether there were any.
+
+    One on which every fold failed is missing, as one without a fold is.
+    """
+    mine = "rollup = :rollup and version = :version and source = :source and state in ('open', 'failed') and day < :today::date"
+    counts = []
+    for source in sources:
+        for text in (
+            f"delete from dayfold__coverage where {mine} and folded_at is null",
+            f"update dayfold__coverage set state = 'sealed', reason = null where {mine}",
+        ):
+            words = {"rollup": rollup, "version": version, "source": source, "today": today}
+            counts.append(session.execute(ledger.sql(text, **words)))
+    return any(counts)
+
+
 def seal(ledger: Ledger, session: Session, rollup: str, version: int, source: str, days: Days, run_id: int) -> None:
     """Every one of these days is frozen: nothing computes it again."""
     session.execute(

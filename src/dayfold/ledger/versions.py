@@ -79,6 +79,23 @@ def standing_of(ledger: Ledger, session: Session, rollup: str) -> Standing | Non
     return next((Standing(int(version), int(revision)) for version, revision in session.rows(query)), None)
 
 
+def waiting_of(ledger: Ledger, session: Session, rollup: str) -> tuple[Standing | None, bool]:
+    """How one rollup stands, as `standing_of` says, and whether any change of it may wait to be folded.
+
+    Three parts of one statement take DuckDB half as long as a join of them.
+    """
+    query = ledger.sql(
+        "select 0 as what, version as a, revision as b from dayfold__rollups where rollup = :rollup "
+        "union all select 1, version, 0 from dayfold__store "
+        "union all select 2, count(*), 0 from dayfold__marks where rollup = :rollup",
+        rollup=rollup,
+    )
+    found = {int(what): (int(a), int(b)) for what, a, b in session.rows(query)}
+    if 0 not in found or found[1][0] != VERSION:
+        return None, False
+    return Standing(*found[0]), found[2][0] > 0
+
+
 def folded_from(version: Version) -> set[str]:
     """The tables of other rollups that a version is folded from."""
     sources = [one["source"] for one in version.definition["metrics"].values()]

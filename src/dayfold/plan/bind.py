@@ -20,6 +20,7 @@ from dayfold.define.lasting import Collect, Exists, First, Last, Mode
 from dayfold.define.metric import Avg, Count, Distinct, Gauge, Increase, Measured, Metric, Min, Sum, reads_properties
 from dayfold.define.profile import is_time_driven
 from dayfold.define.rollup import RollupDef, siblings
+from dayfold.define.size import DAY, Size
 from dayfold.define.source import Folded, Moment, Table
 from dayfold.define.types import BOOL, DATE, FLOAT, HASHES, INT, JSON, MAX_DIGITS, TEXT, Kind, Type, decimal
 from dayfold.errors import Problem
@@ -49,9 +50,25 @@ class DescribedSource:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stored column of a metric and the aggregate that computes it in a scan."""
+    """One stored column of a metric and the aggregate that computes it in a scan, or apart from the others of a whole scan."""
 
     column: Column
+    aggregate: exp.Expr
+    apart: Apart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """How a stored column of a profile is computed in a pass of its own, where that is quicker than beside the others.
+
+    Attributes:
+        given: True for the facts that count.
+        value: What is counted first: how often each value is there is ``n__`` of ``value__`` then; None: facts are taken as they are.
+        aggregate: Over those.
+    """
+
+    given: exp.Expr
+    value: exp.Expr | None
     aggregate: exp.Expr
 
 
@@ -124,6 +141,17 @@ class Scan:
         return exp.or_(*dict.fromkeys(one for one in self.filters if one is not None))
 
     @property
+    def reads(self) -> set[str]:
+        """The columns of the source that decide which cell a row is in and what it counts for."""
+        trees = [tree for _, tree in self.keys]
+        trees += [tree for _, tree in self.levels.per] if self.levels is not None else []
+        trees += [self.moment.day, self.moment.instant]
+        trees += [part.aggregate for part in self.parts]
+        trees += [tree for one in self.sets for tree in (one.text, one.where) if tree is not None]
+        trees += [tree for tree in self.filters if tree is not None]
+        return {one.name for tree in trees for one in tree.find_all(exp.Column)}
+
+    @property
     def value_columns(self) -> list[Column]:
         """The stored columns that this scan fills, set sizes last."""
         return [part.column for part in self.parts] + [one.count for one in self.sets]
@@ -139,6 +167,9 @@ class BoundRollup:
     scans: tuple[Scan, ...]
     #: The day that `now()` was when it was bound, where something in it uses that.
     as_of: dt.date | None = None
+    #: The day that it was bound on, where its statements name it: they are bound anew on each day.
+    bound_on: dt.date | None = None
+    _words: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -158,8 +189,11 @@ class BoundRollup:
 
 def identity(rollup: BoundRollup) -> dict[str, object]:
     """Everything that decides stored rows: the definition, and the types that its sources give its columns."""
-    types = {one.name: str(one.type) for one in (*rollup.shape.key, *rollup.shape.body)}
-    return {**define_identity(rollup.definition), "types": types}
+    if not rollup._words:
+        # Remembered: trees are written as text for it, and a fold asks many times.
+        types = {one.name: str(one.type) for one in (*rollup.shape.key, *rollup.shape.body)}
+        rollup._words.update({**define_identity(rollup.definition), "types": types})
+    return rollup._words
 
 
 def bind(
@@ -180,6 +214,7 @@ class _Binder:
     ) -> None:
         self.rollup = rollup
         self.store = store
+        self.today = today
         self.now = today if rollup.is_profile else None
         self.made: list[Made] = []
         self.described = described
@@ -195,8 +230,8 @@ class _Binder:
                 self.compilers[source] = self._compiler(source)
         skipped = not self.rollup.measured
         for name, metric in self.rollup.measured.items():
-            timeless = metric.moment is None and not self.rollup.is_profile
-            if metric.source not in self.compilers or metric.problems or timeless:
+            misplaced = isinstance(metric, Gauge | Increase) if self.rollup.is_profile else metric.moment is None
+            if metric.source not in self.compilers or metric.problems or misplaced:
                 skipped = True
                 continue
             try:
@@ -444,7 +479,10 @@ class _Binder:
     def _mode(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert value is not None
         typed = self._value(scan, metric, value, where)
-        self._one_of(scan, name, typed, scan.dialect.piece("mode", _x=typed.tree, _w=_given(typed, where)))
+        given = _given(typed, where)
+        counted = scan.dialect.piece("commonest", _x=column("value__"), _n=column("n__"))
+        apart = Apart(given, typed.tree, scan.dialect.cast(counted, typed.type))
+        self._one_of(scan, name, typed, scan.dialect.piece("mode", _x=typed.tree, _w=given), apart)
 
     def _first(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert isinstance(metric, First)
@@ -463,9 +501,13 @@ class _Binder:
         given = both([_given(typed, where), sql("not _at is null", _at=order[0])])
         text = json_text(scan.dialect, typed)
         what = "newest_of" if metric.newest else "oldest_of"
-        values = ordered(scan.dialect, what, text, [*order, typed.tree], given)
         most = exp.Literal.number(metric.most)
-        self._one_of(scan, name, Typed(typed.tree, JSON), scan.dialect.piece("json_list", _x=values, _n=most))
+        lists = [
+            scan.dialect.piece("json_list", _x=ordered(scan.dialect, what, text, [*order, typed.tree], facts), _n=most)
+            for facts in (given, exp.true())
+        ]
+        apart = Apart(given, None, scan.dialect.cast(lists[1], JSON))
+        self._one_of(scan, name, Typed(typed.tree, JSON), lists[0], apart)
 
     def _value(self, scan: Scan, metric: Measured, value: Typed, where: exp.Expr | None) -> Typed:
         """A value that is kept as it is, of a kind that every engine orders and writes alike."""
@@ -499,10 +541,10 @@ class _Binder:
             found.append(scan.dialect.piece("bytewise", _x=ties.tree) if is_text else ties.tree)
         return found
 
-    def _one_of(self, scan: Scan, name: str, typed: Typed, aggregate: exp.Expr) -> None:
+    def _one_of(self, scan: Scan, name: str, typed: Typed, aggregate: exp.Expr, apart: Apart | None = None) -> None:
         """A metric that is one value, null where there is none."""
         stored = scan.dialect.cast(aggregate, typed.type)
-        scan.parts.append(Part(Column(name, typed.type, source=scan.label), stored))
+        scan.parts.append(Part(Column(name, typed.type, source=scan.label), stored, apart))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
     def _summed(self, scan: Scan, value: Typed, where: exp.Expr | None) -> exp.Expr:
@@ -580,8 +622,10 @@ class _Binder:
         text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
         if self.rollup.is_profile:
             bare = scan.dialect.piece("bytewise", _x=value.tree) if value.type.kind is Kind.TEXT else value.tree
-            how_many = scan.dialect.piece("different", _x=bare, _w=_given(Typed(bare, value.type), where))
-            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), scan.dialect.cast(how_many, INT)))
+            given = _given(Typed(bare, value.type), where)
+            how_many = scan.dialect.cast(scan.dialect.piece("different", _x=bare, _w=given), INT)
+            apart = Apart(given, bare, sql("count(*)"))
+            scan.parts.append(Part(Column(name, INT, zero=True, source=scan.label), how_many, apart))
             scan.presence.append(sql("_x > 0", _x=column(name)))
             return
         count, hashes = (
@@ -629,6 +673,10 @@ class _Binder:
         scan.parts.append(Part(Column(name, type_, source=scan.label), scan.dialect.cast(aggregate, type_)))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
+    def _size(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
+        scan.parts.append(Part(Column(name, INT, source=scan.label), _filtered(sql("count(*)"), where)))
+        scan.presence.append(sql("_x > 0", _x=column(name)))
+
     def _increase(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         """A level that only grows; what is below zero or no number fails the source, as it has no growth."""
         assert scan.levels is not None
@@ -662,7 +710,8 @@ class _Binder:
             Shape(name, self.schema, key, rollup.day_column, rollup.slot, sets, stamped=False) if sets else None
         )
         as_of = self.now if rollup.is_profile and is_time_driven(rollup) else None
-        return BoundRollup(rollup, shape, sets_shape, scans, as_of)
+        bound_on = as_of or (self.today if rollup.is_standing else None)
+        return BoundRollup(rollup, shape, sets_shape, scans, as_of, bound_on)
 
 
 def _declaration(metric: Measured, name: str) -> str:
@@ -792,22 +841,24 @@ def relation(source: Table) -> exp.Expr:
 PERIODS = ("week", "month", "quarter", "year")
 
 
-def folded_columns(lower: BoundRollup) -> dict[str, Type]:
+def folded_columns(lower: BoundRollup, source: Folded) -> dict[str, Type]:
     """The columns that a rollup has as a source of another."""
     found = {one.name: one.type for one in (*lower.shape.identity, *lower.shape.body)}
     if lower.is_lifelong:
-        return found
+        return found | ({DAY: DATE} if source.is_standing else {})
     found.setdefault(lower.shape.day_column, DATE)
     found |= {name: DATE for name in PERIODS if name not in found}
     sets = lower.sets_shape.values if lower.sets_shape else ()
     return found | {f"{one.name}__hashes": one.type for one in sets}
 
 
-def folded_relation(lower: BoundRollup, dialect: Dialect) -> exp.Subquery:
-    """A rollup's rows with their sets as something to select from."""
+def folded_relation(lower: BoundRollup, dialect: Dialect, source: Folded, today: dt.date) -> exp.Subquery:
+    """A rollup's rows with their sets as something to select from; of a standing profile those of today."""
     shape = lower.shape
     if lower.is_lifelong:
         rows = exp.select(*(column(one.name, "t") for one in (*shape.key, *shape.body)))
+        if source.is_standing:
+            rows = rows.select(alias(exp.cast(exp.Literal.string(today.isoformat()), "date"), DAY))
         return rows.from_(exp.alias_(shape.table, "t", table=True)).subquery("folded__")
     day = column(shape.day_column, "t")
     names = dict.fromkeys([*(one.name for one in (*shape.identity, *shape.values)), shape.day_column])
@@ -848,6 +899,7 @@ _PARTS: dict[type[Measured], Callable[..., None]] = {
     Avg: _Binder._avg,
     Distinct: _Binder._distinct,
     Gauge: _Binder._gauge,
+    Size: _Binder._size,
     Exists: _Binder._exists,
     Mode: _Binder._mode,
     First: _Binder._first,

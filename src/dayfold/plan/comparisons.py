@@ -15,6 +15,7 @@ from decimal import Decimal
 from sqlglot import exp
 
 from dayfold.days import parse_day
+from dayfold.define.rollup import RollupDef
 from dayfold.define.types import MAX_DIGITS, Kind, Type
 from dayfold.errors import BadDate, UnknownName, UsageError
 from dayfold.names import listing, suggestion
@@ -22,6 +23,7 @@ from dayfold.plan import keys
 from dayfold.plan.keys import FEW_VALUES, filter_value
 from dayfold.plan.sql import Values, either, sql
 
+STAMPS = ("created_at", "updated_at", "run_id")
 _WORD = re.compile(r"([^=!<>]*)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 _HINT = 'Write column=value, column!=value, column= for NULL, column="" for the empty text, or column>value, >=, <, <=.'
 _NUMBER = re.compile(r"[+-]?([0-9]{1,38}(\.[0-9]{0,38})?|\.[0-9]{1,38})")
@@ -90,6 +92,12 @@ def comparisons(title: str, columns: Collection[str], where: Sequence[str]) -> t
         name, sign, value = parts.groups()
         found.setdefault((known_column(title, columns, name, "to filter by"), sign), []).append(filter_value(value))
     return tuple(Comparison(name, sign, tuple(dict.fromkeys(values))) for (name, sign), values in found.items())
+
+
+def profile_columns(profile: RollupDef, *, is_limited: bool) -> tuple[str, ...]:
+    """The columns of a profile that may be seen, as they stand in its table; the number of a run would tell of the rows of others."""
+    stamps = STAMPS[:-1] if is_limited else STAMPS
+    return (*profile.key, *profile.metrics, *stamps)
 
 
 def known_column(title: str, columns: Collection[str], name: str, purpose: str) -> str:

@@ -187,6 +187,7 @@ PIECES = {
         "LIST_MAX(MAP_VALUES(HISTOGRAM(_x) FILTER (WHERE _w))))]",
         "MODE() WITHIN GROUP (ORDER BY _x) FILTER (WHERE _w)",
     ),
+    "commonest": Spelling("STRUCT_EXTRACT(MIN(ROW(-_n, _x)), 2)", "(ARRAY_AGG(_x ORDER BY _n DESC, _x))[1]"),
     "different": Spelling(
         "COALESCE(CARDINALITY(HISTOGRAM(_x) FILTER (WHERE _w)), 0)", "COUNT(DISTINCT _x) FILTER (WHERE _w)"
     ),

@@ -191,7 +191,7 @@ def differences(
         for one in compared_columns(rollup)
     ]
     bucket: exp.Expr = exp.Null()
-    if rollup.definition.grain != "day":
+    if rollup.definition.grain != "day" and not rollup.is_lifelong:
         bucket = dialect.piece("iso_moment", _x=place[SLOT])
     items = [
         alias(encoded(dialect, [(one, place[one.name]) for one in rollup.shape.key]), KEY.name),

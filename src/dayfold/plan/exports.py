@@ -13,14 +13,18 @@ from typing import Any
 
 from dayfold.days import Days, as_day
 from dayfold.define.catalog import Catalog
+from dayfold.define.rollup import RollupDef
 from dayfold.errors import Forbidden, UsageError
 from dayfold.names import listing, suggestion
 from dayfold.plan.access import Scope
+from dayfold.plan.comparisons import comparisons, profile_columns
 from dayfold.plan.event_reads import Wanted
 from dayfold.plan.keys import key_filters
 
-EVENTS, ROLLUP, ACTOR = "events", "rollup", "actor"
-WHATS = (EVENTS, ROLLUP, ACTOR)
+EVENTS, ROLLUP, PROFILE, ACTOR = "events", "rollup", "profile", "actor"
+WHATS = (EVENTS, ROLLUP, PROFILE, ACTOR)
+#: What is folded, and holds no raw event.
+_FOLDED = (ROLLUP, PROFILE)
 FORMS = ("csv", "jsonl", "parquet")
 #: What narrows events and not the rows of a rollup.
 _OF_EVENTS = ("entity_type", "entity_id", "event_type", "actor", "session")
@@ -31,8 +35,8 @@ class ExportAsked:
     """An export as it was asked for. Days are ISO texts, already resolved.
 
     Attributes:
-        what: ``events``, ``rollup`` or ``actor``.
-        name: Of the rollup, its class; of the actor, their id.
+        what: ``events``, ``rollup``, ``profile`` or ``actor``.
+        name: Of the rollup or profile, its class; of the actor, their id.
         personal: Whether personal data are in it.
     """
 
@@ -76,7 +80,9 @@ class ExportAsked:
             Days(first, last)
         given = {word: text for word, text in filters.items() if text is not None}
         _check_words(what, name, where, given)
-        if what != ROLLUP and not scope.events:
+        if what == PROFILE and (first or last):
+            raise UsageError("A profile has no days.", hint="Narrow it with where, by any of its columns.")
+        if what not in _FOLDED and not scope.events:
             raise Forbidden(
                 "Raw events are exported by administrators, and with tokens that were given it.",
                 hint="Make a token that may: dayfold token create NAME --kind read --events",
@@ -86,13 +92,17 @@ class ExportAsked:
                 "Personal data are exported with the right to see them.",
                 hint="Leave personal out, or make a token that has it: dayfold token create NAME --kind read --personal",
             )
-        if what == ROLLUP:
+        if what in _FOLDED:
             assert name is not None
             rollup = scope.rollup(catalog, name)
-            key_filters(rollup, where)
+            _check_kind(what, rollup)
+            if what == ROLLUP:
+                key_filters(rollup, where)
+            else:
+                comparisons(rollup.name, profile_columns(rollup, is_limited=scope.is_limited), where)
             name = rollup.name
         made = cls(what, name, form, personal, _text(first), _text(last), tuple(where), given)
-        if what != ROLLUP:
+        if what not in _FOLDED:
             made.wanted(catalog, scope)
         return made
 
@@ -107,8 +117,8 @@ class ExportAsked:
 
     @property
     def holds(self) -> str:
-        """What finds it again: ``events``, or the rollup's name after ``rollup:``."""
-        return f"rollup:{self.name}" if self.what == ROLLUP else "events"
+        """What finds it again: ``events``, or the rollup's or profile's name after ``rollup:``."""
+        return f"rollup:{self.name}" if self.what in _FOLDED else "events"
 
     @property
     def title(self) -> str:
@@ -117,7 +127,7 @@ class ExportAsked:
         >>> ExportAsked("rollup", "ShopDaily").title, ExportAsked("actor", "anna").title
         ('ShopDaily', 'actor')
         """
-        return str(self.name) if self.what == ROLLUP else self.what
+        return str(self.name) if self.what in _FOLDED else self.what
 
     def as_text(self) -> str:
         """As JSON; `from_text` reads it back.
@@ -138,15 +148,24 @@ def _text(day: dt.date | None) -> str | None:
     return None if day is None else str(day)
 
 
+def _check_kind(what: str, found: RollupDef) -> None:
+    """Refuse a profile as a rollup, and a rollup as a profile."""
+    if found.is_profile != (what == PROFILE):
+        kind = PROFILE if found.is_profile else ROLLUP
+        raise UsageError(
+            f"{found.name} is a {kind}, and no {what}.", hint=f"Export it as one: dayfold export {kind} {found.name}"
+        )
+
+
 def _check_words(what: str, name: str | None, where: Sequence[str], given: Mapping[str, str]) -> None:
     """Refuse words that do not go with what is exported."""
     if what == EVENTS and name is not None:
         raise UsageError("All events have no name.", hint="Narrow them with entity_type, event_type, actor or session.")
     if what != EVENTS and not name:
-        raise UsageError(f"An export of {'a rollup' if what == ROLLUP else 'an actor'} names it; the name is missing.")
-    if what != ROLLUP and where:
+        raise UsageError(f"An export of {'an' if what == ACTOR else 'a'} {what} names it; the name is missing.")
+    if what not in _FOLDED and where:
         raise UsageError(
-            "'where' is about the key of a rollup.", hint=f"Events are narrowed with {listing(_OF_EVENTS)}."
+            "'where' is about a rollup or a profile.", hint=f"Events are narrowed with {listing(_OF_EVENTS)}."
         )
     if what != EVENTS and given:
         raise UsageError(f"{listing(given)} narrows an export of events.", hint="Leave it out here.")

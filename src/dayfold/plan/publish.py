@@ -9,7 +9,7 @@ Invariant: after its statements ran, the rows of the scope equal the new rows, a
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,7 +188,7 @@ class Publication:
         return [*packed, *((one, self.dialect.cast(made[one.name], one.type)) for one in self.shape.computed)]
 
     @property
-    def _written(self) -> list[Column]:
+    def written(self) -> list[Column]:
         """The columns that are written, beside the identity and the stamps."""
         return [*(one for one, _ in self.active), *self.shape.packed, *self.shape.computed]
 
@@ -230,7 +230,7 @@ class Publication:
         slot: exp.Expr
         if from_changes:
             slot = shape.slot_of()
-            active: dict[str, exp.Expr] = {one.name: column(one.name) for one in self._written}
+            active: dict[str, exp.Expr] = {one.name: column(one.name) for one in self.written}
             source = exp.select().from_(table(CHANGES)).where(sql("op__ = 'I'"))
         else:
             slot = column("slot__")
@@ -259,10 +259,52 @@ class Publication:
         stamps = [now, run_id] if self.shape.stamped else []
         return self._remembered("update", stamps, lambda: self._update(now, run_id))
 
+    def moving(self, columns: Collection[Column]) -> Statement:
+        """The identities of rows that come, go, or change in one of some columns. Before anything of it is applied."""
+        differs = either(
+            sql("_o is distinct from _n", _o=column(one.name, "t"), _n=column(one.name, "c")) for one in columns
+        )
+        select = exp.select(*(column(one.name, "c") for one in self.shape.identity))
+        select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
+        place = sql("_a = _b", _a=self._row_place("t"), _b=column("place__", "c"))
+        select = select.join(exp.alias_(self.shape.table, "t", table=True), on=place, join_type="left")
+        return Statement(select.where(either([sql("_op <> 'U'", _op=column("op__", "c")), differs])))
+
+    def differing(self) -> Statement:
+        """One row that says of each written column whether it differs in any row that changes."""
+        tests = [
+            alias(
+                sql(
+                    "coalesce(bool_or(_o is distinct from _n), false)",
+                    _o=column(one.name, "t"),
+                    _n=column(one.name, "c"),
+                ),
+                one.name,
+            )
+            for one in self.written
+        ]
+        select = exp.select(*tests).from_(exp.alias_(table(CHANGES), "c", table=True))
+        here = exp.alias_(self.shape.table, "t", table=True)
+        return Statement(select.join(here, on=self._at_place(UPDATED)))
+
+    def update_of(self, now: dt.datetime, run_id: int, names: Collection[str], *, stamped: bool) -> Statement:
+        """Changed rows get some columns; ``stamped``: all of them, and their stamps move, else those where one of these differs."""
+        columns = [one for one in self.written if one.name in names]
+        tree = self._updating(now, run_id, columns, stamped=stamped)
+        if not stamped:
+            differs = either(
+                sql("_o is distinct from _n", _o=column(one.name, "t"), _n=column(one.name, "c")) for one in columns
+            )
+            tree.tree.set("where", exp.Where(this=both([self._at_place(UPDATED), differs])))
+        return tree
+
     def _update(self, now: dt.datetime, run_id: int) -> Statement:
+        return self._updating(now, run_id, self.written, stamped=True)
+
+    def _updating(self, now: dt.datetime, run_id: int, columns: Sequence[Column], *, stamped: bool) -> Statement:
         values = Values()
-        assignments = [exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one in self._written]
-        if self.shape.stamped:
+        assignments = [exp.EQ(this=column(one.name), expression=column(one.name, "c")) for one in columns]
+        if stamped and self.shape.stamped:
             assignments.append(exp.EQ(this=column("updated_at"), expression=values.bind(now, "timestamptz")))
             assignments.append(exp.EQ(this=column("run_id"), expression=values.bind(run_id, "bigint")))
         tree = exp.Update(

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from dayfold.days import Days
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ
-from dayfold.plan.bind import BoundRollup, DistinctPart, Scan, grain_minutes
+from dayfold.plan.bind import BoundRollup, DistinctPart, Part, Scan, grain_minutes
 from dayfold.plan.cells import CELL_DAY, Cells, changed
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.follow import following
@@ -78,18 +78,11 @@ def _compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: V
     if scan.levels is not None:
         rows = grown(rollup, scan, scope.days, scope.cells, scope.keys, values, led=scope.led)
         return Statement(_finished(rollup, scan, rows), values)
+    if scan.moment.is_lifelong and scope.cells is None and scan.dialect.name == "duckdb":
+        return Statement(_finished(rollup, scan, _in_passes(scan, scope, values)), values)
     keys = [alias(tree, name.name) for name, tree in scan.keys]
     slot = alias(scan.moment.bucket(grain_minutes(rollup.definition)), "slot__")
-    conditions = [scan.moment.within(scope.days, values)]
-    if scan.nobody is not None:
-        conditions.append(exp.Not(this=exp.Paren(this=scan.nobody.copy())))
-    if (common := scan.common_filter) is not None:
-        conditions.append(common)
-    trees = {one.name: (tree, one.type) for one, tree in scan.keys}
-    conditions += [one.admits(*trees[one.key], values) for one in scope.keys]
-    bad: exp.Expr = exp.Literal.number(0)
-    for detector in dict.fromkeys(scan.detectors):
-        bad = exp.Add(this=bad, expression=sql("case when _d then 1 else 0 end", _d=detector))
+    conditions = _conditions(scan, scope, values)
     salted = values.bind(salt, "text") if _is_salted(scan) else exp.null()
     items = [
         *keys,
@@ -97,11 +90,71 @@ def _compute(rollup: BoundRollup, scan: Scan, scope: Scope, salt: str, values: V
         *(alias(part.aggregate, part.column.name) for part in scan.parts),
         *(alias(_hashes(scan, one, salted), set_name(one.hashes.name)) for one in scan.sets),
         alias(sql("count(*)"), FACTS.name),
-        alias(bad, BAD.name),
+        alias(_bad(scan), BAD.name),
     ]
     select = exp.select(*items).where(both(conditions))
     select = select.group_by(*(exp.Literal.number(n + 1) for n in range(len(keys) + 1)))
     return Statement(_finished(rollup, scan, from_cells(select, scan, scope.cells)), values)
+
+
+def _conditions(scan: Scan, scope: Scope, values: Values) -> list[exp.Expr]:
+    """What facts of a scope must meet to count for any metric."""
+    conditions = [scan.moment.within(scope.days, values)]
+    if scan.nobody is not None:
+        conditions.append(exp.Not(this=exp.Paren(this=scan.nobody.copy())))
+    if (common := scan.common_filter) is not None:
+        conditions.append(common)
+    trees = {one.name: (tree, one.type) for one, tree in scan.keys}
+    return conditions + [one.admits(*trees[one.key], values) for one in scope.keys]
+
+
+def _bad(scan: Scan) -> exp.Expr:
+    """The aggregate for how many metrics met a number that is not finite."""
+    bad: exp.Expr = exp.Literal.number(0)
+    for detector in dict.fromkeys(scan.detectors):
+        bad = exp.Add(this=bad, expression=sql("case when _d then 1 else 0 end", _d=detector))
+    return bad
+
+
+def _in_passes(scan: Scan, scope: Scope, values: Values) -> exp.Select:
+    """Whole lives of many entities: counting values, and lists, take a fraction of the time in passes of their own.
+
+    Beside thirty other aggregates DuckDB keeps a histogram for each entity at once: 500,000 customers with 5 M bookings took 18 s so,
+    and 6 s in passes.
+    """
+    conditions = _conditions(scan, scope, values)
+    keys = [alias(tree, one.name) for one, tree in scan.keys]
+    names = [one.name for one, _ in scan.keys]
+    beside = [part for part in scan.parts if part.apart is None]
+    groups: dict[tuple[exp.Expr, exp.Expr | None], list[Part]] = {}
+    for part in scan.parts:
+        if part.apart is not None:
+            groups.setdefault((part.apart.given, part.apart.value), []).append(part)
+    items = [alias(part.aggregate, part.column.name) for part in beside]
+    items += [alias(sql("count(*)"), FACTS.name), alias(_bad(scan), BAD.name)]
+    whole = _grouped(exp.select(*keys, *items).from_(scan.relation.copy()).where(both(conditions)), len(keys))
+    found = {part.column.name: column(part.column.name, "p") for part in beside}
+    select = exp.select().from_(derived(whole, "p"))
+    using: list[int | str | exp.Expr] = [exp.to_identifier(name, quoted=True) for name in names]
+    for n, ((given, value), parts) in enumerate(groups.items()):
+        facts = exp.select(*keys).from_(scan.relation.copy()).where(both([*conditions, given]))
+        if value is None:
+            one = facts.select(*(alias(part.apart.aggregate, part.column.name) for part in parts if part.apart))
+        else:
+            counts = facts.select(alias(value, "value__"), alias(sql("count(*)"), "n__"))
+            counted = derived(_grouped(counts, len(keys) + 1), "counts__")
+            one = exp.select(*map(column, names)).from_(counted)
+            one = one.select(*(alias(part.apart.aggregate, part.column.name) for part in parts if part.apart))
+        select = select.join(derived(_grouped(one, len(keys)), f"t{n}"), using=using, join_type="left")
+        found |= {part.column.name: column(part.column.name, f"t{n}") for part in parts}
+    rows = [column(name) for name in names] + [alias(life(), "slot__")]
+    rows += [alias(found[part.column.name], part.column.name) for part in scan.parts]
+    return select.select(*rows, column(FACTS.name, "p"), column(BAD.name, "p"))
+
+
+def _grouped(select: exp.Select, columns: int) -> exp.Select:
+    """The select grouped by its first columns."""
+    return select.group_by(*(exp.Literal.number(n + 1) for n in range(columns)))
 
 
 def _hashes(scan: Scan, one: DistinctPart, salt: exp.Expr) -> exp.Expr:

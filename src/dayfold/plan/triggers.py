@@ -118,14 +118,7 @@ class Feed:
 
     def _used(self) -> list[str]:
         """The columns that decide which cell a row is in and what it counts for."""
-        scan = self.scan
-        trees = [tree for _, tree in scan.keys]
-        trees += [tree for _, tree in scan.levels.per] if scan.levels is not None else []
-        trees += [scan.moment.day, scan.moment.instant]
-        trees += [part.aggregate for part in scan.parts]
-        trees += [tree for one in scan.sets for tree in (one.text, one.where) if tree is not None]
-        trees += [tree for tree in scan.filters if tree is not None]
-        used = {one.name for tree in trees for one in tree.find_all(exp.Column)}
+        used = self.scan.reads
         return [name for name in self.columns if name in used]
 
     # -- queries over several tables -------------------------------------------------------------

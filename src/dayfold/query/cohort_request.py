@@ -12,7 +12,8 @@ from dayfold.errors import QueryRefused, UsageError
 from dayfold.names import listing, suggestion
 from dayfold.plan.access import EVERYTHING, Scope
 from dayfold.plan.keys import KeyFilter, key_filters
-from dayfold.query.entities import a_number, clipped, split_columns
+from dayfold.query.entities import a_number, asked_of, clipped, split_columns
+from dayfold.query.profile_request import ProfileRequest
 from dayfold.query.request import MAX_DAYS, Request, needed_for
 
 GRAINS = ("day", "week", "month")
@@ -89,6 +90,7 @@ class CohortRequest:
         )  # fmt: skip
 
     @property
-    def profile_columns(self) -> tuple[str, ...]:
-        """The columns of the profile that it reads beside the key."""
-        return tuple(dict.fromkeys([self.cohort.start, *self.by]))
+    def of_profile(self) -> ProfileRequest:
+        """What it reads of the profile."""
+        columns = [self.cohort.start, *self.by]
+        return asked_of(self.cohort.profile, columns, self.today, is_limited=self.is_limited)

@@ -22,8 +22,9 @@ from dayfold.query.answer import gaps
 from dayfold.query.cohort_request import CohortRequest
 from dayfold.query.cohort_series import CohortSeries
 from dayfold.query.cover import Frame, Gap
-from dayfold.query.entities import Types, check_rows, check_splits, in_one_snapshot, moment_type, standing, told
+from dayfold.query.entities import Types, check_rows, check_splits, in_one_snapshot, moment_type, told
 from dayfold.query.known import Known
+from dayfold.query.profile import folded as profile_folded
 from dayfold.query.run import folded, narrowed
 
 if TYPE_CHECKING:
@@ -92,16 +93,17 @@ class CohortAnswer:
 
 def cohort_answer(ledger: Ledger, request: CohortRequest) -> CohortAnswer:
     """The answer. Raises QueryRefused where the profile or the rollup was never folded, or was edited since."""
+    asked = request.of_profile
 
     def look(session: Session) -> Sequence[Known]:
-        profile = standing(ledger, session, request.cohort.profile, request.profile_columns)
+        profile = profile_folded(ledger, session, asked)
         return [profile] if request.activity is None else [profile, folded(ledger, session, request.activity)]
 
     def read(session: Session, found: Sequence[Known], types: list[Types]) -> CohortAnswer:
         profile = request.cohort.profile
         check_splits(profile, request.by, types[0])
         moment_type(profile, request.cohort.start, types[0])
-        remarks = told(ledger, session, found[0], profile, request.profile_columns, bare=request.is_limited)
+        remarks = told(ledger, session, found[0], asked)
         if request.activity is None:
             return CohortAnswer(
                 request, _table(request, [], _columns(request, types[0], [])), remarks_of_profile=remarks

@@ -1,4 +1,4 @@
-"""The stored rows of a profile as cohorts and funnels read them: its standing, its columns and its moments. Query floor.
+"""The stored rows of a profile as cohorts and funnels read them: its columns and its moments. Query floor.
 
 Invariant: a moment counts on its UTC day, and one after today waits for its day, as facts of rollups do.
 """
@@ -11,19 +11,20 @@ from typing import Any, TypeVar
 
 from sqlglot import exp
 
-from dayfold.days import LIFE, ONE_DAY, Days, start_of
-from dayfold.define.metric import Computed, Measured
+from dayfold.days import ONE_DAY, Days, start_of
+from dayfold.define.metric import Computed
 from dayfold.define.rollup import RollupDef, siblings
 from dayfold.define.source import Table
 from dayfold.define.types import DATE, TIMESTAMP, Kind, Type
 from dayfold.engines.base import Session
 from dayfold.errors import QueryRefused, UnknownName, UsageError
-from dayfold.ledger import coverage
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing, suggestion
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.sql import Values, column, sql
-from dayfold.query.known import Known, known
+from dayfold.query.known import Known
+from dayfold.query.profile_request import ProfileRequest
+from dayfold.query.profile_standing import standing
 
 Found = TypeVar("Found")
 Types = Mapping[str, Type]
@@ -51,19 +52,10 @@ def in_one_snapshot(
             ledger.types[one.version.identity] = ledger.store.describe(table)
 
 
-def standing(ledger: Ledger, session: Session, profile: RollupDef, names: Iterable[str]) -> Known:
-    """A profile as it stands, which must have these columns as they are defined now. Raises QueryRefused."""
-    hint = f"Run: dayfold fold {profile.name}"
-    found = known(ledger, session, profile.name)
-    if found is None:
-        raise QueryRefused(f"{profile.name} was never folded.", hint=hint)
-    metrics, others = found.edited(profile)
-    used = [name for one in dict.fromkeys(names) for name in parts(profile, one)]
-    if edited := [*(name for name in dict.fromkeys(used) if name in metrics), *others]:
-        raise QueryRefused(
-            f"The definition of {profile.name} was edited since it was folded: {', '.join(edited)}.", hint=hint
-        )
-    return found
+def asked_of(profile: RollupDef, names: Iterable[str], today: dt.date, *, is_limited: bool) -> ProfileRequest:
+    """Columns of a profile, with all that they are made of, as a question."""
+    columns = tuple(dict.fromkeys(part for name in names for part in parts(profile, name)))
+    return ProfileRequest(profile, columns, (), (), today, is_limited=is_limited)
 
 
 def parts(profile: RollupDef, name: str) -> list[str]:
@@ -73,32 +65,19 @@ def parts(profile: RollupDef, name: str) -> list[str]:
     return [name, *(part for one in inner for part in parts(profile, one))]
 
 
-def told(
-    ledger: Ledger, session: Session, found: Known, profile: RollupDef, names: Iterable[str], *, bare: bool
-) -> list[str]:
-    """What has to be said of the sources of these columns: those whose last fold failed show what an earlier one gave.
-
-    ``bare``: without the reason, which may speak of facts that are not the caller's.
+def told(ledger: Ledger, session: Session, found: Known, asked: ProfileRequest) -> list[str]:
+    """What has to be said of these columns: of what an earlier fold, or an earlier day, they are.
 
     Raises:
-        QueryRefused: for a source that was never folded.
+        QueryRefused: for a source that was never read.
     """
-    used = {part for one in names for part in parts(profile, one)}
-    metrics = (profile.metrics.get(name) for name in sorted(used))
-    labels = {metric.source.label for metric in metrics if isinstance(metric, Measured)}
-    life = coverage.coverage(ledger, session, profile.name, found.version.number, Days(LIFE, LIFE))
-    covered = {one.source: one for one in life if one.source in labels}
-    remarks = []
-    for label in sorted(labels):
-        one = covered.get(label)
-        reason = one.reason if one is not None and one.reason and not bare else "failed"
-        if one is None or not one.ever_folded:
-            raise QueryRefused(
-                f"{profile.name} was never folded from {label}.", hint=f"Run: dayfold fold {profile.name}"
-            )
-        if one.state == coverage.FAILED:
-            remarks.append(f"{profile.name} is as of an earlier fold of {label}: {reason}")
-    return remarks
+    stands = standing(asked, found, found.lives(ledger, session), is_waiting=False)
+    for lack in stands.missing:
+        raise QueryRefused(
+            f"{asked.profile.name} has no {listing(lack.columns)}: {lack.reason}.",
+            hint=f"Run: dayfold fold {asked.profile.name}",
+        )
+    return [f"{asked.profile.name}: {line}" for line in stands.remarks()]
 
 
 def split_columns(profile: RollupDef, by: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:

@@ -16,16 +16,19 @@ from sqlglot import exp
 
 from dayfold.days import Days
 from dayfold.define.catalog import Catalog
-from dayfold.define.types import TEXT
+from dayfold.define.types import TEXT, Kind
 from dayfold.errors import QueryRefused
 from dayfold.ledger import quarantine
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.access import Scope
 from dayfold.plan.event_reads import Wanted
-from dayfold.plan.exports import ACTOR, ROLLUP, ExportAsked
+from dayfold.plan.exports import ACTOR, PROFILE, ROLLUP, ExportAsked
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, Values, alias, column, either, sql, table
 from dayfold.query.event_pages import EventReader
+from dayfold.query.profile import shown, snapshot
+from dayfold.query.profile_request import ProfileRequest
+from dayfold.query.profile_rows import ProfileRows
 from dayfold.query.request import MAX_DAYS, Request
 from dayfold.query.run import answers
 from dayfold.query.status import covered
@@ -38,9 +41,11 @@ if TYPE_CHECKING:
 PORTION_ROWS = 10_000
 #: What a row of an actor's export is: an event of the log, or one that is held back.
 KIND = Column("kind", TEXT)
-#: Told after each portion: what is exported, days done, days in all.
+#: Entities of a profile that are read at once: each portion may cost a look at all of them.
+_ENTITIES = 50_000
+#: Told after each portion: what is exported, and how much of it is done: days, or entities of a profile.
 Progress = Callable[[str, int, int], None]
-#: A portion, and how many days are done with it, of how many.
+#: A portion, and how many days (or entities) are done with it, of how many.
 _Portion = tuple["pa.Table", int, int]
 
 
@@ -91,9 +96,12 @@ def export(
 
     catalog.check()
     found = Exported()
+    made = None
+    documents: set[str] = set()
     if asked.what == ROLLUP:
         portions = _of_rollup(ledger, catalog, today, asked, scope, found)
-        made = None
+    elif asked.what == PROFILE:
+        portions = _of_profile(ledger, catalog, today, asked, scope, documents)
     else:
         reading = _OfEvents(ledger, catalog, asked, scope)
         portions = reading.portions()
@@ -102,7 +110,7 @@ def export(
         for rows, done, total in portions:
             check()
             if made is None:
-                made = writer(asked.form, stream, rows.schema)
+                made = writer(asked.form, stream, rows.schema, frozenset(documents))
             for start in range(0, rows.num_rows, PORTION_ROWS):
                 made.write(rows.slice(start, PORTION_ROWS))
             found.rows += rows.num_rows
@@ -156,6 +164,30 @@ def _days(ledger: Ledger, rollup: str, asked: ExportAsked, today: dt.date) -> Da
             hint="Ask for a shorter range.",
         )
     return days
+
+
+# -- profiles --------------------------------------------------------------------------------------
+
+
+def _of_profile(
+    ledger: Ledger, catalog: Catalog, today: dt.date, asked: ExportAsked, scope: Scope, documents: set[str]
+) -> Generator[_Portion]:
+    """All entities, in the order of their keys. ``documents``: becomes the columns whose texts are JSON."""
+    profile = scope.rollup(catalog, str(asked.name))
+    request = ProfileRequest.page(profile, where=asked.where, today=today, scope=scope)
+    with snapshot(ledger, request) as seen:
+        session, stored = seen.session, seen.found.version.table
+        reading = ProfileRows(request, stored, ledger.store.schema, seen.types, ledger.store.dialect)
+        documents |= {name for name, type_ in reading.selected.items() if type_.kind is Kind.JSON}
+        total = int(session.rows(reading.size())[0][0])
+        done, place = 0, None
+        while True:
+            rows = session.arrow(reading.page(_ENTITIES, place), reading.columns)
+            done += rows.num_rows
+            yield shown(rows, reading), done, max(total, done)
+            if rows.num_rows < _ENTITIES:
+                return
+            place = reading.place_of(rows, rows.num_rows - 1)
 
 
 # -- events ----------------------------------------------------------------------------------------

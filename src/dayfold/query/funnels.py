@@ -28,6 +28,7 @@ from dayfold.plan.sql import Statement, Values, alias, both, column, derived, ei
 from dayfold.query.entities import (
     MOST_ROWS,
     Types,
+    asked_of,
     check_rows,
     check_splits,
     clipped,
@@ -36,11 +37,12 @@ from dayfold.query.entities import (
     instant_of,
     moment_type,
     split_columns,
-    standing,
     told,
     within,
 )  # fmt: skip
 from dayfold.query.known import Known
+from dayfold.query.profile import folded as profile_folded
+from dayfold.query.profile_request import ProfileRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,9 +98,10 @@ class FunnelRequest:
         return cls(funnel, Days(first, last), begun, splits, filters, today, scope.is_limited)
 
     @property
-    def profile_columns(self) -> tuple[str, ...]:
-        """The columns of the profile that it reads beside the key."""
-        return tuple(dict.fromkeys([*self.funnel.steps, *self.by]))
+    def of_profile(self) -> ProfileRequest:
+        """What it reads of the profile."""
+        columns = [*self.funnel.steps, *self.by]
+        return asked_of(self.funnel.profile, columns, self.today, is_limited=self.is_limited)
 
 
 @dataclass
@@ -154,16 +157,17 @@ class FunnelAnswer:
 
 def funnel_answer(ledger: Ledger, request: FunnelRequest) -> FunnelAnswer:
     """The answer. Raises QueryRefused where the profile was never folded, or was edited since."""
+    asked = request.of_profile
 
     def look(session: Session) -> Sequence[Known]:
-        return [standing(ledger, session, request.funnel.profile, request.profile_columns)]
+        return [profile_folded(ledger, session, asked)]
 
     def read(session: Session, found: Sequence[Known], types: list[Types]) -> FunnelAnswer:
         profile, [mine] = request.funnel.profile, types
         check_splits(profile, request.by, mine)
         for name in request.funnel.steps:
             moment_type(profile, name, mine)
-        remarks = told(ledger, session, found[0], profile, request.profile_columns, bare=request.is_limited)
+        remarks = told(ledger, session, found[0], asked)
         rows: list[dict[str, Any]] = []
         if request.begun is not None:
             series = FunnelSeries(request, found[0].version.table, mine, ledger.store.schema, ledger.store.dialect)

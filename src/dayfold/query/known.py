@@ -93,10 +93,10 @@ class Known:
         return last[1]
 
 
-def known(ledger: Ledger, session: Session, rollup: str) -> Known | None:
-    """A rollup as it stands in a snapshot, or None where it was never folded."""
+def known(ledger: Ledger, session: Session, rollup: str, standing: Standing | None = None) -> Known | None:
+    """A rollup as it stands in a snapshot, or None where it was never folded. ``standing``: how it does, where that was read."""
     kept = ledger.kept.get(rollup)
-    if isinstance(kept, Known) and versions.standing_of(ledger, session, rollup) == kept.standing:
+    if isinstance(kept, Known) and (standing or versions.standing_of(ledger, session, rollup)) == kept.standing:
         return kept
     version = versions.version_of(ledger, session, rollup) if ledger.is_there(session) else None
     if version is None:

@@ -14,8 +14,8 @@ from dayfold.define.source import Table
 from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session
 from dayfold.errors import NoSuchEntity, QueryRefused
+from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
-from dayfold.ledger.versions import Standing
 from dayfold.query.known import Known, known
 from dayfold.query.profile_request import ProfileRequest
 from dayfold.query.profile_rows import ProfileRows, place_read, place_text
@@ -94,13 +94,16 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
             UsageError: for a value that is not of its column's type.
     """
     place = None if request.after is None else place_read(request.mark, request.after)
-    with snapshot(ledger, request) as (session, found, types):
+    with snapshot(ledger, request) as seen:
+        session, found, types = seen.session, seen.found, seen.types
         rows = ProfileRows(request, found.version.table, ledger.store.schema, types, ledger.store.dialect)
         most = request.limit or MAX_ROWS
         query = rows.page(most + 1, place) if request.key is None else rows.one()
         table = session.arrow(query, rows.columns, few=most <= _FEW or request.key is not None)
         number = found.version.number
-        waits = is_waiting(ledger, session, request, number, types) if told_waiting is None else told_waiting
+        waits = told_waiting
+        if waits is None:
+            waits = seen.waits and is_waiting(ledger, session, request, number, types)
         stands = standing_of(request, found, found.lives(ledger, session), is_waiting=waits)
     following = None
     if table.num_rows > most:
@@ -111,11 +114,13 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
             )
         table = table.slice(0, most)
         following = place_text(request.mark, rows.place_of(table, most - 1))
+    if request.count_by:
+        table = narrowed(table)
     documents = frozenset(name for name, type_ in rows.selected.items() if type_.kind is Kind.JSON)
     return ProfileAnswer(request, shown(table, rows), documents, stands, following)
 
 
-def looked(ledger: Ledger, request: ProfileRequest, standing: Standing | None) -> bool | None:
+def looked(ledger: Ledger, request: ProfileRequest, standing: object) -> bool | None:
     """Whether a change waits to be folded, as far as the caller may know; None where an answer has to look itself.
 
     ``standing``: how the profile was seen to stand.
@@ -130,26 +135,41 @@ def looked(ledger: Ledger, request: ProfileRequest, standing: Standing | None) -
     return query is not None and bool(ledger.store.peek(query))
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A profile in one snapshot. ``types``: of the columns of its table; ``waits``: whether a change of it may wait to be folded."""
+
+    session: Session
+    found: Known
+    types: Mapping[str, Type]
+    waits: bool
+
+
 @contextlib.contextmanager
-def snapshot(ledger: Ledger, request: ProfileRequest) -> Iterator[tuple[Session, Known, Mapping[str, Type]]]:
+def snapshot(ledger: Ledger, request: ProfileRequest) -> Iterator[Snapshot]:
     """One snapshot of a profile that has what is asked for, as it stands, with the types of its columns. Raises QueryRefused."""
     ledger.store.open()
     while True:
         with ledger.store.transaction(read_only=True) as session:
-            found = folded(ledger, session, request)
+            stands, waits = None, True
+            if request.profile.name in ledger.kept:
+                stands, waits = versions.waiting_of(ledger, session, request.profile.name)
+            found = folded(ledger, session, request, stands)
             types = ledger.types.get(found.version.identity)
             if types is not None:
                 _check_columns(request, types)
-                yield session, found, types
+                yield Snapshot(session, found, types, waits)
                 return
         table = Table(f"{ledger.store.schema}.{found.version.table}")
         ledger.types[found.version.identity] = ledger.store.describe(table)
 
 
-def folded(ledger: Ledger, session: Session, request: ProfileRequest) -> Known:
-    """The profile as it stands, which must have what is asked for. Raises QueryRefused."""
+def folded(
+    ledger: Ledger, session: Session, request: ProfileRequest, standing: versions.Standing | None = None
+) -> Known:
+    """The profile as it stands, which must have what is asked for. Raises QueryRefused. ``standing``: how it does, where that was read."""
     profile = request.profile
-    found = known(ledger, session, profile.name)
+    found = known(ledger, session, profile.name, standing)
     if found is None:
         raise QueryRefused(f"{profile.name} was never folded.", hint=f"Run: dayfold fold {profile.name}")
     metrics, others = found.edited(profile)
@@ -171,7 +191,7 @@ def _edited(request: ProfileRequest, names: list[str]) -> QueryRefused:
 
 
 def shown(table: pa.Table, rows: ProfileRows) -> pa.Table:
-    """Rows as they are given out: what a place was made of is gone, moments are in UTC, sums are whole numbers where they fit."""
+    """Rows as they are given out: what a place was made of is gone, and moments are in UTC."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -181,4 +201,4 @@ def shown(table: pa.Table, rows: ProfileRows) -> pa.Table:
             aware = table.column(place)
             aware = pc.assume_timezone(aware, "UTC") if one.type.tz is None else aware
             table = table.set_column(place, one.name, pc.cast(aware, pa.timestamp("us", tz="UTC")))
-    return narrowed(table)
+    return table

@@ -16,12 +16,11 @@ from dayfold.define.rollup import RollupDef, siblings
 from dayfold.errors import QueryRefused, UnknownName, UsageError
 from dayfold.names import listing, suggestion
 from dayfold.plan.access import EVERYTHING, Scope
-from dayfold.plan.comparisons import Comparison, comparisons, known_column
+from dayfold.plan.comparisons import Comparison, comparisons, known_column, profile_columns
 from dayfold.plan.keys import KeyFilter
 
 #: What the number of entities is called where they are counted.
 COUNT = "count"
-STAMPS = ("created_at", "updated_at", "run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class ProfileRequest:
             UnknownName, UsageError, QueryRefused: saying what is wrong and what there is.
         """
         check_profile(profile)
-        known = columns_of(profile, scope)
+        known = profile_columns(profile, is_limited=scope.is_limited)
         name = profile.name
         groups = tuple(known_column(name, known, one, "to count by") for one in dict.fromkeys(count_by))
         chosen = (
@@ -104,7 +103,7 @@ class ProfileRequest:
             UnknownName: for a column that there is not; UsageError: where the key is not named wholly.
         """
         check_profile(profile)
-        known = columns_of(profile, scope)
+        known = profile_columns(profile, is_limited=scope.is_limited)
         for name in key:
             known_column(profile.name, profile.key, name, "in its key")
         if absent := [name for name in profile.key if name not in key]:
@@ -139,12 +138,6 @@ def check_profile(found: RollupDef) -> None:
             f"{found.name} is a rollup: its rows are of days, and it has no entities.",
             hint=f"Ask for days: dayfold query {found.name}",
         )
-
-
-def columns_of(profile: RollupDef, scope: Scope) -> tuple[str, ...]:
-    """The columns of a profile that a scope sees, as they stand in the table. A run's number would tell of the rows of others."""
-    stamps = STAMPS[:-1] if scope.is_limited else STAMPS
-    return (*profile.key, *profile.metrics, *stamps)
 
 
 def sources_of(profile: RollupDef, name: str) -> set[str]:
