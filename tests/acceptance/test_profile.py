@@ -11,19 +11,19 @@ from tests.acceptance.serving import serving
 METRICS = """
 from dayfold import Case, Count, Max, Profile, Rollup, Sum, Table
 
-orders = Table(
+sold = Table(
     sql="select 'c' || (n % 3) as customer, n * 100 as cents, timestamptz '2026-01-01 00:00:00Z' as at_ from range(1, 8) as t(n)"
 )
 
 class Customers(Profile):
     key = "customer"
-    orders = Count(orders)
-    cents = Sum(orders, "cents")
-    last_at = Max(orders, "at_")
+    orders = Count(sold)
+    cents = Sum(sold, "cents")
+    last_at = Max(sold, "at_")
     size = Case({"big": "cents > 900"}, default="small")
 
 class Daily(Rollup):
-    orders = Count(orders, at="at_")
+    orders = Count(sold, at="at_")
 """
 #: What is asked, and how it ends.
 ASKED = (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dayfold import Count, Dayfold, Distinct, Rollup, Sum, events
+from dayfold import Collect, Count, Dayfold, Distinct, First, Min, Profile, Rollup, Sum, events
 from dayfold.collect.event import Event
 from dayfold.collect.intake import Held, Record, Ticket
 from dayfold.days import Days
@@ -61,6 +61,27 @@ class Whole(Rollup):
     """The platform, from the projects."""
 
     visitors = Distinct(Daily, "visitors", at="day")
+
+
+visits = events.source(columns={"visitor": "coalesce(actor_id, anonymous_id)"})
+
+
+class Visitors(Profile):
+    """Each visitor's whole life."""
+
+    key = ("project_id", "visitor")
+    index = ("first_page",)
+    first_at = Min(visits, "occurred_at")
+    first_page = First(visits, "page", at="occurred_at", ties="id")
+    mails = Collect(visits, "props->>'email'", at="occurred_at", ties="id", trust="public")
+    views = Count(visits)
+
+
+class ByPage(Rollup):
+    """Visitors by the page that they came to first."""
+
+    key = "first_page"
+    visitors = Count(Visitors, at="first_at")
 
 
 class Clock:
@@ -490,9 +511,9 @@ def checkpoint(url: str, app: Dayfold) -> None:
         store._connection.execute("CHECKPOINT")
 
 
-def filled(make: Make, url: str) -> Dayfold:
+def filled(make: Make, url: str, *rollups: type[Rollup]) -> Dayfold:
     """An application in which the person has left traces wherever one can."""
-    app = make()
+    app = make(*rollups)
     plain(url, app)
     app.fold()
     for part in range(4):
@@ -520,6 +541,18 @@ def test_no_byte_of_a_person_stays(make: Make, store_url: str) -> None:
     assert query(app, "select actor, target from dayfold__audit where action = 'read'") == [
         ("embed erased", "/v1/events?actor=erased")
     ]
+
+
+def test_no_byte_of_a_person_stays_in_profiles(make: Make, store_url: str) -> None:
+    """Nor in whole lives, their indexes, and what is folded over them."""
+    app = filled(make, store_url, Visitors, ByPage)
+    app.erase([ACTOR])
+    checkpoint(store_url, app)
+    assert where(app, store_url) == {value: [] for value in VALUES}
+    assert query(app, "select count(*), sum(views) from visitors") == [(200, 800)]
+    assert query(app, "select sum(visitors) from by_page") == [(200,)]
+    assert query(app, "select count(*) from dayfold__marks") == [(0,)]
+    assert all(one.is_proved for one in app.verify())
 
 
 def test_deleting_alone_leaves_bytes(make: Make, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

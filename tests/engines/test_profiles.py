@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
+from decimal import Decimal
 
 import pytest
 
-from dayfold import Rollup, Size
+from dayfold import Count, First, Last, Max, Min, Mode, Moment, Profile, Rollup, Size, Sum
 from dayfold.errors import Sealed
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
@@ -22,6 +24,7 @@ from tests.engines.profiles import (
     stored,
 )
 
+READINGS = "id bigint primary key, k text, v double precision"
 LONG_AGO = dt.datetime(2021, 5, 1, 23, 59, 59, 999_999, tzinfo=dt.UTC)
 BOOKED: list[Row] = [
     booking(1, "a", LONG_AGO, note="first", status="CANCELLED"),
@@ -135,6 +138,60 @@ def test_full_refresh_in_parts_is_that_in_one(ground: Ground) -> None:
     ]
 
 
+def test_part_that_failed_leaves_the_whole_to_be_read_again(store: Ground) -> None:
+    """A number that is none in the first of two parts: once it is right, its neighbours are there too, though nothing tells of them."""
+    store.load("readings", READINGS, [{"id": n, "k": f"k{n}", "v": 1.0 if n else float("nan")} for n in range(12)])
+    readings = store.table("readings", changes="trigger")
+
+    class Meters(Profile):
+        """One row per meter."""
+
+        key = "k"
+        highest = Max(readings, "v")
+
+    def fold() -> str:
+        store.define(Meters).settings.fold.chunk_rows = 6
+        return str(store.opened.fold()[0].status)
+
+    store.define(Meters).track_install()
+    assert fold() == "partial"
+    assert 0 < store.stored("select count(*) from meters")[0][0] < 12
+    assert store.stored("select state, reason from dayfold_coverage") == [
+        ("failed", "1 facts hold a number that is NaN or infinite.")
+    ]
+    store.source("update readings set v = 1 where id = 0")
+    assert fold() == "done"
+    assert store.stored("select count(*) from meters") == [(12,)]
+
+
+@pytest.mark.parametrize("pairing", TOLD, indirect=True)
+@pytest.mark.parametrize("bad", [6, 7])
+def test_a_part_that_failed_is_due_again_whole(ground: Ground, bad: int) -> None:
+    """Two parts, a number that is none in the first (of 6) or in the last (of 7): the triggers tell of that customer alone."""
+    facts = [{"k": n % 20, "v": float("nan") if n % 20 == bad else 1.5} for n in range(60)]
+    ground.load("takings", "k bigint, v double precision", facts)
+
+    def define_totals() -> None:
+        source = ground.table("takings", changes="trigger")
+        ground.define(
+            type("Totals", (Profile,), {"key": "k", "n": Count(source), "total": Sum(source, "v", scale=2)})
+        ).settings.fold.chunk_rows = 40
+
+    define_totals()
+    ground.opened.track_install()
+    [run] = ground.opened.fold()
+    assert run.error == (
+        f"{ground.label('takings')}: 3 facts hold a number that is NaN or infinite.\n"
+        "  Correct them, or leave them out with where=…."
+    )
+    assert 0 < ground.stored("select count(*) from totals")[0][0] < 20
+    ground.source("update takings set v = 1 where v = cast('NaN' as double precision)")
+    define_totals()
+    ground.fold()
+    rows = ground.stored("select k, n, total from totals order by k")
+    assert rows == [(k, 3, 3 if k == bad else 4.5) for k in range(20)]
+
+
 def test_rebuild_refreshes_whole_and_says_what_would_move(ground: Ground) -> None:
     """A number altered by hand is found by verify, shown by a dry run with no dates, and put right."""
     begin(ground, "updated_at")
@@ -188,8 +245,24 @@ def test_failing_source_leaves_its_columns_and_what_is_made_of_them_fits(ground:
     check(ground, [one for one in BOOKED if one["id"] not in (3, 9)], PAID)
 
 
-def test_sizes_of_a_segment_are_taken_on_their_day_and_stand(store: Ground) -> None:
-    """New, active, at risk: a size a day, sealed when the day is over; a day without a fold is missing, and no later change moves it."""
+def test_columns_of_two_days_are_not_compared_until_they_are_of_one(store: Ground) -> None:
+    """Payments failed overnight, so that their columns are as of yesterday: verify leaves them out, and does not fall over."""
+    begin(store)
+    store.fold()
+    store.clock.instant = NOW + dt.timedelta(days=1)
+    store.source("alter table payments rename to payments_gone")
+    store.define(*define(store))
+    assert store.opened.fold()[0].status == "partial"
+    store.source("alter table payments_gone rename to payments")
+    store.define(*define(store))
+    [found, _] = store.opened.verify()
+    assert (found.error, found.cells, found.left_out) == (None, 0, {"open days": 1})
+    store.fold()
+    check(store, BOOKED, PAID)
+
+
+def segments(store: Ground) -> tuple[type[Profile], type[Rollup], type[Rollup]]:
+    """The tables are there; the profile, what counts new customers, and the sizes of its segments."""
     store.load("bookings", BOOKINGS, BOOKED)
     store.load("payments", PAYMENTS, PAID)
     people, new = define(store)
@@ -201,6 +274,81 @@ def test_sizes_of_a_segment_are_taken_on_their_day_and_stand(store: Ground) -> N
         customers = Size(people)
         paying = Size(people, where="revenue > 0")
 
+    return people, new, Segments
+
+
+def test_fold_over_midnight_takes_sizes_of_the_day_that_it_began_on(store: Ground) -> None:
+    """The next fold takes those of the new day, all of them."""
+    defined = segments(store)
+    store.define(*defined)
+
+    def pass_midnight(rollup: str, done: int, total: int) -> None:
+        store.clock.instant = NOW + dt.timedelta(days=1)
+
+    def totals() -> list[tuple[dt.date, int]]:
+        return [
+            (day, int(n)) for day, n in store.stored("select day, sum(customers) from segments group by 1 order by 1")
+        ]
+
+    store.fold(progress=pass_midnight)
+    assert totals() == [(dt.date(2026, 3, 12), 6)]
+    store.define(*defined)
+    store.fold()
+    assert totals() == [(dt.date(2026, 3, 12), 6), (dt.date(2026, 3, 13), 6)]
+
+
+def test_change_that_came_after_the_last_size_of_a_day_waits_no_longer(store: Ground) -> None:
+    """The profile alone was folded in the evening: on the next day nothing is left that could never be folded."""
+    defined = segments(store)
+    store.define(*defined)
+    store.fold()
+    store.source("delete from bookings where customer_id = 'c'")
+    store.define(*defined)
+    store.opened.fold(["Customers"])
+    store.clock.instant = NOW + dt.timedelta(days=1)
+    store.fold()
+    assert store.stored("select rollup, day from dayfold_stale") == []
+
+
+@pytest.mark.parametrize(("fails_first", "state"), [(False, "sealed"), (True, None)])
+def test_day_on_which_a_size_failed_is_over_like_any_other(store: Ground, fails_first: bool, state: str | None) -> None:
+    """It stands as it was folded, or is missing; nothing is failing for ever, and no day is left open."""
+    word = "x" if fails_first else "1"
+    store.load("words", "id bigint primary key, k text, v text", [{"id": n, "k": f"k{n}", "v": word} for n in range(4)])
+    words = store.table("words")
+
+    class Keys(Profile):
+        """One row per key."""
+
+        key = "k"
+        word = First(words, "v", at=Moment("id", unit="s"))
+
+    class Many(Rollup):
+        """How many have a number."""
+
+        numbers = Size(Keys, where="word::bigint > 0")
+
+    def fold() -> list[str]:
+        store.define(Keys, Many)
+        return [run.status for run in store.opened.fold()]
+
+    if not fails_first:
+        assert fold() == ["done", "done"]
+        store.source("update words set v = 'x' where id = 1")
+    assert fold() == ["done", "partial"]
+    store.clock.instant = NOW + dt.timedelta(days=1)
+    store.source("update words set v = '5'")
+    assert fold() == ["done", "done"]
+    states = dict(store.stored("select day, state from dayfold_coverage where rollup = 'Many'"))
+    assert (states.get(dt.date(2026, 3, 12)), states[dt.date(2026, 3, 13)]) == (state, "open")
+    store.define(Keys, Many)
+    assert [one.state for one in store.opened.status().rollups] == ["up to date", "up to date"]
+    assert fold() == ["done", "done"]
+
+
+def test_sizes_of_a_segment_are_taken_on_their_day_and_stand(store: Ground) -> None:
+    """New, active, at risk: a size a day, sealed when the day is over; a day without a fold is missing, and no later change moves it."""
+    people, new, Segments = segments(store)
     store.define(people, new, Segments)
     for days in (0, 1, 3):
         store.clock.instant = NOW + dt.timedelta(days=days)
@@ -222,3 +370,38 @@ def test_sizes_of_a_segment_are_taken_on_their_day_and_stand(store: Ground) -> N
     assert (result.drifted, result.error) == (0, None)
     with pytest.raises(Sealed):
         store.opened.rebuild("Segments", from_="2026-03-12", to="2026-03-12")
+
+
+def test_values_of_every_type_are_kept_and_folded_again(store: Ground) -> None:
+    """What a column of the profile holds is what the source holds; the table is known again by the next fold, which writes nothing."""
+    known: dict[str, tuple[str, object, object]] = {
+        "word": ("text", "a", "é"),
+        "number": ("bigint", -1, 2**62),
+        "price": ("numeric(12,3)", Decimal("0.125"), Decimal("999999999.999")),
+        "share": ("double precision", 0.1, 2.5),
+        "day": ("date", dt.date(2024, 2, 29), dt.date(2026, 3, 1)),
+        "wall": ("timestamp", dt.datetime(2026, 3, 29, 1, 30, 0, 1), dt.datetime(2026, 3, 29, 2, 30)),
+        "moment": ("timestamptz", march(1), march(2)),
+        "ref": ("uuid", uuid.UUID(int=1), uuid.UUID(int=2**100)),
+        "paid": ("boolean", False, True),
+    }
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _, _) in known.items())
+    facts = [{"k": "a", "seen_at": march(1 + n), **{name: one[1 + n] for name, one in known.items()}} for n in (0, 1)]
+    store.load("sample", f"k text, seen_at timestamptz, {columns}", facts)
+    source = store.table("sample")
+    made: dict[str, object] = {"key": "k"}
+    for name, (kind, _, _) in known.items():
+        made |= {f"first_{name}": First(source, name, at="seen_at"), f"last_{name}": Last(source, name, at="seen_at")}
+        made |= {f"usual_{name}": Mode(source, name)} if kind != "double precision" else {}
+        made |= {f"least_{name}": Min(source, name)} if kind not in ("uuid", "boolean") else {}
+    store.define(type("Kept", (Profile,), made))
+    assert store.fold_written() == 1
+    names = list(made)[1:]
+    [row] = store.stored(f"select {', '.join(names)} from kept")
+    for name, value in zip(names, row, strict=True):
+        what, _, column = name.partition("_")
+        _, first, last = known[column]
+        wanted = last if what == "last" else first
+        assert (str(value) if column == "ref" else value) == (str(wanted) if column == "ref" else wanted), name
+    assert store.fold_written() == 0
+    assert [one.is_proved for one in store.opened.verify()] == [True]

@@ -157,7 +157,7 @@ def retail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             if server:
                 server.execute("DROP DATABASE IF EXISTS retail WITH (FORCE)")
                 server.execute("CREATE DATABASE retail TEMPLATE template0")
-            _load(url if server else f"duckdb:///{folder}/retail.duckdb")
+            load(url if server else f"duckdb:///{folder}/retail.duckdb")
             _write_files(folder, url)
             done = succeeds("fold", "--json", cwd=folder, env={"DAYFOLD_NOW": NOW.isoformat()})
             (folder / "runs.json").write_text(done.out)
@@ -170,7 +170,7 @@ def retail(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Retail(folder, url, json.loads((folder / "runs.json").read_text())["runs"], app)
 
 
-def _load(url: str) -> None:
+def load(url: str) -> None:
     spec = importlib.util.spec_from_file_location("retail_load", EXAMPLE / "load.py")
     assert spec is not None
     assert spec.loader is not None
@@ -350,7 +350,7 @@ class Later(Rollup):
 def test_wall_times_near_midnight_count_on_their_utc_day(new_duckdb: Callable[..., str], tmp_path: Path) -> None:
     """The office closes before the zone matters; the same lines fifteen hours later fall around midnight, where it does."""
     url = new_duckdb()
-    _load(url)
+    load(url)
     (tmp_path / "metrics.py").write_text(ZONED)
     oracle, naive = Oracle(hours_later=15), 0
     with Dayfold(tmp_path / "metrics.py", {"store": {"url": url}}, clock=FixedClock(NOW + dt.timedelta(days=5))) as app:

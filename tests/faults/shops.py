@@ -25,8 +25,12 @@ def definitions(version: str, *, apart: bool = False) -> list[type[Any]]:
 
     ``tracked`` and ``stamped`` sources tell what changed, and a rollup of the whole platform is folded from the shops;
     ``fetched``: one source is a function, which is not ready on one day; ``fetched and corrected``: it is, and corrects another.
-    ``removed``: only that of another table is left.
+    ``removed``: only that of another table is left. ``salon``: see `tests.faults.salons`.
     """
+    if version.startswith("salon"):
+        from tests.faults import salons
+
+        return salons.definitions(version)
     if version == "removed":
         return [type("Others", (Rollup,), {"n": Count(Table("payment"), at="made")})]
     if version in CHANGES:
@@ -138,17 +142,31 @@ def legacy(url: str) -> None:
         session.insert("legacy", [{"day": dt.date(2026, 2, 1 + n), "n": n} for n in range(20)])
 
 
+#: What readers see, and the keys of these tables.
+TABLES = (
+    "shops",
+    "shops__sets",
+    "platform",
+    "platform__sets",
+    "others",
+    "customers",
+    "customers__sets",
+    "new_customers",
+)
+KEYS = ("day", "shop", "org", "customer", "location")
+
+
 def contents(url: str) -> dict[str, Any]:
     """All that readers can see: rows without their stamps, sets, coverage; receipts, and what is still marked."""
     found: dict[str, Any] = {}
     with Session(url) as session:
-        for table in ("shops", "shops__sets", "platform", "platform__sets", "others"):
+        for table in TABLES:
             names = [name for (name,) in session.run(COLUMNS, [table])]
             if not names and not table.startswith("shops"):
                 continue
             columns = ", ".join(sorted(set(names) - {"created_at", "updated_at", "run_id"}))
             if names:
-                order = "day, shop NULLS LAST" if "shop" in names else "day"
+                order = ", ".join(f"{name} NULLS LAST" for name in KEYS if name in names)
                 found[table] = session.run(f"SELECT {columns} FROM {table} ORDER BY {order}")
         found["coverage"] = session.run(
             "SELECT source, day, state, facts, reason FROM dayfold_coverage ORDER BY source, day"

@@ -83,7 +83,7 @@ def test_two_hundred_requests_while_folds_publish(site: Site) -> None:
 @pytest.mark.parametrize("form", ["json", "csv", "parquet"])
 def test_who_leaves_in_the_middle_harms_nobody(site: Site, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     """A caller who hangs up after the first piece of a large answer ends it; the next one is answered whole."""
-    monkeypatch.setattr(reads, "_WHOLE_ROWS", 1)
+    monkeypatch.setattr(reads, "WHOLE_ROWS", 1)
     admin = header(site.token("admin"))
     words = {"by": "shop_id", "format": form, **SPAN}
     whole = site.client.get(QUERY, headers=admin, params=words).content

@@ -311,7 +311,7 @@ def normal_type(dialect: Dialect, type_: Type) -> str:
         return {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(
             name, name.replace("NUMERIC(", "DECIMAL(").replace(", ", ",")
         )
-    return {"timestamptz": "timestamp with time zone"}.get(
+    return {"timestamptz": "timestamp with time zone", "timestamp": "timestamp without time zone"}.get(
         name, name.replace("NUMERIC(", "numeric(").replace(", ", ",")
     )
 

@@ -150,22 +150,23 @@ class Scans:
         """The failure of a source with numbers that are none, and how many facts hold one."""
         with self.databases.of(scan.source).transaction(read_only=True) as session, session.within(scan.source):
             count = session.rows(not_finite(scan, days))[0][0]
+        when = "" if self.rollup.is_lifelong else f" from {days.first} to {days.last}"
         if isinstance(scan.source, Folded):
             return SourceFailed(
-                f"{count:,} rows from {days.first} to {days.last} hold sets of more than {SET_LIMIT:,} values, of which only "
+                f"{count:,} rows{when} hold sets of more than {SET_LIMIT:,} values, of which only "
                 "that many are kept: how many different values they have together is not known.",
                 source=scan.label,
                 hint="Count the values in their own source instead.",
             )
         if scan.levels is not None:
             return SourceFailed(
-                f"{count:,} facts from {days.first} to {days.last} hold a level below zero, or one that is NaN or infinite.",
+                f"{count:,} facts{when} hold a level below zero, or one that is NaN or infinite.",
                 source=scan.label,
                 hint="A cumulative level is never below zero: correct them, or leave them out with where=…. A level that "
                 "may be is a Gauge.",
             )
         return SourceFailed(
-            f"{count:,} facts from {days.first} to {days.last} hold a number that is NaN or infinite.",
+            f"{count:,} facts{when} hold a number that is NaN or infinite.",
             source=scan.label,
             hint="Correct them, or leave them out with where=….",
         )

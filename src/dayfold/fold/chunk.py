@@ -153,10 +153,11 @@ class Chunk:
             changed, count = Changed(), 0
             if staged:
                 changed, count = self._replace(session, rollup, scans, staged, days, cells, portion.keys)
+            tallied: dict[str, int] = {}
             if portion.is_last:
-                self._cover(session, staged, days, cells, standings)
+                self._cover(session, staged, days, cells, standings, in_parts=bool(portion.keys))
             else:
-                self._tally(session, staged)
+                tallied = _tally(session, staged)
             if portion.has_marks:
                 marks.delete_read(ledger, session)
             if self.building:
@@ -165,13 +166,9 @@ class Chunk:
             runs.progress(ledger, session, self.run_id, count, changed)
             versions.bump_revision(ledger, session, name)
         self.indexed = self.indexed or bool(staged)
+        for source, facts in tallied.items():
+            self.facts[source] = self.facts.get(source, 0) + facts
         return changed, count
-
-    def _tally(self, session: Session, staged: list[tuple[Scan, str]]) -> None:
-        """The facts of a part of a day are counted, for when the day is done with."""
-        for scan, name in staged:
-            total = session.rows(Statement(sql("select coalesce(sum(facts__), 0) from _t", _t=table(name))))[0][0]
-            self.facts[scan.label] = self.facts.get(scan.label, 0) + int(total)
 
     def _cover(
         self,
@@ -180,12 +177,14 @@ class Chunk:
         days: Days,
         cells: Cells | None,
         standings: Mapping[str, fetches.Standing],
+        *,
+        in_parts: bool,
     ) -> None:
         """Whole days are covered by the sources that were read; days of a source that failed are due again."""
         ledger, name, version = self.ledger, self.rollup.name, self.version
         for source in dict.fromkeys(scan.label for scan in self.rollup.scans):
             # A day that is folded in parts has failed where one of them has.
-            failed = self.failed.get(source) or (self.met.get(source) if self.facts else None)
+            failed = self.failed.get(source) or (self.met.get(source) if in_parts else None)
             if failed is not None:
                 reason = failed.message
                 coverage.record_failed(ledger, session, name, version, source, days, reason, self.run_id, cells)
@@ -321,6 +320,15 @@ class Publisher:
             sets = Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present, cells, keys)
             replace(store, session, sets, now, self.run_id, indexed=indexed, watch=marker)
         return changed
+
+
+def _tally(session: Session, staged: Sequence[tuple[Scan, str]]) -> dict[str, int]:
+    """How many facts each source has in a part of a day, for when the day is done with."""
+    found: dict[str, int] = {}
+    for scan, name in staged:
+        total = session.rows(Statement(sql("select coalesce(sum(facts__), 0) from _t", _t=table(name))))[0][0]
+        found[scan.label] = found.get(scan.label, 0) + int(total)
+    return found
 
 
 def _nothing(columns: Sequence[Column]) -> pa.Table:

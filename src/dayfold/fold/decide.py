@@ -72,8 +72,8 @@ class Decider:
         ``untracked``: sources that should tell their changes and do not. ``fresh``: no day is covered yet, and
         ``without_ledger``: nothing is there at all.
         """
-        # A profile has one bucket, which is never over.
-        today = LIFE if rollup.is_lifelong else today_of(self.clock)
+        # A profile has one bucket, which is never over. What names the day is folded for that one, also after its midnight.
+        today = LIFE if rollup.is_lifelong else rollup.bound_on or today_of(self.clock)
         known: dict[str, dict[str, list[Days]]] = {}
         standings: dict[str, fetches.Standing] = {}
         marked = marks.Marks(False, (), {})
@@ -128,10 +128,11 @@ class Decider:
             if start <= day <= today and not any(day in one for one in days)
             if not (definition.is_standing and day < today)
         }
+        ends = (coverage.OPEN, coverage.FAILED) if definition.is_standing else (coverage.OPEN,)
         closing = [
             source
-            for source in reporting
-            if any(one.first < today for one in known.get(source, {}).get(coverage.OPEN, ()))
+            for source in (known if definition.is_standing else reporting)
+            if any(one.first < today for state in ends for one in known.get(source, {}).get(state, ()))
         ]
         return Work(days, sum(map(len, days)), today, facts, marked, cells, closing)
 

@@ -288,15 +288,17 @@ class Folder:
         failed: Mapping[str, DayfoldError],
     ) -> None:
         """Days that ended are closed, and marks that are done with, or on no day of the rollup's, are gone."""
-        closing = [source for source in work.closing if source not in failed]
-        since = rollup.definition.since
+        is_standing = rollup.definition.is_standing
+        # Days that nothing can compute again are over whatever became of their source.
+        closing = [source for source in work.closing if is_standing or source not in failed]
+        since = work.today if is_standing else rollup.definition.since
         beyond = any(day > work.today or (since and day < since) for day in work.marked.days)
         if not (closing or beyond or everything is not None):
             return
         with self.store.transaction() as session:
             leases.fence(self.ledger, session, lease)
-            is_over = coverage.SEALED if rollup.definition.is_standing else coverage.FOLDED
-            closed = coverage.close_days(self.ledger, session, rollup.name, version, closing, work.today, is_over)
+            close = coverage.seal_days if is_standing else coverage.close_days
+            closed = close(self.ledger, session, rollup.name, version, closing, work.today)
             if beyond:
                 marks.drop_beyond(self.ledger, session, rollup.name, version, since, work.today)
             if everything is not None and not failed:

@@ -250,6 +250,9 @@ class _One:
     def _compare(
         self, version: int, lease: leases.Lease, days: DueDays, ends_at: float | None, progress: Progress | None
     ) -> None:
+        if not days.due:
+            # Nor is there a day that `now()` was, where a source of a profile failed.
+            return
         contraster, size, done = self._contraster(version), _FIRST_DAYS, 0
         while done < len(days.due) and not (done and ends_at is not None and time.monotonic() >= ends_at):
             self.verifier.stop()

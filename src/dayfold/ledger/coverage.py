@@ -128,26 +128,36 @@ def ranges(ledger: Ledger, session: Session, rollup: str, version: int) -> dict[
 
 
 def close_days(
-    ledger: Ledger,
-    session: Session,
-    rollup: str,
-    version: int,
-    sources: Sequence[str],
-    today: dt.date,
-    state: str = FOLDED,
+    ledger: Ledger, session: Session, rollup: str, version: int, sources: Sequence[str], today: dt.date
 ) -> bool:
-    """Days that are over are folded, of sources whose every change was marked while they were open; whether there were any.
-
-    ``state``: sealed, where nothing can compute them again.
-    """
+    """Days that are over are folded, of sources whose every change was marked while they were open; whether there were any."""
     close = (
-        "update dayfold__coverage set state = :state where rollup = :rollup and version = :version and "
+        "update dayfold__coverage set state = 'folded' where rollup = :rollup and version = :version and "
         "source = :source and state = 'open' and day < :today::date and reason is null"
     )
     counts = [
-        session.execute(ledger.sql(close, rollup=rollup, version=version, source=source, today=today, state=state))
+        session.execute(ledger.sql(close, rollup=rollup, version=version, source=source, today=today))
         for source in sources
     ]
+    return any(counts)
+
+
+def seal_days(
+    ledger: Ledger, session: Session, rollup: str, version: int, sources: Sequence[str], today: dt.date
+) -> bool:
+    """Days that are over and that nothing can compute again stay as they were last folded; whether there were any.
+
+    One on which every fold failed is missing, as one without a fold is.
+    """
+    mine = "rollup = :rollup and version = :version and source = :source and state in ('open', 'failed') and day < :today::date"
+    counts = []
+    for source in sources:
+        for text in (
+            f"delete from dayfold__coverage where {mine} and folded_at is null",
+            f"update dayfold__coverage set state = 'sealed', reason = null where {mine}",
+        ):
+            words = {"rollup": rollup, "version": version, "source": source, "today": today}
+            counts.append(session.execute(ledger.sql(text, **words)))
     return any(counts)
 
 

@@ -25,7 +25,7 @@ from dayfold.plan import proof_levels
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.dialect import ISO_WITH_ZONE, Dialect
 from dayfold.plan.expressions import Compiler, Typed
-from dayfold.plan.shape import Column, only_one
+from dayfold.plan.shape import Column, life, only_one
 from dayfold.plan.sql import Values, alias, both, column, either, sql
 
 #: The day a row belongs to, and the start of its bucket.
@@ -378,6 +378,8 @@ def identity(rollup: BoundRollup) -> list[Column]:
 
 def merged(rollup: BoundRollup, parts: Sequence[tuple[exp.Expr, Sequence[Column]]], dialect: Dialect) -> exp.Select:
     """One row per key and bucket from the rows of several branches, each with columns of its own."""
+    if rollup.is_lifelong:
+        return _joined(rollup, parts)
     names = [column(one.name) for one in identity(rollup)]
     wanted = [one for _, columns in parts for one in columns]
     selects: list[exp.Expr] = []
@@ -397,3 +399,16 @@ def merged(rollup: BoundRollup, parts: Sequence[tuple[exp.Expr, Sequence[Column]
     greatest = [alias(dialect.piece(only_one(one.type), _x=column(one.name)), one.name) for one in wanted]
     rows = exp.select(*names, *greatest).from_(nested(whole, "parts__"), copy=False)
     return rows.group_by(*(name.copy() for name in names), copy=False)
+
+
+def _joined(rollup: BoundRollup, parts: Sequence[tuple[exp.Expr, Sequence[Column]]]) -> exp.Select:
+    """One row per entity from the rows of several branches: keys without NULL, which are joined."""
+    keys = [one.name for one in rollup.shape.key]
+    items = [column(name) for name in keys] + [alias(life(), DAY), alias(life(), SLOT)]
+    items += [column(one.name, f"m{n}") for n, (_, columns) in enumerate(parts) for one in columns]
+    using: list[int | str | exp.Expr] = [exp.to_identifier(name, quoted=True) for name in keys]
+    select = exp.select(*items)
+    for n, (relation, _) in enumerate(parts):
+        rows = nested(exp.select("*").from_(relation, copy=False), f"m{n}")
+        select = select.join(rows, using=using, join_type="full", copy=False) if n else select.from_(rows, copy=False)
+    return select
