@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dayfold import Alert, Count, Dayfold, Gauge, Max, Rollup, Sum
+from dayfold import Alert, Count, Dayfold, Gauge, Max, Profile, Rollup, Size, Sum
 from dayfold.errors import Conflict
 from dayfold.jobs import alerts as jobs_alerts
 from dayfold.jobs.alerts import AlertLoop, Alerts
@@ -344,6 +344,19 @@ def test_rollup_that_is_not_folded_is_stale(store: Ground) -> None:
     [one] = episodes(alerts)
     assert one["message"] == "AdsDaily was last folded at 2026-03-12 12:00 UTC, 31.0 hours ago."
     assert (one["details"]["value"], one["details"]["bound"], one["details"]["day"]) == (31.0, 30.0, None)
+    store.fold()
+    assert states(alerts) == [("Watched", "clear")]
+
+
+def test_profile_is_stale_by_its_last_fold_and_a_missed_size_is_no_day_that_waits(store: Ground) -> None:
+    """A whole life is on no day that could be settled; a day without a size never will be."""
+    store.load("ad", DDL, [spend(11, 50)])
+    people = type("Campaigns", (Profile,), {"key": "campaign", "ads": Count(store.table("ad"))})
+    alerts = define(store, people, type("Sizes", (Rollup,), {"campaigns": Size(people)}), rule(stale_hours=30))
+    store.fold()
+    assert states(alerts) == [("Watched", "clear")]
+    store.clock.instant += dt.timedelta(days=3)
+    assert states(alerts) == [("Watched", "firing")]
     store.fold()
     assert states(alerts) == [("Watched", "clear")]
 

@@ -183,11 +183,12 @@ def test_what_cannot_be_answered_is_refused(folded: Ground) -> None:
 def test_days_are_asked_of_rollups_and_entities_of_profiles(folded: Ground) -> None:
     """Each refusal names the command that answers."""
     app = folded.opened
-    with pytest.raises(QueryRefused) as refused:
-        app.query("Customers", from_="-7d", to="today")
-    assert str(refused.value) == (
-        "Customers is a profile: a row is an entity over its whole life, and of no day.\n  Ask for entities: dayfold profile Customers"
-    )
+    for first, last in (("-7d", "today"), ("0001-01-01", "0001-01-01")):
+        with pytest.raises(QueryRefused) as refused:
+            app.query("Customers", from_=first, to=last)
+        assert str(refused.value) == (
+            "Customers is a profile: a row is an entity over its whole life, and of no day.\n  Ask for entities: dayfold profile Customers"
+        )
     with pytest.raises(QueryRefused) as refused:
         app.profiles("NewCustomers")
     assert str(refused.value) == (

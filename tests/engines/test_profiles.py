@@ -192,6 +192,17 @@ def test_a_part_that_failed_is_due_again_whole(ground: Ground, bad: int) -> None
     assert rows == [(k, 3, 3 if k == bad else 4.5) for k in range(20)]
 
 
+def test_status_says_that_columns_of_yesterday_are_behind(store: Ground) -> None:
+    """What uses now() is due on each day, though nothing changed."""
+    begin(store)
+    store.fold()
+    assert [one.state for one in store.opened.status().rollups] == ["up to date", "up to date"]
+    store.clock.instant = NOW + dt.timedelta(days=1)
+    assert store.opened.status().rollups[0].state == "behind"
+    store.fold()
+    assert store.opened.status().rollups[0].state == "up to date"
+
+
 def test_rebuild_refreshes_whole_and_says_what_would_move(ground: Ground) -> None:
     """A number altered by hand is found by verify, shown by a dry run with no dates, and put right."""
     begin(ground, "updated_at")

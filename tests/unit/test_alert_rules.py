@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dayfold import Alert, Count, Dayfold, Rollup, Sum, Table
+from dayfold import Alert, Count, Dayfold, Profile, Rollup, Sum, Table
 from dayfold.define.alert import Drift, Held, JobFailed, LeftOpen, Stale, Threshold, checked, of_settings
 from dayfold.define.catalog import catalog, load
 from dayfold.define.condition import Condition, condition
@@ -86,6 +86,24 @@ def test_metric_that_one_rollup_has_needs_no_rollup() -> None:
     """The name alone says whose it is."""
     watch, problems = read(when="ad_spend > 1.5 × previous week")
     assert (watch.rollup, watch.condition.period, watch.condition.days, problems) == ("CreatorDaily", "week", 7, [])
+
+
+def test_condition_is_of_rollups_and_a_profile_that_has_the_metric_is_none() -> None:
+    """A profile has no last covered day: it makes no name ambiguous, and is refused where it is named."""
+
+    class Channels(Profile):
+        key = "channel"
+        ad_spend = Sum(Table("ad"), "amount")
+
+    def read(**words: Any) -> list[str]:
+        found = catalog([CreatorDaily, ShopDaily, Channels, type("Watched", (Alert,), words)])
+        return [f"{one.message} {one.hint}" for one in found.problems]
+
+    assert read(when="ad_spend > 1") == []
+    assert read(when="ad_spend > 1", rollup="Channels") == [
+        "when is about the last covered day, and Channels is a profile, which has no days. Count its entities in a rollup, such as "
+        "Size(…), and watch that; or write a Check."
+    ]
 
 
 KINDS = "when, job_failed, drift_above, stale_hours, left_open, held_above, unaccounted, check_failed"

@@ -387,8 +387,14 @@ class _Reader:
         if "rollup" in self.rule.words:
             name = self.rollup()
             candidates = [self.rollups[name]] if name else []
+            if candidates and candidates[0].is_profile:
+                self.problem(
+                    "bad-alert", f"when is about the last covered day, and {name} is a profile, which has no days.",
+                    "Count its entities in a rollup, such as Size(…), and watch that; or write a Check.",
+                )  # fmt: skip
+                return None
         else:
-            candidates = list(self.rollups.values())
+            candidates = [one for one in self.rollups.values() if not one.is_profile]
         owners = [one for one in candidates if all(name in one.metrics for name in metrics)]
         if len(owners) == 1:
             return owners[0]

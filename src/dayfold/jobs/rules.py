@@ -109,8 +109,11 @@ def _stale(reads: Reads, watch: Stale, open_subjects: Sequence[str]) -> list[Fin
             elif name not in known or name not in folds:
                 found.append(Finding(name, State.UNKNOWN, f"{name} was never folded."))
             else:
-                states = coverage.ranges(ledger, session, name, known[name].number)
-                found.append(_staleness(watch, name, folds[name], unsettled(states, reads.today), now))
+                day = None
+                # A profile has no days; of sizes one that is over is settled, or missing for good.
+                if known[name].has_days and not reads.catalog.rollups[name].is_standing:
+                    day = unsettled(coverage.ranges(ledger, session, name, known[name].number), reads.today)
+                found.append(_staleness(watch, name, folds[name], day, now))
     return found
 
 

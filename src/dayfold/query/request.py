@@ -86,7 +86,7 @@ class Request:
             UnknownName, BadDate, UsageError, QueryRefused: saying what is wrong and what there is.
         """
         first, last = (as_day(day, today) for day in (from_, to))
-        if rollup.is_profile and (first, last) != (LIFE, LIFE):
+        if rollup.is_profile:
             raise QueryRefused(
                 f"{rollup.name} is a profile: a row is an entity over its whole life, and of no day.",
                 hint=f"Ask for entities: dayfold profile {rollup.name}",

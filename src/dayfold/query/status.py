@@ -208,10 +208,12 @@ def _one(
     days = sorted(states) if version.has_days else []
     waiting = all(one.reason is not None for one in known if one.state == coverage.OPEN and one.day < today)
     failing = sorted({one.source for one in known if one.state == coverage.FAILED})
+    lives = [] if version.has_days else coverage.lives(ledger, session, version.rollup, version.number)
+    outdated = any(one.as_of not in (None, today) for one in lives)
     rows, _ = sizes.get(version.table, (0, 0))
     size = sum(sizes.get(name, (0, 0))[1] for name in (version.table, version.table + SETS_SUFFIX))
     return RollupStatus(
-        version.rollup, version.table, _state(catalog, version, failing, states, today, waiting=waiting),
+        version.rollup, version.table, _state(catalog, version, failing, states, today, waiting=waiting, outdated=outdated),
         days[0] if days else None, days[-1] if days else None, counts, rows, size, failing, stale,
     )  # fmt: skip
 
@@ -230,7 +232,9 @@ def _state(
     today: dt.date,
     *,
     waiting: bool,
+    outdated: bool,
 ) -> str:
+    """How a rollup stands; ``outdated``: what changes with the day is of an earlier one."""
     rollup = catalog.rollups.get(version.rollup)
     if rollup is None:
         return "removed"
@@ -240,7 +244,7 @@ def _state(
     if failing:
         return "failing"
     if not version.has_days:
-        return "up to date" if states else "behind"
+        return "up to date" if states and not outdated else "behind"
     if today not in states or any(state == coverage.OPEN for day, state in states.items() if day < today):
         return "waiting" if today in states and waiting else "behind"
     return "up to date"
