@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
 from dayfold import Count, First, Last, Max, Min, Mode, Moment, Profile, Rollup, Size, Sum
 from dayfold.errors import Sealed
+from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
     BOOKINGS,
@@ -416,3 +418,33 @@ def test_values_of_every_type_are_kept_and_folded_again(store: Ground) -> None:
         assert (str(value) if column == "ref" else value) == (str(wanted) if column == "ref" else wanted), name
     assert store.fold_written() == 0
     assert [one.is_proved for one in store.opened.verify()] == [True]
+
+
+def test_rebuild_in_parts_is_that_in_one_and_tells_how_far_it_is(store: Ground) -> None:
+    """A dry run and a rebuild over parts of the keys find what was altered, in whichever part."""
+    begin(store)
+    store.fold()
+    store.stored("update customers set revenue = revenue + 1")
+    store.define(*define(store)).settings.fold.chunk_rows = 3
+    told: list[tuple[int, int]] = []
+    rows = len(expected(BOOKED, PAID, NOW.date()))
+    assert store.opened.rebuild("Customers", dry_run=True).cells == rows
+    assert store.opened.rebuild("Customers", progress=lambda _, done, total: told.append((done, total))).cells == rows
+    assert len(told) > 2
+    assert told[-1][0] == told[-1][1]
+    check(store, BOOKED, PAID)
+
+
+def test_doctor_names_the_index_that_a_touched_entity_needs(new_postgres: Callable[[], str]) -> None:
+    """Where triggers tell of single customers, their facts are looked up by key."""
+    url = new_postgres()
+    with Ground(Pairing("postgres-same", url, url)) as ground:
+        begin(ground, "trigger")
+        told = {one.subject: one for one in ground.opened.doctor() if "index" in one.message}
+        assert told["bookings"].advice == 'CREATE INDEX CONCURRENTLY ON "bookings" ("org", "customer_id");'
+        ground.source("create index on bookings (customer_id, org)")
+        ground.define(*define(ground, "trigger"))
+        assert (
+            "an index leads"
+            in {one.subject: one for one in ground.opened.doctor() if "index" in one.message}["bookings"].message
+        )

@@ -405,14 +405,18 @@ class PostgresStore:
         return [name for (name,) in session.rows(query)]
 
     def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str | None = None) -> bool:
-        """Whether a valid index begins with the key columns, in any order, and goes on with the moment, if one is named."""
+        """Whether a valid index begins with the key columns, in any order, and goes on with the moment where one is named.
+
+        An enum in it leads nowhere: keys compare as text.
+        """
         if source.name is None or not keys:
             return False
         query = statement(
-            "select array_agg(a.attname::text order by u.place) from pg_index as i "
+            "select array_agg(case when t.typtype <> 'e' then a.attname::text end order by u.place) from pg_index as i "
             "cross join lateral unnest(i.indkey::smallint[]) with ordinality as u(number, place) "
             "left join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = u.number "
-            "where i.indrelid = to_regclass(:name) and i.indisvalid and i.indpred is null group by i.indexrelid",
+            "left join pg_type as t on t.oid = a.atttypid where i.indrelid = to_regclass(:name) and i.indisvalid "
+            "and i.indpred is null group by i.indexrelid",
             name=".".join(quoted(part) for part in str(self.qualify(source).name).split(".")),
         )
         found = [list(names) for (names,) in session.rows(query)]

@@ -21,7 +21,7 @@ from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import CELL_DAY, Cells, decoded, written
 from dayfold.plan.dialect import SET_LIMIT
 from dayfold.plan.keys import Admits
-from dayfold.plan.lookup import bare
+from dayfold.plan.lookup import bare, column_of
 from dayfold.plan.scan import BAD, Scope, combine, not_finite, scan_columns
 from dayfold.plan.scan import compute as compute_sql
 from dayfold.plan.sql import Statement, Values, alias, both, column, derived, either, remembered, sql, table
@@ -194,7 +194,7 @@ class Lookup:
         names = [tree.name for _, key in self.scan.keys if isinstance(tree := bare(key), exp.Column)]
         moment = self.scan.moment.raw
         if self.scan.moment.is_lifelong:
-            return self._of_entities(names)
+            return self._of_entities([name for _, key in self.scan.keys if (name := column_of(key)) is not None])
         led = False
         if self.scan.source.name is not None and isinstance(moment, exp.Column) and len(names) == len(self.scan.keys):
             led = self.database.leads(self.session, self.scan.source, names, moment.name)

@@ -21,6 +21,7 @@ from dayfold.ledger import coverage, fetches, marks
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, Scan
 from dayfold.plan.cells import Covered, due, history_start, portions
+from dayfold.plan.keys import KeySlice
 from dayfold.plan.scan import facts_per_day, first_day
 
 #: New days that a run may bring without the facts of its source being counted first.
@@ -193,6 +194,21 @@ class Decider:
                 if scan.label not in failed:
                     facts += self._facts(scan, failed)
         return max(1, math.ceil(facts / self.chunk_rows))
+
+    def slices_of(self, rollup: BoundRollup, ranges: list[Days]) -> int:
+        """In how many parts a profile that is there is computed again. Raises SourceFailed where a source cannot be read."""
+        failed = failing(rollup, self.bound)
+        found = 1 if failed else self.slices(rollup, Work(ranges, 1, LIFE, {}), failed)
+        for source, error in failed.items():
+            raise SourceFailed(f"{source}: {error.message}", source=source, hint=error.hint)
+        return found
+
+    def parts(self, rollup: BoundRollup, slices: int) -> list[chunks.Portion]:
+        """The parts of a profile, by a key column."""
+        life, key = Days(LIFE, LIFE), rollup.shape.key[-1].name
+        if slices == 1:
+            return [chunks.Portion(life)]
+        return [chunks.Portion(life, keys=(KeySlice(key, n, slices),), is_last=n + 1 == slices) for n in range(slices)]
 
     def _facts(self, scan: Scan, failed: dict[str, DayfoldError]) -> int:
         """How many facts a source has; one that cannot be read is added to ``failed``."""

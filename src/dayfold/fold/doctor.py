@@ -20,7 +20,7 @@ from dayfold.fold.rls import Policies, PolicyStanding, standings
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup, Scan
-from dayfold.plan.lookup import bare
+from dayfold.plan.lookup import bare, column_of
 from dayfold.plan.shape import quoted
 from dayfold.plan.sql import statement
 
@@ -175,9 +175,15 @@ def _indexes(databases: Databases, ledger: Ledger, rollups: list[BoundRollup]) -
                 or isinstance(scan.source, FunctionSource)
                 # Tables that we keep are made with their indexes.
                 or (isinstance(scan.source, Own) and not ledger.keeps(scan.source.label))
-                or not isinstance(scan.moment.raw, exp.Column)
+                or not (scan.moment.is_lifelong or isinstance(scan.moment.raw, exp.Column))
             ):
                 continue
+            if scan.moment.is_lifelong:
+                keys = tuple(name for _, key in scan.keys if (name := column_of(key)) is not None)
+                if scan.source.reports_changes and len(keys) == len(scan.keys):
+                    findings[scan.label, f"entities {keys}"] = _entity_index(databases.of(scan.source), scan, keys)
+                continue
+            assert isinstance(scan.moment.raw, exp.Column)
             found = _index(databases.of(scan.source), scan)
             if found is not None:
                 findings[(scan.label, scan.moment.raw.name)] = found
@@ -192,6 +198,19 @@ def _indexes(databases: Databases, ledger: Ledger, rollups: list[BoundRollup]) -
                     place = (scan.label, f"{keys} {scan.moment.raw.name}")
                     findings[place] = _cell_index(databases.of(scan.source), scan, keys)
     return list(findings.values())
+
+
+def _entity_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:
+    """Whether an index leads to the facts of one entity of a profile, so that a touched one costs a look-up."""
+    with database.transaction(read_only=True) as session:
+        if database.leads(session, scan.source, keys):
+            return Finding(OK, scan.label, f"an index leads to the facts of one {listing(keys)}")
+    return Finding(
+        WARNING,
+        scan.label,
+        f"no index leads from {listing(keys)}, so every touched entity is looked for among all facts",
+        f"CREATE INDEX CONCURRENTLY ON {_named(database, scan)} ({', '.join(map(quoted, keys))});",
+    )
 
 
 def _cell_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:

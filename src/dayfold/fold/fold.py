@@ -30,7 +30,6 @@ from dayfold.ledger import coverage, leases, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.bind import BoundRollup, identity
 from dayfold.plan.cells import cell_portions
-from dayfold.plan.keys import KeySlice
 from dayfold.plan.shape import Shape
 
 if TYPE_CHECKING:
@@ -223,11 +222,7 @@ class Folder:
         """Whole days first, then the marked cells of other days."""
         marked = work.marked.days
         if slices > 1:
-            key = rollup.shape.key[-1].name
-            whole = [
-                chunks.Portion(Days(LIFE, LIFE), keys=(KeySlice(key, n, slices),), is_last=n + 1 == slices)
-                for n in range(slices)
-            ]
+            whole = self.decider.parts(rollup, slices)
         else:
             days_of = work.days if rollup.is_lifelong else self.decider.portions(rollup, work, failed)
             whole = [chunks.Portion(days, has_marks=any(day in days for day in marked)) for days in days_of]

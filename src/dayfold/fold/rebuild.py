@@ -21,12 +21,12 @@ from dayfold.engines.base import Changed, Session, undone
 from dayfold.engines.scans import ScanFailed, Scans, Wanted
 from dayfold.errors import DayfoldError, LeaseLost, Sealed, SourceFailed, Stopped, SuddenlyEmpty, UsageError
 from dayfold.fold import reshape
-from dayfold.fold.chunk import Publisher
+from dayfold.fold.chunk import Portion, Publisher
 from dayfold.fold.fetch import said_unfetched
 from dayfold.fold.fold import Folder, Progress
 from dayfold.ledger import coverage, fetches, leases, receipts, runs, versions
 from dayfold.plan.bind import BoundRollup, Scan, identity
-from dayfold.plan.keys import KeyFilter
+from dayfold.plan.keys import Admits, KeyFilter
 from dayfold.plan.publish import CHANGES, INSERTED, UPDATED, Publication, change_counts
 from dayfold.plan.scan import Scope
 from dayfold.plan.shape import Shape
@@ -84,7 +84,7 @@ class _Task:
 
     number: int
     ranges: Sequence[Days]
-    portions: Sequence[Days]
+    portions: Sequence[Portion]
     allow_empty: bool
     progress: Progress | None
     result: RebuildResult
@@ -95,9 +95,9 @@ class _Task:
         return Days(self.ranges[0].first, self.ranges[-1].last)
 
     def tell(self, done: int) -> None:
-        """Say how many days are done."""
+        """Say how many days, or parts of a profile, are done."""
         if self.progress:
-            self.progress(self.result.rollup, done, self.result.days)
+            self.progress(self.result.rollup, done, sum(len(one.days) for one in self.portions))
 
 
 class Rebuilder:
@@ -129,7 +129,7 @@ class Rebuilder:
             result.days = 0 if self.rollup.is_lifelong else sum(map(len, ranges))
             if not dry_run:
                 self._fetch(number, ranges, allow_empty, progress)
-            portions = self.folder.decider.portions_of(self.rollup, ranges)
+            portions = self._portions(ranges)
             task = _Task(number, ranges, portions, allow_empty, progress, result)
             try:
                 if dry_run:
@@ -193,6 +193,13 @@ class Rebuilder:
         for source, days in failed.items():
             raise SourceFailed(f"{said_unfetched(source, days)}. Nothing was changed.", source=source)
 
+    def _portions(self, ranges: list[Days]) -> list[Portion]:
+        """What is computed at once: some days, or a part of a profile's keys."""
+        decider = self.folder.decider
+        if not self.rollup.is_lifelong:
+            return [Portion(days) for days in decider.portions_of(self.rollup, ranges)]
+        return decider.parts(self.rollup, decider.slices_of(self.rollup, ranges))
+
     # -- looking ---------------------------------------------------------------------------------
 
     def _look(self, task: _Task) -> None:
@@ -200,18 +207,18 @@ class Rebuilder:
         moves: list[tuple[float, Move]] = []
         full: set[str] = set()
         done = 0
-        for days in task.portions:
+        for portion in task.portions:
             self.folder.stop()
-            apart = self._apart(days)
+            apart = self._apart(portion)
             with undone(self.store) as session:
-                new = self._computed(session, days, apart, full)
-                main = self._publication(new, [days], self._known(session))
+                new = self._computed(session, portion, apart, full)
+                main = self._publication(new, [portion.days], self._known(session), portion.keys)
                 session.stage(CHANGES, main.changes())
                 counts = dict(session.rows(change_counts()))
                 inserted, updated = counts.get(INSERTED, 0), counts.get(UPDATED, 0)
                 task.result.add(Changed(inserted, updated, sum(counts.values()) - inserted - updated))
                 moves += self._moves(session)
-            done += len(days)
+            done += len(portion.days)
             task.tell(done)
         moves.sort(key=lambda one: (-one[0], one[1].day, one[1].metric, str(one[1].key)))
         task.result.moves = [move for _, move in moves[:MOVES]]
@@ -298,13 +305,13 @@ class Rebuilder:
         """Build all portions but the last aside; compute that one in the transaction that publishes all."""
         full: set[str] = set()
         done = 0
-        for days in task.portions[:-1]:
+        for portion in task.portions[:-1]:
             self.folder.stop()
-            apart = self._apart(days)
+            apart = self._apart(portion)
             with self.store.transaction() as session:
                 leases.fence(self.ledger, session, lease)
-                self._put_aside(session, self._computed(session, days, apart, full), first=not done)
-            done += len(days)
+                self._put_aside(session, self._computed(session, portion, apart, full), first=not done)
+            done += len(portion.days)
             task.tell(done)
         self.folder.stop()
         apart = self._apart(task.portions[-1])
@@ -332,7 +339,7 @@ class Rebuilder:
             versions.bump_revision(self.ledger, session, self.rollup.name)
             reshape.drop_aside(self.ledger, session, self.rollup.shape)
             runs.finish(self.ledger, session, run_id, runs.DONE, None)
-        task.tell(task.result.days)
+        task.tell(sum(len(one.days) for one in task.portions))
 
     @property
     def _aside(self) -> exp.Table:
@@ -353,19 +360,23 @@ class Rebuilder:
         """The rollup's table, absence meaning zero where its functions have answered."""
         return fetches.knowing(self.rollup, fetches.standings(self.ledger, session, self.rollup)).shape
 
-    def _publication(self, new: exp.Expr, scope: Sequence[Days], shape: Shape) -> Publication:
+    def _publication(
+        self, new: exp.Expr, scope: Sequence[Days], shape: Shape, keys: tuple[Admits, ...] = ()
+    ) -> Publication:
         names = [one.name for one in shape.values]
-        return Publication(shape, new, names, scope, self.store.dialect, keys=self.keys)
+        return Publication(shape, new, names, scope, self.store.dialect, keys=(*self.keys, *keys))
 
-    def _apart(self, days: Days) -> dict[int, Any]:
+    def _apart(self, portion: Portion) -> dict[int, Any]:
         with self.store.transaction(read_only=True) as session:
             scans = Scans(self.folder.databases, self.rollup, self.ledger.store_key(session))
-        return scans.read_apart(scans.apart(list(enumerate(self.rollup.scans))), Wanted(days, self.keys))
+        return scans.read_apart(
+            scans.apart(list(enumerate(self.rollup.scans))), Wanted(portion.days, (*self.keys, *portion.keys))
+        )
 
-    def _computed(self, session: Session, days: Days, apart: dict[int, Any], full: set[str]) -> exp.Table:
+    def _computed(self, session: Session, portion: Portion, apart: dict[int, Any], full: set[str]) -> exp.Table:
         """The rows of some days, computed; sources with a fact among them are added to ``full``."""
         scans = Scans(self.folder.databases, self.rollup, self.ledger.store_key(session))
-        scope = Scope(days, None, self.keys)
+        scope = Scope(portion.days, None, (*self.keys, *portion.keys))
         staged: list[tuple[Scan, str]] = [
             (scan, scans.stage(session, n, scan, scope, apart)) for n, scan in enumerate(self.rollup.scans)
         ]

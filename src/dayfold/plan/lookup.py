@@ -24,6 +24,16 @@ def from_cells(select: exp.Select, scan: Scan, cells: Cells | None) -> exp.Expr:
     return parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
 
 
+def column_of(tree: exp.Expr) -> str | None:
+    """The column that a key is, whatever casts and orders it is given; None where it is an expression."""
+    while isinstance(tree, exp.Collate | exp.Cast):
+        kind = tree.to.this if isinstance(tree, exp.Cast) else None
+        if kind not in (None, exp.DataType.Type.BIGINT, exp.DataType.Type.TEXT):
+            return None
+        tree = tree.this
+    return tree.name if isinstance(tree, exp.Column) else None
+
+
 def bare(tree: exp.Expr) -> exp.Expr:
     """A key's column as an index has it, without the cast and the order that grouping gives it."""
     while isinstance(tree, exp.Collate | exp.Cast) and isinstance(tree.this, exp.Column | exp.Cast | exp.Collate):
