@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from dayfold import Count, First, Last, Max, Min, Mode, Moment, Profile, Rollup, Size, Sum
-from dayfold.errors import Sealed
+from dayfold import Count, First, Last, Min, Mode, Moment, Profile, Rollup, Size, Sum
+from dayfold.errors import Sealed, Stopped
 from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground, march
 from tests.engines.profiles import (
@@ -26,7 +26,6 @@ from tests.engines.profiles import (
     stored,
 )
 
-READINGS = "id bigint primary key, k text, v double precision"
 LONG_AGO = dt.datetime(2021, 5, 1, 23, 59, 59, 999_999, tzinfo=dt.UTC)
 BOOKED: list[Row] = [
     booking(1, "a", LONG_AGO, note="first", status="CANCELLED"),
@@ -140,32 +139,6 @@ def test_full_refresh_in_parts_is_that_in_one(ground: Ground) -> None:
     ]
 
 
-def test_part_that_failed_leaves_the_whole_to_be_read_again(store: Ground) -> None:
-    """A number that is none in the first of two parts: once it is right, its neighbours are there too, though nothing tells of them."""
-    store.load("readings", READINGS, [{"id": n, "k": f"k{n}", "v": 1.0 if n else float("nan")} for n in range(12)])
-    readings = store.table("readings", changes="trigger")
-
-    class Meters(Profile):
-        """One row per meter."""
-
-        key = "k"
-        highest = Max(readings, "v")
-
-    def fold() -> str:
-        store.define(Meters).settings.fold.chunk_rows = 6
-        return str(store.opened.fold()[0].status)
-
-    store.define(Meters).track_install()
-    assert fold() == "partial"
-    assert 0 < store.stored("select count(*) from meters")[0][0] < 12
-    assert store.stored("select state, reason from dayfold_coverage") == [
-        ("failed", "1 facts hold a number that is NaN or infinite.")
-    ]
-    store.source("update readings set v = 1 where id = 0")
-    assert fold() == "done"
-    assert store.stored("select count(*) from meters") == [(12,)]
-
-
 @pytest.mark.parametrize("pairing", TOLD, indirect=True)
 @pytest.mark.parametrize("bad", [6, 7])
 def test_a_part_that_failed_is_due_again_whole(ground: Ground, bad: int) -> None:
@@ -192,6 +165,27 @@ def test_a_part_that_failed_is_due_again_whole(ground: Ground, bad: int) -> None
     ground.fold()
     rows = ground.stored("select k, n, total from totals order by k")
     assert rows == [(k, 3, 3 if k == bad else 4.5) for k in range(20)]
+
+
+def test_refresh_that_stopped_between_parts_says_so_and_is_no_drift(store: Ground) -> None:
+    """Entities as of two days stand side by side: no answer is the last word, nothing is compared, and the next fold ends it."""
+    begin(store)
+    store.fold()
+    store.clock.instant = NOW + dt.timedelta(days=19)
+    store.define(*define(store)).settings.fold.chunk_rows = 3
+    done: list[int] = []
+
+    def stop() -> None:
+        if done:
+            raise Stopped("Stopped after the first part.")
+
+    assert store.opened.fold(progress=lambda *told: done.append(told[1]), stop=stop)[0].status == "stopped"
+    [found] = store.opened.verify(["Customers"])
+    assert (found.drifted, found.error, found.left_out) == (0, None, {"failed days": 1})
+    lacks = store.opened.profiles("Customers").standing.stale
+    assert "failed: a refresh of all entities has not ended" in [one.reason for one in lacks]
+    store.fold()
+    check(store, BOOKED, PAID)
 
 
 def test_status_says_that_columns_of_yesterday_are_behind(store: Ground) -> None:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: Why entities may be as of two days.
+UNFINISHED = "a refresh of all entities has not ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Portion:
     """The work of one transaction: all cells of some days, or the marked ones among them.
@@ -158,6 +162,7 @@ class Chunk:
                 self._cover(session, staged, days, cells, standings, in_parts=bool(portion.keys))
             else:
                 tallied = _tally(session, staged)
+                self._unsettle(session, days)
             if portion.has_marks:
                 marks.delete_read(ledger, session)
             if self.building:
@@ -199,6 +204,15 @@ class Chunk:
                     fetches.record_standing(ledger, session, name, version, source, found, days, self.today)
         if staged and not self.building and (cells is None or self.failed):
             receipts.record(ledger, session, self.rollup.shape, name, version, days, self.run_id, cells)
+
+    def _unsettle(self, session: Session, days: Days) -> None:
+        """Until the last part of a day is done, rows as of another day that `now()` was stand beside these."""
+        ledger, name, version, as_of = self.ledger, self.rollup.name, self.version, self.rollup.as_of
+        if as_of is None or self.building:
+            return
+        for one in coverage.lives(ledger, session, name, version):
+            if one.as_of not in (None, as_of):
+                coverage.record_failed(ledger, session, name, version, one.source, days, UNFINISHED, self.run_id)
 
     def _check_emptiness(
         self, session: Session, staged: list[tuple[Scan, str]], days: Days, all_days: Sequence[Days]
