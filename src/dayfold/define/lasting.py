@@ -114,6 +114,9 @@ class Exists(Count):
     OPTIONS: ClassVar[tuple[str, ...]] = ("where",)
     is_lifelong = True
 
+    def _no_expression(self) -> tuple[str, str]:
+        return "Exists takes a source and no expression; it looks for a fact.", 'To leave facts out: where="…".'
+
 
 class Mode(Measured):
     """The most frequent value of an expression; of several, the least. NULLs are left out.

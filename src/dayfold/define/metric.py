@@ -216,11 +216,14 @@ class Count(Measured):
     ) -> None:
         super().__init__(source, None, at, where, unknown, extra)
         if more:
-            self.problem(
-                "unknown-option",
-                "Count takes a source and no expression; it counts facts.",
-                'To leave facts out: where="…". To count different values: Distinct.',
-            )
+            self.problem("unknown-option", *self._no_expression())
+
+    def _no_expression(self) -> tuple[str, str]:
+        """What is said of an expression, and what to do."""
+        return (
+            "Count takes a source and no expression; it counts facts.",
+            'To leave facts out: where="…". To count different values: Distinct.',
+        )
 
 
 class Sum(Measured):

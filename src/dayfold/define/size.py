@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dayfold.define.metric import Gauge
-from dayfold.define.source import Folded, Moment, Table
+from dayfold.define.source import Folded, Moment, Table, unknown_options
 from dayfold.names import listing
 
 #: The column of a standing profile that names the day.
@@ -63,7 +63,7 @@ class Size(Gauge):
     def __init__(
         self,
         source: Table | type | None = None,
-        *,
+        *more: object,
         where: str | None = None,
         over_keys: str = "sum",
         **unknown: Any,
@@ -74,7 +74,14 @@ class Size(Gauge):
         standing = source
         if isinstance(given, Folded) and given.is_lifelong:
             standing = Standing(given.rollup, given.name or "", given.naming)
-        super().__init__(standing, "1", at=Moment(DAY), where=where, over_keys=over_keys, **unknown)
+        super().__init__(standing, "1", at=Moment(DAY), where=where, over_keys=over_keys)
+        self.problems += unknown_options("Size", self.place, unknown, self.OPTIONS)
+        if more:
+            self.problem(
+                "unknown-option",
+                "Size takes a Profile and no expression; it counts entities.",
+                'To leave entities out: where="…". To sum what they have: Sum of the profile at one of its moments.',
+            )
         if not is_profile:
             name = source.__name__ if isinstance(source, type) else type(source).__name__
             self.problems.clear()
