@@ -138,8 +138,10 @@ def write(answer: Answer, form: str, output: Path | None = None) -> None:
 
 
 def write_csv(table: pa.Table) -> None:
-    """A table as CSV on standard output."""
-    write_bytes(table, "csv", None)
+    """A table as CSV on standard output, without a text that a spreadsheet would run."""
+    from dayfold.query.writers import as_texts
+
+    write_bytes(as_texts(table), "csv", None)
 
 
 def _with_offsets(table: pa.Table) -> pa.Table:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.define.source import Folded
 from dayfold.engines.base import Session, Store, compute
 from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreError
@@ -151,7 +150,7 @@ class Scans:
         with self.databases.of(scan.source).transaction(read_only=True) as session, session.within(scan.source):
             count = session.rows(not_finite(scan, days))[0][0]
         when = "" if self.rollup.is_lifelong else f" from {days.first} to {days.last}"
-        if isinstance(scan.source, Folded):
+        if any(one.united for one in scan.sets):
             return SourceFailed(
                 f"{count:,} rows{when} hold sets of more than {SET_LIMIT:,} values, of which only "
                 "that many are kept: how many different values they have together is not known.",

@@ -80,4 +80,9 @@ def _asked(filters: tuple[KeyFilter, ...]) -> tuple[KeyFilter, ...]:
 def _written(answer: CohortAnswer | FunnelAnswer, form: str) -> Kept | Large:
     if form == "json":
         return Kept.of(encoded(answer.as_object()), MEDIA_TYPES[form])
-    return Kept.of(b"".join(pieces(form, {}, answer.table)), MEDIA_TYPES[form])
+    rows = answer.table
+    if form == "csv":
+        from dayfold.query.writers import as_texts
+
+        rows = as_texts(rows)
+    return Kept.of(b"".join(pieces(form, {}, rows)), MEDIA_TYPES[form])
