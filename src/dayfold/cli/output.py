@@ -100,7 +100,7 @@ def write_json(value: object) -> None:
 
 
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None) -> None:
-    """A table on standard output, as wide as it needs to be."""
+    """A table on standard output, as wide as it needs to be; a line break in a value does not break its row."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -110,7 +110,7 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if right and right[place] else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text("↵".join(cell.splitlines())) for cell in row))
     # As wide as the rows: a terminal wraps a long line, where Rich would cut its numbers.
     console = Console(highlight=False, width=10_000, _environ=errand.environ())
     with console.capture() as shown:
