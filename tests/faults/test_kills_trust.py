@@ -345,6 +345,8 @@ ACCESS_WRITERS = {
 #: Functions that write and need no point of their own, each with the reason.
 NO_POINT = {
     ("engines/base.py", "try_making"): "leaves nothing behind, it undoes itself",
+    ("engines/base.py", "_update"): "part of the transaction that publishes, which has points before and after",
+    ("ledger/coverage.py", "seal_days"): "part of the transaction that closes days, and 'committed' follows it",
     ("fold/fold.py", "_make_tables"): "ends with 'registered'",
     ("fold/reshape.py", "publish_version"): "ends with 'build ended'",
     ("fold/install.py", "_remove_from"): "is 'triggers removed'",
