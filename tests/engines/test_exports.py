@@ -265,7 +265,7 @@ def test_words_that_do_not_fit_are_refused(app: Dayfold) -> None:
     with pytest.raises(UsageError) as error:
         written(app, "events", where=["shop_id=42"])
     assert str(error.value) == (
-        "'where' is about the key of a rollup.\n  Events are narrowed with entity_type, entity_id, event_type, actor, session."
+        "'where' is about a rollup or a profile.\n  Events are narrowed with entity_type, entity_id, event_type, actor, session."
     )
     with pytest.raises(UsageError) as error:
         written(app, "rollup", "ShopDaily", actor="anna")

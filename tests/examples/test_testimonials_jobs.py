@@ -341,9 +341,9 @@ def test_without_changes_the_week_is_computed_again_and_a_rebuild_brings_the_res
 
 def test_rebuild_without_dates_is_refused(untracked: Served) -> None:
     """Nothing is queued."""
-    for words, name in (({}, "from"), ({"from": "2026-01-01"}, "to")):
+    for words, said in (({}, "A rebuild of a rollup is of days"), ({"from": "2026-01-01"}, "A range has two ends")):
         found = untracked.ask("POST", "/rebuild", 400, json={"rollup": "TestimonialDaily", **words})
         assert (found["code"], found["detail"].partition(";")[0].partition(".")[0]) == (
             "usage",
-            f"{name} (body): Field required",
+            said,
         )
