@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from dayfold import Count, First, Last, Min, Mode, Moment, Profile, Rollup, Size, Sum
+from dayfold import Case, Count, First, Formula, Last, Min, Mode, Moment, Profile, Rollup, Size, Sum
 from dayfold.errors import Sealed, Stopped
 from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground, march
@@ -442,3 +442,43 @@ def test_doctor_names_the_index_that_a_touched_entity_needs(new_postgres: Callab
             "an index leads"
             in {one.subject: one for one in ground.opened.doctor() if "index" in one.message}["bookings"].message
         )
+
+
+def test_many_entities_change_at_once_in_what_differs(store: Ground) -> None:
+    """Six thousand customers grow a day older, half of them into another segment, which is indexed; each row is right, and its index."""
+    rows = [
+        {"id": n, "customer": f"c{n}", "seen_at": NOW - dt.timedelta(days=29 + n % 2, hours=1)} for n in range(6_000)
+    ]
+    store.load("visits", "id bigint, customer text, seen_at timestamptz", rows)
+    visits = store.table("visits")
+
+    class Guests(Profile):
+        """One row per guest."""
+
+        key = "customer"
+        index = ("age",)
+        first_at = Min(visits, "seen_at")
+        days = Formula("now()::date - first_at::date")
+        age = Case({"new": "days <= 30"}, default="old")
+
+    class NewGuests(Rollup):
+        """Guests by the day of their first visit."""
+
+        guests = Count(Guests, at="first_at")
+
+    store.define(Guests, NewGuests)
+    store.fold()
+    assert store.stored("select age, days, count(*) from guests group by 1, 2 order by 2") == [
+        ("new", 29, 3000),
+        ("new", 30, 3000),
+    ]
+    store.clock.instant = NOW + dt.timedelta(days=1)
+    store.define(Guests, NewGuests)
+    guests, new = store.fold()
+    assert (guests.rows_updated, new.cells) == (6_000, 0)
+    assert store.stored("select age, days, count(*) from guests group by 1, 2 order by 2") == [
+        ("new", 30, 3000),
+        ("old", 31, 3000),
+    ]
+    assert store.stored("select count(*), min(customer) from guests where age = 'old'") == [(3000, "c1")]
+    assert store.stored("select count(distinct updated_at), count(distinct run_id) from guests") == [(1, 1)]
