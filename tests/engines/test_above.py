@@ -262,3 +262,31 @@ def test_table_of_a_rollup_is_named_by_the_rollup() -> None:
 
     with pytest.raises(DefinitionError, match="the table 'below' is that of the rollup Below"):
         catalog([Below, Above]).check()
+
+
+def test_row_that_goes_counts_no_more_where_only_its_key_is_read(store: Ground) -> None:
+    """How many shops sold anything: one that did not after all is taken off its day, though no number of its own is read."""
+    store.load(
+        "sales", "id bigint, shop text, sold_at timestamptz",
+        [{"id": n, "shop": f"s{n}", "sold_at": march(3)} for n in range(3)],
+    )  # fmt: skip
+    sales = store.table("sales", changes="trigger")
+
+    class ShopSales(Rollup):
+        """What a shop sold."""
+
+        key = "shop"
+        sold = Count(sales, at="sold_at")
+
+    class Shops(Rollup):
+        """How many shops sold anything."""
+
+        shops = Count(ShopSales, at="day")
+
+    store.define(ShopSales, Shops).track_install()
+    store.fold()
+    assert store.stored("select shops from shops") == [(3,)]
+    store.source("delete from sales where id = 1")
+    store.define(ShopSales, Shops)
+    store.fold()
+    assert store.stored("select shops from shops") == [(2,)]
