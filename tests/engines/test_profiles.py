@@ -482,3 +482,28 @@ def test_many_entities_change_at_once_in_what_differs(store: Ground) -> None:
     ]
     assert store.stored("select count(*), min(customer) from guests where age = 'old'") == [(3000, "c1")]
     assert store.stored("select count(distinct updated_at), count(distinct run_id) from guests") == [(1, 1)]
+
+
+def test_triggers_of_a_profile_outlive_the_day_they_were_made_on(store: Ground) -> None:
+    """Every metric looks thirty days back: what comes later is told too, though it lay ahead when the triggers were made."""
+    store.load(
+        "visits", "id bigint, customer text, seen_at timestamptz", [{"id": 1, "customer": "a", "seen_at": march(1)}]
+    )
+    table = store.table("visits", changes="trigger")
+
+    class Recent(Profile):
+        """Who came in the last thirty days."""
+
+        key = "customer"
+        visits = Count(table, where="seen_at >= now() - interval '30 days' and seen_at < now() + interval '1 day'")
+
+    store.define(Recent).track_install()
+    store.fold()
+    store.clock.instant = NOW + dt.timedelta(days=40)
+    store.define(Recent)
+    store.fold(allow_empty=True)
+    assert store.stored("select customer, visits from recent") == [("a", 0)]
+    store.insert("visits", [{"id": 2, "customer": "b", "seen_at": store.clock.instant}])
+    store.define(Recent)
+    store.fold()
+    assert store.stored("select customer, visits from recent order by customer") == [("a", 0), ("b", 1)]

@@ -230,7 +230,7 @@ MISTAKES: list[tuple[str, str, Any, int, str, str]] = [
      "The range ends before it starts: from 2026-03-12 to 2026-03-11."),
     ("POST", "/rebuild", {"rollup": "Shops", "from": "today", "to": "today", "where": ["shp=1"]}, 404, "unknown-name",
      "Shops has no key column 'shp' to filter by; the nearest is 'shop'."),
-    ("POST", "/rebuild", {"rollup": "Shops"}, 400, "usage", "from (body): Field required."),
+    ("POST", "/rebuild", {"rollup": "Shops"}, 400, "usage", "A rebuild of a rollup is of days."),
     ("POST", "/verify", {"from": "today", "to": "today", "sample": 3}, 400, "usage", "A range and a sample were given."),
     ("POST", "/verify", {"sample": 0}, 400, "usage", "sample (body): Input should be greater than or equal to 1."),
     ("GET", "/runs/4711", None, 404, "unknown-name", "There is no run 4711."),
