@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from dayfold.dashboard import counters, events, overview, static
+from dayfold.dashboard import counters, events, overview, receipts, rollups, static
 from dayfold.http import application
 from dayfold.http.service import Service
 
@@ -16,4 +16,4 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [static.router, overview.router, events.router, counters.router]
+    return [static.router, overview.router, rollups.router, receipts.router, events.router, counters.router]

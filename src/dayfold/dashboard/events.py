@@ -40,7 +40,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 def events(view: View) -> Response:
     """The newest events and those that come in meanwhile; how many of each type came lately."""
     _check_used(view)
-    asked = {name: view.param(name) for name in _FILTERS}
+    asked: dict[str, Any] = {name: view.param(name) for name in _FILTERS}
     scope = _raw_scope(view)
     found = view.app.events(**asked, limit=_SHOWN, scope=scope)
     columns = _columns(view, scope)
@@ -184,13 +184,13 @@ def _held(one: HeldEvent, *, personal: bool) -> dict[str, Any]:
     """A held event as it was read; without personal data its properties are shown by what they are."""
     body: dict[str, Any] = json.loads(one.body)
     properties = json.loads(body.get("properties", "{}"))
-    row = {name: body.get(name) for name in COLUMNS}
+    row: dict[str, Any] = {name: body.get(name) for name in COLUMNS}
     if not personal:
         redact(row)
         properties = {name: _kind(value) for name, value in properties.items()}
     for name in _MOMENTS:
-        if row[name] is not None:
-            row[name] = _EPOCH + dt.timedelta(microseconds=row[name])
+        if (micros := row[name]) is not None:
+            row[name] = _EPOCH + dt.timedelta(microseconds=micros)
     row["properties"] = properties
     if body.get("entity"):
         row["entity_type"], row["entity_id"] = body["entity"]
