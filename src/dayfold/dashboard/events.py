@@ -138,7 +138,7 @@ def _figures(view: View) -> dict[str, Any]:
     return {
         "rates": view.app.event_rates(span, scope=view.scope),
         "span": span,
-        "status": status,
+        "log": status,
         "outcomes": sorted({name for day in status.taken.values() for name in day}) if status else [],
         "rates_url": view.to("/events/rates", span=span),
         "spans": [("24 hours", view.to("/events", span="day"), span == "day"),
