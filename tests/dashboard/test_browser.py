@@ -52,7 +52,7 @@ def test_range_is_drawn_with_the_mouse(street: LiveSite) -> None:
         assert "to=2026-03-07" in page.url
         expect(page.locator("#rows tbody th")).to_have_text(["2026-03-07", "2026-03-06", "2026-03-05", "2026-03-04"])
         drawn(page)
-        page.go_back()
+        page.evaluate("history.back()")
         expect(page.locator("#rows tbody th")).to_have_count(12)
 
 
