@@ -8,18 +8,14 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.chromium import chromium
-from tests.conftest import Pairing
 from tests.dashboard.browser import LiveSite, live
 from tests.dashboard.pages import PageSite
 from tests.engines.ground import Ground
+from tests.http.conftest import duck, quick_hashes, store
 from tests.http.shops import COLUMNS, customers, order, rollups, studies
 
 
-@pytest.fixture
-def duck(duckdb_url: str) -> Iterator[Ground]:
-    """One empty DuckDB file that is source and store."""
-    with Ground(Pairing("duckdb-same", duckdb_url, duckdb_url)) as made:
-        yield made
+__all__ = ["duck", "quick_hashes", "store"]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def navigation(view: View) -> list[Link]:
         ("Profiles", "/profiles", view.may(Right.READ) and _has_entities(view)),
         ("Pages", "/pages", view.may(Right.READ)),
         ("Events", "/events", view.may(Right.READ) and view.app.event_log.is_used),
-        ("Counters", "/counters", view.may(Right.READ) and view.app.counters.is_used),
+        ("Counters", "/counters", view.may(Right.ADMIN) and view.app.counters.is_used),
         ("Jobs", "/jobs", view.may(Right.JOBS)),
     ):
         if is_there:
