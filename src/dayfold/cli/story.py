@@ -213,9 +213,12 @@ def _failing(stage: Stage, words: dict[str, Any]) -> str:
         with _gone(actor, words):
             failed = actor.run("fold", "failed")
         again = actor.run("fold", "done")
-    what = words.get("table") or f"what {words['address']} names"
+    what = (
+        f"{words['table']} gave nothing that could be computed with" if "table" in words
+        else f"nobody answered where {words['address']} says"
+    )  # fmt: skip
     return (
-        f"A source failed: {what} could not be read, so run {failed.id} failed and said so; what it does not feed was folded. "
+        f"A source failed: for one fold {what}, so run {failed.id} failed and said so; what it does not feed was folded. "
         f"Run {again.id} read it again."
     )
 
@@ -236,17 +239,15 @@ def _gone(actor: Actor, words: Mapping[str, Any]) -> Iterator[None]:
                 os.environ[address] = before
         return
     name, away = words["table"], words["table"] + _AWAY
-    indexes = [text for (text,) in actor.query(f"select sql from duckdb_indexes() where table_name = '{name}'")]  # noqa: S608
-    names = [one for (one,) in actor.query(f"select index_name from duckdb_indexes() where table_name = '{name}'")]  # noqa: S608
-    columns = actor.query(
-        f"select column_name from duckdb_columns() where table_name = '{name}' order by column_index"  # noqa: S608
-    )
+    indexes = [text for (text,) in actor.query(f"select sql from duckdb_indexes() where table_name = '{name}'")]
+    names = [one for (one,) in actor.query(f"select index_name from duckdb_indexes() where table_name = '{name}'")]
+    columns = actor.query(f"select column_name from duckdb_columns() where table_name = '{name}' order by column_index")
     fails = "error('taken away for one fold, as the story of this demo goes')"
     shown = ", ".join(f"case when {fails} is null then {quoted(one)} end as {quoted(one)}" for (one,) in columns)
     actor.execute(
         *(f"drop index {quoted(one)}" for one in names),
         f"alter table {quoted(name)} rename to {quoted(away)}",
-        f"create view {quoted(name)} as select {shown} from {quoted(away)}",  # noqa: S608
+        f"create view {quoted(name)} as select {shown} from {quoted(away)}",
     )
     try:
         yield
@@ -282,7 +283,7 @@ def _tamper(actor: Actor, words: Mapping[str, Any]) -> int:
     definition = actor.app.catalog[words["rollup"]]
     days = f"{quoted(definition.day_column)} between date '{words['from']}' and date '{words['to']}'"
     more = f" and ({words['where']})" if words.get("where") else ""
-    count = actor.execute(f"update {quoted(definition.table)} set {words['set']} where {days}{more}")  # noqa: S608
+    count = actor.execute(f"update {quoted(definition.table)} set {words['set']} where {days}{more}")
     if not count:
         raise DayfoldError(f"The story of this demo found no row of {definition.name} to change.")
     return count
@@ -310,14 +311,20 @@ def _rebuild(stage: Stage, words: dict[str, Any]) -> str:
 
 
 def _seal(stage: Stage, words: dict[str, Any]) -> str:
-    """A ``month`` of a ``rollup`` is taken over from a table, ``table``, and sealed. A number is so many months from the present one."""
+    """A ``month`` of a ``rollup`` is taken over from a ``table`` and sealed, with those before it from ``since`` on.
+
+    A number is so many months from the present one.
+    """
     with stage.opened() as actor:
         app, name = actor.app, words["rollup"]
-        first, last = _month(words["month"], app.today)
+        last = _month(words["month"], app.today)[1]
+        first = _month(words.get("since", words["month"]), app.today)[0]
         shape = next(one.shape for one in app.bind([name]).rollups if one.name == name)
-        columns = ", ".join(quoted(one) for one in [*(c.name for c in shape.key), shape.day_column, *(c.name for c in shape.values)])
+        columns = ", ".join(
+            quoted(one) for one in [*(c.name for c in shape.key), shape.day_column, *(c.name for c in shape.values)]
+        )
         actor.execute(
-            f"create or replace table {quoted(words['table'])} as select {columns} from {quoted(app.catalog[name].table)} "  # noqa: S608
+            f"create or replace table {quoted(words['table'])} as select {columns} from {quoted(app.catalog[name].table)} "
             f"where {quoted(shape.day_column)} between date '{first}' and date '{last}'"
         )
         done = app.adopt(name, words["table"], to=last)
@@ -363,10 +370,16 @@ def _changes(stage: Stage, words: dict[str, Any]) -> str:
     with stage.opened() as actor:
         found = actor.run("verify", "failed")
         fold = actor.run("fold", "done")
-        for name in words["heal"]:
-            span = {"from": words["from"], "to": str(actor.app.today)} if words.get("from") else {}
-            with actor.app.accounts.noted("heal", name):
-                healed = actor.run("verify", "done", rollup=name, heal=True, **span)
+        name = words["rollup"]
+        days = [
+            dt.date.fromisoformat(str(part["from"]))
+            for states in actor.app.covered(name).values()
+            for parts in states.values()
+            for part in parts
+        ]
+        with actor.app.accounts.noted("heal", name):
+            span = {"from": min(days).isoformat(), "to": actor.app.today.isoformat()}
+            healed = actor.run("verify", "done", rollup=name, heal=True, **span)
     cells = sum(one["healed"] for one in (healed.summary or {})["verified"])
     return (
         f"{words['title']}: {plural(count, 'statement')} changed old rows of the application. Run {found.id} found that numbers differ, "
@@ -400,7 +413,9 @@ def _quarantine(stage: Stage, words: dict[str, Any]) -> str:
         run = actor.run("fold", "done")
         kept = sum(actor.app.event_log.status().held.values())
     if held != many or found.replayed != many:
-        raise DayfoldError(f"The story of this demo sent {many} events to be held; {held} were, and {found.replayed} replayed.")
+        raise DayfoldError(
+            f"The story of this demo sent {many} events to be held; {held} were, and {found.replayed} replayed."
+        )
     return (
         f"Quarantine: {plural(many, 'event')} of the type {name}, which was not declared, were held; metrics.py declares it now, and "
         f"they were replayed and folded by run {run.id}. {plural(kept, 'event')} of the example itself stay held."
@@ -413,16 +428,19 @@ def _sent(actor: Actor, event_type: str, many: int) -> dict[str, int]:
 
     app = actor.app
     made = app.accounts.create_token("the story of the demo", "track")
-    events = [{"id": f"story-{n}", "event_type": event_type, "entity_type": "ip_asset", "entity_id": f"a{n + 1}"} for n in range(many)]
+    events = [
+        {"id": f"story-{n}", "event_type": event_type, "entity_type": "ip_asset", "entity_id": f"a{n + 1}"}
+        for n in range(many)
+    ]
     answer: dict[str, int] = {}
 
     def send(url: str) -> None:
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"{url}/v1/events?wait=log",
             json.dumps({"events": events}).encode(),
             {"Authorization": f"Bearer {made.secret}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
             answer.update(json.load(response))
 
     settings = app.settings.serve.model_copy(update={"jobs": False})
