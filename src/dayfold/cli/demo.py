@@ -88,7 +88,7 @@ def run(
         found = {"folder": str(target), "runs": [as_object(result) for result in results], "story": told}
         is_folded = all(result.status == "done" for result in results)
         is_watched = sys.stdin.isatty() and sys.stdout.isatty() and not json
-        is_ready = _serve(target, is_watched if serve is None else serve, port, found if json else None)
+        is_ready = _serve(target.resolve(), is_watched if serve is None else serve, port, found if json else None)
     if not (is_folded and is_ready):
         raise typer.Exit(1)
 
@@ -157,7 +157,8 @@ def _serve(target: Path, until_stopped: bool, port: int | None, found: dict[str,
         return True
     from dayfold.http.opening import LOOPBACK, opening
 
-    with open_app(target / "metrics.py", here=True) as dayfold:
+    # The commands of its settings write where they stand.
+    with story.at(target), open_app(target / "metrics.py", here=True) as dayfold:
         if not until_stopped:
             is_ready = _is_ready(dayfold)
             if found is not None:
@@ -179,7 +180,8 @@ def _serve(target: Path, until_stopped: bool, port: int | None, found: dict[str,
                 serving.show(url, login)
                 print("Ctrl-C stops it.", flush=True)
 
-        with story.at(target):
+        # Ctrl-C is how it is meant to end.
+        with suppress(KeyboardInterrupt):
             serving.until_stopped(dayfold, where.host, place, announce)
     return True
 

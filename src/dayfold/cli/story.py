@@ -21,7 +21,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -67,8 +67,14 @@ def tell(folder: Path, origin: Path, steps: Sequence[Mapping[str, Any]], say: Ca
     told = []
     for step in steps[done:]:
         words = dict(step)
-        with quiet(), at(folder):
-            text = _KINDS[words.pop("kind")](Stage(folder, origin), words)
+        try:
+            with quiet(), at(folder):
+                text = _KINDS[words.pop("kind")](Stage(folder, origin), words)
+        except DayfoldError as error:
+            raise DayfoldError(
+                f"The story of this demo did not go on: {error.message}",
+                hint=f"Begin anew: delete {folder}, and run the demo again.",
+            ) from error
         with file.open("a", encoding="utf-8") as out:
             out.write(f"{text}\n")
         told.append(text)
@@ -148,7 +154,7 @@ class Actor:
             _in_time(first)
         if found.status != expected:
             raise DayfoldError(
-                f"The story of this demo expected that run {number} of the job {job} is {expected}; it is {found.status}: {found.error}"
+                f"run {number} of the job {job} had to be {expected}, and is {found.status}: {found.error}"
             )
         self._judge()
         return found
@@ -178,7 +184,8 @@ class Actor:
         from dayfold.plan.sql import Statement, Values, sql
 
         with self.app.databases.store.transaction(read_only=True) as session:
-            return session.rows(Statement(sql(text), Values()))
+            rows: list[tuple[Any, ...]] = session.rows(Statement(sql(text), Values()))
+        return rows
 
 
 def _is_job(run: object) -> bool:
@@ -193,7 +200,7 @@ def _is_over(run: JobRun) -> bool:
 
 def _in_time(since: float) -> None:
     if time.monotonic() - since > _RUN_S:
-        raise DayfoldError("A job of the story of this demo did not end in time.")
+        raise DayfoldError("A job did not end in time.")
     time.sleep(0.02)
 
 
@@ -223,42 +230,51 @@ def _failing(stage: Stage, words: dict[str, Any]) -> str:
     )
 
 
-@contextmanager
-def _gone(actor: Actor, words: Mapping[str, Any]) -> Iterator[None]:
+def _gone(actor: Actor, words: Mapping[str, Any]) -> AbstractContextManager[None]:
     """A source fails inside the block, and is as it was afterwards."""
-    if address := words.get("address"):
-        before = os.environ.get(address)
-        # Nobody listens there.
-        os.environ[address] = "http://127.0.0.1:9"
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[address]
-            else:
-                os.environ[address] = before
-        return
-    name, away = words["table"], words["table"] + _AWAY
-    indexes = [text for (text,) in actor.query(f"select sql from duckdb_indexes() where table_name = '{name}'")]
-    names = [one for (one,) in actor.query(f"select index_name from duckdb_indexes() where table_name = '{name}'")]
+    return _nobody_at(words["address"]) if "address" in words else _failing_table(actor, words["table"])
+
+
+@contextmanager
+def _nobody_at(variable: str) -> Iterator[None]:
+    """A variable names an address inside the block where nobody listens."""
+    before = os.environ.get(variable)
+    os.environ[variable] = "http://127.0.0.1:9"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+@contextmanager
+def _failing_table(actor: Actor, name: str) -> Iterator[None]:
+    """A view that fails stands inside the block where a table of the application was."""
+    away = name + _AWAY
+    back = (f"drop view if exists {quoted(name)}", f"alter table {quoted(away)} rename to {quoted(name)}")
+    if actor.query(f"select 1 from duckdb_tables() where table_name = '{away}'"):
+        # The process ended in the middle of it the last time.
+        actor.execute(*back)
+    # A table with indexes cannot be renamed.
+    indexes = actor.query(f"select index_name, sql from duckdb_indexes() where table_name = '{name}'")
     columns = actor.query(f"select column_name from duckdb_columns() where table_name = '{name}' order by column_index")
     fails = "error('taken away for one fold, as the story of this demo goes')"
     shown = ", ".join(f"case when {fails} is null then {quoted(one)} end as {quoted(one)}" for (one,) in columns)
     actor.execute(
-        *(f"drop index {quoted(one)}" for one in names),
+        *(f"drop index {quoted(one)}" for one, _ in indexes),
         f"alter table {quoted(name)} rename to {quoted(away)}",
         f"create view {quoted(name)} as select {shown} from {quoted(away)}",
     )
     try:
         yield
     finally:
-        actor.execute(
-            f"drop view {quoted(name)}", f"alter table {quoted(away)} rename to {quoted(name)}", *indexes
-        )  # fmt: skip
+        actor.execute(*back, *(made for _, made in indexes))
 
 
 def _drift(stage: Stage, words: dict[str, Any]) -> str:
-    """Somebody changes stored rows of a ``rollup`` past Dayfold: ``set`` where ``where``, from ``from`` to ``to``; it is found and healed."""
+    """Somebody changes stored rows of a ``rollup`` past Dayfold, and it is found and healed: ``set``, ``where``, ``from`` and ``to``."""
     with stage.opened() as actor:
         name = words["rollup"]
         words |= _days(actor.app, words)
@@ -285,7 +301,7 @@ def _tamper(actor: Actor, words: Mapping[str, Any]) -> int:
     more = f" and ({words['where']})" if words.get("where") else ""
     count = actor.execute(f"update {quoted(definition.table)} set {words['set']} where {days}{more}")
     if not count:
-        raise DayfoldError(f"The story of this demo found no row of {definition.name} to change.")
+        raise DayfoldError(f"there is no row of {definition.name} to change.")
     return count
 
 
@@ -371,14 +387,10 @@ def _changes(stage: Stage, words: dict[str, Any]) -> str:
         found = actor.run("verify", "failed")
         fold = actor.run("fold", "done")
         name = words["rollup"]
-        days = [
-            dt.date.fromisoformat(str(part["from"]))
-            for states in actor.app.covered(name).values()
-            for parts in states.values()
-            for part in parts
-        ]
+        states = [parts for source in actor.app.covered(name).values() for parts in source.values()]
+        first = min(one["from"] for parts in states for one in parts)
         with actor.app.accounts.noted("heal", name):
-            span = {"from": min(days).isoformat(), "to": actor.app.today.isoformat()}
+            span = {"from": first.isoformat(), "to": actor.app.today.isoformat()}
             healed = actor.run("verify", "done", rollup=name, heal=True, **span)
     cells = sum(one["healed"] for one in (healed.summary or {})["verified"])
     return (
@@ -405,7 +417,7 @@ def _quarantine(stage: Stage, words: dict[str, Any]) -> str:
     text = definitions.read_text(encoding="utf-8")
     if words["adds"] not in text:
         if words["below"] not in text:
-            raise DayfoldError(f"The story of this demo does not find {words['below'].strip()} in metrics.py.")
+            raise DayfoldError(f"metrics.py does not have {words['below'].strip()} any more.")
         definitions.write_text(text.replace(words["below"], f"{words['below']}\n{words['adds']}", 1), encoding="utf-8")
     with stage.opened() as actor:
         with actor.app.accounts.noted("events-replay", name):
@@ -413,9 +425,7 @@ def _quarantine(stage: Stage, words: dict[str, Any]) -> str:
         run = actor.run("fold", "done")
         kept = sum(actor.app.event_log.status().held.values())
     if held != many or found.replayed != many:
-        raise DayfoldError(
-            f"The story of this demo sent {many} events to be held; {held} were, and {found.replayed} replayed."
-        )
+        raise DayfoldError(f"{many} events were sent to be held; {held} were, and {found.replayed} replayed.")
     return (
         f"Quarantine: {plural(many, 'event')} of the type {name}, which was not declared, were held; metrics.py declares it now, and "
         f"they were replayed and folded by run {run.id}. {plural(kept, 'event')} of the example itself stay held."
