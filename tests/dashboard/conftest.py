@@ -14,7 +14,6 @@ from tests.engines.ground import Ground
 from tests.http.conftest import duck, quick_hashes, store
 from tests.http.shops import COLUMNS, customers, order, rollups, studies
 
-
 __all__ = ["duck", "quick_hashes", "store"]
 
 
