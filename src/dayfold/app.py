@@ -22,6 +22,7 @@ from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
 from dayfold.define.check import Check
 from dayfold.define.events import Said
+from dayfold.define.page import Page
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.define.study import Study
@@ -76,7 +77,7 @@ class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts and funnels, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts, funnels and pages, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -95,7 +96,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study | Page] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
