@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
     from dayfold.ledger.checks import Verdict
+    from dayfold.ledger.pages import SavedPages
     from dayfold.ledger.persons import Person
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
@@ -1088,6 +1089,13 @@ class Dayfold:
         from dayfold.ledger.accounts import Accounts, local_actor
 
         return Accounts(self.ledger, self.catalog, local_actor(), self.check_scope)
+
+    @property
+    def saved_pages(self) -> SavedPages:
+        """Pages that people saved, with their verbs."""
+        from dayfold.ledger.pages import SavedPages
+
+        return SavedPages(self.ledger, self.catalog)
 
     def alerts(self) -> Alerts:
         """What judges the alert rules, keeps their episodes and tells the channels."""
