@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import CheckStatus, Status
+    from dayfold.query.status import CheckStatus, Status, Unhealed
 
 
 class Dayfold:
@@ -1030,6 +1030,12 @@ class Dayfold:
         from dayfold.query.status import checked
 
         return checked(self.catalog, self.ledger)
+
+    def unhealed(self) -> list[Unhealed]:
+        """What drifted when it was last compared with its sources, and was not healed since. Verifies nothing."""
+        from dayfold.query.status import unhealed
+
+        return unhealed(self.catalog, self.ledger)
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -1,4 +1,4 @@
-"""``dayfold serve``: the HTTP API in one process. A door."""
+"""``dayfold serve``: the HTTP API and the dashboard in one process. A door."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve the HTTP API and run the jobs until stopped.
+    """Serve the HTTP API and the dashboard, and run the jobs, until stopped.
 
     As long as there is no token, user, JWT or OIDC it listens at 127.0.0.1 only, and prints a link that signs in once.
     """
     try:
+        from dayfold.dashboard.application import make
         from dayfold.http.logs import write_log
         from dayfold.http.opening import opening
         from dayfold.http.server import serve
@@ -58,4 +59,4 @@ def run(
                 print(f"Nobody may come in yet. Sign in once, within 15 minutes: {login}", flush=True)
 
         write_log(settings.log)
-        serve(dayfold, where.host, settings.port if port is None else port, announce, errand.run)
+        serve(dayfold, where.host, settings.port if port is None else port, announce, errand.run, make)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from dayfold import streams
 from dayfold.app import Dayfold
@@ -33,10 +34,17 @@ _IDLE_S = 75
 _GRACE_S = 10
 
 
-def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
+def serve(
+    app: Dayfold,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    run: Runner,
+    make: Callable[[Service], FastAPI] = make,
+) -> None:
     """Answer at an address until SIGINT or SIGTERM; ``announce`` is told the URL once it is listened at.
 
-    ``run`` runs the commands that reach this process while it owns a DuckDB file.
+    ``run`` runs the commands that reach this process while it owns a DuckDB file; ``make`` makes the application of a service.
 
     Raises:
         ConnectionFailed: when the address cannot be listened at; MissingDriver, ConfigError: when errors cannot be reported as the
@@ -46,14 +54,15 @@ def serve(app: Dayfold, host: str, port: int, announce: Callable[[str], None], r
     # Questions that are computed give the interpreter back sooner, so that kept answers do not wait for them.
     sys.setswitchinterval(_SWITCH_S)
     with reporting(app.settings.errors):
-        _serve(Service(app), host, port, announce, run)
+        found = Service(app)
+        _serve(found, make(found), host, port, announce, run)
 
 
-def _serve(found: Service, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
+def _serve(found: Service, api: FastAPI, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
     listener = _listen(host, port)
     config = uvicorn.Config(
         # Outside of all else: events are the busiest of what a server is sent.
-        Straight(make(found), found),
+        Straight(api, found),
         log_config=None,
         access_log=False,
         server_header=False,

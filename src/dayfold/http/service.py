@@ -42,10 +42,13 @@ from dayfold.plan.access import Scope
 
 if TYPE_CHECKING:
     from dayfold.http.questions import Reading
+    from dayfold.query.answer import Answer
 
 Result = TypeVar("Result")
 #: Addresses of which something is kept.
 _ADDRESSES = 4_000
+#: Answers that pages are made of and that are kept.
+_ANSWERS = 400
 #: How long an erasure waits for the event loop.
 _FORGETTING_S = 10
 _KEPT = "answers and addresses that this process keeps in memory; all of them are forgotten"
@@ -99,6 +102,8 @@ class Service:
         #: What was read of addresses, and where they lead; used on the event loop only.
         self.readings: Memo[Hashable, Reading] = Memo(_ADDRESSES)
         self.places: Memo[Address, Place] = Memo(_ADDRESSES)
+        #: What pages are made of, as their threads computed it.
+        self.answers: Memo[Hashable, Answer] = Memo(_ANSWERS)
         self.laws = Laws(self._conservation)
         self.figures = Figures(
             self.cache, lambda: self.app.event_log.intake, lambda: self.app.counters.figures, self.laws
@@ -138,6 +143,7 @@ class Service:
             self.cache.forget()
             self.readings.forget()
             self.places.forget()
+            self.answers.forget()
             done.set()
 
         if loop is None or not loop.is_running():

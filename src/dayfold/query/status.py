@@ -167,6 +167,28 @@ def _jobs(ledger: Ledger, session: Session) -> list[JobStatus]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Unhealed:
+    """Cells of a rollup that differed from their sources when they were last compared, and that nobody healed since."""
+
+    rollup: str
+    run_id: int
+    drifted: int
+
+
+def unhealed(catalog: Catalog, ledger: Ledger) -> list[Unhealed]:
+    """What drifted and still does, as far as verifications tell, of the rollups that are defined."""
+    ledger.store.open()
+    query = ledger.sql(
+        "select v.rollup, v.run_id, cast(sum(v.drifted) as bigint) from dayfold_verifications as v where v.drifted > 0 and not exists "
+        "(select 1 from dayfold__runs as r where r.rollup = v.rollup and r.id > v.run_id and r.job = 'heal' and r.status = 'done') "
+        "group by v.rollup, v.run_id order by v.rollup, v.run_id"
+    )
+    with ledger.store.transaction(read_only=True) as session:
+        rows = list(session.rows(query)) if ledger.is_there(session) else []
+    return [Unhealed(*row) for row in rows if row[0] in catalog.rollups]
+
+
 def covered(ledger: Ledger, rollup: str) -> dict[str, dict[str, list[dict[str, dt.date]]]]:
     """The days of each source of a rollup in each state, as ranges; nothing where it was never folded."""
     ledger.store.open()
