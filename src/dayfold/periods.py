@@ -33,6 +33,8 @@ def days_of(word: str, last: dt.date) -> Days:
     ('2026-03-02..2026-03-08', '2025-03-09..2026-03-08')
     >>> str(days_of("12m", dt.date(2024, 2, 29))), str(days_of("month", dt.date(2026, 3, 8)))
     ('2023-03-01..2024-02-29', '2026-03-01..2026-03-08')
+    >>> str(days_of("12m", dt.date(2024, 2, 28)))
+    '2023-03-01..2024-02-28'
     """
     if word in SO_FAR:
         return Days(bucket_start(last, word), last)
@@ -40,8 +42,14 @@ def days_of(word: str, last: dt.date) -> Days:
         known = (*ROLLING, *SO_FAR)
         raise UsageError(f"There is no period '{word}'{suggestion(word, known)}.", hint=f"Periods: {listing(known)}")
     if word.endswith("m"):
-        # From the last day's own month on, so that a February that ends early does not give a day twice.
-        return Days(shift(last + ONE_DAY, "month", -int(word[:-1])), last)
+        is_end = (last + ONE_DAY).day == 1
+        # Whole months where the last one is whole: a February that ends early, or late, is as good as any.
+        return Days(
+            shift(last + ONE_DAY, "month", -int(word[:-1]))
+            if is_end
+            else shift(last, "month", -int(word[:-1])) + ONE_DAY,
+            last,
+        )
     return Days(last - dt.timedelta(days=int(word[:-1]) - 1), last)
 
 
