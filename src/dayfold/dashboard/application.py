@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from dayfold.dashboard import overview, pages, static
+from dayfold.dashboard import embed, overview, pages, receipts, rollups, static
 from dayfold.http import application
 from dayfold.http.service import Service
 
@@ -16,4 +16,4 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [static.router, overview.router, pages.router]
+    return [static.router, overview.router, rollups.router, receipts.router, pages.router, embed.router]

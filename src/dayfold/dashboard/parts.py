@@ -6,11 +6,12 @@ Invariant: a part that has no truthful answer says why, and the others are shown
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dayfold.dashboard.view import View
+from dayfold.dashboard.view import View, address
+from dayfold.dashboard.words import filter_word
 from dayfold.days import Days
 from dayfold.define.alert import filter_text
 from dayfold.define.page import PartDef
@@ -53,11 +54,26 @@ class Shown:
     largest: Any = None
     grain: str = ""
     remarks: Sequence[str] = field(default_factory=list)
+    #: Whether a number may lead to its receipt: not where it was read in another scope than its reader's own.
+    has_receipts: bool = True
+
+    def receipt(self, metric: str, row: Mapping[str, Any] | None = None) -> str:
+        """Where a number comes from: of all days, and of a row's keys."""
+        assert self.part.rollup is not None
+        keys = [filter_word(column, row[column]) for column in self.part.by] if row is not None else []
+        kept = [
+            one for one in self.where if all(not one.startswith(f"{column}=") for column in self.part.by) or row is None
+        ]
+        words = {"from": self.days.first, "to": self.days.last, "where": [*kept, *keys] or None}
+        return address(f"/receipt/{self.part.rollup.name}/{metric}", words)
 
 
-def shown(view: View, part: PartDef, days: Days, more: Sequence[tuple[str, str]] = ()) -> Shown:
+def shown(
+    view: View, part: PartDef, days: Days, more: Sequence[tuple[str, str]] = (), *, has_receipts: bool = True
+) -> Shown:
     """A part over some days; ``more``: key columns with a value that parameters of the page filter by."""
-    found = Shown(part, days, [*part.where, *(f"{column}={value}" for column, value in more)])
+    where = [*part.where, *(f"{column}={value}" for column, value in more)]
+    found = Shown(part, days, where, has_receipts=has_receipts)
     try:
         _SHOW[part.kind](view, found)
     except (UsageError, NoSuchEntity) as error:

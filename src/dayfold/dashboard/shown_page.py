@@ -99,7 +99,9 @@ def looked_at(view: View, page: PageDef, *, is_asked: bool = True) -> ShownPage:
     known = [part.name for part in page.parts]
     if only is not None and only not in known:
         raise UnknownName(f"The page has no part '{only}'{suggestion(only, known)}.", hint=f"Parts: {listing(known)}")
-    parts = [shown(within, part, days, more) for part in page.parts if only in (None, part.name)]
+    parts = [
+        shown(within, part, days, more, has_receipts=within is view) for part in page.parts if only in (None, part.name)
+    ]
     is_past = period != CUSTOM and end is not None and end < view.today
     return ShownPage(page, period, days, fields, parts, only, is_everybodys, end if is_past else None)
 
