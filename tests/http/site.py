@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
@@ -31,7 +31,12 @@ def in_loop(work: Coroutine[Any, Any, Result]) -> Result:
 class Site:
     """The HTTP application over the opened application of a ground, and its clients."""
 
-    def __init__(self, ground: Ground, client: tuple[str, int] = ("203.0.113.9", 4711)) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        client: tuple[str, int] = ("203.0.113.9", 4711),
+        make: Callable[[Service], FastAPI] = make,
+    ) -> None:
         self.app: Dayfold = ground.opened
         self.app.ledger.ready()
         self.service = Service(self.app)

@@ -1,9 +1,11 @@
 """``/embed/…``: the frame in which other sites show a page, with a token of theirs. Dashboard door.
 
-The frame holds no number. The token comes after the ``#`` of its address, which no server is sent, or in a form; the frame's script takes it out
-of the address bar and sends it as a header with every request, where `dayfold.http.doorkeeper` looks at it as at any other.
+The frame holds no number. The token comes after the ``#`` of its address, which no server is sent, or in a form; the frame's script
+takes it out of the address bar and sends it as a header with every request, where `dayfold.http.doorkeeper` looks at it as at any
+other.
 
-Invariant: the frame alone may stand in other sites, in those that ``[dashboard] embed_in`` names; what is in it is read with the token only.
+Invariant: the frame alone may stand in other sites, in those that ``[dashboard] embed_in`` names; what is in it is read with the
+token only.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from dayfold.periods import CHOICES, CUSTOM, ROLLING, USUAL
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 #: A page's own parameters are parameters of its address, which its code checks.
 _OPEN = {**shows(Right.READ), OPEN: True}
+_WORDS = [word for one in PARTS.values() for word in one.words_known]
 _KINDS = {
     "card": "Card: one number",
     "series": "Series: over time",
@@ -164,7 +165,7 @@ def _form(view: View, words: dict[str, Any], heading: str, action: str, saved: S
     known = view.app.saved_pages.known(view.scope)
     slots = [
         {
-            "number": number, "part": part, "kind": part["part"],
+            "number": number, "part": dict.fromkeys(_WORDS) | part, "kind": part["part"],
             "rollup": next((one for one in known.rollups.values() if part.get("rollup") in (one.name, one.table)), None),
             "metrics": _several(part.get("metric") or part.get("metrics")), "by": _several(part.get("by")),
             "where": building.where_text(part.get("where", {})),
@@ -173,6 +174,7 @@ def _form(view: View, words: dict[str, Any], heading: str, action: str, saved: S
         }
         for number, part in enumerate(parts, 1)
     ]  # fmt: skip
+    words = {"title": "", "description": "", **words}
     first = next((one.name for one in known.rollups.values() if not one.is_profile), None)
     return view.page(
         "page_build.html", heading, action=action, words=words, slots=slots, problems=problems, saved=saved,

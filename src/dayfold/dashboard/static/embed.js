@@ -65,7 +65,8 @@ function show(content) {
   window.htmx?.process(content);
   drawAll(document);
   window.scrollTo(0, 0);
-  measure();
+  watching.disconnect();
+  watching.observe(content);
 }
 
 function ended() {
@@ -145,10 +146,11 @@ function tell(message) {
 
 let height = 0;
 function measure() {
-  const now = Math.ceil(document.body.getBoundingClientRect().height);
+  // The body is as high as the frame at least; the content is as high as it needs.
+  const now = Math.ceil(document.getElementById("content").getBoundingClientRect().height);
   if (now !== height) tell({ type: "dayfold:height", height: (height = now) });
 }
-new ResizeObserver(measure).observe(document.body);
+const watching = new ResizeObserver(measure);
 
 window.addEventListener("message", (event) => {
   if (event.source !== window.parent || !said.origins.includes(event.origin)) return;
