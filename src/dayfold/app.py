@@ -22,6 +22,7 @@ from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
 from dayfold.define.check import Check
 from dayfold.define.events import Said
+from dayfold.define.page import Page
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.define.study import Study
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
     from dayfold.ledger.checks import Verdict
+    from dayfold.ledger.pages import SavedPages
     from dayfold.ledger.persons import Person
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
@@ -77,7 +79,7 @@ class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts and funnels, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts, funnels and pages, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -96,7 +98,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study | Page] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -1127,6 +1129,13 @@ class Dayfold:
         from dayfold.ledger.accounts import Accounts, local_actor
 
         return Accounts(self.ledger, self.catalog, local_actor(), self.check_scope)
+
+    @property
+    def saved_pages(self) -> SavedPages:
+        """Pages that people saved, with their verbs."""
+        from dayfold.ledger.pages import SavedPages
+
+        return SavedPages(self.ledger, self.catalog)
 
     def alerts(self) -> Alerts:
         """What judges the alert rules, keeps their episodes and tells the channels."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dayfold.dashboard import counters, events, overview, receipts, rollups, static
+from dayfold.dashboard import counters, embed, events, overview, pages, receipts, rollups, static
 from dayfold.dashboard.route import lost
 from dayfold.http import application
 from dayfold.http.service import Service
@@ -31,4 +31,5 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [static.router, overview.router, rollups.router, receipts.router, events.router, counters.router]
+    subjects = (static, overview, rollups, receipts, pages, events, counters, embed)
+    return [one.router for one in subjects]
