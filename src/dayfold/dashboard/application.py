@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from dayfold.dashboard import overview, static
+from dayfold.dashboard import entity, overview, profiles, static
 from dayfold.http import application
 from dayfold.http.service import Service
 
@@ -16,4 +16,4 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [static.router, overview.router]
+    return [static.router, overview.router, profiles.router, entity.router]
