@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
-from dayfold.dashboard import entity, overview, profiles, static
+from dayfold.dashboard import entity, overview, profiles, receipts, rollups, static, studies
+from dayfold.dashboard.route import lost
 from dayfold.http import application
 from dayfold.http.service import Service
 
 
 def make(found: Service) -> FastAPI:
     """The application over one service, pages included."""
-    return application.make(found, routers())
+    api = application.make(found, routers())
+    told = api.exception_handlers[HTTPException]
+
+    @api.exception_handler(HTTPException)
+    async def framework(request: Request, error: Exception) -> Response:
+        # A browser that went astray sees a page; a program reads a problem.
+        is_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        if is_page and isinstance(error, HTTPException) and error.status_code == 404:
+            return await lost(request)
+        answer: Response = await told(request, error)  # type: ignore[misc]  # ours are coroutines
+        return answer
+
+    return api
 
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [static.router, overview.router, profiles.router, entity.router]
+    return [
+        static.router, overview.router, rollups.router, receipts.router, profiles.router, entity.router, studies.router,
+    ]  # fmt: skip

@@ -190,7 +190,10 @@ def _daily(view: View, profile: RollupDef, rollup: RollupDef, where: Sequence[st
     ]
     payload = {
         "x": [row["day"] for row in answer.rows],
-        "series": [{"label": name.replace("_", " "), "values": [row[name] for row in answer.rows]} for name in metrics],
+        "series": [
+            {"label": name.replace("_", " "), "metric": name, "values": [row[name] for row in answer.rows]}
+            for name in _drawn(rollup, metrics)
+        ],
         "missing": [[gap.days.first, gap.days.last] for gap in answer.missing],
         "open": [view.today] if view.today in days else [],
     }
@@ -211,6 +214,13 @@ def _answered(view: View, rollup: RollupDef, where: Sequence[str]) -> list[str]:
         if len(found) == _LINES:
             break
     return found
+
+
+def _drawn(rollup: RollupDef, metrics: Sequence[str]) -> list[str]:
+    """The first metric and one of another kind: a chart has two measures."""
+    kind = rollup.metrics[metrics[0]].kind
+    other = next((name for name in metrics if rollup.metrics[name].kind != kind), None)
+    return [metrics[0], *([other] if other is not None else metrics[1:2])]
 
 
 def _newest(view: View, rollup: RollupDef, metrics: Sequence[str], where: Sequence[str]) -> dt.date:

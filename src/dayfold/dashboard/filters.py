@@ -7,11 +7,11 @@ one address is one picture, whoever made it.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from dayfold.dashboard.view import View
+from dayfold.dashboard.words import Chip
 from dayfold.define.rollup import RollupDef
 from dayfold.plan.comparisons import Comparison, comparisons
 
@@ -27,20 +27,12 @@ SIGNS = {
 KEY_SIGNS = ("=", "!=")
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A filter that is on: in words, and the address without it."""
-
-    text: str
-    without: str
-
-
-def filter_word(name: str, sign: str, value: object) -> str:
+def comparison_word(name: str, sign: str, value: object) -> str:
     """A filter as the API takes it.
 
-    >>> filter_word("shop", "=", 7), filter_word("shop", "=", None), filter_word("shop", "!=", "")
+    >>> comparison_word("shop", "=", 7), comparison_word("shop", "=", None), comparison_word("shop", "!=", "")
     ('shop=7', 'shop=', 'shop!=""')
-    >>> filter_word("is_new", "=", True), filter_word("cents", ">=", "500"), filter_word("cents", "filled", "")
+    >>> comparison_word("is_new", "=", True), comparison_word("cents", ">=", "500"), comparison_word("cents", "filled", "")
     ('is_new=true', 'cents>=500', 'cents!=')
     """
     if sign in (EMPTY, FILLED) or value is None:
@@ -51,7 +43,7 @@ def filter_word(name: str, sign: str, value: object) -> str:
 
 def key_words(key: Sequence[str], row: dict[str, object]) -> list[str]:
     """The whole key of an entity as words of filters, and of ``key``."""
-    return [filter_word(name, "=", row[name]) for name in key]
+    return [comparison_word(name, "=", row[name]) for name in key]
 
 
 def led_on(view: View, columns: Collection[str], key: Sequence[str]) -> Response | None:
@@ -64,10 +56,10 @@ def led_on(view: View, columns: Collection[str], key: Sequence[str]) -> Response
         name = view.one_of("find_in", key, key[-1])
         # Who looks for one leaves what they looked for before.
         where = [one for one in where if not one.startswith(f"{name}=")]
-        where.append(filter_word(name, "=", find.strip() or '""'))
+        where.append(comparison_word(name, "=", find.strip() or '""'))
     sign = view.one_of("sign", list(SIGNS), "=")
     if column in columns and (value or sign in (EMPTY, FILLED)):
-        where.append(filter_word(str(column), sign, value))
+        where.append(comparison_word(str(column), sign, value))
     cleared = dict.fromkeys((*FORM, "after"))
     return view.onward(view.url(**cleared, where=list(dict.fromkeys(where)) or None))
 

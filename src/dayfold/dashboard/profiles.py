@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from dayfold.dashboard.filters import FORM, SIGNS, chips, chosen, filter_word, key_words, led_on
+from dayfold.dashboard.filters import FORM, SIGNS, chips, chosen, comparison_word, key_words, led_on
 from dayfold.dashboard.headline import Headline, headline
 from dayfold.dashboard.route import PageRoute, shows
 from dayfold.dashboard.sizes import sizes
@@ -231,7 +231,9 @@ def _choice(view: View, profile: RollupDef, name: str) -> Choice:
     if isinstance(metric, Case):
         values = [*metric.words, *([] if metric.default in metric.words else [metric.default])]
     on = chosen(view.params("where"), name)
-    found = [(value_name(one), filter_word(name, "=", one), filter_word(name, "=", one) == on) for one in values]
+    found = [
+        (value_name(one), comparison_word(name, "=", one), comparison_word(name, "=", one) == on) for one in values
+    ]
     return Choice(name, found, any(is_on for *_, is_on in found))
 
 
@@ -290,7 +292,7 @@ def _segment(view: View, profile: RollupDef, name: str) -> Segment:
     total = view.kept([profile.name], ("size", *where), lambda: view.app.profile_size(asked))
     kept = [one for one in where if not one.startswith(f"{name}=")]
     values = [
-        (row[name], int(row[COUNT]), view.url(show=None, by=None, after=None, where=[*kept, filter_word(name, "=", row[name])]))
+        (row[name], int(row[COUNT]), view.url(show=None, by=None, after=None, where=[*kept, comparison_word(name, "=", row[name])]))
         for row in rows
     ]  # fmt: skip
     return Segment(name, values, total - sum(count for _, count, _ in values), total)
