@@ -52,6 +52,11 @@ class Group:
     on_days: Sequence[Mapping[str, Any]]
 
     @property
+    def anybody(self) -> int:
+        """How many steps were taken, or would count."""
+        return sum(int(row["entities"]) for row in (*self.steps, *self.on_days))
+
+    @property
     def began(self) -> int:
         """How many took the first step."""
         return int(self.steps[0]["entities"])
@@ -153,9 +158,12 @@ def cohort(view: View, name: str) -> Response:
     said = _said(view, found, "cohorts", found.profile.key)
     grain, is_unbounded = view.one_of("grain", GRAINS, "month"), view.param("unbounded") in ("1", "true")
     show = view.one_of("show", (RETENTION, *found.values), RETENTION)
+    grains = [
+        (one, view.url(grain=one if one != "month" else None, from_=None, to=None), one == grain) for one in GRAINS
+    ]
     said |= {
-        "grain": grain, "grains": [(one, view.url(grain=one if one != "month" else None, from_=None, to=None), one == grain) for one in GRAINS],
-        "unbounded": is_unbounded, "show": show, "ages": sorted({*AGES, _ages(view)}), "heats": [], "most_ages": _ages(view),
+        "grain": grain, "grains": grains, "unbounded": is_unbounded, "show": show, "ages": sorted({*AGES, _ages(view)}), "heats": [],
+        "most_ages": _ages(view),
         "tabs": [("Retention", view.url(show=None), show == RETENTION)]
         + [(one.replace("_", " "), view.url(show=one), show == one) for one in found.values],
     }  # fmt: skip
