@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
     from dayfold.query.cohorts import CohortAnswer
+    from dayfold.query.event_figures import Rates, Report
     from dayfold.query.event_pages import EventPage
     from dayfold.query.explanation import Explanation
     from dayfold.query.exports import Exported
@@ -862,6 +863,39 @@ class Dayfold:
             from_=from_, to=to, today=self.today, scope=scope,
         )  # fmt: skip
         return page(self.ledger, entities, wanted, scope, limit=limit, after=after, own=own)
+
+    def event_rates(self, span: str = "day", *, scope: Scope = UNREDACTED) -> Rates:
+        """How many events of each type came lately: by hours of the last ``day``, or by days of the last ``month``.
+
+        Raises:
+            UnknownName: for another span.
+        """
+        from dayfold.query.event_figures import rates
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        return rates(self.ledger, self.catalog.entities.types, scope, self.clock.now(), span)
+
+    def event_report(
+        self, by: str, from_: dt.date | str, to: dt.date | str, *, limit: int = 100, scope: Scope = UNREDACTED
+    ) -> Report:
+        """What brought whoever came: events, visitors and sessions, those of bots left out.
+
+        Args:
+            by: ``campaign``, ``source``, ``medium``, ``referrer``, ``channel``, ``first-touch`` or ``last-touch``.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day, included.
+            limit: At most so many rows, those with most visitors.
+            scope: What the asker may see.
+
+        Raises:
+            Forbidden: to a caller of whom events are kept; UnknownName: for another report; BadDate.
+        """
+        from dayfold.query.event_figures import report
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        return report(self.ledger, self.catalog.entities.types, scope, by, from_, to, self.today, limit)
 
     def export(
         self,

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.conftest import Pairing
+from tests.chromium import chromium
+from tests.dashboard.browser import LiveSite, live
 from tests.dashboard.pages import PageSite
 from tests.engines.ground import Ground
+from tests.http.conftest import duck, quick_hashes, store
 from tests.http.shops import COLUMNS, customers, order, rollups, studies
 
 
-@pytest.fixture
-def duck(duckdb_url: str) -> Iterator[Ground]:
-    """One empty DuckDB file that is source and store."""
-    with Ground(Pairing("duckdb-same", duckdb_url, duckdb_url)) as made:
-        yield made
+__all__ = ["duck", "quick_hashes", "store"]
 
 
 @pytest.fixture
@@ -34,3 +33,17 @@ def shops(duck: Ground) -> Iterator[PageSite]:
     duck.fold()
     with PageSite(duck) as site:
         yield site
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The browser of this test process."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def street(shops: PageSite, browser: Browser) -> Iterator[LiveSite]:
+    """The shops behind an address."""
+    with live(shops, browser) as made:
+        yield made

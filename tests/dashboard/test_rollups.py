@@ -159,7 +159,7 @@ def test_limited_reader_sees_their_rows_alone(shops: PageSite) -> None:
     assert home.all("a", href="/jobs") == []
     page = Page(client.get(f"/rollups/ShopDaily?metrics=cents&by=shop_id&{SPAN}"))
     assert [one["label"] for one in payload(page)["series"]] == ["42: cents"]
-    mine = said(client, f"/v1/rollups/ShopDaily/query?metrics=cents&grain=total&from=2026-03-02&to=2026-03-12")["rows"][
+    mine = said(client, "/v1/rollups/ShopDaily/query?metrics=cents&grain=total&from=2026-03-02&to=2026-03-12")["rows"][
         0
     ]["cents"]
     assert page.values_after("data-total", "cents")[0] == str(mine)

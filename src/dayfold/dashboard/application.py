@@ -6,7 +6,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dayfold.dashboard import entity, overview, profiles, receipts, rollups, static, studies
+from dayfold.dashboard import counters, entity, events, overview, profiles, receipts, rollups, static, studies
 from dayfold.dashboard.route import lost
 from dayfold.http import application
 from dayfold.http.service import Service
@@ -33,4 +33,5 @@ def routers() -> list[APIRouter]:
     """The pages, by subject."""
     return [
         static.router, overview.router, rollups.router, receipts.router, profiles.router, entity.router, studies.router,
+        events.router, counters.router,
     ]  # fmt: skip

@@ -260,7 +260,7 @@ def _said(view: View, found: StudyDef, path: str, key: Sequence[str]) -> dict[st
     by = _by(view)
     looked = next(
         ((name, word.partition("=")[2]) for name in reversed(key) if (word := chosen(view.params("where"), name))),
-        (key[-1], ""),
+        (key[0], ""),
     )
     return {
         "study": found, "above": view.to(f"/profiles/{found.profile.name}"), "by": by, "splits": splits(found.profile),

@@ -32,6 +32,7 @@ from dayfold.http.laws import Laws
 from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
 from dayfold.http.sent import Keys
+from dayfold.http.streaming import Streams
 from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
@@ -109,6 +110,8 @@ class Service:
         )
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)
+        #: Who looks on while events come in.
+        self.streams = Streams()
         self.collector = Collector(self)
         self.counting = Counting(self)
         #: Whether jobs run here, and counters are flushed.
@@ -184,7 +187,8 @@ class Service:
             self.app.counters.start()
 
     def ask_stop(self) -> None:
-        """Begin no job any more; returns at once."""
+        """Begin no job any more, and end what goes on for as long as somebody looks; returns at once."""
+        self.streams.end()
         self.scheduler.ask_stop()
 
     def _serve(self, app: Dayfold) -> None:

@@ -149,11 +149,5 @@ document.addEventListener("dayfold:zoom", (event) => {
   address.searchParams.delete("period");
   address.searchParams.set("from", event.detail.from);
   address.searchParams.set("to", event.detail.to);
-  const link = document.querySelector("[data-zoom]");
-  if (link && window.htmx) {
-    window.htmx.ajax("GET", address.href, { target: "#content", select: "#content", swap: "outerHTML", push: address.href });
-    history.pushState({}, "", address);
-  } else {
-    location.assign(address);
-  }
+  location.assign(address);
 });
