@@ -807,6 +807,13 @@ class Dayfold:
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
 
+    def profile_size(self, request: ProfileRequest) -> int:
+        """How many entities a question finds, page after page. Raises QueryRefused, UsageError, DefinitionError."""
+        from dayfold.query.profile import size
+
+        self.catalog.check()
+        return size(self.ledger, request)
+
     def profile_waits(self, request: ProfileRequest, standing: object) -> bool | None:
         """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
         from dayfold.query.profile import looked

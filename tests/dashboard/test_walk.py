@@ -119,7 +119,7 @@ def kind_of(path: str) -> str:
     named = words[0] in ("rollups", "cohorts", "funnels", "pages") and len(words) > 1
     if not named and words[0] in ("receipt", "profiles", "jobs") and len(words) > 1 and not words[1].isalpha():
         words[1:] = ["…"]
-    return "/".join(words[:1] + ["…"] if words[0] == "receipt" else words)
+    return "/".join([*words[:1], "…"] if words[0] == "receipt" else words)
 
 
 def links(visit: Visit) -> list[str]:

@@ -6,7 +6,19 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dayfold.dashboard import counters, embed, events, overview, pages, receipts, rollups, static
+from dayfold.dashboard import (
+    counters,
+    embed,
+    entity,
+    events,
+    overview,
+    pages,
+    profiles,
+    receipts,
+    rollups,
+    static,
+    studies,
+)  # fmt: skip
 from dayfold.dashboard.route import lost
 from dayfold.http import application
 from dayfold.http.service import Service
@@ -31,5 +43,5 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    subjects = (static, overview, rollups, receipts, pages, events, counters, embed)
+    subjects = (static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, embed)
     return [one.router for one in subjects]
