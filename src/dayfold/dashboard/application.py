@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from dayfold.dashboard import overview, receipts, rollups, static
+from dayfold.dashboard import coverage, findings, jobs, overview, rebuild, receipts, rollups, runs, static
 from dayfold.http import application
 from dayfold.http.service import Service
 
@@ -16,4 +16,8 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [static.router, overview.router, rollups.router, receipts.router]
+    return [
+        static.router, overview.router, rollups.router, receipts.router,
+        # Last of these the pages of single jobs, whose names are anything else.
+        jobs.router, runs.router, rebuild.router, coverage.router, findings.router, jobs.named_router,
+    ]  # fmt: skip
