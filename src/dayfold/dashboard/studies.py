@@ -14,7 +14,7 @@ from dayfold.dashboard.filters import FORM, chips, chosen, led_on
 from dayfold.dashboard.profiles import value_name
 from dayfold.dashboard.rendering import percent
 from dayfold.dashboard.route import PageRoute, shows
-from dayfold.dashboard.span import CUSTOM, PERIODS, days_of
+from dayfold.dashboard.span import PERIODS
 from dayfold.dashboard.view import View, address
 from dayfold.days import ONE_DAY, Days, as_day, bucket_end, bucket_start
 from dayfold.define.cohort import CUMULATIVE, PER_ENTITY, CohortDef
@@ -25,6 +25,7 @@ from dayfold.define.study import StudyDef
 from dayfold.errors import BadDate, QueryRefused, UsageError
 from dayfold.http.asked import words
 from dayfold.http.rights import Right
+from dayfold.periods import CUSTOM, days_of
 from dayfold.query.cohort_request import GRAINS, CohortRequest
 from dayfold.query.cohorts import CohortAnswer
 from dayfold.query.funnels import LABELS, OF_COHORT, OF_DAYS, FunnelAnswer, FunnelRequest
