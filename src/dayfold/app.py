@@ -22,6 +22,7 @@ from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
 from dayfold.define.check import Check
 from dayfold.define.events import Said
+from dayfold.define.page import Page
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.define.study import Study
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
     from dayfold.ledger.checks import Verdict
+    from dayfold.ledger.pages import SavedPages
     from dayfold.ledger.persons import Person
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
@@ -70,14 +72,14 @@ if TYPE_CHECKING:
     from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import CheckStatus, Status, Unhealed
+    from dayfold.query.status import CheckStatus, Status, Unhealed, Verified
 
 
 class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts and funnels, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts, funnels and pages, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -96,7 +98,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study | Page] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -805,6 +807,13 @@ class Dayfold:
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
 
+    def profile_size(self, request: ProfileRequest) -> int:
+        """How many entities a question finds, page after page. Raises QueryRefused, UsageError, DefinitionError."""
+        from dayfold.query.profile import size
+
+        self.catalog.check()
+        return size(self.ledger, request)
+
     def profile_waits(self, request: ProfileRequest, standing: object) -> bool | None:
         """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
         from dayfold.query.profile import looked
@@ -1069,6 +1078,12 @@ class Dayfold:
 
         return unhealed(self.catalog, self.ledger)
 
+    def verified(self) -> list[Verified]:
+        """How far each rollup is verified, as verifications that were made tell. Verifies nothing."""
+        from dayfold.query.status import verified
+
+        return verified(self.catalog, self.ledger)
+
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""
         from dayfold.query.status import status
@@ -1127,6 +1142,13 @@ class Dayfold:
         from dayfold.ledger.accounts import Accounts, local_actor
 
         return Accounts(self.ledger, self.catalog, local_actor(), self.check_scope)
+
+    @property
+    def saved_pages(self) -> SavedPages:
+        """Pages that people saved, with their verbs."""
+        from dayfold.ledger.pages import SavedPages
+
+        return SavedPages(self.ledger, self.catalog)
 
     def alerts(self) -> Alerts:
         """What judges the alert rules, keeps their episodes and tells the channels."""

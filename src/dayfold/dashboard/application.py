@@ -6,7 +6,24 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dayfold.dashboard import counters, events, overview, receipts, rollups, static
+from dayfold.dashboard import (
+    counters,
+    coverage,
+    embed,
+    entity,
+    events,
+    findings,
+    jobs,
+    overview,
+    pages,
+    profiles,
+    rebuild,
+    receipts,
+    rollups,
+    runs,
+    static,
+    studies,
+)  # fmt: skip
 from dayfold.dashboard.route import lost
 from dayfold.http import application
 from dayfold.http.service import Service
@@ -31,4 +48,9 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [static.router, overview.router, rollups.router, receipts.router, events.router, counters.router]
+    subjects = (
+        static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, jobs, runs, rebuild, coverage,
+        findings, embed,
+    )  # fmt: skip
+    # The last are the pages of single jobs, whose names are anything else.
+    return [*(one.router for one in subjects), jobs.named_router]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 
@@ -43,7 +43,6 @@ from dayfold.plan.access import Scope
 
 if TYPE_CHECKING:
     from dayfold.http.questions import Reading
-    from dayfold.query.answer import Answer
 
 Result = TypeVar("Result")
 #: Addresses of which something is kept.
@@ -104,7 +103,7 @@ class Service:
         self.readings: Memo[Hashable, Reading] = Memo(_ADDRESSES)
         self.places: Memo[Address, Place] = Memo(_ADDRESSES)
         #: What pages are made of, as their threads computed it.
-        self.answers: Memo[Hashable, Answer] = Memo(_ANSWERS)
+        self.answers: Memo[Hashable, Any] = Memo(_ANSWERS)
         self.laws = Laws(self._conservation)
         self.figures = Figures(
             self.cache,
