@@ -14,7 +14,7 @@ from dayfold.dashboard.filters import FORM, chips, chosen, led_on
 from dayfold.dashboard.profiles import value_name
 from dayfold.dashboard.rendering import percent
 from dayfold.dashboard.route import PageRoute, shows
-from dayfold.dashboard.span import CUSTOM, PERIODS, days_of
+from dayfold.dashboard.span import PERIODS
 from dayfold.dashboard.view import View, address
 from dayfold.days import ONE_DAY, Days, as_day, bucket_end, bucket_start
 from dayfold.define.cohort import CUMULATIVE, PER_ENTITY, CohortDef
@@ -25,6 +25,7 @@ from dayfold.define.study import StudyDef
 from dayfold.errors import BadDate, QueryRefused, UsageError
 from dayfold.http.asked import words
 from dayfold.http.rights import Right
+from dayfold.periods import CUSTOM, days_of
 from dayfold.query.cohort_request import GRAINS, CohortRequest
 from dayfold.query.cohorts import CohortAnswer
 from dayfold.query.funnels import LABELS, OF_COHORT, OF_DAYS, FunnelAnswer, FunnelRequest
@@ -246,9 +247,11 @@ def _starts(view: View, found: CohortDef, grain: str) -> Days:
     to = as_day(last, view.today) if last else min(bucket_end(bucket_start(newest, grain), grain), view.today)
     if first:
         return _range(as_day(first, view.today), max(to, as_day(first, view.today)))
+    oldest = first_moment(view, found.profile, found.start)
     start = bucket_start(to, grain)
     for _ in range(_COHORTS - 1):
-        start = bucket_start(start - ONE_DAY, grain)
+        if oldest is not None and oldest < start:
+            start = bucket_start(start - ONE_DAY, grain)
     return Days(start, to)
 
 
@@ -286,16 +289,30 @@ def _named(key: Sequence[Any]) -> str | None:
 
 def newest_moment(view: View, profile: RollupDef, name: str) -> dt.date | None:
     """The last day up to today on which a column of a profile has a moment; None where it has none."""
+    return _moment(view, profile, name, f"-{name}")
+
+
+def first_moment(view: View, profile: RollupDef, name: str) -> dt.date | None:
+    """The first such day."""
+    return _moment(view, profile, name, name)
+
+
+def _moment(view: View, profile: RollupDef, name: str, sort: str) -> dt.date | None:
     asked = ProfileRequest.page(
-        profile, where=[f"{name}<{view.today + ONE_DAY}"], sort=f"-{name}", limit=1, columns=[name], today=view.today,
+        profile,
+        where=[f"{name}<{view.today + ONE_DAY}"],
+        sort=sort,
+        limit=1,
+        columns=[name],
+        today=view.today,
         scope=view.scope,
-    )  # fmt: skip
+    )
 
     def compute() -> list[dt.date]:
         found = [row[name] for row in view.app.profile_answer(asked).rows if row[name] is not None]
         return [one.date() if isinstance(one, dt.datetime) else one for one in found]
 
-    days = view.kept([profile.name], ("newest", name), compute)
+    days = view.kept([profile.name], ("moment", sort), compute)
     return days[0] if days else None
 
 
