@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import CheckStatus, Status, Unhealed
+    from dayfold.query.status import CheckStatus, Status, Unhealed, Verified
 
 
 class Dayfold:
@@ -1077,6 +1077,12 @@ class Dayfold:
         from dayfold.query.status import unhealed
 
         return unhealed(self.catalog, self.ledger)
+
+    def verified(self) -> list[Verified]:
+        """How far each rollup is verified, as verifications that were made tell. Verifies nothing."""
+        from dayfold.query.status import verified
+
+        return verified(self.catalog, self.ledger)
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

@@ -8,14 +8,19 @@ from starlette.responses import Response
 
 from dayfold.dashboard import (
     counters,
+    coverage,
     embed,
     entity,
     events,
+    findings,
+    jobs,
     overview,
     pages,
     profiles,
+    rebuild,
     receipts,
     rollups,
+    runs,
     static,
     studies,
 )  # fmt: skip
@@ -43,5 +48,9 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    subjects = (static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, embed)
-    return [one.router for one in subjects]
+    subjects = (
+        static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, jobs, runs, rebuild, coverage,
+        findings, embed,
+    )  # fmt: skip
+    # The last are the pages of single jobs, whose names are anything else.
+    return [*(one.router for one in subjects), jobs.named_router]
