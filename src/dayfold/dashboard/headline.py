@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dayfold.dashboard.span import Span, days_of, newest
+from dayfold.dashboard.span import Span, newest
 from dayfold.dashboard.view import View
 from dayfold.days import Days
 from dayfold.define.lasting import Case
 from dayfold.define.rollup import RollupDef
 from dayfold.errors import QueryRefused
+from dayfold.periods import days_of
 from dayfold.query.profile_request import ProfileRequest
 
 _PERIOD = "30d"

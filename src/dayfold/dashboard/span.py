@@ -10,16 +10,16 @@ import datetime as dt
 from dataclasses import dataclass
 
 from dayfold.dashboard.view import View
-from dayfold.days import ONE_DAY, Days, as_day, bucket_start
+from dayfold.days import Days, as_day
 from dayfold.define.rollup import RollupDef
 from dayfold.errors import BadDate, QueryRefused
+from dayfold.periods import CUSTOM, days_of
+from dayfold.periods import USUAL as DEFAULT
 
 #: Periods by their words, and how they are called.
 PERIODS = {
     "7d": "7 days", "30d": "30 days", "90d": "90 days", "12m": "12 months", "month": "This month", "year": "This year",
 }  # fmt: skip
-CUSTOM = "custom"
-DEFAULT = "30d"
 #: How long a rollup may have had no row before its newest day is looked for further back.
 _QUIET_DAYS = 90
 
@@ -38,23 +38,6 @@ class Span:
     period: str
     end: dt.date
     is_past: bool
-
-
-def days_of(period: str, end: dt.date) -> Days:
-    """The days of a period that ends with a day.
-
-    >>> days_of("7d", dt.date(2026, 3, 10)).first, days_of("12m", dt.date(2026, 2, 28)).first
-    (datetime.date(2026, 3, 4), datetime.date(2025, 3, 1))
-    """
-    if period in ("month", "year"):
-        return Days(bucket_start(end, period), end)
-    if period == "12m":
-        # Twelve whole months back: the day after the same date a year ago.
-        last = calendar.monthrange(end.year - 1, end.month)[1]
-        is_end = end.day == calendar.monthrange(end.year, end.month)[1]
-        before = dt.date(end.year - 1, end.month, last if is_end else min(end.day, last))
-        return Days(before + ONE_DAY, end)
-    return Days(end - dt.timedelta(days=int(period.removesuffix("d")) - 1), end)
 
 
 def span(view: View, rollup: RollupDef, metric: str, default: str = DEFAULT) -> Span:
