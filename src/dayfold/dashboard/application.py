@@ -48,10 +48,9 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    return [
-        one.router
-        for one in (
-            static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, jobs, runs, rebuild, coverage,
-            findings, embed,
-        )
-    ]  # fmt: skip
+    subjects = (
+        static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, jobs, runs, rebuild, coverage,
+        findings, embed,
+    )  # fmt: skip
+    # The last are the pages of single jobs, whose names are anything else.
+    return [*(one.router for one in subjects), jobs.named_router]
