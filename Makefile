@@ -18,9 +18,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(READY) ## fold the retail example and show what came out
-	@$(BIN)/dayfold demo
+demo: $(READY) ## fold the retail example, show what came out, and serve it until Ctrl-C
 	@echo "The command is $(BIN)/dayfold; '. $(BIN)/activate' puts it on the path."
+	@$(BIN)/dayfold demo
 
 test: $(READY) ## all tests but the soak
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak" $(ARGS)

@@ -72,11 +72,12 @@ def server(today: Callable[[], dt.date], port: int = 0) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), Reports)
 
 
-def _present() -> dt.date:
+def present() -> dt.date:
+    """The UTC day of the machine, or of DAYFOLD_NOW."""
     pretended = os.environ.get("DAYFOLD_NOW")
     now = dt.datetime.fromisoformat(pretended) if pretended else dt.datetime.now(dt.UTC)
     return now.astimezone(dt.UTC).date()
 
 
 if __name__ == "__main__":
-    server(_present, int(sys.argv[1]) if len(sys.argv) > 1 else 8900).serve_forever()
+    server(present, int(sys.argv[1]) if len(sys.argv) > 1 else 8900).serve_forever()

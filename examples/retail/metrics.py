@@ -33,3 +33,13 @@ class ProductDaily(Rollup):
     customers = Distinct(order_line, "customer_id", at=invoiced_at)
     items = Sum(order_line, "quantity", at=invoiced_at)
     revenue = Sum(order_line, "quantity * price", at=invoiced_at)
+
+
+class ReturnsDaily(Rollup):
+    """What the customers of one country sent back or called off on one day."""
+
+    key = "country"
+
+    returned_lines = Count(order_line, at=invoiced_at, where="invoice LIKE 'C%'")
+    returned_items = Sum(order_line, "-quantity", at=invoiced_at, where="invoice LIKE 'C%'")
+    refunded = Sum(order_line, "-quantity * price", at=invoiced_at, where="invoice LIKE 'C%'")

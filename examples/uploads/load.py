@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from six_weeks import DELETED, FIRST, KEYS, ApiKey, Request, requests  # noqa: E402  (beside this file, wherever it is started from)
+from six_weeks import DELETED, FIRST, KEYS, ApiKey, Request, requests, some  # noqa: E402  (beside this file, wherever it is started from)
 
 from dayfold import Dayfold  # noqa: E402
 
@@ -66,6 +66,11 @@ def count(dayfold: Dayfold, traffic: Iterable[Request]) -> int:
         counted += sum(one.counter == by_key.name for one in some)
     counters.flush()
     return counted
+
+
+def count_some(dayfold: Dayfold) -> int:
+    """A little of what is asked for at the present moment is in the counters' tables; how many requests."""
+    return count(dayfold, some(dayfold.clock.now()))
 
 
 def make(url: str, keys: Iterable[ApiKey]) -> None:

@@ -67,3 +67,13 @@ def requests() -> Iterator[Request]:
             else:
                 yield Request(at, key, True, size, provider)
         day += dt.timedelta(days=1)
+
+
+def some(at: dt.datetime) -> Iterator[Request]:
+    """Sixty requests of one moment, of every key that is not deleted; each tenth fails."""
+    for number in range(60):
+        key = KEYS[number % (len(KEYS) - 1)]
+        if number % 10 == 9:
+            yield Request(at, key, is_good=False)
+        else:
+            yield Request(at, key, True, (number + 1) * MEGABYTE, PROVIDERS[number % len(PROVIDERS)])

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
     from dayfold.query.cohorts import CohortAnswer
+    from dayfold.query.event_figures import Rates, Report
     from dayfold.query.event_pages import EventPage
     from dayfold.query.explanation import Explanation
     from dayfold.query.exports import Exported
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import CheckStatus, Status, Unhealed
+    from dayfold.query.status import CheckStatus, Status, Unhealed, Verified
 
 
 class Dayfold:
@@ -806,6 +807,13 @@ class Dayfold:
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
 
+    def profile_size(self, request: ProfileRequest) -> int:
+        """How many entities a question finds, page after page. Raises QueryRefused, UsageError, DefinitionError."""
+        from dayfold.query.profile import size
+
+        self.catalog.check()
+        return size(self.ledger, request)
+
     def profile_waits(self, request: ProfileRequest, standing: object) -> bool | None:
         """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
         from dayfold.query.profile import looked
@@ -857,6 +865,39 @@ class Dayfold:
             from_=from_, to=to, today=self.today, scope=scope,
         )  # fmt: skip
         return page(self.ledger, entities, wanted, scope, limit=limit, after=after, own=own)
+
+    def event_rates(self, span: str = "day", *, scope: Scope = UNREDACTED) -> Rates:
+        """How many events of each type came lately: by hours of the last ``day``, or by days of the last ``month``.
+
+        Raises:
+            UnknownName: for another span.
+        """
+        from dayfold.query.event_figures import rates
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        return rates(self.ledger, self.catalog.entities.types, scope, self.clock.now(), span)
+
+    def event_report(
+        self, by: str, from_: dt.date | str, to: dt.date | str, *, limit: int = 100, scope: Scope = UNREDACTED
+    ) -> Report:
+        """What brought whoever came: events, visitors and sessions, those of bots left out.
+
+        Args:
+            by: ``campaign``, ``source``, ``medium``, ``referrer``, ``channel``, ``first-touch`` or ``last-touch``.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day, included.
+            limit: At most so many rows, those with most visitors.
+            scope: What the asker may see.
+
+        Raises:
+            Forbidden: to a caller of whom events are kept; UnknownName: for another report; BadDate.
+        """
+        from dayfold.query.event_figures import report
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        return report(self.ledger, self.catalog.entities.types, scope, by, from_, to, self.today, limit)
 
     def export(
         self,
@@ -1036,6 +1077,12 @@ class Dayfold:
         from dayfold.query.status import unhealed
 
         return unhealed(self.catalog, self.ledger)
+
+    def verified(self) -> list[Verified]:
+        """How far each rollup is verified, as verifications that were made tell. Verifies nothing."""
+        from dayfold.query.status import verified
+
+        return verified(self.catalog, self.ledger)
 
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""

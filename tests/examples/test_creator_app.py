@@ -23,7 +23,6 @@ import pytest
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.jobs.jobs import jobs
-from tests.acceptance.command import succeeds
 from tests.servers import PostgresServer
 from tests.sql import Session, run_sql
 
@@ -396,13 +395,6 @@ def test_report_is_missing_then_first_then_corrected(story: Story) -> None:
     waiting = (None, ["not ready: the report comes after two days"])
     assert found == [waiting, waiting, (spent(2), []), (spent(3), [])]
     assert spent(2) != spent(3)
-
-
-def test_demo_shows_the_example(tmp_path: Path) -> None:
-    """`dayfold demo creator_app` on a machine with nothing but the package; without a network, ads wait."""
-    done = succeeds("demo", "creator_app", cwd=tmp_path, env={"DAYFOLD_NOW": NOW.isoformat()})
-    assert "Revenue, month by month" in done.out
-    assert "ads_server.py" in done.out
 
 
 def test_its_schedule_is_said_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

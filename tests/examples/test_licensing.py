@@ -662,9 +662,3 @@ def test_declarations_for_the_front_end_are_those_of_the_definitions(tmp_path: P
     """The pages are compiled against what `dayfold events types` writes; nobody writes them again by hand."""
     written = succeeds("events", "types", "--format", "ts", "--app", EXAMPLE / "metrics.py", cwd=tmp_path).out
     assert (EXAMPLE / "web" / "events.ts").read_text() == written, "write web/events.ts anew"
-
-
-def test_demo_shows_the_example(tmp_path: Path) -> None:
-    """`dayfold demo licensing` on a machine with nothing but the package."""
-    done = succeeds("demo", "licensing", cwd=tmp_path, env={"DAYFOLD_NOW": NOW.isoformat()})
-    assert "Campaigns, by last touch" in done.out

@@ -41,6 +41,7 @@ ALL = (FIRST, LAST)
 INSIDE = ("2010-02-10", "2011-10-20")
 GRAINS = ("day", "week", "month", "quarter", "year", "total")
 SALES = ("lines", "orders", "customers", "items", "revenue", "cancelled_lines", "revenue_per_order")
+RETURNS = ("returned_lines", "returned_items", "refunded")
 PRODUCTS = ("lines", "customers", "items", "revenue")
 
 # No DST change of another year lies in the data.
@@ -56,6 +57,9 @@ FIGURES = """
     coalesce(sum(f.quantity), 0) AS items,
     coalesce(sum(f.quantity * f.price), 0) AS revenue,
     count(CASE WHEN left(f.invoice, 1) = 'C' THEN 1 END) AS cancelled_lines,
+    count(CASE WHEN left(f.invoice, 1) = 'C' THEN 1 END) AS returned_lines,
+    coalesce(sum(CASE WHEN left(f.invoice, 1) = 'C' THEN -f.quantity END), 0) AS returned_items,
+    coalesce(sum(CASE WHEN left(f.invoice, 1) = 'C' THEN -f.quantity * f.price END), 0) AS refunded,
     CAST(sum(f.quantity * f.price) AS double) / CAST(nullif(count(DISTINCT f.invoice), 0) AS double) AS revenue_per_order
 """
 
@@ -186,8 +190,9 @@ def _write_files(folder: Path, url: str) -> None:
 
 def test_fold_reports_every_cell(retail: Retail, oracle: Oracle) -> None:
     """A run says how many cells it computed and rows it wrote: as many as there are days with facts of each key."""
-    countries, products = oracle.connection.execute(
-        "SELECT count(DISTINCT (day, country)), count(DISTINCT (day, stock_code)) FROM fact"
+    countries, products, returns = oracle.connection.execute(
+        "SELECT count(DISTINCT (day, country)), count(DISTINCT (day, stock_code)), "
+        "count(DISTINCT (day, country)) FILTER (WHERE left(invoice, 1) = 'C') FROM fact"
     ).fetchall()[0]
     told = [
         (run["rollup"], run["status"], run["cells"], run["rows_inserted"], run["rows_updated"], run["rows_deleted"])
@@ -196,15 +201,20 @@ def test_fold_reports_every_cell(retail: Retail, oracle: Oracle) -> None:
     assert told == [
         ("SalesDaily", "done", countries, countries, 0, 0),
         ("ProductDaily", "done", products, products, 0, 0),
+        ("ReturnsDaily", "done", returns, returns, 0, 0),
     ]
 
 
 @pytest.mark.parametrize(
-    ("table", "key", "metrics"),
-    [("sales_daily", "country", SALES[:-1]), ("product_daily", "stock_code", PRODUCTS)],
+    ("table", "key", "metrics", "facts"),
+    [
+        ("sales_daily", "country", SALES[:-1], "true"),
+        ("product_daily", "stock_code", PRODUCTS, "true"),
+        ("returns_daily", "country", RETURNS, "left(invoice, 1) = 'C'"),
+    ],
 )
 def test_stored_rows_are_the_plain_group_by(
-    retail: Retail, oracle: Oracle, table: str, key: str, metrics: tuple[str, ...], tmp_path: Path
+    retail: Retail, oracle: Oracle, table: str, key: str, metrics: tuple[str, ...], facts: str, tmp_path: Path
 ) -> None:
     """The table itself holds one row for each key and day that has facts, and nothing else."""
     names = ", ".join(("day", key, *metrics))
@@ -216,13 +226,13 @@ def test_stored_rows_are_the_plain_group_by(
         query = f"COPY (SELECT {names} FROM {table}) TO STDOUT (FORMAT csv)"
         with psycopg.connect(retail.url) as connection, connection.cursor() as cursor, cursor.copy(query) as copy:
             (tmp_path / "rows.csv").write_bytes(b"".join(copy))
-        types = {"day": "date", key: "text", "revenue": "decimal(38, 3)"}
+        types = {"day": "date", key: "text", "revenue": "decimal(38, 3)", "refunded": "decimal(38, 3)"}
         columns = {name: types.get(name, "bigint") for name in names.split(", ")}
         rows = oracle.connection.sql(
             f"FROM read_csv('{tmp_path}/rows.csv', header = false, columns = {columns})"
         ).to_arrow_table()
     oracle.connection.execute(
-        f"CREATE OR REPLACE TABLE expected AS SELECT f.day, f.{key}, {FIGURES} FROM fact AS f GROUP BY ALL"
+        f"CREATE OR REPLACE TABLE expected AS SELECT f.day, f.{key}, {FIGURES} FROM fact AS f WHERE {facts} GROUP BY ALL"
     )
     assert oracle.differences("expected", rows, ("day", key), metrics) == []
 

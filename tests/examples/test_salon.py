@@ -15,7 +15,6 @@ import pytest
 
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
-from tests.acceptance.command import succeeds
 from tests.examples.salon import (
     COLUMNS,
     CUSTOMERS,
@@ -366,12 +365,6 @@ def test_checks_of_the_example_run_and_name_what_fails(week: Week) -> None:
     failed = [one.name for one in salon.app.check() if one.verdict != "passed"]
     salon.sql(change.replace("$1", "-1"))
     assert failed == ["RevenueEqualsTheSource"]
-
-
-def test_demo_shows_the_example(tmp_path: Path) -> None:
-    """`dayfold demo salon` on a machine with nothing but the package."""
-    done = succeeds("demo", "salon", cwd=tmp_path, env={"DAYFOLD_NOW": NOW.isoformat()})
-    assert "dayfold track install" in done.out
 
 
 @pytest.mark.in_turn

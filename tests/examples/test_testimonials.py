@@ -16,7 +16,6 @@ import pytest
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.days import Days
-from tests.acceptance.command import succeeds
 from tests.examples.testimonials import (
     EXAMPLE,
     METRICS,
@@ -319,10 +318,3 @@ def test_fallback_for_a_missing_approval_counts_on_the_day_of_submission(untrack
     at = METRICS.index("approved_count")
     assert {cell: row[at] for cell, row in untracked.stored().items() if row[at]} == expected
     assert any(expected[cell] != row[at] for cell, row in untracked.truth().items())
-
-
-def test_demo_shows_the_example(tmp_path: Path) -> None:
-    """`dayfold demo testimonials` on a machine with nothing but the package."""
-    done = succeeds("demo", "testimonials", cwd=tmp_path, env={"DAYFOLD_NOW": NOW.isoformat()})
-    assert "The last months" in done.out
-    assert "dayfold track install" in done.out

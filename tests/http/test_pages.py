@@ -17,7 +17,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from dayfold import Access, Card, Page, Series, Steps, Text, Top
-from dayfold.dashboard.application import make
 from dayfold.define.page import written
 from dayfold.http.embed import Embed
 from dayfold.http.rights import Right, right_of
@@ -25,6 +24,7 @@ from dayfold.ledger.pages import Viewer
 from dayfold.plan.access import Grant, Scope
 from dayfold.settings_auth import JwtSettings
 from tests.conftest import Pairing
+from tests.dashboard.pages import PageSite
 from tests.engines.ground import Ground
 from tests.http.shops import COLUMNS, customers, order, rollups, studies
 from tests.http.site import Site, header, routes
@@ -96,7 +96,7 @@ def worlds(new_duckdb: Callable[..., str]) -> Iterator[list[Site]]:
         for others in (1, 3):
             url = new_duckdb(f"world{others}")
             ground = stack.enter_context(Ground(Pairing("duckdb-same", url, url)))
-            sites.append(stack.enter_context(Site(world(ground, others), make=make)))
+            sites.append(stack.enter_context(PageSite(world(ground, others))))
         yield sites
 
 

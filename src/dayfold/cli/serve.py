@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dayfold.cli import errand
 from dayfold.cli.output import DEFAULT_APP, AppOption, JsonOption, open_app, write_json
 from dayfold.errors import MissingDriver
+
+if TYPE_CHECKING:
+    from dayfold.app import Dayfold
 
 
 def run(
@@ -34,19 +38,10 @@ def run(
 
     As long as there is no token, user, JWT or OIDC it listens at 127.0.0.1 only, and prints a link that signs in once.
     """
-    try:
-        from dayfold.dashboard.application import make
-        from dayfold.http.logs import write_log
-        from dayfold.http.opening import opening
-        from dayfold.http.server import serve
-    except ImportError as error:
-        raise MissingDriver(
-            f"`dayfold serve` needs {error.name}, which is not installed.",
-            hint="Install it: pip install 'dayfold[serve]'",
-        ) from None
+    needed()
+    from dayfold.http.opening import opening
 
     with open_app(app, here=True) as dayfold:
-        settings = dayfold.settings.serve
         where = opening(dayfold, host)
 
         def announce(url: str) -> None:
@@ -54,9 +49,34 @@ def run(
             if json:
                 write_json({"url": url, "login_url": login} if login else {"url": url})
             else:
-                print(f"Serving at {url}", flush=True)
-            if login and not json:
-                print(f"Nobody may come in yet. Sign in once, within 15 minutes: {login}", flush=True)
+                show(url, login)
 
-        write_log(settings.log)
-        serve(dayfold, where.host, settings.port if port is None else port, announce, errand.run, make)
+        until_stopped(dayfold, where.host, dayfold.settings.serve.port if port is None else port, announce)
+
+
+def needed() -> None:
+    """What serves is installed. Raises MissingDriver."""
+    try:
+        import dayfold.dashboard.application  # noqa: F401
+    except ImportError as error:
+        raise MissingDriver(
+            f"`dayfold serve` needs {error.name}, which is not installed.",
+            hint="Install it: pip install 'dayfold[serve]'",
+        ) from None
+
+
+def until_stopped(dayfold: Dayfold, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve at an address, and write a log, until the process is told to stop."""
+    from dayfold.dashboard.application import make
+    from dayfold.http.logs import write_log
+    from dayfold.http.server import serve
+
+    write_log(dayfold.settings.serve.log)
+    serve(dayfold, host, port, announce, errand.run, make)
+
+
+def show(url: str, login: str | None) -> None:
+    """Say where a server listens, and how to come in where nobody can yet."""
+    print(f"Serving at {url}", flush=True)
+    if login:
+        print(f"Nobody may come in yet. Sign in once, within 15 minutes: {login}", flush=True)

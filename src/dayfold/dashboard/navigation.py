@@ -23,7 +23,7 @@ def navigation(view: View) -> list[Link]:
         ("Profiles", "/profiles", view.may(Right.READ) and _has_entities(view)),
         ("Pages", "/pages", view.may(Right.READ)),
         ("Events", "/events", view.may(Right.READ) and view.app.event_log.is_used),
-        ("Counters", "/counters", view.may(Right.READ) and view.app.counters.is_used),
+        ("Counters", "/counters", view.may(Right.ADMIN) and view.app.counters.is_used),
         ("Jobs", "/jobs", view.may(Right.JOBS)),
     ):
         if is_there:
@@ -31,11 +31,12 @@ def navigation(view: View) -> list[Link]:
                 here == url
                 or (url != "/" and here.startswith(f"{url}/"))
                 or (url == "/" and here.startswith("/rollups/"))
+                or (url == "/profiles" and here.startswith(("/cohorts/", "/funnels/")))
             )
             found.append(Link(label, url, is_current))
     return found
 
 
 def _has_entities(view: View) -> bool:
-    catalog = view.app.catalog
-    return any(one.is_profile for one in view.rollups()) or bool(catalog.cohorts or catalog.funnels)
+    # A cohort or a funnel is there for whoever its profile is there for, or for nobody.
+    return any(one.is_profile for one in view.rollups())

@@ -21,7 +21,7 @@ from dayfold.query.request import COMPARISONS, metric_of
 
 GRAINS = ("hour", "day", "week", "month", "quarter", "year")
 #: Metrics that are shown where none is asked for, lines of a chart, keys of a list, and rows of the table.
-_FIRST_METRICS, MOST_SERIES, _TOP_KEYS, _TABLE_ROWS = 2, 10, 10, 1_000
+_FIRST_METRICS, MOST_SERIES, _TOP_KEYS, _TABLE_ROWS = 1, 10, 10, 1_000
 _DEFAULT_KEYS = 5
 
 
@@ -80,7 +80,9 @@ class Picture:
         """What the chart draws."""
         return {
             "x": self.buckets, "hours": self.grain == "hour", "zoom": True,
-            "series": [{"label": one.label, "values": one.values, "earlier": one.is_earlier} for one in self.series],
+            "series": [
+                {"label": one.label, "metric": one.metric, "values": one.values, "earlier": one.is_earlier} for one in self.series
+            ],
             "missing": [[gap.days.first, gap.days.last] for gap in self.missing],
             "open": [self.open_from] if self.open_from else [],
         }  # fmt: skip
@@ -225,12 +227,13 @@ def _greatest(view: View, shown: Picture, key: str, most: int) -> list[dict[str,
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A metric over the whole range; ``before``: over the range it is compared with."""
+    """A metric over the whole range; ``before``: over the range it is compared with. ``is_whole``: every day of it is known."""
 
     metric: str
     value: Any
     before: Any
     is_exact: bool
+    is_whole: bool
     is_shown: bool
     refused: str
     toggle: str
@@ -242,14 +245,14 @@ def totals(view: View, shown: Picture) -> list[Total]:
     days, rollup = shown.span.days, shown.rollup
     found = []
     for name in rollup.metrics:
-        value, before, is_exact, refused = None, None, True, ""
+        value, before, is_exact, is_whole, refused = None, None, True, True, ""
         try:
             answer = view.answer(
                 rollup.name, [name], from_=days.first, to=days.last, where=shown.where, grain="total", tz=shown.tz,
                 compare=shown.compare or "previous",
             )  # fmt: skip
             value = answer.rows[0][name] if answer.rows else None
-            is_exact = answer.exact[name]
+            is_exact, is_whole = answer.exact[name], not answer.missing
             earlier = answer.compare
             before = earlier.rows[0][name] if earlier is not None and earlier.rows and not earlier.missing else None
         except (QueryRefused, UsageError) as error:
@@ -257,7 +260,7 @@ def totals(view: View, shown: Picture) -> list[Total]:
         is_shown = name in shown.metrics
         metrics = [one for one in shown.metrics if one != name] if is_shown else [*shown.metrics, name]
         toggle = view.url(metrics=",".join(metrics) or None)
-        found.append(Total(name, value, before, is_exact, is_shown, refused, toggle, shown.receipt(name)))
+        found.append(Total(name, value, before, is_exact, is_whole, is_shown, refused, toggle, shown.receipt(name)))
     return found
 
 

@@ -100,6 +100,14 @@ def is_htmx(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
+async def lost(request: Request) -> Response:
+    """The page of an address that leads nowhere; it tells nothing of anybody."""
+    page = View(request, ImmutableMultiDict()).refusal
+    return await run_in_threadpool(
+        page, 404, "No page has this address.", "It may have been typed wrongly, or be of a rollup that went."
+    )
+
+
 async def _refused(request: Request, error: DayfoldError) -> Response:
     """What is wrong, as a page; the same words, and the same log, as the API has for the same caller."""
     answer = told(request, error)

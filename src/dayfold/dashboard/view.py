@@ -6,9 +6,9 @@ Invariant: everything that a page reads of rollups goes through the caller's sco
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
@@ -25,6 +25,7 @@ from dayfold.plan.access import Scope
 from dayfold.query.answer import Answer
 from dayfold.query.request import Request as Question
 
+Kept = TypeVar("Kept")
 #: Parameters that every page has: without navigation, and in which colours.
 EVERYWHERE = ("bare", "theme")
 THEMES = ("auto", "light", "dark")
@@ -217,6 +218,16 @@ class View:
             if kept.table.num_rows <= _KEPT_ROWS:
                 self.service.answers.learn(key, kept)
         return kept
+
+    def kept(self, rollups: Sequence[str], words: tuple[Any, ...], compute: Callable[[], Kept]) -> Kept:
+        """What some rollups' rows alone decide beside words and the caller's scope; kept while the rollups stand as they do."""
+        standings = tuple(self.request.state.seen.standings.get(name) for name in rollups)
+        key = (tuple(rollups), words, self.now.edition, self.today, self.scope.mark, standings)
+        found: Kept | None = self.service.answers.get(key)
+        if found is None:
+            found = compute()
+            self.service.answers.learn(key, found)
+        return found
 
     def covered(self, rollup: str) -> Mapping[str, Mapping[str, Sequence[Mapping[str, dt.date]]]]:
         """The days of each source of a rollup in each state, as ranges; empty before its first fold."""

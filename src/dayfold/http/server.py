@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
@@ -41,10 +42,13 @@ def serve(
     announce: Callable[[str], None],
     run: Runner,
     make: Callable[[Service], FastAPI] = make,
+    *,
+    trial: Callable[[str], None] | None = None,
 ) -> None:
     """Answer at an address until SIGINT or SIGTERM; ``announce`` is told the URL once it is listened at.
 
     ``run`` runs the commands that reach this process while it owns a DuckDB file; ``make`` makes the application of a service.
+    With a ``trial``, which is given the URL in a thread of its own, the server ends when that does, and what it raises is raised here.
 
     Raises:
         ConnectionFailed: when the address cannot be listened at; MissingDriver, ConfigError: when errors cannot be reported as the
@@ -55,10 +59,18 @@ def serve(
     sys.setswitchinterval(_SWITCH_S)
     with reporting(app.settings.errors):
         found = Service(app)
-        _serve(found, make(found), host, port, announce, run)
+        _serve(found, make(found), host, port, announce, run, trial)
 
 
-def _serve(found: Service, api: FastAPI, host: str, port: int, announce: Callable[[str], None], run: Runner) -> None:
+def _serve(
+    found: Service,
+    api: FastAPI,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    run: Runner,
+    trial: Callable[[str], None] | None,
+) -> None:
     listener = _listen(host, port)
     config = uvicorn.Config(
         # Outside of all else: events are the busiest of what a server is sent.
@@ -87,13 +99,28 @@ def _serve(found: Service, api: FastAPI, host: str, port: int, announce: Callabl
             gc.collect()
             gc.freeze()
             gc.set_threshold(_GARBAGE)
-            server.run(sockets=[listener])
+            with _tried(server, url, trial):
+                server.run(sockets=[listener])
         finally:
             # What is frozen is never let go, and DuckDB's binding would say of all of it that it leaked.
             gc.unfreeze()
             listener.close()
             reception.stop()
             found.close()
+
+
+@contextmanager
+def _tried(server: uvicorn.Server, url: str, trial: Callable[[str], None] | None) -> Iterator[None]:
+    """The server of the block is tried, if it is to be, and ends then."""
+    if trial is None:
+        yield
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="dayfold-trial") as thread:
+        going = thread.submit(trial, url)
+        # Whoever tries it waits at the listening socket until it answers.
+        going.add_done_callback(lambda _: setattr(server, "should_exit", True))
+        yield
+        going.result()
 
 
 @contextmanager

@@ -33,6 +33,18 @@ const heightOf = (width) => Math.max(200, Math.min(420, Math.round(width * 0.3))
 const utc = (text) => Date.parse(text.length === 10 ? `${text}T00:00:00Z` : text) / 1000;
 const dayText = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** A place on the axis: its day and month, its month, or its year, with the year wherever it changes. */
+function tickText(at, every, before) {
+  const day = new Date(at * 1000);
+  const month = MONTHS[day.getUTCMonth()];
+  const year = before == null || new Date(before * 1000).getUTCFullYear() !== day.getUTCFullYear() ? `\n${day.getUTCFullYear()}` : "";
+  if (every < DAY_S) return `${day.toISOString().slice(11, 16)}${before == null || dayText(before) !== dayText(at) ? `\n${day.getUTCDate()} ${month}` : ""}`;
+  if (every < 28 * DAY_S) return `${day.getUTCDate()} ${month}${year}`;
+  return every < 365 * DAY_S ? `${month}${year}` : `${day.getUTCFullYear()}`;
+}
+
 function draw(figure, { x, series, missing = [], open = [], hours = false, zoom }) {
   const plot = figure.querySelector(".plot");
   const style = getComputedStyle(figure);
@@ -42,24 +54,35 @@ function draw(figure, { x, series, missing = [], open = [], hours = false, zoom 
   plot.replaceChildren();
   const format = (value) => (value == null ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: 4 }));
   const openFrom = open.length ? utc(open[0]) : Infinity;
+  // Two metrics rarely have one measure: the second one has an axis of its own. Three and more share the left one.
+  const names = [...new Set(series.map((one) => one.metric))];
+  const hasRight = names.length === 2;
+  const scaleOf = (one) => (hasRight && one.metric === names[1] ? "right" : "y");
+  const range = (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.05 : high === low ? 1 : high];
+  const axis = (scale, more) => ({
+    scale, stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 56,
+    values: (_, ticks) => ticks.map((one) => one.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 })), ...more,
+  });
   const options = {
     width: plot.clientWidth || figure.clientWidth || 600,
     height: heightOf(plot.clientWidth || figure.clientWidth || 600),
     tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     cursor: { drag: { x: Boolean(zoom), y: false, setScale: false }, points: { size: 7 } },
     legend: { live: true },
-    scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.05 : high === low ? 1 : high] } },
+    scales: { x: { time: true }, y: { range }, ...(hasRight ? { right: { range } } : {}) },
     axes: [
-      { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: "12px system-ui" },
       {
-        stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 64,
-        values: (_, ticks) => ticks.map((one) => one.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 })),
+        stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: "12px system-ui",
+        space: 64, values: (_, ticks, __, ___, every) => ticks.map((one, place) => tickText(one, every, place === 0 ? null : ticks[place - 1])),
       },
+      axis("y", {}),
+      ...(hasRight ? [axis("right", { side: 1, grid: { show: false } })] : []),
     ],
     series: [
       { label: hours ? "hour (UTC)" : "day", value: (_, at) => (at == null ? "–" : hours ? new Date(at * 1000).toISOString().slice(0, 16).replace("T", " ") : dayText(at)) },
       ...series.map((one, place) => ({
-        label: one.label,
+        label: one.label + (scaleOf(one) === "right" ? " (right)" : ""),
+        scale: scaleOf(one),
         stroke: colour(`--series-${place % 10}`),
         width: one.earlier ? 1 : 2,
         dash: one.earlier ? [4, 4] : undefined,
@@ -126,11 +149,5 @@ document.addEventListener("dayfold:zoom", (event) => {
   address.searchParams.delete("period");
   address.searchParams.set("from", event.detail.from);
   address.searchParams.set("to", event.detail.to);
-  const link = document.querySelector("[data-zoom]");
-  if (link && window.htmx) {
-    window.htmx.ajax("GET", address.href, { target: "#content", select: "#content", swap: "outerHTML", push: address.href });
-    history.pushState({}, "", address);
-  } else {
-    location.assign(address);
-  }
+  location.assign(address);
 });
