@@ -62,7 +62,9 @@ class _Sender(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answered: asyncio.Future[None] | None = None
         self._began = 0.0
-        self._data = b""
+        self._data = self._body = b""
+        #: Told of every body that was acknowledged, and when.
+        self.note: Callable[[bytes, float], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -70,8 +72,9 @@ class _Sender(asyncio.Protocol):
             self.send()
 
     def send(self) -> None:
+        self._body = self.make()
         self._began = time.perf_counter()
-        self.transport.write(self.target.request("/v1/events", body=self.make()))
+        self.transport.write(self.target.request("/v1/events", body=self._body))
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -81,6 +84,8 @@ class _Sender(asyncio.Protocol):
         self.sent.seconds.append(now - self._began)
         if self._data.startswith(b"HTTP/1.1 200") and b'"accepted":%d,' % self.batch in self._data:
             self.sent.events += self.batch
+            if self.note is not None:
+                self.note(self._body, now)
         elif len(self.sent.wrong) < 10:
             self.sent.wrong.append(self._data[:400].decode("latin-1"))
         self._data = b""
@@ -111,8 +116,8 @@ async def crowd(target: Target, connections: int, seconds: float, batch: int) ->
     return sent
 
 
-async def steady(target: Target, rate: int, seconds: float) -> Sent:
-    """Single events at a steady pace, over as many connections as that needs."""
+async def steady(target: Target, rate: int, seconds: float, note: Callable[[bytes, float], None] | None = None) -> Sent:
+    """Single events at a steady pace, over as many connections as that needs; ``note``: told of each that was acknowledged."""
     sent, make = Sent(), _maker(1)
     host, port, _ = target.place
     free: list[_Sender] = []
@@ -126,6 +131,7 @@ async def steady(target: Target, rate: int, seconds: float) -> Sent:
             sender = _Sender(target, sent, 1, make, 0.0)
             await asyncio.get_running_loop().create_connection(lambda: sender, host, port)
         sender.answered = asyncio.get_running_loop().create_future()
+        sender.note = note
         sender.send()
         await sender.answered
         free.append(sender)

@@ -4,7 +4,7 @@ Events come from the pages of the platform and from its servers. The platform's 
 triggers (`dayfold track install`).
 """
 
-from dayfold import Access, Count, Distinct, Formula, Ratio, Rollup, Sum, Table, events
+from dayfold import Access, Card, Count, Distinct, Formula, Page, Ratio, Rollup, Series, Sum, Table, Text, Top, events
 
 # What every event may be about.
 events.columns(project_id="text", ip_asset_id="text", license_id="text")
@@ -186,3 +186,110 @@ class BrandLastTouch(Access):
     """A brand's own campaigns, by last touch."""
 
     last_campaign = "select campaign from campaign_spend where brand_id = :brand_id"
+
+
+# What people look at. A creator and a brand see their own, whoever sees everything chooses whose.
+
+
+class CreatorPage(Page):
+    """What your assets were looked at, how that went on, and what it earned."""
+
+    title = "Your portfolio"
+    access = Creator
+    parameters = {"creator_id": "text"}  # noqa: RUF012
+    period = "30d"
+
+    revenue = Card(DailyMetrics, "revenue_cents", title="Revenue, in cents", compare="previous")
+    views = Card(DailyMetrics, "views", compare="previous")
+    visitors = Card(DailyMetrics, "unique_visitors", compare="previous")
+    clicks = Card(DailyMetrics, "clicks", compare="previous")
+    licenses = Card(DailyMetrics, "conversions", title="New licenses", compare="previous")
+    conversion_rate = Card(DailyMetrics, "conversion_rate", compare="previous")
+    engagement = Card(DailyMetrics, "engagement_time", title="Seconds of attention", compare="previous")
+    revenue_timeline = Series(DailyMetrics, "revenue_cents", title="Revenue, in cents", compare="previous")
+    attention = Series(DailyMetrics, ["views", "unique_visitors", "clicks"], title="Attention")
+    top_assets = Top(
+        DailyMetrics, ["views", "unique_visitors", "clicks", "conversions", "revenue_cents"], by="ip_asset_id",
+        title="Top assets",
+    )  # fmt: skip
+    top_projects = Top(DailyMetrics, ["revenue_cents", "conversions"], by="project_id", title="Projects by revenue")
+
+
+class BrandCampaignPage(Page):
+    """What your campaigns brought and cost, by what last led each visitor here in the thirty days before."""
+
+    title = "Your campaigns"
+    access = BrandLastTouch
+    parameters = {"brand_id": "text"}  # noqa: RUF012
+    period = "30d"
+
+    roi = Card(CampaignLastTouch, "roi", title="Return on what was spent", compare="previous")
+    revenue = Card(CampaignLastTouch, "revenue_cents", title="Attributed revenue, in cents", compare="previous")
+    cost = Card(CampaignLastTouch, "cost_cents", title="Cost, in cents", compare="previous")
+    impressions = Card(CampaignLastTouch, "impressions", compare="previous")
+    clicks = Card(CampaignLastTouch, "clicks", compare="previous")
+    licenses = Card(CampaignLastTouch, "conversions", title="New licenses", compare="previous")
+    reading = Text(
+        "The return is (revenue - cost) / cost of all days together: 0 is as much as was spent, -1 is nothing back. Where nothing was "
+        "spent there is none."
+    )
+    money = Series(CampaignLastTouch, ["revenue_cents", "cost_cents"], title="Revenue and cost, in cents")
+    campaigns = Top(
+        CampaignLastTouch,
+        ["revenue_cents", "cost_cents", "roi", "impressions", "clicks", "conversions", "visitors"],
+        by=("last_campaign", "last_source", "last_medium"), n=50, title="Campaigns",
+    )  # fmt: skip
+    by_campaign = Series(CampaignLastTouch, "impressions", by="last_campaign", title="Impressions by campaign")
+
+
+class BrandAssetsPage(Page):
+    """How the assets do that you have an active license on."""
+
+    title = "Your licensed assets"
+    access = Brand
+    parameters = {"brand_id": "text"}  # noqa: RUF012
+
+    views = Card(DailyMetrics, "views", title="Impressions", compare="previous")
+    clicks = Card(DailyMetrics, "clicks", compare="previous")
+    visitors = Card(DailyMetrics, "unique_visitors", compare="previous")
+    over_time = Series(DailyMetrics, "views", by="ip_asset_id", title="Impressions by asset")
+    assets = Top(
+        DailyMetrics,
+        ["views", "clicks", "unique_visitors", "engagement_time", "conversions"],
+        by="ip_asset_id",
+        n=50,
+        title="Assets",
+    )
+
+
+class PlatformPage(Page):
+    """How the platform grows."""
+
+    title = "The platform"
+    period = "12m"
+
+    revenue = Card(PlatformDaily, "revenue_cents", title="Revenue, in cents", compare="previous")
+    signups = Card(PlatformDaily, "signups", title="New users", compare="previous")
+    active_users = Card(PlatformDaily, "active_users", compare="previous")
+    creators = Card(PlatformDaily, "new_creators", compare="previous")
+    brands = Card(PlatformDaily, "new_brands", compare="previous")
+    visitors = Card(PlatformDaily, "visitors", compare="previous")
+    licenses = Card(PlatformDaily, "conversions", title="New licenses", compare="previous")
+    revenue_growth = Series(
+        PlatformDaily, "revenue_cents", grain="month", title="Revenue by month, in cents", compare="year"
+    )
+    people = Series(PlatformDaily, ["signups", "new_creators", "new_brands"], grain="week", title="Who joined, by week")
+    campaigns = Top(
+        CampaignLastTouch,
+        ["revenue_cents", "cost_cents", "roi", "visitors"],
+        by="last_campaign",
+        title="Campaigns, by last touch",
+    )
+    referrers = Top(
+        TrafficDaily,
+        ["views", "visitors"],
+        by="referrer_class",
+        where={"is_bot": False},
+        title="Where visitors come from",
+    )
+    pages = Top(PagesDaily, ["views", "visitors"], by="page", where={"is_bot": False}, title="Pages")

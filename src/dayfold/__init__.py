@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dayfold.define.funnel import Funnel
     from dayfold.define.lasting import Case, Collect, Exists, First, Last, Mode
     from dayfold.define.metric import Avg, Count, Distinct, Formula, Gauge, Increase, Max, Min, Ratio, Sum
+    from dayfold.define.page import Card, Page, Parameter, Series, Steps, Text, Top
     from dayfold.define.profile import Profile
     from dayfold.define.rollup import Rollup
     from dayfold.define.size import Size
@@ -24,6 +25,7 @@ __all__ = [
     "Access",
     "Alert",
     "Avg",
+    "Card",
     "Case",
     "Check",
     "Cohort",
@@ -44,13 +46,19 @@ __all__ = [
     "Mode",
     "Moment",
     "NotReady",
+    "Page",
+    "Parameter",
     "Profile",
     "Ratio",
     "Read",
     "Rollup",
+    "Series",
     "Size",
+    "Steps",
     "Sum",
     "Table",
+    "Text",
+    "Top",
     "Total",
     "events",
     "source",
@@ -70,6 +78,7 @@ _MODULES = {
     "define.funnel": ("Funnel",),
     "define.lasting": ("Case", "Collect", "Exists", "First", "Last", "Mode"),
     "define.metric": ("Avg", "Count", "Distinct", "Formula", "Gauge", "Increase", "Max", "Min", "Ratio", "Sum"),
+    "define.page": ("Card", "Page", "Parameter", "Series", "Steps", "Text", "Top"),
     "define.profile": ("Profile",),
     "define.rollup": ("Rollup",),
     "define.size": ("Size",),

@@ -22,6 +22,7 @@ from dayfold.define.alert import Alert, of_settings
 from dayfold.define.catalog import Catalog, catalog, load, load_again
 from dayfold.define.check import Check
 from dayfold.define.events import Said
+from dayfold.define.page import Page
 from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.define.study import Study
@@ -57,10 +58,12 @@ if TYPE_CHECKING:
     from dayfold.jobs.exports import Exports
     from dayfold.ledger.accounts import Accounts
     from dayfold.ledger.checks import Verdict
+    from dayfold.ledger.pages import SavedPages
     from dayfold.ledger.persons import Person
     from dayfold.query.answer import Answer
     from dayfold.query.cohort_request import CohortRequest
     from dayfold.query.cohorts import CohortAnswer
+    from dayfold.query.event_figures import Rates, Report
     from dayfold.query.event_pages import EventPage
     from dayfold.query.explanation import Explanation
     from dayfold.query.exports import Exported
@@ -69,14 +72,14 @@ if TYPE_CHECKING:
     from dayfold.query.profile_request import ProfileRequest
     from dayfold.query.request import Request
     from dayfold.query.sources import Sources
-    from dayfold.query.status import CheckStatus, Status
+    from dayfold.query.status import CheckStatus, Status, Unhealed, Verified
 
 
 class Dayfold:
     """An application's rollups.
 
     Args:
-        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts and funnels, and what
+        definitions: The path of a ``metrics.py``, or classes of rollups, access, alert rules, checks, cohorts, funnels and pages, and what
             ``events.columns(…)`` and ``events.types(…)`` returned.
         config: The path of a ``dayfold.toml`` or its words as a mapping. Default: ``dayfold.toml`` beside the
             definitions, if there is one.
@@ -95,7 +98,7 @@ class Dayfold:
 
     def __init__(
         self,
-        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study] | Said],
+        definitions: str | Path | Sequence[type[Rollup | Access | Alert | Check | Study | Page] | Said],
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         clock: Clock | None = None,
@@ -804,6 +807,13 @@ class Dayfold:
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
 
+    def profile_size(self, request: ProfileRequest) -> int:
+        """How many entities a question finds, page after page. Raises QueryRefused, UsageError, DefinitionError."""
+        from dayfold.query.profile import size
+
+        self.catalog.check()
+        return size(self.ledger, request)
+
     def profile_waits(self, request: ProfileRequest, standing: object) -> bool | None:
         """Whether a change waits to be folded, of which an answer tells; None where the answer has to look itself."""
         from dayfold.query.profile import looked
@@ -855,6 +865,39 @@ class Dayfold:
             from_=from_, to=to, today=self.today, scope=scope,
         )  # fmt: skip
         return page(self.ledger, entities, wanted, scope, limit=limit, after=after, own=own)
+
+    def event_rates(self, span: str = "day", *, scope: Scope = UNREDACTED) -> Rates:
+        """How many events of each type came lately: by hours of the last ``day``, or by days of the last ``month``.
+
+        Raises:
+            UnknownName: for another span.
+        """
+        from dayfold.query.event_figures import rates
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        return rates(self.ledger, self.catalog.entities.types, scope, self.clock.now(), span)
+
+    def event_report(
+        self, by: str, from_: dt.date | str, to: dt.date | str, *, limit: int = 100, scope: Scope = UNREDACTED
+    ) -> Report:
+        """What brought whoever came: events, visitors and sessions, those of bots left out.
+
+        Args:
+            by: ``campaign``, ``source``, ``medium``, ``referrer``, ``channel``, ``first-touch`` or ``last-touch``.
+            from_: First day: a date, ``YYYY-MM-DD``, ``today``, ``yesterday`` or ``-7d`` (UTC).
+            to: Last day, included.
+            limit: At most so many rows, those with most visitors.
+            scope: What the asker may see.
+
+        Raises:
+            Forbidden: to a caller of whom events are kept; UnknownName: for another report; BadDate.
+        """
+        from dayfold.query.event_figures import report
+
+        scope = self.resolved(scope)
+        self.catalog.check()
+        return report(self.ledger, self.catalog.entities.types, scope, by, from_, to, self.today, limit)
 
     def export(
         self,
@@ -1029,6 +1072,18 @@ class Dayfold:
 
         return checked(self.catalog, self.ledger)
 
+    def unhealed(self) -> list[Unhealed]:
+        """What drifted when it was last compared with its sources, and was not healed since. Verifies nothing."""
+        from dayfold.query.status import unhealed
+
+        return unhealed(self.catalog, self.ledger)
+
+    def verified(self) -> list[Verified]:
+        """How far each rollup is verified, as verifications that were made tell. Verifies nothing."""
+        from dayfold.query.status import verified
+
+        return verified(self.catalog, self.ledger)
+
     def status(self, runs: int = 10) -> Status:
         """Coverage, rows and bytes of each rollup, and the last runs."""
         from dayfold.query.status import status
@@ -1087,6 +1142,13 @@ class Dayfold:
         from dayfold.ledger.accounts import Accounts, local_actor
 
         return Accounts(self.ledger, self.catalog, local_actor(), self.check_scope)
+
+    @property
+    def saved_pages(self) -> SavedPages:
+        """Pages that people saved, with their verbs."""
+        from dayfold.ledger.pages import SavedPages
+
+        return SavedPages(self.ledger, self.catalog)
 
     def alerts(self) -> Alerts:
         """What judges the alert rules, keeps their episodes and tells the channels."""

@@ -30,7 +30,7 @@ from dayfold.settings import Settings
 
 if TYPE_CHECKING:
     from dayfold.count.adder import Adder, Figures, Outcome
-    from dayfold.count.conservation import Conservation
+    from dayfold.count.conservation import Conservation, Present
     from dayfold.count.flush import Flushed
     from dayfold.count.importing import Imported
     from dayfold.define.rollup import RollupDef
@@ -95,6 +95,22 @@ class CounterStatus:
             "counter": self.counter, "live": self.live, "keys": self.keys, "pending_days": dict(self.pending_days),
             "held": dict(self.held), "last_flush": self.last_flush, "law": self.law.as_words(),
         }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CounterPresent:
+    """How a counter stands at one moment, for whoever watches it.
+
+    Attributes:
+        keys: Keys with a total; ``held``: rows in quarantine, by reason; ``last_flush``: in ISO text.
+    """
+
+    counter: CounterDef
+    live: str
+    keys: int
+    held: Mapping[str, int]
+    last_flush: str | None
+    stands: Present
 
 
 def held_as_words(one: Held) -> dict[str, object]:
@@ -451,6 +467,21 @@ class CounterDesk:
             with self.app.ledger.store.transaction(read_only=True) as session:
                 keys, held, last = counted.standing(self.app.ledger, session, one)
             found.append(CounterStatus(one.name, self.live.address, keys, days, held, law, last))
+        return found
+
+    def present(self, keys: int = 10) -> list[CounterPresent]:
+        """How each counter stands at this moment, with its greatest keys. Raises Busy, ConnectionFailed."""
+        from dayfold.count.conservation import present
+
+        wanted = self.defined()
+        self._made(wanted)
+        now = self.app.clock.now()
+        found = []
+        for one in wanted:
+            stands = present(self.app.ledger, self._lives(), one, now.date(), keys)
+            with self.app.ledger.store.transaction(read_only=True) as session:
+                count, held, last = counted.standing(self.app.ledger, session, one)
+            found.append(CounterPresent(one, self.live.address, count, held, last, stands))
         return found
 
     def prove(self, counter: CounterDef, *, heal: bool = False) -> list[str]:

@@ -26,7 +26,7 @@ from dayfold.settings import Settings
 
 if TYPE_CHECKING:
     from dayfold.collect.anew import Renewed
-    from dayfold.collect.intake import Intake, Ticket
+    from dayfold.collect.intake import Intake, Onlooker, Ticket
     from dayfold.fold.track import Tracking
     from dayfold.ledger.quarantine import HeldEvent
 
@@ -129,14 +129,15 @@ class EventDesk:
         elif folder is not None and folder.is_dir():
             self._made().recover()
 
-    def open(self, tell: Callable[[list[Ticket]], None]) -> Intake:
+    def open(self, tell: Callable[[list[Ticket]], None], onlooker: Onlooker | None = None) -> Intake:
         """What takes events in, started; it ends with the application. The ledger is ready.
 
         Args:
             tell: Called with tickets that are settled, in another thread.
+            onlooker: Sees the events that are new in the log.
         """
         self.make()
-        found = self._made(tell)
+        found = self._made(tell, onlooker)
         found.start()
         self._intake.append(found)
         self.app.before_closing(self.close)
@@ -176,7 +177,9 @@ class EventDesk:
             entities = self.app.catalog.entities.types
             self.intake.use(entities, Reader(entities).entities_of)
 
-    def _made(self, tell: Callable[[list[Ticket]], None] = lambda tickets: None) -> Intake:
+    def _made(
+        self, tell: Callable[[list[Ticket]], None] = lambda tickets: None, onlooker: Onlooker | None = None
+    ) -> Intake:
         from dayfold.collect.attribution import Attributor
         from dayfold.collect.intake import Intake
         from dayfold.collect.journal import Journal
@@ -188,6 +191,7 @@ class EventDesk:
         return Intake(
             app.ledger, entities, Reader(entities).entities_of, journal=Journal(folder) if folder is not None else None,
             attribution=Attributor(app.ledger), most_bytes=app.settings.collect.waiting_mb * 1_000_000, tell=tell,
+            onlooker=onlooker,
         )  # fmt: skip
 
     # -- verbs -----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ _TEXTS = {
     _SIZE: "expected a size such as 512MB or 2GB",
     _BUCKET: "expected an address such as s3://BUCKET/PREFIX?region=eu-north-1",
 }
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -333,6 +334,26 @@ class ExportSettings(BaseModel):
         return self
 
 
+class DashboardSettings(BaseModel):
+    """``[dashboard]``: the pages."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    embed_in: list[str] = Field(
+        default_factory=list,
+        description="Origins of the sites that may show charts and pages in a frame, such as https://shop.example. Default: none may.",
+    )
+
+    @field_validator("embed_in")
+    @classmethod
+    def _are_origins(cls, origins: list[str]) -> list[str]:
+        for one in origins:
+            if not _ORIGIN.fullmatch(one):
+                # The header that holds them ends a source at a space, and a directive at a semicolon.
+                raise ValueError("expected origins: a scheme and a host, such as https://shop.example, without a path")
+        return list(dict.fromkeys(one.lower() for one in origins))
+
+
 def _explaining(check: Callable[[str], object], text: str) -> str:
     """The text, where it is a right one."""
     try:
@@ -500,6 +521,7 @@ class Settings(BaseSettings):
     collect: CollectSettings = CollectSettings()
     live: LiveSettings = LiveSettings()
     export: ExportSettings = ExportSettings()
+    dashboard: DashboardSettings = DashboardSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -111,7 +111,7 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
             "[stroe]\nurl = 'x'",
             "dayfold.toml: there is no setting 'stroe'; the nearest is 'store'.\n"
             "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, "
-            "collect, live, export",
+            "collect, live, export, dashboard",
         ),
         (
             "[fold]\nchunk_row = 5",
@@ -145,7 +145,7 @@ def test_wrong_variable_is_named(shop: Path) -> None:
         "The variable DAYFOLD_STOER__URL sets nothing; the nearest is 'DAYFOLD_STORE__'.\n"
         "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, "
         "DAYFOLD_VERIFY__, DAYFOLD_SERVE__, DAYFOLD_AUTH__, DAYFOLD_RLS__, DAYFOLD_ALERTS__, DAYFOLD_ERRORS__, "
-        "DAYFOLD_SCHEDULE__, DAYFOLD_JOBS__, DAYFOLD_RETAIN__, DAYFOLD_COLLECT__, DAYFOLD_LIVE__, DAYFOLD_EXPORT__"
+        "DAYFOLD_SCHEDULE__, DAYFOLD_JOBS__, DAYFOLD_RETAIN__, DAYFOLD_COLLECT__, DAYFOLD_LIVE__, DAYFOLD_EXPORT__, DAYFOLD_DASHBOARD__"
     )
     assert sorted(path.name for path in shop.iterdir()) == ["dayfold.toml", "metrics.py", "shop.duckdb"]
 

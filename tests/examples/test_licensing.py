@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -432,6 +436,135 @@ def test_a_brand_sees_its_own_campaigns(story: Story) -> None:
             reads.growth(ask(story, token), FIRST, LAST)
     with pytest.raises(reads.Refused, match="There is no rollup 'DailyMetrics'"):
         reads.portfolio(ask(story, "brand-campaigns"), FIRST, LAST)
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+WEEKS = (dt.date(2025, 11, 20), dt.date(2025, 12, 12))
+
+
+def page(story: Story, token: str, name: str, status: int = 200, **more: str) -> str:
+    """A page of the example over some weeks, as a caller is shown it."""
+    words = urllib.parse.urlencode({"from": str(WEEKS[0]), "to": str(WEEKS[1]), **more})
+    headers = {"Authorization": f"Bearer {story.tokens[token]}"}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{story.address}/pages/{name}?{words}", headers=headers), timeout=30
+        ) as answer:
+            assert (answer.status, status) == (200, 200)
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        assert error.code == status, error.read().decode()
+        return str(error.read().decode())
+
+
+def shown(text: str) -> dict[str, str | None]:
+    """The cards of a page by their names: the value that a program reads, None where nothing is known."""
+    cards = re.findall(r'data-part="(\w+)" data-kind="card".*?<p class="kpi">(.*?)</p>', text, re.DOTALL)
+    values = {name: re.search(r'<data value="([^"]*)"', cell) for name, cell in cards}
+    return {name: None if found is None else found[1] for name, found in values.items()}
+
+
+def table(text: str, name: str) -> list[list[str | None]]:
+    """The rows of a top list: its keys, then its numbers."""
+    part = re.search(rf'data-part="{name}".*?<tbody>(.*?)</tbody>', text, re.DOTALL)
+    assert part is not None
+    found: list[list[str | None]] = []
+    for row in re.findall(r"<tr>(.*?)</tr>", part[1], re.DOTALL):
+        cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        values = [re.search(r'<data value="([^"]*)"', cell) for cell in cells]
+        texts = [re.sub(r"<svg.*?</svg>|<[^>]*>", "", cell, flags=re.DOTALL).strip() for cell in cells]
+        found.append(
+            [
+                value[1] if value else None if text == "\u2013" else text
+                for value, text in zip(values, texts, strict=True)
+            ]
+        )
+    return found
+
+
+def test_creator_page_is_the_count_by_hand(story: Story) -> None:
+    """Their own assets: every number of the cards, the list and the timeline; chosen by the platform it is the same page."""
+    mine = within(story, *WEEKS, of_creator("c2"))
+    true, text = totals(mine), page(story, "creator", "CreatorPage")
+    cards = shown(text)
+    rate = cards.pop("conversion_rate")
+    assert rate is not None
+    assert float(rate) == pytest.approx(true["conversion_rate"])
+    names = {
+        "revenue": "revenue_cents",
+        "visitors": "unique_visitors",
+        "licenses": "conversions",
+        "engagement": "engagement_time",
+    }
+    assert cards == {name: str(true[names.get(name, name)]) for name in cards}
+    assert len(cards) == 6
+    by_asset = grouped(mine, lambda one: one.key[1])
+    rows = {row[0]: row[1:] for row in table(text, "top_assets")}
+    columns = ("views", "unique_visitors", "clicks", "conversions", "revenue_cents")
+    assert rows == {asset: [str(totals(by_asset[asset])[name]) for name in columns] for asset in rows}
+    assert rows.keys() == by_asset.keys()
+    drawn = re.search(r'id="chart-revenue_timeline-data">(.*?)</script>', text)
+    assert drawn is not None
+    days = [WEEKS[0] + dt.timedelta(days=n) for n in range((WEEKS[1] - WEEKS[0]).days + 1)]
+    known = json.loads(drawn[1])
+    assert known["x"] == [str(day) for day in days]
+    assert known["series"][0]["values"] == [sum(one.cents for one in mine if one.day == day) for day in days]
+    assert shown(page(story, "platform", "CreatorPage", creator_id="c2")) == shown(text)
+    page(story, "creator", "CreatorPage", 403, creator_id="c1")
+    for token in ("brand", "brand-campaigns"):
+        page(story, token, "CreatorPage", 404)
+
+
+def test_brand_pages_are_the_count_by_hand(story: Story) -> None:
+    """Campaigns with their return, none where nothing was spent; assets while their license is active."""
+    text = page(story, "brand-campaigns-last", "BrandCampaignPage")
+    spent: dict[Any, list[int]] = defaultdict(list)
+    for (source, medium, name, day), cents in costs().items():
+        if WEEKS[0] <= day <= WEEKS[1] and name in ("brand-a", "offline"):
+            spent[name, source, medium] += cents
+    cells = grouped(
+        [one for one in within(story, *WEEKS) if one.last[2] in ("brand-a", "offline")],
+        lambda one: (one.last[2], one.last[0], one.last[1]),
+    )
+    whole = campaign([one for some in cells.values() for one in some], [one for some in spent.values() for one in some])
+    cards = shown(text)
+    roi = cards.pop("roi")
+    assert roi is not None
+    assert float(roi) == pytest.approx((whole["revenue_cents"] - whole["cost_cents"]) / whole["cost_cents"])
+    names = {"revenue": "revenue_cents", "cost": "cost_cents", "licenses": "conversions"}
+    assert cards == {name: str(whole[names.get(name, name)]) for name in cards}
+    rows = {tuple(row[:3]): row[3:] for row in table(text, "campaigns")}
+    for key, numbers in rows.items():
+        true = campaign(cells.get(key, []), spent.get(key, []))
+        assert numbers.pop(2) == (
+            None if not true["cost_cents"] else repr((true["revenue_cents"] - true["cost_cents"]) / true["cost_cents"])
+        )
+        order = ("revenue_cents", "cost_cents", "impressions", "clicks", "conversions", "visitors")
+        assert numbers == [str(true[name]) for name in order], key
+    assert rows.keys() >= {key for key, some in cells.items() if campaign(some, [])["impressions"]}
+    everything = {row[0]: row[3] for row in table(page(story, "platform", "PlatformPage"), "campaigns")}
+    assert everything["word-of-mouth"] is None
+
+    assets = page(story, "brand", "BrandAssetsPage")
+    mine = within(story, *WEEKS, of_brand("b1"))
+    true = totals(mine)
+    assert shown(assets) == {
+        "views": str(true["views"]), "clicks": str(true["clicks"]), "visitors": str(true["unique_visitors"]),
+    }  # fmt: skip
+    assert {str(row[0]) for row in table(assets, "assets")} <= of_brand("b1")
+
+
+def test_platform_page_is_the_count_by_hand(story: Story) -> None:
+    """For whoever sees everything, and nobody else."""
+    days = {WEEKS[0] + dt.timedelta(days=n) for n in range((WEEKS[1] - WEEKS[0]).days + 1)}
+    true = platform(story.after.truth.facts, TABLES, days)
+    names = {"revenue": "revenue_cents", "creators": "new_creators", "brands": "new_brands", "licenses": "conversions"}
+    cards = shown(page(story, "platform", "PlatformPage"))
+    assert cards == {name: str(true[names.get(name, name)]) for name in cards}
+    assert len(cards) == 7
+    for token in ("creator", "brand", "brand-campaigns-last"):
+        page(story, token, "PlatformPage", 404)
 
 
 def test_growth_is_the_count_by_hand(story: Story) -> None:

@@ -337,6 +337,7 @@ def test_a_kill_while_the_view_is_made(
 ACCESS = "one transaction with its note in the audit table, and no row of a rollup"
 ACCESS_WRITERS = {
     "ledger/audit.py": ("note",),
+    "ledger/pages.py": ("add", "disown", "remove", "set_shared", "update"),
     "ledger/sessions.py": ("begin", "end", "make_link", "use_link"),
     "ledger/tokens.py": ("create", "revoke"),
     "ledger/tries.py": ("count", "forgive", "write"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -31,11 +31,13 @@ def in_loop(work: Coroutine[Any, Any, Result]) -> Result:
 class Site:
     """The HTTP application over the opened application of a ground, and its clients."""
 
+    make: ClassVar[Callable[[Service], FastAPI]] = staticmethod(make)
+
     def __init__(self, ground: Ground, client: tuple[str, int] = ("203.0.113.9", 4711)) -> None:
         self.app: Dayfold = ground.opened
         self.app.ledger.ready()
         self.service = Service(self.app)
-        self.api: FastAPI = make(self.service)
+        self.api: FastAPI = self.make(self.service)
         outermost = Straight(self.api, self.service)
         self.client = TestClient(outermost, raise_server_exceptions=False, client=client)
 

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests.chromium import chromium
 from tests.tracker.collector import Collector, Site, html
-
-CHROMIUM = os.environ.get("DAYFOLD_CHROMIUM") or shutil.which("chromium")
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # An origin without TLS and without the rights of localhost, on this machine.
-    "--host-resolver-rules=MAP *.test 127.0.0.1",
-]
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The browser of this test process, with the cache for going back that people have."""
-    if CHROMIUM is None:
-        missing = pytest.fail if "CI" in os.environ else pytest.skip
-        missing("needs a Chromium: apt-get install chromium, or DAYFOLD_CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=SWITCHES, ignore_default_args=["--disable-back-forward-cache"]
-        )
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -69,7 +69,8 @@ def test_a_variable_may_hold_what_looks_like_a_reference(monkeypatch: pytest.Mon
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stor": {}},
      "the configuration: there is no setting 'stor'; the nearest is 'store'.\n"
-     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, collect, live, export"),
+     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, collect, live, "
+     "export, dashboard"),
     ({"fold": {"chunk_row": 1}},
      "the configuration: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),
     ({"databases": {"app": {"url": "x", "user": SECRET}}},
@@ -97,6 +98,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"store": {"memory_limit": "2"}}, "the configuration: store.memory_limit: expected a size such as 512MB or 2GB."),
     ({"store": {"long_view": "a b"}},
      "the configuration: store.long_view: expected a name of letters, digits and _, or nothing."),
+    ({"dashboard": {"embed_in": ["https://shop.example/page"]}},
+     "the configuration: dashboard.embed_in: expected origins: a scheme and a host, such as https://shop.example, without a path."),
     ({"export": {"s3": SECRET}},
      "the configuration: export.s3: expected an address such as s3://BUCKET/PREFIX?region=eu-north-1."),
     ({"fold": {"chunk_rows": 0}}, "the configuration: fold.chunk_rows: Input should be greater than 0."),

@@ -188,6 +188,7 @@ def _serve(target: Path, until_stopped: bool, port: int | None, found: dict[str,
 
 def _is_ready(dayfold: Dayfold) -> bool:
     """Whether a server of the application, which runs no jobs and is ended at once, says that it is ready."""
+    from dayfold.dashboard.application import make
     from dayfold.http.opening import LOOPBACK
     from dayfold.http.server import serve
 
@@ -200,7 +201,7 @@ def _is_ready(dayfold: Dayfold) -> bool:
     settings = dayfold.settings.serve.model_copy(update={"jobs": False})
     quiet = dayfold.sibling(settings=dayfold.settings.model_copy(update={"serve": settings}))
     with story.quiet():
-        serve(quiet, LOOPBACK, 0, lambda url: None, errand.run, trial=ask)
+        serve(quiet, LOOPBACK, 0, lambda url: None, errand.run, make, trial=ask)
     return answers == [200]
 
 

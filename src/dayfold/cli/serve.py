@@ -1,4 +1,4 @@
-"""``dayfold serve``: the HTTP API in one process. A door."""
+"""``dayfold serve``: the HTTP API and the dashboard in one process. A door."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve the HTTP API and run the jobs until stopped.
+    """Serve the HTTP API and the dashboard, and run the jobs, until stopped.
 
     As long as there is no token, user, JWT or OIDC it listens at 127.0.0.1 only, and prints a link that signs in once.
     """
@@ -57,7 +57,7 @@ def run(
 def needed() -> None:
     """What serves is installed. Raises MissingDriver."""
     try:
-        import dayfold.http.server  # noqa: F401
+        import dayfold.dashboard.application  # noqa: F401
     except ImportError as error:
         raise MissingDriver(
             f"`dayfold serve` needs {error.name}, which is not installed.",
@@ -67,11 +67,12 @@ def needed() -> None:
 
 def until_stopped(dayfold: Dayfold, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Serve at an address, and write a log, until the process is told to stop."""
+    from dayfold.dashboard.application import make
     from dayfold.http.logs import write_log
     from dayfold.http.server import serve
 
     write_log(dayfold.settings.serve.log)
-    serve(dayfold, host, port, announce, errand.run)
+    serve(dayfold, host, port, announce, errand.run, make)
 
 
 def show(url: str, login: str | None) -> None:

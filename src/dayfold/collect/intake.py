@@ -41,6 +41,8 @@ _MOST_EVENTS = 20_000
 #: How long the log waits for more, where a journal has them already: so many times as long as it took to write, within bounds. A
 #: transaction costs much whatever it holds, so that it never takes more than about a tenth of the time.
 _GATHER, _GATHER_S, _GATHER_MOST_S = 10, 0.1, 1.0
+#: And while somebody looks on, at most so long.
+_GATHER_WATCHED_S = 0.25
 #: The waits after the log refused: the first, and the longest.
 _BACKOFF_S, _BACKOFF_MOST_S = 0.2, 10.0
 _WORDS = {Outcome.ACCEPTED: "accepted", Outcome.REPEATED: "repeated", Outcome.CONFLICT: "conflict"}
@@ -96,6 +98,19 @@ class Attribution(Protocol):
         ...
 
 
+class Onlooker(Protocol):
+    """Wants to see events once they are in the log."""
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether it wants them now; asked in a thread of the intake's, for each transaction."""
+        ...
+
+    def see(self, names: tuple[str, ...], events: Sequence[Event]) -> None:
+        """These are in the log now, each for the first time, with values for the columns of these names; returns at once."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """Events on their way, of one request.
@@ -137,6 +152,7 @@ class Intake:
         attribution: Knows the visitors.
         most_bytes: What may wait; more is refused until the log has taken some.
         tell: Called with the tickets that are settled, in a thread of the intake's.
+        onlooker: Sees the events that are new in the log.
     """
 
     def __init__(
@@ -149,6 +165,7 @@ class Intake:
         attribution: Attribution | None = None,
         most_bytes: int = 64_000_000,
         tell: Callable[[list[Ticket]], None] = lambda tickets: None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self.ledger = ledger
         self.entities = dict(entities)
@@ -157,6 +174,7 @@ class Intake:
         self.attribution = attribution
         self.most_bytes = most_bytes
         self.tell = tell
+        self.onlooker = onlooker
         self.figures = Figures()
         #: Tells this process's counts from those of any other, so that they do not wait for each other.
         self.name = secrets.token_hex(4)
@@ -352,7 +370,8 @@ class Intake:
         queue = self._fresh if self.journal is None else self._safe
         pause, took = 0.0, 0.0
         while True:
-            gather = min(max(_GATHER * took, _GATHER_S), _GATHER_MOST_S) if self.journal is not None else 0.0
+            most = _GATHER_WATCHED_S if self.onlooker is not None and self.onlooker.is_watching else _GATHER_MOST_S
+            gather = min(max(_GATHER * took, _GATHER_S), most) if self.journal is not None else 0.0
             tickets = self._next(queue, gather=gather, after=pause)
             if tickets is None:
                 return
@@ -507,6 +526,9 @@ class Intake:
             with self._lock:
                 self._position = max(self._position, number)
             self.journal.done(number)
+        if self.onlooker is not None and self.onlooker.is_watching:
+            new = zip(events, found.outcomes, strict=True)
+            self.onlooker.see(names, [event for event, outcome in new if outcome is Outcome.ACCEPTED])
 
     def _also(
         self, session: Session, tickets: Sequence[Ticket], events: Sequence[Event], found: Appended, number: int

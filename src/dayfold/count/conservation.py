@@ -8,18 +8,22 @@ Invariant: the parts belong to one moment. They are read again where a batch was
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dayfold.count.live import STORE_EPOCH, Content, LiveStore, Standing
 from dayfold.count.rows import amounts_in, rows_of
 from dayfold.define.counter import DAY, CounterDef
+from dayfold.engines.base import Session
 from dayfold.errors import Busy, ConnectionFailed
 from dayfold.ledger import counted, held_counts
 from dayfold.ledger.counted import ADDS, ERASED, IMPORTED, LOST, REPEATED, Epoch
 from dayfold.ledger.ledger import Ledger
 
+Result = TypeVar("Result")
 _TRIES, _PAUSE_S = 50, 0.02
 
 
@@ -103,6 +107,79 @@ def conservation(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef
     Raises:
         Busy: where batches were applied all the time.
     """
+    return _at_one_moment(ledger, lives, counter, lambda moment: moment.law)
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """How a counter stands at one moment.
+
+    Attributes:
+        law: What became of all that was added.
+        today: Of each total what the present day has, applied and pending; ``pending_keys``: keys that something waits for.
+        top: The keys with most of the first total: their columns as the table has them, then each total, pending included.
+    """
+
+    law: Conservation
+    today: Mapping[str, int]
+    pending_keys: int
+    top: Sequence[tuple[Sequence[object], Mapping[str, int]]]
+
+
+def present(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef, today: dt.date, keys: int) -> Present:
+    """How a counter stands now. Keys that nothing was applied of yet are not among the top. Raises Busy, ConnectionFailed."""
+    return _at_one_moment(ledger, lives, counter, lambda moment: _present(moment, today, keys))
+
+
+def _present(moment: _Moment, today: dt.date, keys: int) -> Present:
+    ledger, session, counter = moment.ledger, moment.session, moment.counter
+    rows, _ = rows_of(counter, moment.contents)
+    waiting: dict[tuple[object, ...], dict[str, int]] = {}
+    of_today = counted.sums(ledger, session, counter, counter.counted.label, "day = :today::date", today=today)
+    for row in rows.to_pylist():
+        amounts = {name: int(row[name] or 0) for name in counter.totals}
+        _add(waiting.setdefault(tuple(row[name] for name in counter.key), {}), amounts)
+        if row[DAY] == today:
+            _add(of_today, amounts)
+    top = []
+    for columns, amounts in counted.greatest(ledger, session, counter, keys):
+        whole = dict(amounts)
+        _add(whole, waiting.get(tuple(columns[: len(counter.key)]), {}))
+        top.append((columns, whole))
+    first = next(iter(counter.totals))
+    top.sort(key=lambda one: -one[1][first])
+    return Present(moment.law, {name: of_today.get(name, 0) for name in counter.totals}, len(waiting), top)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What is known of a counter in one snapshot of the store, and what waits beside it."""
+
+    ledger: Ledger
+    session: Session
+    counter: CounterDef
+    known: Mapping[tuple[int, str], Epoch]
+    standings: Sequence[Standing]
+    contents: Sequence[Content]
+    reachable: bool
+
+    @property
+    def law(self) -> Conservation:
+        """What became of all that was added."""
+        ledger, session, counter = self.ledger, self.session, self.counter
+        tallies = counted.tallies(ledger, session, counter.name)
+        applied = counted.sums(ledger, session, counter, counter.counted.label)
+        held = [one.amounts for one in held_counts.held_rows(ledger, session, counter.name)]
+        pending: dict[str, int] = {}
+        for content in self.contents:
+            _add(pending, amounts_in(counter, content))
+        return _law(counter, self.known, self.standings, pending, tallies, applied, held, self.reachable)
+
+
+def _at_one_moment(
+    ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef, read: Callable[[_Moment], Result]
+) -> Result:
+    """What is read of one moment: again where a batch was applied in between. Raises Busy."""
     for _ in range(_TRIES):
         before = _known(ledger, counter)
         standings, reachable = _looked(lives, counter)
@@ -113,13 +190,8 @@ def conservation(ledger: Ledger, lives: Sequence[LiveStore], counter: CounterDef
         with ledger.store.transaction(read_only=True) as session:
             known = counted.epochs(ledger, session, counter.name)
             if _numbers(known) == _numbers(before):
-                tallies = counted.tallies(ledger, session, counter.name)
-                applied = counted.sums(ledger, session, counter, counter.counted.label)
-                held = [one.amounts for one in held_counts.held_rows(ledger, session, counter.name)]
-                pending: dict[str, int] = {}
-                for content in contents:
-                    _add(pending, amounts_in(counter, content))
-                return _law(counter, known, [one for _, one in standings], pending, tallies, applied, held, reachable)
+                found = [one for _, one in standings]
+                return read(_Moment(ledger, session, counter, known, found, contents, reachable))
         time.sleep(_PAUSE_S)
     raise Busy(f"Batches of {counter.name} were applied all the time.", hint="Try again.")
 

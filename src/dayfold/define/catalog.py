@@ -32,6 +32,10 @@ from dayfold.define.events import Entities, Said, said
 from dayfold.define.function import FunctionSource
 from dayfold.define.funnel import Funnel, FunnelDef
 from dayfold.define.funnel import definition as funnel_definition
+from dayfold.define.page import Page, PageDef
+from dayfold.define.page import written as page_written
+from dayfold.define.page_words import Known
+from dayfold.define.page_words import checked as page_checked
 from dayfold.define.profile import Profile
 from dayfold.define.rollup import Rollup, RollupDef, definition
 from dayfold.define.source import Folded, Place, Table
@@ -63,6 +67,7 @@ class Catalog:
         entities: The columns that its events have beside their own.
         event_types: The types of events that it declares.
         cohorts, funnels: Questions about the entities of its profiles.
+        pages: What people look at.
     """
 
     rollups: dict[str, RollupDef]
@@ -76,6 +81,7 @@ class Catalog:
     checks: dict[str, CheckDef] = field(default_factory=dict)
     cohorts: dict[str, CohortDef] = field(default_factory=dict)
     funnels: dict[str, FunnelDef] = field(default_factory=dict)
+    pages: dict[str, PageDef] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RollupDef:
         for rollup in self.rollups.values():
@@ -135,7 +141,7 @@ class Catalog:
 
 
 #: What a definitions file holds.
-Defined = Rollup | Access | Alert | Check | Cohort | Funnel
+Defined = Rollup | Access | Alert | Check | Cohort | Funnel | Page
 
 
 def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] = ()) -> Catalog:
@@ -153,9 +159,12 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     counters: dict[str, CounterDef] = {}
     checks: dict[str, CheckDef] = {}
     studies: list[type[Cohort | Funnel]] = []
+    pages: list[type[Page]] = []
     for cls in given:
         if isinstance(cls, Said):
             statements.append(cls)
+        elif issubclass(cls, Page):
+            pages.append(cls)
         elif issubclass(cls, Study):
             studies.append(cls)
         elif issubclass(cls, Alert):
@@ -193,6 +202,12 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
     for study in studies:
         found += _name_taken(places, "class", study.__name__, study._place, study.__name__)
     cohorts, funnels = _studied(studies, rollups, found)
+    shown: dict[str, PageDef] = {}
+    for one in pages:
+        found += _name_taken(places, "class", one.__name__, one._place, one.__name__)
+        page, mistakes = page_checked(page_written(one), Known(rollups, funnels, known))
+        shown |= {page.name: page} if page is not None else {}
+        found += mistakes
     ordered = sorted(dict.fromkeys(found), key=by_place)
     return Catalog(
         rollups,
@@ -205,6 +220,7 @@ def catalog(given: Iterable[type[Defined] | Said], problems: Sequence[Problem] =
         checks=checks,
         cohorts=cohorts,
         funnels=funnels,
+        pages=shown,
     )
 
 
@@ -340,7 +356,7 @@ def load(path: Path) -> Catalog:
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, Defined)
-        and value not in (Rollup, Counter, Profile, Access, Alert, Check, Cohort, Funnel)
+        and value not in (Rollup, Counter, Profile, Access, Alert, Check, Cohort, Funnel, Page)
     ]
     if not any(issubclass(one, Rollup) for one in classes) and not problems:
         problems.append(

@@ -156,6 +156,7 @@ class Case(Computed):
     def __init__(self, words: Mapping[str, str] | None = None, *, default: str | None = None, **unknown: Any) -> None:
         super().__init__("null", unknown)
         given: object = words
+        self.default: str | None = None
         self.words = dict(given) if isinstance(given, Mapping) else {}
         named: list[object] = [one for pair in self.words.items() for one in pair]
         if not named or not all(isinstance(one, str) and one for one in named):
@@ -165,6 +166,7 @@ class Case(Computed):
                 'Such as: Case({"new": "orders = 1"}, default="other").',
             )
             return
+        self.default = default
         otherwise: object = default
         if not isinstance(otherwise, str | None):
             self.problem("bad-value", f"default is a text, got {default!r}.")

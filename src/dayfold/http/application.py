@@ -5,6 +5,7 @@ Invariant: a request reaches a route's code only through `dayfold.http.route.adm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -42,9 +43,9 @@ from dayfold.http.trail import Noting
 from dayfold.http.work import work
 
 
-def make(found: Service) -> FastAPI:
-    """The application over one service."""
-    api = described()
+def make(found: Service, more: Sequence[APIRouter] = ()) -> FastAPI:
+    """The application over one service, with ``more`` routes beside its own."""
+    api = described(more)
     api.state.service = found
     api.add_middleware(Noting, trail=found.trail)
     api.add_middleware(NoSecretsInAddresses)
@@ -54,7 +55,7 @@ def make(found: Service) -> FastAPI:
     return api
 
 
-def described() -> FastAPI:
+def described(more: Sequence[APIRouter] = ()) -> FastAPI:
     """All routes and their description, over no service yet.
 
     >>> "/v1/rollups/{name}/query" in described().openapi()["paths"]
@@ -67,7 +68,7 @@ def described() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )  # fmt: skip
     problems.install(api)
-    for router in routers():
+    for router in (*routers(), *more):
         # As they are, and not included: the framework then looks for each request's route in one list.
         api.router.routes.extend(router.routes)
     describe(api)

@@ -14,12 +14,13 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from dayfold.days import GRAINS, bucket_start
+from dayfold.days import GRAINS
 from dayfold.errors import UsageError
 from dayfold.http.formats import MEDIA_TYPES
 from dayfold.http.rights import Right, needs
 from dayfold.memo import Memo
 from dayfold.names import listing, suggestion
+from dayfold.periods import ROLLING, SO_FAR, days_of
 from dayfold.query.cohort_request import GRAINS as COHORT_GRAINS
 from dayfold.query.request import COMPARISONS
 
@@ -27,7 +28,6 @@ from dayfold.query.request import COMPARISONS
 PARAMETERS = "x-dayfold-parameters"
 #: A route that takes key columns as parameters, beside those that it names.
 OPEN = "x-dayfold-open-parameters"
-_ROLLING = {"7d": 7, "30d": 30, "90d": 90}
 _LONGEST = 4_000
 
 
@@ -98,8 +98,8 @@ KNOWN: Mapping[str, Parameter] = {
     "to": Parameter("Last day, included. Default: today.", example="2026-01-31"),
     "day": Parameter("YYYY-MM-DD, today, yesterday or -7d (UTC); a profile has none.", example="2026-01-01"),
     "period": Parameter(
-        "Instead of from and to: so many days that end today, or the calendar month or year so far.",
-        choices=(*_ROLLING, "month", "year"),
+        "Instead of from and to: so many days, or months, that end today, or the calendar month or year so far.",
+        choices=(*ROLLING, *SO_FAR),
     ),
     "by": Parameter("Key columns to group by, separated by commas.", "names", []),
     "where": Parameter(
@@ -269,9 +269,8 @@ def asked_range(
         return (first if first is not None else "-29d", last if last is not None else "today")
     if first is not None or last is not None:
         raise UsageError("A period is a range of its own; it does not stand beside from or to.")
-    if period in _ROLLING:
-        return today - dt.timedelta(days=_ROLLING[period] - 1), today
-    return bucket_start(today, period), today
+    days = days_of(period, today)
+    return days.first, days.last
 
 
 @dataclass(frozen=True, slots=True)

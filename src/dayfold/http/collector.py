@@ -91,7 +91,7 @@ class Collector:
         if self.intake is not None:
             app.event_log.redefine()
         elif self._is_started and app.event_log.is_used:
-            self.intake = app.event_log.open(self._tell)
+            self.intake = app.event_log.open(self._tell, self.service.streams)
         self.app = app
         self.reader = Reader(app.catalog.entities.types)
         self.types = app.catalog.event_types
@@ -103,7 +103,7 @@ class Collector:
         """Ready for events: the lists are read, and the log is there."""
         self._is_started = True
         if self.app.event_log.is_used and self.intake is None:
-            self.intake = self.app.event_log.open(self._tell)
+            self.intake = self.app.event_log.open(self._tell, self.service.streams)
 
     def stop(self) -> None:
         """No events are taken any more, and those that were are in the log, or in the journal."""

@@ -20,7 +20,7 @@ CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf_token"
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM = "application/x-www-form-urlencoded"
-_FORM_BYTES = 16_384
+_FORM_BYTES, _MOST_FIELDS = 16_384, 200
 
 
 def is_secure(request: Request, auth: AuthSettings) -> bool:
@@ -100,7 +100,7 @@ async def fields(request: Request) -> dict[str, str]:
         raise UsageError(f"This needs a form of at most {_FORM_BYTES:,} bytes.", hint=f"Send it as {_FORM}.")
     body = await request.body()
     try:
-        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"))
+        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"))
         if any("\0" in text for text in (*found, *found.values())):
             raise ValueError  # no store keeps it, and no field of ours has it
         return found

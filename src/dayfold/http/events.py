@@ -10,12 +10,15 @@ from starlette.responses import Response
 from dayfold.http.asked import read, takes
 from dayfold.http.cache import Kept
 from dayfold.http.description import told
+from dayfold.http.event_stream import MEDIA_TYPE, EventStream
 from dayfold.http.formats import MEDIA_TYPES, encoded
 from dayfold.http.models import EventList
 from dayfold.http.questions import Reading, reply
 from dayfold.http.rights import Right, caller
 from dayfold.http.route import QuickRoute
 from dayfold.http.service import present, service
+from dayfold.plan.event_reads import Wanted
+from dayfold.plan.event_sieve import Sieve
 
 router = APIRouter(prefix="/v1", tags=["events"], responses=told(404), route_class=QuickRoute)
 _RENAMED = {"from": "since", "to": "until", "after": "after", "limit": "events"}
@@ -43,6 +46,30 @@ async def events(request: Request) -> Response:
     who may see personal data.
     """
     return await _answer(request)
+
+
+_STREAM = {**told(429), 200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
+
+
+@router.get(
+    "/events/stream", summary="Events as they come in", response_class=Response, responses=_STREAM,
+    openapi_extra=takes(Right.READ, "entity_type", "entity_id", "event_type"),
+)  # fmt: skip
+async def stream(request: Request) -> Response:
+    """Server-sent events: what is new in the log, moments after its sender was answered, as `/v1/events` shows it to this caller.
+
+    A message `events` is a list, the oldest first. Whoever reads too slowly gets `dropped` with the count of what they missed, and
+    whoever may not see them any more gets `end`; the stream ends then. Where several processes serve one store, each streams what it
+    took in itself, as `hello` says.
+    """
+    now, who, said, found = present(request), caller(request), read(request), service(request)
+    scope = who.raw_scope
+    now.app.catalog.check()
+    entities = now.app.catalog.entities.types
+    wanted = Wanted.parse(entities, **said, today=now.today, scope=scope)
+    opened = found.streams.open((who.name, scope.mark), Sieve.of(entities, wanted, scope), personal=scope.personal)
+    # A file has one owner.
+    return EventStream(request, found.streams, opened, is_whole=now.app.databases.store.journal is not None)
 
 
 @router.get(

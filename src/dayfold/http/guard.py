@@ -65,10 +65,10 @@ class NoSecretsInAddresses:
 def names_entity(path: str) -> bool:
     """Whether a path takes the key of an entity as `key`.
 
-    >>> names_entity("/v1/profiles/Customers/one"), names_entity("/v1/profiles/Customers")
-    (True, False)
+    >>> names_entity("/v1/profiles/Customers/one"), names_entity("/profiles/Customers/one"), names_entity("/v1/profiles/Customers")
+    (True, True, False)
     """
-    return path.startswith("/v1/profiles/") and path.endswith("/one")
+    return path.startswith(("/v1/profiles/", "/profiles/")) and path.endswith("/one")
 
 
 def has_secret(query: bytes, *, names_entity: bool = False) -> bool:

@@ -92,10 +92,10 @@ def answered(request: Request, rollup: str, asked: Question, more: dict[str, Any
     if asked.live:
         return Reading(None, compute)
     said = tuple((more or {}).items())
-    return Reading(Words(one.rollup.name, *_words_of(one), asked.form, asked.limit, asked.after, said), compute)
+    return Reading(Words(one.rollup.name, *words_of(one), asked.form, asked.limit, asked.after, said), compute)
 
 
-def _words_of(one: Checked) -> tuple[Any, ...]:
+def words_of(one: Checked) -> tuple[Any, ...]:
     """All that decides an answer beside the rollup's rows and what the caller may see."""
     asked = tuple(filter_ for filter_ in one.filters if not filter_.is_right)
     return (
@@ -171,7 +171,7 @@ def latest_of(request: Request, name: str, asked: Question) -> Reading:
         of_day = checked(now, scope, name, replace(asked, first=day.isoformat(), last=day.isoformat()))
         return rendered(now.app.answer(of_day), asked.form, None, None, {"day": day, "open": day >= today})
 
-    return Reading(Words(one.name, "latest", *_words_of(of_today), asked.form), compute)
+    return Reading(Words(one.name, "latest", *words_of(of_today), asked.form), compute)
 
 
 @questions.get(

@@ -12,7 +12,7 @@ from typing import Any, cast
 from fastapi import Request
 
 from dayfold.errors import Forbidden
-from dayfold.plan.access import EVERYTHING, Scope
+from dayfold.plan.access import EVERYTHING, Grant, Scope
 
 #: Where a route's right stands, also in the OpenAPI document.
 MARK = "x-dayfold-right"
@@ -55,6 +55,7 @@ class Caller:
         by_cookie: Whether a browser sent its cookie by itself, so that a change needs the CSRF token too.
         csrf: That token, of a caller who came by a cookie.
         subject: The actor that a caller is, where they came for what is known of themselves.
+        grants: The accesses that they were given, also after their scope was resolved.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Caller:
     by_cookie: bool = False
     csrf: str | None = field(default=None, repr=False)
     subject: str | None = field(default=None, repr=False)
+    grants: tuple[Grant, ...] = field(default=(), repr=False)
 
     @property
     def raw_scope(self) -> Scope:

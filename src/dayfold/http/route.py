@@ -41,7 +41,7 @@ async def admit(request: Request) -> None:
     if action is None and not who.by_cookie and right not in (Right.PUBLIC, Right.NEAR):
         found.trail.once(who.name, USE, family(request.scope["path"]), OK)
     if who.scope.relations and right is Right.READ:
-        who = replace(who, scope=await found.resolved(now.app, who.scope))
+        who = replace(who, scope=await found.resolved(now.app, who.scope), grants=who.scope.relations)
     request.state.audit_action = action
     request.state.caller = who
     if right is not Right.PUBLIC:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from dayfold import streams
 from dayfold.app import Dayfold
@@ -40,13 +41,14 @@ def serve(
     port: int,
     announce: Callable[[str], None],
     run: Runner,
+    make: Callable[[Service], FastAPI] = make,
     *,
     trial: Callable[[str], None] | None = None,
 ) -> None:
     """Answer at an address until SIGINT or SIGTERM; ``announce`` is told the URL once it is listened at.
 
-    ``run`` runs the commands that reach this process while it owns a DuckDB file. With a ``trial``, which is given the URL in a
-    thread of its own, the server ends when that does, and what it raises is raised here.
+    ``run`` runs the commands that reach this process while it owns a DuckDB file; ``make`` makes the application of a service.
+    With a ``trial``, which is given the URL in a thread of its own, the server ends when that does, and what it raises is raised here.
 
     Raises:
         ConnectionFailed: when the address cannot be listened at; MissingDriver, ConfigError: when errors cannot be reported as the
@@ -56,11 +58,13 @@ def serve(
     # Questions that are computed give the interpreter back sooner, so that kept answers do not wait for them.
     sys.setswitchinterval(_SWITCH_S)
     with reporting(app.settings.errors):
-        _serve(Service(app), host, port, announce, run, trial)
+        found = Service(app)
+        _serve(found, make(found), host, port, announce, run, trial)
 
 
 def _serve(
     found: Service,
+    api: FastAPI,
     host: str,
     port: int,
     announce: Callable[[str], None],
@@ -70,7 +74,7 @@ def _serve(
     listener = _listen(host, port)
     config = uvicorn.Config(
         # Outside of all else: events are the busiest of what a server is sent.
-        Straight(make(found), found),
+        Straight(api, found),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 
@@ -32,6 +32,7 @@ from dayfold.http.laws import Laws
 from dayfold.http.oidc import Oidc
 from dayfold.http.operations import Figures
 from dayfold.http.sent import Keys
+from dayfold.http.streaming import Streams
 from dayfold.http.trail import Trail
 from dayfold.jobs.alerts import AlertLoop
 from dayfold.jobs.desk import Desk
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 #: Addresses of which something is kept.
 _ADDRESSES = 4_000
+#: Answers that pages are made of and that are kept.
+_ANSWERS = 400
 #: How long an erasure waits for the event loop.
 _FORGETTING_S = 10
 _KEPT = "answers and addresses that this process keeps in memory; all of them are forgotten"
@@ -99,12 +102,16 @@ class Service:
         #: What was read of addresses, and where they lead; used on the event loop only.
         self.readings: Memo[Hashable, Reading] = Memo(_ADDRESSES)
         self.places: Memo[Address, Place] = Memo(_ADDRESSES)
+        #: What pages are made of, as their threads computed it.
+        self.answers: Memo[Hashable, Any] = Memo(_ANSWERS)
         self.laws = Laws(self._conservation)
         self.figures = Figures(
             self.cache, lambda: self.app.event_log.intake, lambda: self.app.counters.figures, self.laws
         )
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)
+        #: Who looks on while events come in.
+        self.streams = Streams()
         self.collector = Collector(self)
         self.counting = Counting(self)
         #: Whether jobs run here, and counters are flushed.
@@ -138,6 +145,7 @@ class Service:
             self.cache.forget()
             self.readings.forget()
             self.places.forget()
+            self.answers.forget()
             done.set()
 
         if loop is None or not loop.is_running():
@@ -179,7 +187,8 @@ class Service:
             self.app.counters.start()
 
     def ask_stop(self) -> None:
-        """Begin no job any more; returns at once."""
+        """Begin no job any more, and end what goes on for as long as somebody looks; returns at once."""
+        self.streams.end()
         self.scheduler.ask_stop()
 
     def _serve(self, app: Dayfold) -> None:

@@ -19,8 +19,8 @@ from dayfold.http.rights import Right, needs
 from dayfold.http.route import Route
 from dayfold.http.service import Service, service
 
-#: Where people go after they signed in, and where they find what to do next.
-HOME = "/sign-in"
+#: Where people go after they signed in, and after they signed out.
+HOME, OUT = "/", "/sign-in"
 _PUBLIC = needs(Right.PUBLIC)
 
 
@@ -46,9 +46,9 @@ def onward(path: str | None) -> str:
     r"""A path of ours to go on to; whatever could lead elsewhere is `HOME`.
 
     >>> onward("/dashboard?day=2026-01-01"), onward("https://elsewhere.example"), onward("//elsewhere.example")
-    ('/dashboard?day=2026-01-01', '/sign-in', '/sign-in')
+    ('/dashboard?day=2026-01-01', '/', '/')
     >>> onward("/\\elsewhere.example"), onward(None)
-    ('/sign-in', '/sign-in')
+    ('/', '/')
     """
     return path if path and re.fullmatch(r"/(?![/\\])[!-\[\]-~]{0,500}", path) else HOME
 
@@ -108,7 +108,7 @@ async def sign_out(request: Request, found: ServiceOf) -> Response:
     if caller is not None and secret is not None:
         await cookies.check_change(request, auth, secret)
         await found.gate.work(found.gate.end, secret, caller.name)
-    answer = RedirectResponse(HOME, _SEE_OTHER, {"Cache-Control": "no-store"})
+    answer = RedirectResponse(OUT, _SEE_OTHER, {"Cache-Control": "no-store"})
     cookies.drop(answer, request, auth)
     return answer
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from starlette.responses import Response
 
+from dayfold.app import Dayfold
 from dayfold.days import Days, as_day
 from dayfold.errors import UnknownName, UsageError
 from dayfold.fold.chosen import choice
@@ -160,7 +161,7 @@ async def trigger(
     With days, `fold` folds those that were never folded, and folds again those that were and are not sealed; `finalize` and `verify` verify
     them. The same asked twice, before it has begun, is one run.
     """
-    request = _range(found, asked.first, asked.last) if asked is not None else {}
+    request = asked_days(found.app, asked.first, asked.last) if asked is not None else {}
     return _queued(await found.work(found.desk.trigger, name, request, asker.name))
 
 
@@ -250,16 +251,7 @@ async def run(id: Number, found: Found) -> Response:
 )  # fmt: skip
 async def rebuild(asked: RebuildAsked, found: Found, asker: Asker) -> Response:
     """Days that were folded are folded again, built aside and published in one transaction; `dry_run` only counts what would change."""
-    definition = found.app.catalog[asked.rollup]
-    key_filters(definition, asked.where)
-    days = _range(found, asked.first, asked.last)
-    if definition.is_profile == bool(days):
-        raise UsageError(
-            f"{definition.name} is a profile, which has no days." if days else "A rebuild of a rollup is of days.",
-            hint="Leave 'from' and 'to' out." if days else "Give both 'from' and 'to'.",
-        )
-    words = asked.model_dump(include={"where", "dry_run", "allow_empty"}, exclude_defaults=True)
-    request = {"rollup": definition.name, **days, **words}
+    request = rebuild_words(found.app, asked)
     return _queued(await found.work(found.desk.trigger, REBUILD, request, asker.name))
 
 
@@ -269,21 +261,42 @@ async def rebuild(asked: RebuildAsked, found: Found, asker: Asker) -> Response:
 )  # fmt: skip
 async def verify(asked: VerifyAsked, found: Found, asker: Asker) -> Response:
     """Cells of a rollup, or of all, are compared with their sources; those that differ are counted, and with `heal` folded again."""
-    today = found.app.today
-    choice(asked.first, asked.last, asked.sample, None, default_budget_s=0, today=today)
-    request: dict[str, Any] = {} if asked.rollup is None else {"rollup": found.app.catalog[asked.rollup].name}
-    request |= _range(found, asked.first, asked.last)
-    request |= asked.model_dump(include={"sample", "heal"}, exclude_defaults=True)
+    request = verify_words(found.app, asked)
     return _queued(await found.work(found.desk.trigger, VERIFY, request, asker.name))
 
 
-def _range(found: Service, first: str | None, last: str | None) -> dict[str, str]:
+# -- the words of a run ----------------------------------------------------------------------------
+
+
+def rebuild_words(app: Dayfold, asked: RebuildAsked) -> dict[str, Any]:
+    """What a run of `rebuild` is asked for. Raises UsageError and its kinds."""
+    definition = app.catalog[asked.rollup]
+    key_filters(definition, asked.where)
+    days = asked_days(app, asked.first, asked.last)
+    if definition.is_profile == bool(days):
+        raise UsageError(
+            f"{definition.name} is a profile, which has no days." if days else "A rebuild of a rollup is of days.",
+            hint="Leave 'from' and 'to' out." if days else "Give both 'from' and 'to'.",
+        )
+    words = asked.model_dump(include={"where", "dry_run", "allow_empty"}, exclude_defaults=True)
+    return {"rollup": definition.name, **days, **words}
+
+
+def verify_words(app: Dayfold, asked: VerifyAsked) -> dict[str, Any]:
+    """What a run of `verify` is asked for. Raises UsageError and its kinds."""
+    choice(asked.first, asked.last, asked.sample, None, default_budget_s=0, today=app.today)
+    request: dict[str, Any] = {} if asked.rollup is None else {"rollup": app.catalog[asked.rollup].name}
+    request |= asked_days(app, asked.first, asked.last)
+    return request | asked.model_dump(include={"sample", "heal"}, exclude_defaults=True)
+
+
+def asked_days(app: Dayfold, first: str | None, last: str | None) -> dict[str, str]:
     """The days that were asked for, as a run keeps them: dates, whatever day it is when it begins."""
     if first is None and last is None:
         return {}
     if first is None or last is None:
         raise UsageError("A range has two ends; 'from' or 'to' is missing.", hint="Give both, or neither.")
-    days = Days(as_day(first, found.app.today), as_day(last, found.app.today))
+    days = Days(as_day(first, app.today), as_day(last, app.today))
     if len(days) > MAX_DAYS:
         raise UsageError(
             f"The range has {len(days):,} days; at most {MAX_DAYS:,} are asked at once.",

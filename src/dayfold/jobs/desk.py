@@ -122,12 +122,15 @@ class Desk:
         rollup: str | None = None,
         status: str | None = None,
         before: int | None = None,
+        of_rollups: bool = True,
     ) -> list[JobRun | RunRecord]:
-        """Runs of jobs, and of rollups by themselves, the newest first; with a rollup, only those of it."""
+        """Runs of jobs and, with ``of_rollups``, of rollups by themselves, the newest first; with a rollup, only those of it."""
         with self.ledger.store.transaction(read_only=True) as session:
-            found: list[JobRun | RunRecord] = list(
-                ledger_runs.listed(self.ledger, session, limit, job=job, rollup=rollup, status=status, before=before)
-            )
+            found: list[JobRun | RunRecord] = []
+            if of_rollups:
+                found += ledger_runs.listed(
+                    self.ledger, session, limit, job=job, rollup=rollup, status=status, before=before
+                )
             if rollup is None:
                 found += ledger_jobs.listed(self.ledger, session, limit, job=job, status=status, before=before)
         return sorted(found, key=lambda one: -one.id)[:limit]

@@ -25,6 +25,8 @@ from dayfold.settings import JobsSettings
 
 #: Jobs that publish what definitions say.
 FOLDING = (FOLD, FINALIZE, REBUILD)
+#: How soon people who look at a run see how far it is; it says so only where it came further.
+PROGRESS_S = 1.0
 _log = logging.getLogger("dayfold.jobs")
 
 
@@ -96,9 +98,14 @@ class Runner:
         over = threading.Event()
 
         def beat() -> None:
-            while not over.wait(self.settings.heartbeat_s):
+            shown: dict[str, Any] = {}
+            due = time.monotonic() + self.settings.heartbeat_s
+            while not over.wait(min(self.settings.heartbeat_s, PROGRESS_S)):
+                if told == shown and time.monotonic() < due:
+                    continue
+                shown, due = dict(told), time.monotonic() + self.settings.heartbeat_s
                 try:
-                    if ledger_jobs.beat(self.ledger, number, holder, self.settings.heartbeat_s, dict(told) or None):
+                    if ledger_jobs.beat(self.ledger, number, holder, self.settings.heartbeat_s, shown or None):
                         stop.job.set()
                 except DayfoldError as error:
                     _log.warning("A heartbeat was not written: %s", error.message, extra={"action": "heartbeat-failed"})

@@ -182,8 +182,8 @@ def do(task: Task) -> Outcome:
         _DOES[task.job.kind](task, outcome)
     except DayfoldError as error:
         outcome.errors.append((error.code, str(error)))
-        # What was asked for is wrong, and stays wrong.
-        outcome.is_final = error.exit_status != 1
+        # What was asked for is wrong, and stays wrong; and for a dry run somebody waits, who may ask again.
+        outcome.is_final = error.exit_status != 1 or bool(task.request.get("dry_run"))
     return outcome
 
 

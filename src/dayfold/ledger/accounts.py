@@ -17,7 +17,7 @@ from dayfold.days import ONE_DAY
 from dayfold.define.catalog import Catalog
 from dayfold.engines.base import Session
 from dayfold.errors import BadDate, DayfoldError, UsageError
-from dayfold.ledger import audit, passwords, sessions, tokens, users
+from dayfold.ledger import audit, pages, passwords, sessions, tokens, users
 from dayfold.ledger.audit import Note
 from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.tokens import Limits, Token
@@ -150,10 +150,11 @@ class Accounts:
         self._write(change)
 
     def remove_user(self, name: str) -> None:
-        """A user is gone, and signed out everywhere. Raises UnknownName."""
+        """A user is gone, and signed out everywhere; their pages are nobody's. Raises UnknownName."""
 
         def remove(session: Session) -> None:
             users.remove(self.ledger, session, name)
+            pages.disown(self.ledger, session, f"user {name}")
             self._note(session, "user-remove", name)
 
         self._write(remove)

@@ -283,6 +283,24 @@ def standing(ledger: Ledger, session: Session, counter: CounterDef) -> tuple[int
     return int(keys), held, last
 
 
+def greatest(
+    ledger: Ledger, session: Session, counter: CounterDef, keys: int
+) -> list[tuple[tuple[object, ...], dict[str, int]]]:
+    """The keys with most of the first total: their columns, the owner after the key, and each total."""
+    columns = ", ".join(map(quoted, counter.columns))
+    totals = ", ".join(map(quoted, counter.totals))
+    order = ", ".join(str(place + 1) for place in range(len(counter.columns)))
+    query = (
+        f"select {columns}, {totals} from {name_of(ledger, counter.totals_table)} "
+        f"order by {len(counter.columns) + 1} desc, {order} limit {keys:d}"
+    )
+    width = len(counter.columns)
+    return [
+        (tuple(row[:width]), {name: int(value) for name, value in zip(counter.totals, row[width:], strict=True)})
+        for row in session.rows(statement(query))
+    ]
+
+
 def sums_of(counter: CounterDef, alias: str = "") -> str:
     """The sum of each total as text: it may pass 64 bits."""
     return ", ".join(f"cast(sum({alias}{quoted(name)}) as text)" for name in counter.totals)

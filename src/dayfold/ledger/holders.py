@@ -179,6 +179,10 @@ HOLDERS: tuple[Holder, ...] = (
         "job runs", "what was asked for, and by whom", ("dayfold__job_runs",),
         _texts("dayfold__job_runs", "id", ("request", "asked_by", "progress", "summary", "error")),
     ),
+    Holder(
+        "saved pages", "pages that name them; owners are accounts of the service", ("dayfold__pages",),
+        _texts("dayfold__pages", "id", ("title", "description", "words")),
+    ),
 )  # fmt: skip
 
 #: The tables of the ledger that hold nothing of a person whose events are kept, each with its reason.

@@ -183,6 +183,14 @@ MIGRATIONS = (
             "GROUP BY name) AS l ON l.name = c.name AND l.turn = c.turn",
         ),
     ),
+    Migration(
+        7,
+        "pages that people saved",
+        (
+            "CREATE TABLE dayfold__pages (id TEXT PRIMARY KEY, title TEXT NOT NULL, owner TEXT NOT NULL, shared BOOLEAN NOT NULL, "
+            "description TEXT NOT NULL, words TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL, updated_at TIMESTAMPTZ NOT NULL)",
+        ),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -321,5 +329,9 @@ TABLES: dict[str, dict[str, str]] = {
         "name": "text", "turn": "bigint", "severity": "text", "verdict": "text", "reason": "text", "offending": "bigint",
         "left_value": "text", "right_value": "text", "checked_at": "timestamptz", "took_ms": "bigint", "run_id": "bigint",
         "digest": "text", "seen": "text",
+    },
+    "dayfold__pages": {
+        "id": "text", "title": "text", "owner": "text", "shared": "boolean", "description": "text", "words": "text",
+        "created_at": "timestamptz", "updated_at": "timestamptz",
     },
 }  # fmt: skip

@@ -120,6 +120,13 @@ def answer(ledger: Ledger, request: ProfileRequest, *, told_waiting: bool | None
     return ProfileAnswer(request, shown(table, rows), documents, stands, following)
 
 
+def size(ledger: Ledger, request: ProfileRequest) -> int:
+    """How many entities a question finds. Raises QueryRefused, UsageError, as its answer."""
+    with snapshot(ledger, request) as seen:
+        rows = ProfileRows(request, seen.found.version.table, ledger.store.schema, seen.types, ledger.store.dialect)
+        return int(seen.session.rows(rows.size())[0][0])
+
+
 def looked(ledger: Ledger, request: ProfileRequest, standing: object) -> bool | None:
     """Whether a change waits to be folded, as far as the caller may know; None where an answer has to look itself.
 

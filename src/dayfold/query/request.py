@@ -91,7 +91,7 @@ class Request:
                 f"{rollup.name} is a profile: a row is an entity over its whole life, and of no day.",
                 hint=f"Ask for entities: dayfold profile {rollup.name}",
             )
-        wanted = tuple(_metric(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
+        wanted = tuple(metric_of(rollup, name) for name in dict.fromkeys(metrics or rollup.metrics))
         keys = tuple(key_column(rollup, name, "to group by") for name in dict.fromkeys(by))
         request = cls(
             rollup, wanted, Days(first, last), keys, (*key_filters(rollup, where), *scope.filters(rollup)),
@@ -107,7 +107,7 @@ class Request:
         cls, profile: RollupDef, metric: str, where: tuple[KeyFilter, ...], today: dt.date, scope: Scope
     ) -> Request:
         """A request for one column of an entity of a profile, which the scope sees. Raises UnknownName."""
-        wanted = (_metric(profile, metric),)
+        wanted = (metric_of(profile, metric),)
         return cls(
             profile, wanted, Days(LIFE, LIFE), (), (*where, *scope.filters(profile)), "day", None, None, None, None, False,
             today, needed_for(profile, wanted), is_limited=scope.is_limited,
@@ -239,7 +239,8 @@ def quarter(now: dt.datetime) -> dt.datetime:
     return now - (now - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)) % QUARTER
 
 
-def _metric(rollup: RollupDef, name: str) -> str:
+def metric_of(rollup: RollupDef, name: str) -> str:
+    """A metric by its name. Raises UnknownName, and QueryRefused for one that would be added up and must not."""
     if name in rollup.metrics:
         return name
     called = re.fullmatch(r"\s*(\w+)\s*\(\s*(\w+)\s*\)\s*", name)

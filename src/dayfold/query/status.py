@@ -15,6 +15,7 @@ from dayfold.engines.base import Session
 from dayfold.ledger import checks, coverage, jobs, marks, runs, versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import SETS_SUFFIX
+from dayfold.plan.sql import column
 from dayfold.query.known import known
 
 
@@ -165,6 +166,66 @@ def _jobs(ledger: Ledger, session: Session) -> list[JobStatus]:
         ran = (last.started_at, last.status, last.seconds, last.error) if last else (None, None, None, None)
         found.append(JobStatus(name, state.is_enabled, state.due_at if state.is_enabled else None, *ran))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Unhealed:
+    """Cells of a rollup that differed from their sources when they were last compared, and that nobody healed since.
+
+    ``first``, ``last``: the days from which and to which there are some.
+    """
+
+    rollup: str
+    run_id: int
+    drifted: int
+    first: dt.date
+    last: dt.date
+
+
+def unhealed(catalog: Catalog, ledger: Ledger) -> list[Unhealed]:
+    """What drifted and still does, as far as verifications tell, of the rollups that are defined."""
+    ledger.store.open()
+    query = ledger.sql(
+        "select v.rollup, v.run_id, cast(sum(v.drifted) as bigint), min(v.day), max(v.day) from dayfold_verifications as v "
+        "where v.drifted > 0 and not exists (select 1 from dayfold__runs as r where r.rollup = v.rollup and r.id > v.run_id and "
+        "r.job = 'heal' and r.status = 'done') "
+        "group by v.rollup, v.run_id order by v.rollup, v.run_id"
+    )
+    with ledger.store.transaction(read_only=True) as session:
+        rows = list(session.rows(query)) if ledger.is_there(session) else []
+    return [Unhealed(*row) for row in rows if row[0] in catalog.rollups]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How far the rows of a rollup are verified, each day as it was last compared.
+
+    Attributes:
+        days: How many days were ever compared, with ``cells`` in all; of these ``drifted`` differed.
+        newest: When the last of them was compared, ``oldest``: the one that waits longest; ISO text in UTC.
+    """
+
+    rollup: str
+    days: int
+    cells: int
+    drifted: int
+    newest: str
+    oldest: str
+
+
+def verified(catalog: Catalog, ledger: Ledger) -> list[Verified]:
+    """How far each rollup that is defined is verified; those that never were are not there."""
+    ledger.store.open()
+    iso = ledger.store.dialect.piece
+    query = ledger.sql(
+        "select rollup, days, cells, drifted, _newest, _oldest from (select v.rollup, count(*) as days, cast(sum(v.cells) as bigint) as "
+        "cells, cast(sum(v.drifted) as bigint) as drifted, max(v.verified_at) as newest, min(v.verified_at) as oldest "
+        "from dayfold_verifications as v group by v.rollup) as f order by rollup",
+        _newest=iso("iso_moment", _x=column("newest")), _oldest=iso("iso_moment", _x=column("oldest")),
+    )  # fmt: skip
+    with ledger.store.transaction(read_only=True) as session:
+        rows = list(session.rows(query)) if ledger.is_there(session) else []
+    return [Verified(*row) for row in rows if row[0] in catalog.rollups]
 
 
 def covered(ledger: Ledger, rollup: str) -> dict[str, dict[str, list[dict[str, dt.date]]]]:

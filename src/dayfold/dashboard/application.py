@@ -1,0 +1,56 @@
+"""The HTTP application with the pages of the dashboard. Dashboard door."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from dayfold.dashboard import (
+    counters,
+    coverage,
+    embed,
+    entity,
+    events,
+    findings,
+    jobs,
+    overview,
+    pages,
+    profiles,
+    rebuild,
+    receipts,
+    rollups,
+    runs,
+    static,
+    studies,
+)  # fmt: skip
+from dayfold.dashboard.route import lost
+from dayfold.http import application
+from dayfold.http.service import Service
+
+
+def make(found: Service) -> FastAPI:
+    """The application over one service, pages included."""
+    api = application.make(found, routers())
+    told = api.exception_handlers[HTTPException]
+
+    @api.exception_handler(HTTPException)
+    async def framework(request: Request, error: Exception) -> Response:
+        # A browser that went astray sees a page; a program reads a problem.
+        is_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        if is_page and isinstance(error, HTTPException) and error.status_code == 404:
+            return await lost(request)
+        answer: Response = await told(request, error)  # type: ignore[misc]  # ours are coroutines
+        return answer
+
+    return api
+
+
+def routers() -> list[APIRouter]:
+    """The pages, by subject."""
+    subjects = (
+        static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, jobs, runs, rebuild, coverage,
+        findings, embed,
+    )  # fmt: skip
+    # The last are the pages of single jobs, whose names are anything else.
+    return [*(one.router for one in subjects), jobs.named_router]

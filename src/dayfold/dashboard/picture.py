@@ -1,0 +1,305 @@
+"""What a rollup's page shows: the metrics, the days, the series, the totals and the greatest keys. Dashboard door."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dayfold.dashboard.span import Span, span
+from dayfold.dashboard.view import View, address
+from dayfold.dashboard.words import filter_word
+from dayfold.days import Days, bucket_start
+from dayfold.define.rollup import RollupDef
+from dayfold.errors import QueryRefused, UsageError
+from dayfold.http.asked import words
+from dayfold.plan.keys import key_column
+from dayfold.query.answer import Answer
+from dayfold.query.cover import Gap
+from dayfold.query.request import COMPARISONS, metric_of
+
+GRAINS = ("hour", "day", "week", "month", "quarter", "year")
+#: Metrics that are shown where none is asked for, lines of a chart, keys of a list, and rows of the table.
+_FIRST_METRICS, MOST_SERIES, _TOP_KEYS, _TABLE_ROWS = 1, 10, 10, 1_000
+_DEFAULT_KEYS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A line of the chart: a metric, of one key where they are told apart, of the range before where it is compared."""
+
+    metric: str
+    key: Any
+    is_of_key: bool
+    values: list[Any]
+    is_earlier: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in the legend."""
+        name = self.metric.replace("_", " ")
+        if self.is_of_key:
+            name = f"{'NULL' if self.key is None else self.key}: {name}"
+        return f"{name}, compared" if self.is_earlier else name
+
+
+@dataclass
+class Picture:
+    """One page's question and its answer.
+
+    Attributes:
+        by: The key column whose values are told apart; ``keys``: those that are shown, the greatest first.
+        answer: None where it was refused; ``refused`` says why and what to do.
+        buckets: The first day (or the start of the hour) of each point; ``missing``, ``open``: ranges that are not known, and the
+            first bucket that may still change.
+    """
+
+    rollup: RollupDef
+    metrics: list[str]
+    span: Span
+    grain: str
+    tz: str | None
+    by: str | None
+    compare: str | None
+    keys: list[Any] = field(default_factory=list)
+    more_keys: bool = False
+    answer: Answer | None = None
+    refused: tuple[str, str] | None = None
+    buckets: list[Any] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+    open_from: dt.date | None = None
+
+    @property
+    def missing(self) -> list[Gap]:
+        """Days that are null, and why."""
+        return self.answer.missing if self.answer else []
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the chart draws."""
+        return {
+            "x": self.buckets, "hours": self.grain == "hour", "zoom": True,
+            "series": [
+                {"label": one.label, "metric": one.metric, "values": one.values, "earlier": one.is_earlier} for one in self.series
+            ],
+            "missing": [[gap.days.first, gap.days.last] for gap in self.missing],
+            "open": [self.open_from] if self.open_from else [],
+        }  # fmt: skip
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The table: every number of the chart, the newest first."""
+        if self.answer is None:
+            return []
+        name = self.bucket
+        found = sorted(self.answer.rows, key=lambda row: str(row[name]), reverse=True)
+        return found[:_TABLE_ROWS]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the table has not all rows."""
+        return self.answer is not None and self.answer.table.num_rows > _TABLE_ROWS
+
+    @property
+    def bucket(self) -> str:
+        """The column that says when."""
+        return "hour" if self.grain == "hour" else "day"
+
+    def last_of(self, bucket: Any) -> dt.date:
+        """The last day of a bucket within the range."""
+        day = bucket.date() if isinstance(bucket, dt.datetime) else bucket
+        if self.grain in ("hour", "day"):
+            return day
+        following = [one for one in self.buckets if one > bucket]
+        return following[0] - dt.timedelta(days=1) if following else self.span.days.last
+
+    def receipt(self, metric: str, row: Mapping[str, Any] | None = None, more: str | None = None) -> str:
+        """Where a number of the page tells where it comes from: of a row, or of the whole range, with one filter ``more``."""
+        where = [*self.where, *([more] if more else [])]
+        first, last = self.span.days.first, self.span.days.last
+        if row is not None:
+            if self.by:
+                where.append(filter_word(self.by, row[self.by]))
+            first = max(
+                row[self.bucket].date() if isinstance(row[self.bucket], dt.datetime) else row[self.bucket], first
+            )
+            last = min(self.last_of(row[self.bucket]), last)
+        return address(
+            f"/receipt/{self.rollup.name}/{metric}", {"from": first, "to": last, "where": where or None, "tz": self.tz}
+        )
+
+    where: list[str] = field(default_factory=list)
+
+    def is_open(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row's numbers may still change."""
+        return self.open_from is not None and self.last_of(row[self.bucket]) >= self.open_from
+
+
+def picture(view: View, rollup: RollupDef) -> Picture:
+    """What the page's address asks of a rollup. Raises UnknownName, UsageError, BadDate."""
+    metrics = _metrics(view, rollup)
+    shown = Picture(
+        rollup, metrics, span(view, rollup, metrics[0]), "day", view.param("tz"), _by(view, rollup),
+        view.one_of("compare", COMPARISONS, "") or None, where=view.params("where"),
+    )  # fmt: skip
+    shown.grain = _grain(view, rollup, shown.span.days)
+    try:
+        _ask(view, shown)
+    except QueryRefused as error:
+        shown.refused = error.message, error.hint
+    return shown
+
+
+def _metrics(view: View, rollup: RollupDef) -> list[str]:
+    asked = [name for one in view.params("metrics") for name in words(one)]
+    return (
+        list(dict.fromkeys(metric_of(rollup, name) for name in asked))[:MOST_SERIES]
+        or list(rollup.metrics)[:_FIRST_METRICS]
+    )
+
+
+def _by(view: View, rollup: RollupDef) -> str | None:
+    by = view.param("by")
+    return None if by is None else key_column(rollup, by, "to tell apart")
+
+
+def _grain(view: View, rollup: RollupDef, days: Days) -> str:
+    """The grain that is asked for, else one that gives some tens to a few hundred points."""
+    default = "day" if len(days) <= 400 else "week" if len(days) <= 1_200 else "month"
+    return view.one_of("grain", GRAINS, default)
+
+
+def _ask(view: View, shown: Picture) -> None:
+    days, rollup = shown.span.days, shown.rollup
+    where = list(shown.where)
+    if shown.by:
+        most = max(1, min(view.count("n", _DEFAULT_KEYS, MOST_SERIES), MOST_SERIES // len(shown.metrics)))
+        greatest = _greatest(view, shown, shown.by, most + 1)
+        shown.keys, shown.more_keys = [row[shown.by] for row in greatest[:most]], len(greatest) > most
+        if not any(one.startswith((f"{shown.by}=", f"{shown.by}!=")) for one in where):
+            where += [filter_word(shown.by, key) for key in shown.keys]
+    shown.answer = view.answer(
+        rollup.name, shown.metrics, from_=days.first, to=days.last, by=[shown.by] if shown.by else (), where=where, grain=shown.grain,
+        tz=shown.tz, compare=shown.compare if not shown.by else None,
+    )  # fmt: skip
+    _draw(view, shown, shown.answer)
+
+
+def _draw(view: View, shown: Picture, answer: Answer) -> None:
+    name = shown.bucket
+    shown.buckets = sorted({row[name] for row in answer.rows})
+    place = {bucket: n for n, bucket in enumerate(shown.buckets)}
+    lines: dict[tuple[Any, str], list[Any]] = {}
+    for row in answer.rows:
+        for metric in shown.metrics:
+            key = row[shown.by] if shown.by else None
+            lines.setdefault((key, metric), [None] * len(place))[place[row[name]]] = row[metric]
+    order = {key: n for n, key in enumerate(shown.keys)}
+    shown.series = [
+        Series(metric, key, shown.by is not None, values)
+        for (key, metric), values in sorted(
+            lines.items(), key=lambda one: (order.get(one[0][0], 99), shown.metrics.index(one[0][1]))
+        )
+    ][:MOST_SERIES]
+    if answer.compare is not None:
+        earlier = {row[name]: row for row in answer.compare.rows}
+        for metric in shown.metrics:
+            values = [earlier.get(answer.beside.get(bucket), {}).get(metric) for bucket in shown.buckets]
+            shown.series.append(Series(metric, None, False, values, is_earlier=True))
+    opened = [
+        one["from"] for states in view.covered(shown.rollup.name).values() for one in states.get("open", ())
+        if one["from"] <= shown.span.days.last and one["to"] >= shown.span.days.first
+    ]  # fmt: skip
+    if opened:
+        first = max(min(opened), shown.span.days.first)
+        shown.open_from = bucket_start(first, shown.grain) if shown.grain not in ("hour", "day") else first
+
+
+def _greatest(view: View, shown: Picture, key: str, most: int) -> list[dict[str, Any]]:
+    """The keys with the greatest values of the first metric over the range."""
+    metric, days = shown.metrics[0], shown.span.days
+    return view.answer(
+        shown.rollup.name, [metric], from_=days.first, to=days.last, by=[key], where=shown.where, grain="total", tz=shown.tz,
+        sort=f"-{metric}", limit=most,
+    ).rows  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A metric over the whole range; ``before``: over the range it is compared with. ``is_whole``: every day of it is known."""
+
+    metric: str
+    value: Any
+    before: Any
+    is_exact: bool
+    is_whole: bool
+    is_shown: bool
+    refused: str
+    toggle: str
+    receipt: str
+
+
+def totals(view: View, shown: Picture) -> list[Total]:
+    """Every metric of the rollup over the range, beside the range before it."""
+    days, rollup = shown.span.days, shown.rollup
+    found = []
+    for name in rollup.metrics:
+        value, before, is_exact, is_whole, refused = None, None, True, True, ""
+        try:
+            answer = view.answer(
+                rollup.name, [name], from_=days.first, to=days.last, where=shown.where, grain="total", tz=shown.tz,
+                compare=shown.compare or "previous",
+            )  # fmt: skip
+            value = answer.rows[0][name] if answer.rows else None
+            is_exact, is_whole = answer.exact[name], not answer.missing
+            earlier = answer.compare
+            before = earlier.rows[0][name] if earlier is not None and earlier.rows and not earlier.missing else None
+        except (QueryRefused, UsageError) as error:
+            refused = error.message
+        is_shown = name in shown.metrics
+        metrics = [one for one in shown.metrics if one != name] if is_shown else [*shown.metrics, name]
+        toggle = view.url(metrics=",".join(metrics) or None)
+        found.append(Total(name, value, before, is_exact, is_whole, is_shown, refused, toggle, shown.receipt(name)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """One value of a key column, and where it leads."""
+
+    key: Any
+    value: Any
+    only: str
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tops:
+    """The values of a key column with the greatest numbers."""
+
+    key: str
+    metric: str
+    rows: Sequence[Top]
+    largest: Any
+    split: str
+
+
+def tops(view: View, shown: Picture, key: str) -> Tops | None:
+    """The greatest values of a key column by the first metric; None where the page is about one of them, or there is no answer."""
+    if any(one.startswith(f"{key}=") for one in shown.where):
+        return None
+    try:
+        rows = _greatest(view, shown, key, _TOP_KEYS)
+    except (QueryRefused, UsageError):
+        return None
+    metric = shown.metrics[0]
+    known = [float(row[metric]) for row in rows if row[metric] is not None]
+    found = [
+        Top(
+            row[key], row[metric], view.url(where=[*shown.where, filter_word(key, row[key])]),
+            shown.receipt(metric, more=filter_word(key, row[key])),
+        )
+        for row in rows
+    ]  # fmt: skip
+    return Tops(key, metric, found, max(known, default=0), view.url(by=key))

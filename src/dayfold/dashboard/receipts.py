@@ -1,0 +1,183 @@
+"""``/receipt/…``: where one number comes from. Dashboard door.
+
+A number of one day and one key is a stored cell, and is explained; any other one is made of such cells, which are listed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from dayfold.dashboard.route import PageRoute, shows
+from dayfold.dashboard.view import View, address
+from dayfold.dashboard.words import filter_word
+from dayfold.days import Days, as_day
+from dayfold.define.metric import Computed, Distinct, Gauge, Increase, Max, Min
+from dayfold.define.rollup import RollupDef
+from dayfold.errors import DayfoldError, QueryRefused
+from dayfold.http.rights import Right
+from dayfold.jobs.jobs import REBUILD
+from dayfold.plan.keys import key_filters
+from dayfold.query.request import metric_of
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_ASKED = ("from", "to", "where", "tz", "offset")
+#: Cells that a sum lists, and source rows of a cell.
+_PARTS, _ROWS = 200, 20
+#: How long the page waits for a fold of one cell before it says that it goes on.
+_PATIENCE_S, _PAUSE_S = 8.0, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A cell that a number is made of."""
+
+    day: dt.date
+    key: tuple[Any, ...]
+    value: Any
+    receipt: str
+
+
+@router.get("/receipt/{name}/{metric}", openapi_extra=shows(Right.READ, *_ASKED))
+def receipt(view: View, name: str, metric: str) -> Response:
+    """The receipt of a number: as a part of a page, or as a page of its own."""
+    return _shown(view, name, metric, "")
+
+
+@router.post("/receipt/{name}/{metric}", openapi_extra=shows(Right.JOBS, *_ASKED, audit="rebuild"))
+def refold(view: View, name: str, metric: str) -> Response:
+    """The cell is folded again, by a rebuild of its day and key; the receipt then says what came of it."""
+    one = view.rollup(name)
+    days = _days(view, one)
+    words: dict[str, Any] = {"rollup": one.name}
+    if days is not None:
+        words |= {"from": str(days.first), "to": str(days.last)}
+    if where := view.params("where"):
+        words["where"] = where
+    number = view.service.desk.trigger(REBUILD, words, view.caller.name if view.caller else "")
+    until = time.monotonic() + _PATIENCE_S
+    run = view.service.desk.run(number)
+    while not run.has_ended and time.monotonic() < until:
+        time.sleep(_PAUSE_S)
+        run = view.service.desk.run(number)
+    said = f"Run {number}: {run.status}." if run.has_ended else f"Run {number} goes on; look at it among the jobs."
+    if run.error:
+        said += f" {run.error}"
+    return _shown(view, name, metric, said)
+
+
+def _shown(view: View, name: str, metric: str, said: str) -> Response:
+    one = view.rollup(name)
+    metric_of(one, metric)
+    days = _days(view, one)
+    words: dict[str, Any] = {"rollup": one, "metric": metric, "days": days, "where": view.params("where"), "said": said}
+    if _is_cell(view, one, days):
+        words |= _explained(view, one, metric, days)
+        template = "receipt_cell"
+    else:
+        assert days is not None
+        words |= _parts(view, one, metric, days)
+        template = "receipt_parts"
+    if view.is_htmx:
+        return view.page(f"{template}.html", "", is_part=True, **words)
+    return view.page(
+        "receipt.html", f"{one.name}: {metric.replace('_', ' ')}", part=f"{template}.html", is_part=False, **words
+    )
+
+
+def _days(view: View, rollup: RollupDef) -> Days | None:
+    """The days of the number; a profile has none."""
+    if rollup.is_profile:
+        return None
+    last = as_day(view.param("to") or view.param("from") or "yesterday", view.today)
+    return Days(as_day(view.param("from") or last, view.today), last)
+
+
+def _is_cell(view: View, rollup: RollupDef, days: Days | None) -> bool:
+    """Whether a number is of one stored cell: one day in UTC, and one value of every key column."""
+    pinned = {one.key for one in key_filters(rollup, view.params("where")) if not one.exclude and len(one.values) == 1}
+    return pinned == set(rollup.key) and (days is None or (len(days) == 1 and not view.param("tz")))
+
+
+def _explained(view: View, rollup: RollupDef, metric: str, days: Days | None) -> dict[str, Any]:
+    given = view.param("offset") or "0"
+    offset = int(given) if given.isascii() and given.isdigit() and len(given) < 10 else 0
+    found = view.app.explain(
+        rollup.name,
+        metric,
+        day=days.first if days else None,
+        where=view.params("where"),
+        limit=_ROWS,
+        offset=offset,
+        scope=view.scope,
+    )
+    return {
+        "found": found, "offset": offset, "page": _ROWS, "may_refold": view.may(Right.JOBS) and not found.sealed,
+        "more": view.url(offset=offset + _ROWS), "less": view.url(offset=max(offset - _ROWS, 0) or None), "action": view.url(offset=None),
+    }  # fmt: skip
+
+
+def _parts(view: View, rollup: RollupDef, metric: str, days: Days) -> dict[str, Any]:
+    """The cells of a number that is made of several, the greatest first, and how it is made of them."""
+    where, tz = view.params("where"), view.param("tz")
+    try:
+        total = view.answer(rollup.name, [metric], from_=days.first, to=days.last, where=where, grain="total", tz=tz)
+        value = total.rows[0][metric] if total.rows else None
+        exact = total.exact[metric]
+    except QueryRefused:
+        value, exact = None, True
+    parts: list[Part] = []
+    refused = ""
+    try:
+        answer = view.answer(
+            rollup.name,
+            [metric],
+            from_=days.first,
+            to=days.last,
+            by=rollup.key,
+            where=where,
+            sort=f"-{metric}",
+            limit=_PARTS,
+        )
+        parts = [_part(rollup, metric, row) for row in answer.rows if row[metric] is not None]
+    except DayfoldError as error:
+        refused = error.message
+    return {
+        "value": value,
+        "exact": exact,
+        "parts": parts,
+        "most": _PARTS,
+        "made": _made(rollup, metric),
+        "refused": refused,
+        "zone": tz,
+    }
+
+
+def _part(rollup: RollupDef, metric: str, row: dict[str, Any]) -> Part:
+    where = [filter_word(key, row[key]) for key in rollup.key]
+    day = row["day"]
+    link = address(f"/receipt/{rollup.name}/{metric}", {"from": day, "to": day, "where": where or None})
+    return Part(day, tuple(row[key] for key in rollup.key), row[metric], link)
+
+
+def _made(rollup: RollupDef, metric: str) -> str:
+    """How a number is made of cells, in a sentence."""
+    match rollup.metrics[metric]:
+        case Computed():
+            return "It is computed from the metrics that it is made of, after these were added up: it is no sum and no average of its days."
+        case Distinct():
+            return "It counts different values: those of several days or keys are united, and never summed."
+        case Gauge():
+            return (
+                "It is a level: over time the last covered day counts, over keys it is combined as its definition says."
+            )
+        case Min() | Max():
+            return "It is the least or the greatest of its cells."
+        case Increase():
+            return "It is the growth of a level, and adds up over days and keys."
+    return "It is the sum of its cells."
