@@ -63,7 +63,7 @@ def _of(view: View, rollup: RollupDef, metric: str) -> Headline:
     total = view.answer(rollup.name, [metric], from_=days.first, to=days.last, grain="total")
     earlier = view.answer(rollup.name, [metric], from_=before.first, to=before.last, grain="total")
     return Headline(
-        metric, _only(total.rows, metric), None if earlier.missing else _only(earlier.rows, metric),
+        metric, _only(total.rows, metric), None if total.missing or earlier.missing else _only(earlier.rows, metric),
         [row[metric] for row in daily.rows], Span(days, _PERIOD, end, (view.today - end).days > len(days)),
         is_whole=not daily.missing,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from dayfold.dashboard.headline import Headline, headline
 from dayfold.dashboard.route import PageRoute, shows
 from dayfold.dashboard.standing import Standing, standing
-from dayfold.dashboard.view import View
+from dayfold.dashboard.view import View, address
 from dayfold.define.rollup import RollupDef
 from dayfold.http.rights import Right
 from dayfold.plan.access import EVERYTHING
@@ -27,6 +27,15 @@ class Card:
     url: str
     standing: Standing
     headline: Headline | None
+
+    @property
+    def receipt(self) -> str | None:
+        """Where its number tells where it comes from; None of a profile's, which is how many entities there are."""
+        span = self.headline.span if self.headline is not None else None
+        if self.headline is None or span is None:
+            return None
+        days = {"from": span.days.first, "to": span.days.last}
+        return address(f"/receipt/{self.rollup.name}/{self.headline.metric}", days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from dayfold.query.funnels import OF_COHORT, FunnelRequest
 
 #: The longest period that is drawn day by day, and week by week.
 _MOST_DAYS, _MOST_WEEKS = 120, 750
+#: The longest period of a grain that a part names: more rows than that nobody reads.
+_MOST_OF = {"day": 4_000, "week": 20_000, "month": 40_000, "quarter": 40_000, "year": 40_000}
 
 
 @dataclass
@@ -105,7 +107,7 @@ def _card(view: View, found: Shown) -> None:
     found.remarks = _remarks(total)
     if total.compare is not None:
         rows = total.compare.rows
-        found.before = rows[0][metric] if rows and not total.compare.missing else None
+        found.before = rows[0][metric] if rows and not total.missing and not total.compare.missing else None
         found.word = "before" if found.part.compare == "previous" else "a year before"
     try:
         found.values = [row[metric] for row in _ask(view, found, [metric], grain=_grain(found)).rows]
@@ -115,9 +117,11 @@ def _card(view: View, found: Shown) -> None:
 
 def _grain(found: Shown) -> str:
     """The size of buckets that a period asks for."""
-    if found.part.grain is not None:
-        return found.part.grain
     length = len(found.days)
+    if found.part.grain is not None:
+        if length > _MOST_OF[found.part.grain]:
+            raise UsageError(f"{length:,} days are too many by {found.part.grain}.", hint="Choose fewer days.")
+        return found.part.grain
     return "day" if length <= _MOST_DAYS else "week" if length <= _MOST_WEEKS else "month"
 
 
@@ -161,10 +165,10 @@ def _series_by(view: View, found: Shown, column: str) -> None:
     zero = 0 if _is_added(found, metric) else None
     lines = [
         {
-            "label": "NULL" if value is None else str(value),
+            "label": label,
             "values": [known[value].get(day, zero if day in known_days else None) for day in days],
         }
-        for value in values
+        for label, value in zip(_labels(values), values, strict=True)
     ]
     found.rows = [
         {"day": day, **{str(line["label"]): line["values"][place] for line in lines}} for place, day in enumerate(days)
@@ -173,6 +177,17 @@ def _series_by(view: View, found: Shown, column: str) -> None:
     found.columns = ["day", *found.numeric]
     found.chart = _payload(whole, days, lines, view.today)
     found.remarks = _remarks(whole)
+
+
+def _labels(values: Sequence[Any]) -> list[str]:
+    """What values are called, each otherwise than the others and than the column of days.
+
+    >>> _labels([None, "NULL", "", "day", 7])
+    ['NULL', '"NULL"', '""', '"day"', '7']
+    """
+    return [
+        "NULL" if value is None else f'"{value}"' if value in ("NULL", "", "day") else str(value) for value in values
+    ]
 
 
 def _is_added(found: Shown, metric: str) -> bool:

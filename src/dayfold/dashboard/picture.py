@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dayfold.dashboard.rendering import as_moment
 from dayfold.dashboard.span import Span, span
 from dayfold.dashboard.view import View, address
 from dayfold.dashboard.words import filter_word
@@ -23,6 +25,8 @@ GRAINS = ("hour", "day", "week", "month", "quarter", "year")
 #: Metrics that are shown where none is asked for, lines of a chart, keys of a list, and rows of the table.
 _FIRST_METRICS, MOST_SERIES, _TOP_KEYS, _TABLE_ROWS = 1, 10, 10, 1_000
 _DEFAULT_KEYS = 5
+#: Numbers that one picture may have: forty years of days of a metric and the range before it, or a year of hours of ten keys.
+MOST_NUMBERS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Picture:
     def payload(self) -> dict[str, Any]:
         """What the chart draws."""
         return {
-            "x": self.buckets, "hours": self.grain == "hour", "zoom": True,
+            "x": self.buckets, "hours": self.grain == "hour", "zoom": True, "until": self.span.days.last,
             "series": [
                 {"label": one.label, "metric": one.metric, "values": one.values, "earlier": one.is_earlier} for one in self.series
             ],
@@ -111,23 +115,22 @@ class Picture:
         day = bucket.date() if isinstance(bucket, dt.datetime) else bucket
         if self.grain in ("hour", "day"):
             return day
-        following = [one for one in self.buckets if one > bucket]
-        return following[0] - dt.timedelta(days=1) if following else self.span.days.last
+        place = bisect_right(self.buckets, bucket)
+        return self.buckets[place] - dt.timedelta(days=1) if place < len(self.buckets) else self.span.days.last
 
     def receipt(self, metric: str, row: Mapping[str, Any] | None = None, more: str | None = None) -> str:
         """Where a number of the page tells where it comes from: of a row, or of the whole range, with one filter ``more``."""
         where = [*self.where, *([more] if more else [])]
-        first, last = self.span.days.first, self.span.days.last
+        first, last, hour = self.span.days.first, self.span.days.last, None
         if row is not None:
             if self.by:
                 where.append(filter_word(self.by, row[self.by]))
-            first = max(
-                row[self.bucket].date() if isinstance(row[self.bucket], dt.datetime) else row[self.bucket], first
-            )
-            last = min(self.last_of(row[self.bucket]), last)
-        return address(
-            f"/receipt/{self.rollup.name}/{metric}", {"from": first, "to": last, "where": where or None, "tz": self.tz}
-        )
+            # The day of an hour is one of the asked zone.
+            first = max(row["day"], first)
+            last = first if self.grain == "hour" else min(self.last_of(row["day"]), last)
+            hour = as_moment(row["hour"]).isoformat() if self.grain == "hour" else None
+        words = {"from": first, "to": last, "where": where or None, "tz": self.tz, "hour": hour}
+        return address(f"/receipt/{self.rollup.name}/{metric}", words)
 
     where: list[str] = field(default_factory=list)
 
@@ -177,13 +180,27 @@ def _ask(view: View, shown: Picture) -> None:
         most = max(1, min(view.count("n", _DEFAULT_KEYS, MOST_SERIES), MOST_SERIES // len(shown.metrics)))
         greatest = _greatest(view, shown, shown.by, most + 1)
         shown.keys, shown.more_keys = [row[shown.by] for row in greatest[:most]], len(greatest) > most
-        if not any(one.startswith((f"{shown.by}=", f"{shown.by}!=")) for one in where):
-            where += [filter_word(shown.by, key) for key in shown.keys]
+        # The greatest meet the page's own filters of that key, which would let through many more.
+        where = [one for one in where if not one.startswith((f"{shown.by}=", f"{shown.by}!="))] if greatest else where
+        where += [filter_word(shown.by, key) for key in shown.keys]
+    _check_size(shown)
     shown.answer = view.answer(
         rollup.name, shown.metrics, from_=days.first, to=days.last, by=[shown.by] if shown.by else (), where=where, grain=shown.grain,
         tz=shown.tz, compare=shown.compare if not shown.by else None,
     )  # fmt: skip
     _draw(view, shown, shown.answer)
+
+
+def _check_size(shown: Picture) -> None:
+    """Refuse a picture of more numbers than anybody looks at, before any of them is read."""
+    a_day = {"hour": 24.0, "day": 1.0}.get(shown.grain, 1 / 7)
+    lines = len(shown.metrics) * (len(shown.keys) or (2 if shown.compare else 1))
+    numbers = int(len(shown.span.days) * a_day) * lines
+    if numbers > MOST_NUMBERS:
+        raise QueryRefused(
+            f"These are {numbers:,} numbers; a picture has at most {MOST_NUMBERS:,}.",
+            hint="Choose fewer days, or a coarser grain.",
+        )
 
 
 def _draw(view: View, shown: Picture, answer: Answer) -> None:
@@ -254,7 +271,9 @@ def totals(view: View, shown: Picture) -> list[Total]:
             value = answer.rows[0][name] if answer.rows else None
             is_exact, is_whole = answer.exact[name], not answer.missing
             earlier = answer.compare
-            before = earlier.rows[0][name] if earlier is not None and earlier.rows and not earlier.missing else None
+            # What lacks days is no more, and no less, than a whole range.
+            if earlier is not None and earlier.rows and is_whole and not earlier.missing:
+                before = earlier.rows[0][name]
         except (QueryRefused, UsageError) as error:
             refused = error.message
         is_shown = name in shown.metrics

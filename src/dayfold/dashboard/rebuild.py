@@ -6,6 +6,7 @@ the same job as the HTTP API's, so they wait, are logged and are noted as those 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from dayfold.ledger.runs import DONE
 
 #: How long a page computes single values that would change, and waits for another run of the rollup.
 _LIMIT_S, _WAIT_S = 60.0, 5.0
+#: One page at a time: few threads answer all pages.
+_TURN = threading.Lock()
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
@@ -78,6 +81,8 @@ def changes(view: View, number: str) -> Response:
                 hint="Choose fewer days. The counts are of all of them.",
             )
 
+    if not _TURN.acquire(blocking=False):
+        return run_page(view, number, problem=TookTooLong("Another page computes changes.", hint="Try again soon."))
     try:
         found = view.app.rebuild(
             looked["rollup"], from_=looked.get("from"), to=looked.get("to"), where=looked.get("where", ()), dry_run=True,
@@ -85,6 +90,8 @@ def changes(view: View, number: str) -> Response:
         )  # fmt: skip
     except DayfoldError as error:
         return run_page(view, number, problem=error)
+    finally:
+        _TURN.release()
     return run_page(view, number, changes=found.moves)
 
 

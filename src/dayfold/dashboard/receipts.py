@@ -13,24 +13,26 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from dayfold.dashboard.rendering import as_moment
 from dayfold.dashboard.route import PageRoute, shows
 from dayfold.dashboard.view import View, address
 from dayfold.dashboard.words import filter_word
 from dayfold.days import Days, as_day
 from dayfold.define.metric import Computed, Distinct, Gauge, Increase, Max, Min
 from dayfold.define.rollup import RollupDef
-from dayfold.errors import DayfoldError, QueryRefused
+from dayfold.errors import BadDate, DayfoldError, Forbidden, QueryRefused
 from dayfold.http.rights import Right
 from dayfold.jobs.jobs import REBUILD
 from dayfold.plan.keys import key_filters
 from dayfold.query.request import metric_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-_ASKED = ("from", "to", "where", "tz", "offset")
+_ASKED = ("from", "to", "where", "tz", "hour", "offset")
 #: Cells that a sum lists, and source rows of a cell.
 _PARTS, _ROWS = 200, 20
 #: How long the page waits for a fold of one cell before it says that it goes on.
-_PATIENCE_S, _PAUSE_S = 8.0, 0.05
+#: It waits in one of the few threads that answer pages, so not for long.
+_PATIENCE_S, _PAUSE_S = 2.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ def receipt(view: View, name: str, metric: str) -> Response:
 @router.post("/receipt/{name}/{metric}", openapi_extra=shows(Right.JOBS, *_ASKED, audit="rebuild"))
 def refold(view: View, name: str, metric: str) -> Response:
     """The cell is folded again, by a rebuild of its day and key; the receipt then says what came of it."""
+    if not view.may(Right.READ):
+        # Steering jobs is not seeing numbers, and a receipt is made of them.
+        raise Forbidden("A receipt shows numbers.", hint="Sign in as somebody who may read them, or rebuild the days.")
     one = view.rollup(name)
     days = _days(view, one)
     words: dict[str, Any] = {"rollup": one.name}
@@ -99,7 +104,9 @@ def _days(view: View, rollup: RollupDef) -> Days | None:
 
 
 def _is_cell(view: View, rollup: RollupDef, days: Days | None) -> bool:
-    """Whether a number is of one stored cell: one day in UTC, and one value of every key column."""
+    """Whether a number is of one stored cell: one whole day in UTC, and one value of every key column."""
+    if view.param("hour"):
+        return False
     pinned = {one.key for one in key_filters(rollup, view.params("where")) if not one.exclude and len(one.values) == 1}
     return pinned == set(rollup.key) and (days is None or (len(days) == 1 and not view.param("tz")))
 
@@ -125,14 +132,16 @@ def _explained(view: View, rollup: RollupDef, metric: str, days: Days | None) ->
 def _parts(view: View, rollup: RollupDef, metric: str, days: Days) -> dict[str, Any]:
     """The cells of a number that is made of several, the greatest first, and how it is made of them."""
     where, tz = view.params("where"), view.param("tz")
+    hour = _hour(view)
+    value, exact, refused = None, True, ""
     try:
-        total = view.answer(rollup.name, [metric], from_=days.first, to=days.last, where=where, grain="total", tz=tz)
-        value = total.rows[0][metric] if total.rows else None
-        exact = total.exact[metric]
-    except QueryRefused:
-        value, exact = None, True
+        grain = "total" if hour is None else "hour"
+        answer = view.answer(rollup.name, [metric], from_=days.first, to=days.last, where=where, grain=grain, tz=tz)
+        value = next((row[metric] for row in answer.rows if hour is None or row["hour"] == hour), None)
+        exact = answer.exact[metric]
+    except QueryRefused as error:
+        refused = error.message
     parts: list[Part] = []
-    refused = ""
     try:
         answer = view.answer(
             rollup.name,
@@ -146,7 +155,7 @@ def _parts(view: View, rollup: RollupDef, metric: str, days: Days) -> dict[str, 
         )
         parts = [_part(rollup, metric, row) for row in answer.rows if row[metric] is not None]
     except DayfoldError as error:
-        refused = error.message
+        refused = refused or error.message
     return {
         "value": value,
         "exact": exact,
@@ -155,7 +164,17 @@ def _parts(view: View, rollup: RollupDef, metric: str, days: Days) -> dict[str, 
         "made": _made(rollup, metric),
         "refused": refused,
         "zone": tz,
+        "hour": hour,
     }
+
+
+def _hour(view: View) -> dt.datetime | None:
+    """The start of the one hour of the day that the number is of. Raises BadDate."""
+    text = view.param("hour")
+    try:
+        return as_moment(text) if text else None
+    except (ValueError, OverflowError):
+        raise BadDate("The hour of the receipt is none.", hint="Expected such as 2026-01-31T14:00:00+00:00.") from None
 
 
 def _part(rollup: RollupDef, metric: str, row: dict[str, Any]) -> Part:

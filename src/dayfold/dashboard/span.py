@@ -51,12 +51,21 @@ def span(view: View, rollup: RollupDef, metric: str, default: str = DEFAULT) -> 
     first, last = view.param("from"), view.param("to")
     if first or last:
         to = as_day(last, view.today) if last else max(end, as_day(first or "today", view.today))
-        start = as_day(first, view.today) if first else to - dt.timedelta(days=29)
+        start = as_day(first, view.today) if first else days_before(to, 29)
         if start > to:
             raise BadDate(f"The range ends before it starts: from {start} to {to}.")
         return Span(Days(start, to), CUSTOM, end, is_past)
     period = view.one_of("period", list(PERIODS), default)
     return Span(days_of(period, end), period, end, is_past)
+
+
+def days_before(day: dt.date, count: int) -> dt.date:
+    """The day so many days before another one, or the first of the calendar.
+
+    >>> str(days_before(dt.date(2026, 3, 1), 1)), str(days_before(dt.date(1, 1, 3), 29))
+    ('2026-02-28', '0001-01-01')
+    """
+    return dt.date.fromordinal(max(1, day.toordinal() - count))
 
 
 def newest(view: View, rollup: RollupDef, metric: str) -> dt.date:

@@ -14,7 +14,7 @@ from dayfold.dashboard.filters import FORM, chips, chosen, led_on
 from dayfold.dashboard.profiles import value_name
 from dayfold.dashboard.rendering import percent
 from dayfold.dashboard.route import PageRoute, shows
-from dayfold.dashboard.span import PERIODS
+from dayfold.dashboard.span import PERIODS, days_before
 from dayfold.dashboard.view import View, address
 from dayfold.days import ONE_DAY, Days, as_day, bucket_end, bucket_start
 from dayfold.define.cohort import CUMULATIVE, PER_ENTITY, CohortDef
@@ -251,7 +251,7 @@ def _starts(view: View, found: CohortDef, grain: str) -> Days:
     start = bucket_start(to, grain)
     for _ in range(_COHORTS - 1):
         if oldest is not None and oldest < start:
-            start = bucket_start(start - ONE_DAY, grain)
+            start = bucket_start(days_before(start, 1), grain)
     return Days(start, to)
 
 
@@ -323,7 +323,7 @@ def _span(view: View, newest: dt.date | None) -> tuple[Days, str]:
     first, last = view.param("from"), view.param("to")
     if first or last:
         to = as_day(last, view.today) if last else end
-        start = as_day(first, view.today) if first else to - dt.timedelta(days=_QUIET_DAYS - 1)
+        start = as_day(first, view.today) if first else days_before(to, _QUIET_DAYS - 1)
         return _range(start, to), CUSTOM
     period = view.one_of("period", list(PERIODS), "90d")
     return days_of(period, end), period

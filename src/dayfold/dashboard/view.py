@@ -268,7 +268,7 @@ class View:
 
 
 #: The most rows of an answer that is kept.
-_KEPT_ROWS = 20_000
+_KEPT_ROWS = 5_000
 _TITLES = {
     400: "This address asks for something that is not there",
     401: "Please sign in",

@@ -203,6 +203,7 @@ class Service:
         self._serving = (app, self.edition + 1)
         # They hold on to the application that was.
         self.readings.forget()
+        self.answers.forget()
         self.alerts = self.alert_loop.alerts = app.alerts()
         self.scheduler.redefine(app)
         self.desk.redefine(app)

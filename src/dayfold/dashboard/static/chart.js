@@ -45,12 +45,14 @@ function tickText(at, every, before) {
   return every < 365 * DAY_S ? `${month}${year}` : `${day.getUTCFullYear()}`;
 }
 
-function draw(figure, { x, series, missing = [], open = [], hours = false, zoom }) {
+function draw(figure, { x, series, missing = [], open = [], hours = false, zoom, until }) {
   const plot = figure.querySelector(".plot");
   const style = getComputedStyle(figure);
   const colour = (name) => style.getPropertyValue(name).trim();
   const xs = x.map(utc);
-  const step = xs.length > 1 ? xs[1] - xs[0] : DAY_S;
+  // The first bucket may be cut short by the range.
+  const step = xs.length > 2 ? xs[2] - xs[1] : xs.length > 1 ? xs[1] - xs[0] : DAY_S;
+  const holding = (at) => xs.findLast((one) => one <= at) ?? xs[0];
   plot.replaceChildren();
   const format = (value) => (value == null ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: 4 }));
   const openFrom = open.length ? utc(open[0]) : Infinity;
@@ -92,7 +94,7 @@ function draw(figure, { x, series, missing = [], open = [], hours = false, zoom 
       })),
     ],
     hooks: {
-      drawClear: [(self) => shade(self, missing.map(([first, last]) => [utc(first), utc(last)]), openFrom, step, colour)],
+      drawClear: [(self) => shade(self, missing.map(([first, last]) => [holding(utc(first)), holding(utc(last) + DAY_S - 1)]), openFrom, step, colour)],
       setSelect: [
         (self) => {
           if (!zoom || self.select.width < 8) return;
@@ -101,7 +103,8 @@ function draw(figure, { x, series, missing = [], open = [], hours = false, zoom 
           self.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
           const inside = xs.filter((one) => one >= first - step / 2 && one <= last + step / 2);
           if (inside.length === 0) return;
-          const end = inside.at(-1) + (step > DAY_S ? step - DAY_S : 0);
+          const following = xs[xs.indexOf(inside.at(-1)) + 1];
+          const end = hours ? inside.at(-1) : following ? following - DAY_S : until ? utc(until) : inside.at(-1);
           figure.dispatchEvent(new CustomEvent("dayfold:zoom", { bubbles: true, detail: { from: dayText(inside[0]), to: dayText(end) } }));
         },
       ],

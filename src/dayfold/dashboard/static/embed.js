@@ -27,6 +27,7 @@ window.fetch = async (input, init = {}) => {
 async function go(address, init) {
   if (!token) return ended();
   const url = new URL(address, location.origin);
+  if (url.origin !== location.origin) return;
   url.searchParams.set("bare", "1");
   url.searchParams.set("theme", theme);
   const turn = ++latest;

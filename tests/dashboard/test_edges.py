@@ -1,0 +1,97 @@
+"""What a page does at its edges: callers with one right, ranges without an end, filters that let much through."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dayfold import Count, Rollup
+from dayfold.dashboard import picture
+from tests.dashboard.pages import Page, PageSite
+from tests.dashboard.test_rollups import SPAN, payload
+from tests.engines.ground import Ground
+from tests.http.shops import COLUMNS, order
+
+
+def test_who_steers_jobs_alone_gets_no_receipt(shops: PageSite) -> None:
+    """A receipt has numbers and source rows: folding a cell again shows none of them to whoever may not read."""
+    client = shops.signed_in("jobs")
+    csrf = str(Page(client.get("/jobs")).all("meta", name="csrf")[0]["content"])
+    answer = client.post(
+        "/receipt/ShopDaily/cents?from=2026-03-04&to=2026-03-04&where=shop_id%3D42", data={"csrf_token": csrf}
+    )
+    assert answer.status_code == 403
+    assert "1000000" not in answer.text
+    assert shops.service.desk.runs(1, of_rollups=False) == []
+
+
+def test_an_excluded_key_leaves_a_picture_of_the_greatest(shops: PageSite) -> None:
+    """Of the others as many lines as were asked for, in the chart and in the table."""
+    client = shops.signed_in()
+    page = Page(client.get(f"/rollups/ShopDaily?metrics=cents&by=shop_id&n=1&where=shop_id!%3D43&{SPAN}"))
+    assert [one["label"] for one in payload(page)["series"]] == ["42: cents"]
+    assert ">NULL</td>" not in page.source
+    assert "the 1 greatest" in page.text
+
+
+def test_a_picture_has_an_end(shops: PageSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More numbers than anybody looks at are refused before they are read, with a way out."""
+    monkeypatch.setattr(picture, "MOST_NUMBERS", 11)
+    page = Page(shops.signed_in().get(f"/rollups/ShopDaily?metrics=cents&{SPAN}"))
+    assert "These are 12 numbers; a picture has at most 11. Choose fewer days, or a coarser grain." in page.text
+    assert not page.all("figure")
+
+
+@pytest.mark.parametrize("path", ["/rollups/ShopDaily?to=0001-01-02", "/funnels/Growing?to=0001-01-02"])
+def test_a_range_that_ends_with_the_calendar_is_one(shops: PageSite, path: str) -> None:
+    """Days before the first one are not asked for."""
+    assert shops.signed_in().get(path).status_code == 200
+
+
+def test_a_range_with_missing_days_is_beside_no_whole_one(shops: PageSite) -> None:
+    """Its total lacks days, so that a change would be none."""
+    page = Page(shops.signed_in().get(f"/rollups/ShopDaily?metrics=cents&{SPAN}"))
+    card = re.search(r'data-total="cents".*?</li>', page.source, re.DOTALL)
+    assert card
+    assert "without the days that are missing" in card[0]
+    assert "delta" not in card[0]
+
+
+def test_a_number_of_the_overview_has_its_receipt(shops: PageSite) -> None:
+    """The receipt says the number of the card."""
+    client = shops.signed_in()
+    page = Page(client.get("/"))
+    links = [str(one["href"]) for one in page.all("a") if "data-receipt" in one]
+    assert links
+    for address in links:
+        shown = re.search(rf'href="{re.escape(address.replace("&", "&amp;"))}"><data value="([^"]*)">', page.source)
+        kpi = re.search(r'class="kpi"[^>]*>(?:<a[^>]*>)?<data value="([^"]*)">', client.get(address).text)
+        assert shown
+        assert kpi
+        assert shown[1] == kpi[1]
+
+
+def test_a_number_of_an_hour_has_the_receipt_of_that_hour(duck: Ground) -> None:
+    """In a zone too, whose day the hour is of; the cells below are of its days."""
+    made = duck.table("orders")
+
+    class Hourly(Rollup):
+        """Orders by hour."""
+
+        grain = "15min"
+        key = "shop_id"
+        orders = Count(made, at="made_at")
+
+    late = [order(1, 3, 5) | {"made_at": order(1, 3, 5)["made_at"].replace(hour=20)} for _ in range(3)]
+    duck.load("orders", COLUMNS, [order(1, 3, 1), *late])
+    duck.define(Hourly)
+    duck.fold()
+    with PageSite(duck) as site:
+        client = site.signed_in()
+        page = Page(client.get("/rollups/Hourly?grain=hour&tz=Asia/Kathmandu&from=2026-03-04&to=2026-03-04"))
+        [shown] = re.findall(r'<a data-receipt href="([^"]*hour=[^"]*)"><data value="3">', page.source)
+        receipt = Page(client.get(shown.replace("&amp;", "&")))
+        assert re.search(r'class="kpi"><data value="3">', receipt.source)
+        assert "the hour from 2026-03-03 19:15 UTC" in receipt.text
+        assert client.get("/receipt/Hourly/orders?from=2026-03-03&to=2026-03-03&hour=x").status_code == 400
