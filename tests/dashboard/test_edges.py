@@ -95,3 +95,11 @@ def test_a_number_of_an_hour_has_the_receipt_of_that_hour(duck: Ground) -> None:
         assert re.search(r'class="kpi"><data value="3">', receipt.source)
         assert "the hour from 2026-03-03 19:15 UTC" in receipt.text
         assert client.get("/receipt/Hourly/orders?from=2026-03-03&to=2026-03-03&hour=x").status_code == 400
+
+
+def test_an_entity_is_shown_in_a_frame_too(shops: PageSite) -> None:
+    """Its key is no secret in the address of the frame either; a token in it is refused still."""
+    shops.app.settings.dashboard.embed_in = ["https://shop.example"]
+    path = "/embed/profiles/Customers/one?key=shop_id%3D42&key=customer%3Dc1"
+    assert shops.client.get(path).status_code == 200
+    assert shops.client.get("/embed/profiles/Customers/one?key=abc").status_code == 400

@@ -9,11 +9,11 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from dayfold.dashboard.cards import card
 from dayfold.dashboard.filters import FORM, SIGNS, chips, chosen, comparison_word, key_words, led_on
-from dayfold.dashboard.headline import Headline, headline
 from dayfold.dashboard.route import PageRoute, shows
 from dayfold.dashboard.sizes import sizes
-from dayfold.dashboard.standing import Standing, standing
+from dayfold.dashboard.standing import standing
 from dayfold.dashboard.view import View, address
 from dayfold.define.lasting import Case, Collect, Exists, Mode
 from dayfold.define.metric import Count, Formula, Max, Min, Ratio, Sum
@@ -35,16 +35,6 @@ _STATE = ("where", "sort", "after", "columns", "show", "by", *FORM)
 NO_VALUE = "no value"
 #: One of each of these kinds is shown first, beside the key and what entities are put into.
 _TELLING = (Count, Sum, Max, Min, Ratio, Formula)
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A profile at a glance."""
-
-    rollup: RollupDef
-    url: str
-    standing: Standing
-    headline: Headline | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +91,7 @@ class Segment:
 def profiles(view: View) -> Response:
     """Everything about entities that the caller may see."""
     found = [one for one in view.rollups() if one.is_profile]
-    return view.page("profiles.html", "Profiles", cards=[_card(view, one) for one in found], studies=studies(view))
+    return view.page("profiles.html", "Profiles", cards=[card(view, one) for one in found], studies=studies(view))
 
 
 def studies(view: View) -> dict[str, list[StudyLink]]:
@@ -115,12 +105,6 @@ def studies(view: View) -> dict[str, list[StudyLink]]:
         ]
         for path, known in (("cohorts", catalog.cohorts.values()), ("funnels", catalog.funnels.values()))
     }
-
-
-def _card(view: View, profile: RollupDef) -> Card:
-    stands = standing(view, profile)
-    shown = headline(view, profile) if view.covered(profile.name) else None
-    return Card(profile, view.to(f"/profiles/{profile.name}"), stands, shown)
 
 
 @router.get("/profiles/{name}", openapi_extra=shows(Right.READ, *_STATE))

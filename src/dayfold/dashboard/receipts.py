@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from dayfold.dashboard.jobs import number_in
 from dayfold.dashboard.rendering import as_moment
 from dayfold.dashboard.route import PageRoute, shows
 from dayfold.dashboard.view import View, address
@@ -23,16 +24,16 @@ from dayfold.define.rollup import RollupDef
 from dayfold.errors import BadDate, DayfoldError, Forbidden, QueryRefused
 from dayfold.http.rights import Right
 from dayfold.jobs.jobs import REBUILD
+from dayfold.ledger.jobs import JobRun
 from dayfold.plan.keys import key_filters
 from dayfold.query.request import metric_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-_ASKED = ("from", "to", "where", "tz", "hour", "offset")
+_ASKED = ("from", "to", "where", "tz", "hour", "offset", "run")
 #: Cells that a sum lists, and source rows of a cell.
 _PARTS, _ROWS = 200, 20
-#: How long the page waits for a fold of one cell before it says that it goes on.
-#: It waits in one of the few threads that answer pages, so not for long.
-_PATIENCE_S, _PAUSE_S = 2.0, 0.05
+#: How long a fold of one cell is waited for before the receipt says that it goes on, and looks again: few threads answer all pages.
+_PATIENCE_S, _PAUSE_S = 1.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Part:
 @router.get("/receipt/{name}/{metric}", openapi_extra=shows(Right.READ, *_ASKED))
 def receipt(view: View, name: str, metric: str) -> Response:
     """The receipt of a number: as a part of a page, or as a page of its own."""
-    return _shown(view, name, metric, "")
+    return _shown(view, name, metric, _run(view, name))
 
 
 @router.post("/receipt/{name}/{metric}", openapi_extra=shows(Right.JOBS, *_ASKED, audit="rebuild"))
@@ -70,17 +71,35 @@ def refold(view: View, name: str, metric: str) -> Response:
     while not run.has_ended and time.monotonic() < until:
         time.sleep(_PAUSE_S)
         run = view.service.desk.run(number)
-    said = f"Run {number}: {run.status}." if run.has_ended else f"Run {number} goes on; look at it among the jobs."
-    if run.error:
-        said += f" {run.error}"
-    return _shown(view, name, metric, said)
+    return _shown(view, name, metric, run)
 
 
-def _shown(view: View, name: str, metric: str, said: str) -> Response:
+def _run(view: View, name: str) -> JobRun | None:
+    """The run that the cell was folded again by, for whoever may see jobs."""
+    number = number_in(view.param("run"))
+    if number is None or not view.may(Right.JOBS):
+        return None
+    run = view.service.desk.run(number)
+    return run if run.job == REBUILD and run.request.get("rollup") == view.rollup(name).name else None
+
+
+def _said(run: JobRun | None) -> str:
+    """What came of a run so far."""
+    if run is None:
+        return ""
+    if not run.has_ended:
+        return f"Run {run.id} goes on: {run.status}."
+    return f"Run {run.id}: {run.status}." + (f" {run.error}" if run.error else "")
+
+
+def _shown(view: View, name: str, metric: str, run: JobRun | None) -> Response:
     one = view.rollup(name)
     metric_of(one, metric)
     days = _days(view, one)
-    words: dict[str, Any] = {"rollup": one, "metric": metric, "days": days, "where": view.params("where"), "said": said}
+    words: dict[str, Any] = {
+        "rollup": one, "metric": metric, "days": days, "where": view.params("where"), "said": _said(run),
+        "again": view.url(run=run.id) if run is not None and not run.has_ended else None,
+    }  # fmt: skip
     if _is_cell(view, one, days):
         words |= _explained(view, one, metric, days)
         template = "receipt_cell"
@@ -125,7 +144,8 @@ def _explained(view: View, rollup: RollupDef, metric: str, days: Days | None) ->
     )
     return {
         "found": found, "offset": offset, "page": _ROWS, "may_refold": view.may(Right.JOBS) and not found.sealed,
-        "more": view.url(offset=offset + _ROWS), "less": view.url(offset=max(offset - _ROWS, 0) or None), "action": view.url(offset=None),
+        "more": view.url(offset=offset + _ROWS, run=None), "less": view.url(offset=max(offset - _ROWS, 0) or None, run=None),
+        "action": view.url(offset=None, run=None),
     }  # fmt: skip
 
 

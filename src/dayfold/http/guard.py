@@ -67,7 +67,10 @@ def names_entity(path: str) -> bool:
 
     >>> names_entity("/v1/profiles/Customers/one"), names_entity("/profiles/Customers/one"), names_entity("/v1/profiles/Customers")
     (True, True, False)
+    >>> names_entity("/embed/profiles/Customers/one")
+    True
     """
+    path = path.removeprefix("/embed")
     return path.startswith(("/v1/profiles/", "/profiles/")) and path.endswith("/one")
 
 
