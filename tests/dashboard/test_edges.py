@@ -41,6 +41,9 @@ def test_a_picture_has_an_end(shops: PageSite, monkeypatch: pytest.MonkeyPatch) 
     page = Page(shops.signed_in().get(f"/rollups/ShopDaily?metrics=cents&{SPAN}"))
     assert "These are 12 numbers; a picture has at most 11. Choose fewer days, or a coarser grain." in page.text
     assert not page.all("figure")
+    cohort = shops.signed_in().get("/cohorts/Returning?grain=day&from=2024-01-01&to=2026-03-01&periods=121")
+    assert cohort.status_code == 422
+    assert "These are 95,832 cells; a table has at most 20,000." in Page(cohort).text
 
 
 @pytest.mark.parametrize("path", ["/rollups/ShopDaily?to=0001-01-02", "/funnels/Growing?to=0001-01-02"])

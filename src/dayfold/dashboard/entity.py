@@ -140,6 +140,9 @@ def _events(view: View, profile: RollupDef, row: Mapping[str, Any]) -> EventPage
     if not scope.personal and not {*columns.values()} <= {*view.app.catalog.entities.types}:
         # As the API has it: asking for a person takes the right to see personal data.
         return None
+    if any(row[name] is None for name in profile.key):
+        # Events that name nobody have many reasons to: they are not one entity's.
+        return None
     texts = {columns[name]: str(row[name]) for name in profile.key}
     session = texts.pop(_SESSION, None)
     found = None

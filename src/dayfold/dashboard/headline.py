@@ -14,7 +14,7 @@ from dayfold.define.lasting import Case
 from dayfold.define.rollup import RollupDef
 from dayfold.errors import QueryRefused
 from dayfold.periods import days_of
-from dayfold.query.profile_request import ProfileRequest
+from dayfold.query.profile_request import COUNT, ProfileRequest
 
 _PERIOD = "30d"
 #: How many values of a segment a card has room for.
@@ -76,13 +76,20 @@ def _only(rows: Sequence[dict[str, Any]], metric: str) -> Any:
 def _entities(view: View, profile: RollupDef) -> Headline | None:
     """How many entities there are, and of which segment where the profile has one."""
     segment = next((name for name, one in profile.metrics.items() if isinstance(one, Case)), None)
-    by = segment or profile.key[0]
     try:
-        asked = ProfileRequest.page(profile, count_by=[by], sort="-count", today=view.today, scope=view.scope)
-        rows = list(view.app.profile_answer(asked).table.to_pylist())
+        everybody = ProfileRequest.page(profile, today=view.today, scope=view.scope)
+        known = view.kept([profile.name], ("size",), lambda: view.app.profile_size(everybody))
+        return Headline(segment or "", known, segments=_segments(view, profile, segment) if segment else ())
     except QueryRefused:
         return None
-    counts = [(row[by], int(row["count"])) for row in rows]
-    return Headline(
-        segment or "", sum(count for _, count in counts), segments=counts[:_MOST_SEGMENTS] if segment else ()
+
+
+def _segments(view: View, profile: RollupDef, segment: str) -> list[tuple[Any, int]]:
+    """The values of a segment that most entities have, and how many these are."""
+    asked = ProfileRequest.page(
+        profile, count_by=[segment], sort=f"-{COUNT}", limit=_MOST_SEGMENTS, today=view.today, scope=view.scope
     )
+    rows = view.kept(
+        [profile.name], ("headline", segment), lambda: list(view.app.profile_answer(asked).table.to_pylist())
+    )
+    return [(row[segment], int(row[COUNT])) for row in rows]

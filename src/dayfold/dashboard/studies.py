@@ -36,6 +36,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _COHORTS, _AGES, AGES = 12, 13, (7, 13, 25, 37, 61, 121)
 #: Groups of a split that have a table of their own.
 _GROUPS = 8
+#: Cells of a heat table, and the days of its cohorts.
+MOST_CELLS, _GRAIN_DAYS = 20_000, {"day": 1, "week": 7, "month": 28}
 _QUIET_DAYS = 90
 RETENTION = "retention"
 _FILTERS = ("where", "by", *FORM)
@@ -183,6 +185,12 @@ def cohort(view: View, name: str) -> Response:
 
 def _cohort(view: View, found: CohortDef, days: Days, grain: str, *, is_unbounded: bool) -> CohortAnswer:
     by, where, ages = _by(view), view.params("where"), _ages(view)
+    cells = (len(days) // _GRAIN_DAYS[grain] + 1) * ages
+    if cells > MOST_CELLS:
+        raise QueryRefused(
+            f"These are {cells:,} cells; a table has at most {MOST_CELLS:,}.",
+            hint="Choose fewer days, fewer ages or a coarser grain. The files of the API have no such end.",
+        )
     asked = CohortRequest.parse(
         found, from_=days.first, to=days.last, grain=grain, unbounded=is_unbounded, by=by, where=where, periods=ages,
         today=view.today, scope=view.scope,
