@@ -8,7 +8,9 @@ import pytest
 
 from dayfold import Count, Rollup
 from dayfold.dashboard import picture
+from dayfold.query.profile_request import ProfileRequest
 from tests.dashboard.pages import Page, PageSite
+from tests.dashboard.test_jobs import past, settle
 from tests.dashboard.test_rollups import SPAN, payload
 from tests.engines.ground import Ground
 from tests.http.shops import COLUMNS, order
@@ -106,3 +108,23 @@ def test_an_entity_is_shown_in_a_frame_too(shops: PageSite) -> None:
     path = "/embed/profiles/Customers/one?key=shop_id%3D42&key=customer%3Dc1"
     assert shops.client.get(path).status_code == 200
     assert shops.client.get("/embed/profiles/Customers/one?key=abc").status_code == 400
+
+
+def test_the_overview_says_what_failed(shops: PageSite) -> None:
+    """A job whose last attempt failed, to whoever may see jobs; a reader hears nothing of it."""
+    settle(shops)
+    assert "The last run of the job" not in Page(shops.signed_in().get("/")).text
+    past(shops, "update dayfold__job_runs set status = 'failed' where job = 'fold'")
+    assert "The last run of the job fold failed." in Page(shops.signed_in().get("/")).text
+    assert "The last run of the job" not in Page(shops.signed_in("read").get("/")).text
+
+
+def test_the_overview_counts_entities_without_listing_them(shops: PageSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile may have very many."""
+    asked: list[ProfileRequest] = []
+    answer = shops.app.profile_answer
+    monkeypatch.setattr(shops.app, "profile_answer", lambda one: asked.append(one) or answer(one))
+    page = Page(shops.signed_in().get("/"))
+    assert page.values_after("data-entities", "Shoppers") == ["9"]
+    assert asked
+    assert all(one.limit is not None for one in asked)

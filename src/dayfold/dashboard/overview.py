@@ -12,6 +12,8 @@ from dayfold.dashboard.profiles import studies
 from dayfold.dashboard.route import PageRoute, shows
 from dayfold.dashboard.view import View
 from dayfold.http.rights import Right
+from dayfold.jobs.jobs import REBUILD
+from dayfold.ledger.jobs import FAILED
 from dayfold.plan.access import EVERYTHING
 from dayfold.query.status import CheckStatus
 
@@ -39,7 +41,7 @@ def overview(view: View) -> Response:
 
 
 def _troubles(view: View, cards: list[Card]) -> list[Trouble]:
-    """What failed, drifted or waits for somebody, the worst first; drifts and alerts only for who may see jobs."""
+    """What failed or drifted, the worst first; drifts, checks and jobs only for who may see jobs."""
     found = [
         Trouble("bad", f"{one.rollup.name}: {one.standing.text}. {one.standing.detail}.", one.url)
         for one in cards
@@ -52,4 +54,7 @@ def _troubles(view: View, cards: list[Card]) -> list[Trouble]:
         ]
         bad: list[CheckStatus] = [one for one in view.app.checks() if one.verdict in ("failed", "error")]
         found += [Trouble("bad", f"The check {one.check} failed. {one.description}", "/jobs/checks") for one in bad]
+        # Whoever asks for a rebuild looks at what became of it.
+        failed = [one for one in view.service.desk.all() if one.last_status == FAILED and one.job != REBUILD]
+        found += [Trouble("bad", f"The last run of the job {one.job} failed.", f"/jobs/{one.job}") for one in failed]
     return found
