@@ -8,6 +8,7 @@ import pytest
 
 from dayfold import Count, Rollup
 from dayfold.dashboard import picture
+from dayfold.query.profile import ProfileAnswer
 from dayfold.query.profile_request import ProfileRequest
 from tests.dashboard.pages import Page, PageSite
 from tests.dashboard.test_jobs import past, settle
@@ -122,8 +123,13 @@ def test_the_overview_says_what_failed(shops: PageSite) -> None:
 def test_the_overview_counts_entities_without_listing_them(shops: PageSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile may have very many."""
     asked: list[ProfileRequest] = []
-    answer = shops.app.profile_answer
-    monkeypatch.setattr(shops.app, "profile_answer", lambda one: asked.append(one) or answer(one))
+    answered = shops.app.profile_answer
+
+    def answer(one: ProfileRequest) -> ProfileAnswer:
+        asked.append(one)
+        return answered(one)
+
+    monkeypatch.setattr(shops.app, "profile_answer", answer)
     page = Page(shops.signed_in().get("/"))
     assert page.values_after("data-entities", "Shoppers") == ["9"]
     assert asked

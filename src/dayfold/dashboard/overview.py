@@ -13,7 +13,7 @@ from dayfold.dashboard.route import PageRoute, shows
 from dayfold.dashboard.view import View
 from dayfold.http.rights import Right
 from dayfold.jobs.jobs import REBUILD
-from dayfold.ledger.jobs import FAILED
+from dayfold.ledger.runs import FAILED
 from dayfold.plan.access import EVERYTHING
 from dayfold.query.status import CheckStatus
 
