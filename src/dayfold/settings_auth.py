@@ -28,6 +28,10 @@ class ClaimsSettings(BaseModel):
         default_factory=dict,
         description='For each access its parameters, each with the claim of its value: { Brand = { brand_id = "brand" } }.',
     )
+    grants: str | None = Field(
+        default=None,
+        description='The claim with the accesses of this very bearer: {"Brand": {"brand_id": "b7"}}, at least one. Default: none is read.',
+    )
 
 
 class JwtSettings(BaseModel):

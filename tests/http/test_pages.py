@@ -249,6 +249,23 @@ def test_a_page_with_an_access_is_of_whoever_was_given_it(site: Site) -> None:
         assert "ManagerPage" not in site.client.get("/pages", headers=stranger).text
 
 
+def test_a_token_may_give_its_bearer_an_access(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each its own; a token that gives none, or one that there is not, is refused rather than shown everything."""
+    words = JWT | {"claims": {"rows": {}, "grants": "may"}}
+    embed = Embed(JwtSettings.model_validate(words), site.app.catalog, site.app.folder)
+    monkeypatch.setattr(site.service.doorkeeper, "embed", embed)
+    ends = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+
+    def asked(**claims: Any) -> Any:
+        signed = jwt.encode({"aud": "dayfold", "exp": ends, **claims}, "s" * 32, "HS256")
+        return site.client.get("/pages/ManagerPage", headers=header(signed))
+
+    assert card(asked(may={"Manager": {"manager_id": 7}}).text, "orders") == "10"
+    refused: list[Any] = [None, {}, [], "Manager", {"Manager": 7}, {"Manager": {"manager_id": [7]}}, {"Root": {}}]
+    assert {asked(may=one).status_code for one in refused} | {asked().status_code} == {401}
+    assert asked(may={"Manager": {}}).status_code == 403
+
+
 FIELDS = {
     "title": "My shops", "description": "What I look at", "period": "30d", "p1_part": "card", "p1_rollup": "ShopDaily",
     "p1_metrics": "orders", "p1_compare": "previous", "p2_part": "top", "p2_rollup": "ShopDaily", "p2_metrics": ["orders", "cents"],

@@ -216,6 +216,19 @@ class Ours(Rollup):
 """
 
 
+def test_a_metric_is_no_source() -> None:
+    """A name of the module that a metric of the class hides is told as that, beside whatever else is wrong."""
+
+    class Hiding(Rollup):
+        sold = Count(Table("orders"), at="sold_at")
+        net = Sum(sold, "net", at="sold_at")  # type: ignore[arg-type]
+
+    [problem] = catalog([Hiding]).problems
+    assert (problem.code, problem.message) == (
+        "bad-source", "expected a Table or a Rollup as the source of Sum, got Count.",
+    )  # fmt: skip
+
+
 def test_a_name_is_given_once(tmp_path: Path) -> None:
     """Python keeps the last of two things with one name: the first would be lost without a word."""
     assert [(p.code, p.place, p.subject) for p in loaded(tmp_path, TWICE).problems] == [

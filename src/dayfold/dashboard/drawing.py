@@ -38,7 +38,7 @@ def bar(value: Any, largest: Any) -> Markup:
         share = max(0.0, min(1.0, float(value) / float(largest)))
     return Markup(
         '<svg class="bar" width="100%" height="6" aria-hidden="true"><rect width="{}%" height="6" rx="2"/></svg>'
-    ).format(round(share * 100, 1) or 0 if share != int(share) else int(share * 100))
+    ).format(f"{share * 100:.1f}".removesuffix(".0"))
 
 
 def _picture(series: Sequence[Values], label: str, width: int, height: int, name: str) -> Markup:

@@ -6,6 +6,7 @@ Invariant: a part that has no truthful answer says why, and the others are shown
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,15 @@ def shown(
     return found
 
 
+def common(parts: Sequence[Shown]) -> list[str]:
+    """What several parts would have to say, each once; they do not say it any more."""
+    counted = Counter(line for one in parts for line in set(one.remarks))
+    found = [line for line, times in counted.items() if times > 1]
+    for one in parts:
+        one.remarks = [line for line in one.remarks if line not in found]
+    return sorted(found)
+
+
 def _ask(view: View, found: Shown, metrics: Sequence[str], **words: Any) -> Answer:
     rollup = found.part.rollup
     assert rollup is not None
@@ -120,14 +130,14 @@ def _series(view: View, found: Shown) -> None:
     answer = _ask(view, found, part.metrics, grain=grain, compare=part.compare)
     found.rows, found.columns, found.numeric = answer.rows, ("day", *part.metrics), part.metrics
     lines: list[dict[str, Any]] = [
-        {"label": name, "values": [row[name] for row in answer.rows]} for name in part.metrics
+        {"label": name.replace("_", " "), "values": [row[name] for row in answer.rows]} for name in part.metrics
     ]
     if answer.compare is not None:
         [metric] = part.metrics
         known = {row["day"]: row[metric] for row in answer.compare.rows}
         earlier = [known.get(answer.beside.get(row["day"])) for row in answer.rows]
         word = "before" if part.compare == "previous" else "a year before"
-        lines.append({"label": f"{metric}, {word}", "values": earlier, "earlier": True})
+        lines.append({"label": f"{metric.replace('_', ' ')}, {word}", "values": earlier, "earlier": True})
     found.chart = _payload(answer, [row["day"] for row in answer.rows], lines, view.today)
     found.remarks = _remarks(answer)
 
@@ -151,7 +161,7 @@ def _series_by(view: View, found: Shown, column: str) -> None:
     zero = 0 if _is_added(found, metric) else None
     lines = [
         {
-            "label": "none" if value is None else str(value),
+            "label": "NULL" if value is None else str(value),
             "values": [known[value].get(day, zero if day in known_days else None) for day in days],
         }
         for value in values

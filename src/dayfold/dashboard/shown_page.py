@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dayfold.dashboard.parts import Shown, shown
+from dayfold.dashboard.parts import Shown, common, shown
 from dayfold.dashboard.span import newest
 from dayfold.dashboard.view import EVERYWHERE, View
 from dayfold.days import Days
@@ -42,6 +42,7 @@ class ShownPage:
         only: The one part that was asked for.
         is_everybodys: Whether it shows the rows of all whom its access would tell apart.
         ended: The last day with something, where that is long before today.
+        remarks: What has to be said of several parts.
     """
 
     page: PageDef
@@ -52,6 +53,7 @@ class ShownPage:
     only: str | None
     is_everybodys: bool
     ended: dt.date | None
+    remarks: Sequence[str]
 
 
 def visible(view: View, page: PageDef) -> bool:
@@ -103,7 +105,7 @@ def looked_at(view: View, page: PageDef, *, is_asked: bool = True) -> ShownPage:
         shown(within, part, days, more, has_receipts=within is view) for part in page.parts if only in (None, part.name)
     ]
     is_past = period != CUSTOM and end is not None and end < view.today
-    return ShownPage(page, period, days, fields, parts, only, is_everybodys, end if is_past else None)
+    return ShownPage(page, period, days, fields, parts, only, is_everybodys, end if is_past else None, common(parts))
 
 
 def _given(page: PageDef, grants: Sequence[Grant]) -> Mapping[str, str]:

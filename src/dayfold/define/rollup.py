@@ -453,7 +453,10 @@ class Reader:
 
     def _check_standing(self, found: RollupDef) -> None:
         """What is known of its own day only stands apart from what can be computed again."""
-        others = [one.title for one in found.sources if not (isinstance(one, Folded) and one.is_standing)]
+        named: list[object] = [*found.sources]  # what is none at all is a mistake of its own
+        others = [
+            one.title for one in named if isinstance(one, Table) and not (isinstance(one, Folded) and one.is_standing)
+        ]
         if found.is_standing and others:
             self._problem(
                 "bad-source", f"sizes of a profile are taken on their day and never again, and {listing(others)} can be read again.",

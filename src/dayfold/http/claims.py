@@ -22,6 +22,7 @@ def scope_of(
     rows: Mapping[str, Iterable[str]] | None = None,
     row_claims: Mapping[str, str] | None = None,
     access: Mapping[str, Mapping[str, str]] | None = None,
+    given: str | None = None,
 ) -> Scope:
     """What the bearer of some claims sees.
 
@@ -32,6 +33,7 @@ def scope_of(
         rows: For each key column the values that are seen.
         row_claims: For each key column the claim with the values that are seen.
         access: For each access its parameters, each with the claim of its one value.
+        given: The claim with accesses of its own, by name with their parameters.
 
     Raises:
         Unauthenticated: where a claim is missing, or no text, number or list of these.
@@ -45,7 +47,25 @@ def scope_of(
         Grant.of(name, {param: _only(claims, claim) for param, claim in params.items()})
         for name, params in (access or {}).items()
     ]
-    return Scope.of(names, found, grants)
+    return Scope.of(names, found, [*grants, *(_given(catalog, claims, given) if given else ())])
+
+
+def _given(catalog: Catalog, claims: Mapping[str, Any], claim: str) -> list[Grant]:
+    """The accesses that a claim gives; none at all would show every row."""
+    value = claims.get(claim)
+    if not isinstance(value, dict) or not value or not all(isinstance(one, dict) for one in value.values()):
+        raise Unauthenticated(
+            f"The claim '{claim}' of the token is missing or gives no access.",
+            hint='Expected such as {"Brand": {"brand_id": "b7"}}.',
+        )
+    if any(name not in catalog.accesses for name in value):
+        raise Unauthenticated(f"The claim '{claim}' of the token names an access that there is not.")
+    texts_of = {name: {param: _text(one) for param, one in params.items()} for name, params in value.items()}
+    if any(text is None for params in texts_of.values() for text in params.values()):
+        raise Unauthenticated(
+            f"The claim '{claim}' of the token cannot be read.", hint="Expected parameters that are texts or integers."
+        )
+    return [Grant.of(name, {k: v for k, v in params.items() if v is not None}) for name, params in texts_of.items()]
 
 
 def _only(claims: Mapping[str, Any], claim: str) -> str:

@@ -73,7 +73,14 @@ class Embed:
         claims = self._claims(token)
         named = self.settings.claims.rollups
         rollups = texts(claims, named) if named else None
-        return scope_of(self.catalog, claims, rollups=rollups, row_claims=self.rows, access=self.settings.claims.access)
+        return scope_of(
+            self.catalog,
+            claims,
+            rollups=rollups,
+            row_claims=self.rows,
+            access=self.settings.claims.access,
+            given=self.settings.claims.grants,
+        )
 
     def subject(self, token: str) -> str:
         """The actor that a token's bearer is, whatever else it claims.
