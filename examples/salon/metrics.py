@@ -13,12 +13,14 @@ from dayfold import (
     Avg,
     Case,
     Check,
+    Cohort,
     Collect,
     Count,
     Distinct,
     Exists,
     First,
     Formula,
+    Funnel,
     Last,
     Max,
     Min,
@@ -196,6 +198,34 @@ class CustomerSegmentsDaily(Rollup):
     key = ("organization_id", "customer_segment")
 
     customers = Size(CustomerAnalytics)
+
+
+class CustomerDaily(Rollup):
+    """What each customer did on each day."""
+
+    key = ("organization_id", "square_customer_id")
+
+    visits = Count(booking, at="start_at", where=ACCEPTED)
+    no_shows = Count(booking, at="start_at", where="status = 'NO_SHOW'")
+    revenue_cents = Sum(payment, "amount_cents", at="paid_at", where=PAID)
+
+
+class BookingRetention(Cohort):
+    """Who comes back, and what they pay, by when they first booked."""
+
+    profile = CustomerAnalytics
+    start = "first_booking_at"
+    activity = CustomerDaily
+    active = "visits > 0"
+    values = "revenue_cents"
+
+
+class BookingFunnel(Funnel):
+    """From the customer's record to the first booking and the first payment."""
+
+    profile = CustomerAnalytics
+    steps = ("customer_created_at", "first_booking_at", "first_payment_at")
+    window_days = 60
 
 
 # -- what must hold of the stored rows: checked after every fold that wrote some, and by `dayfold verify` ----------------------

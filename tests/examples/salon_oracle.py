@@ -308,3 +308,47 @@ def locations(tables: Tables, today: dt.date) -> dict[Spot, tuple[int, int, int,
         if payment.status == "COMPLETED" and payment.paid is not None:
             add(revenue, payment.organization, payment.location, payment.paid, payment.cents)
     return {cell: (appointments[cell], no_shows[cell], revenue[cell], new[cell]) for cell in cells}
+
+
+def retention(tables: Tables, today: dt.date) -> dict[tuple[dt.date, int], tuple[int, int, int]]:
+    """For each month of first bookings and each age in months: how many began, how many of them came, and what they paid then."""
+    sizes: Counter[dt.date] = Counter()
+    active: Counter[tuple[dt.date, int]] = Counter()
+    cents: Counter[tuple[dt.date, int]] = Counter()
+    for life in tables.lives().values():
+        visits = [one.start.date() for one in life.bookings if one.status == "ACCEPTED"]
+        first = min(visits, default=today + DAY)
+        if first > today:
+            continue
+        month = first.replace(day=1)
+        sizes[month] += 1
+        active.update({(month, _months(month, day)) for day in visits if day <= today})
+        for one in life.payments:
+            if one.status == "COMPLETED" and one.paid is not None and first <= one.paid.date() <= today:
+                cents[month, _months(month, one.paid.date())] += one.cents
+    return {
+        (month, age): (sizes[month], active[month, age], cents[month, age])
+        for month in sizes
+        for age in range(_months(month, today) + 1)
+    }
+
+
+def _months(first: dt.date, day: dt.date) -> int:
+    return (day.year - first.year) * 12 + day.month - first.month
+
+
+def reached(tables: Tables, since: dt.date, today: dt.date) -> list[int]:
+    """Of the customers whose record was made in these days: all, who booked within 60 days of it, and who then paid within them."""
+    counts = [0, 0, 0]
+    end = dt.datetime.combine(today + DAY, dt.time(), dt.UTC)
+    for life in tables.lives().values():
+        columns = _columns(life, today)
+        steps = [columns[name] for name in ("customer_created_at", "first_booking_at", "first_payment_at")]
+        if steps[0] is None or not since <= steps[0].date() <= today:
+            continue
+        last = steps[0] + 60 * DAY
+        for place, step in enumerate(steps):
+            if step is None or step >= end or step > last or (place and step < steps[place - 1]):
+                break
+            counts[place] += 1
+    return counts

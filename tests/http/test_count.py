@@ -13,7 +13,7 @@ import pytest
 
 from dayfold import Counter, Total
 from tests.engines.ground import Ground
-from tests.http.gathering import ago
+from tests.http.gathering import SAID, Daily, ago
 from tests.http.site import Site, header, problem
 from tests.valkeys import FORGETFUL, ValkeyServer
 
@@ -341,3 +341,17 @@ def test_a_server_flushes_by_itself(make: Make) -> None:
     tallying.site.service.start()
     while tallying.app.counters.conservation(["api_key_usage"])[0].applied["total"] < 1:
         pass
+
+
+def test_events_and_counters_beside_each_other_begin_on_an_empty_store(store: Ground) -> None:
+    """Whichever is made first does not ask for the other's tables; both are folded."""
+    app = store.define(Daily, SAID, Level)
+    with Site(store) as site:
+        site.service.collector.start()
+        track = header(app.accounts.create_token("all", "track").secret)
+        event = {"event_type": "asset_viewed", "properties": {"project_id": "p1"}}
+        assert site.client.post("/v1/events?wait=log", headers=track, json=event).status_code == 200
+        assert site.client.post("/v1/count", headers=track, json=PIECES).status_code == 200
+        store.fold()
+        assert app.query("Level", from_="today", to="today").rows[0]["pieces"] == -3
+        assert app.query("Daily", from_="today", to="today").rows[0]["happened"] == 1

@@ -42,7 +42,7 @@ def run(
         bool | None,
         typer.Option(
             "--serve/--no-serve",
-            help="Serve it until stopped; else ask a server once whether it is ready.",
+            help="Serve it until stopped; --no-serve only asks a server once whether it is ready.",
             show_default="--serve on a terminal",
         ),
     ] = None,

@@ -380,23 +380,31 @@ def _retain(stage: Stage, words: dict[str, Any]) -> str:
 
 
 def _changes(stage: Stage, words: dict[str, Any]) -> str:
-    """Old rows of the application change in many ways, as a ``function`` of the loader does it; a verification finds what that moved."""
+    """Old rows of the application change in many ways, as a ``function`` of the loader does it; a verification finds what that moved.
+
+    ``rollups``: those whose older days it heals.
+    """
     url = _store(stage)
     count = getattr(module(stage.origin, "load"), words["function"])(url)
     with stage.opened() as actor:
         found = actor.run("verify", "failed")
         fold = actor.run("fold", "done")
-        name = words["rollup"]
-        states = [parts for source in actor.app.covered(name).values() for parts in source.values()]
-        first = min(one["from"] for parts in states for one in parts)
-        with actor.app.accounts.noted("heal", name):
-            span = {"from": first.isoformat(), "to": actor.app.today.isoformat()}
-            healed = actor.run("verify", "done", rollup=name, heal=True, **span)
-    cells = sum(one["healed"] for one in (healed.summary or {})["verified"])
+        healed = [_healed(actor, name) for name in words["rollups"]]
+    cells = sum(one["healed"] for run in healed for one in (run.summary or {})["verified"])
     return (
         f"{words['title']}: {plural(count, 'statement')} changed old rows of the application. Run {found.id} found that numbers differ, "
-        f"run {fold.id} folded what a fold looks at, and run {healed.id} healed {plural(cells, 'cell')} of older days."
+        f"run {fold.id} folded what a fold looks at, and {listing([f'run {run.id}' for run in healed])} healed {plural(cells, 'cell')} "
+        "of older days."
     )
+
+
+def _healed(actor: Actor, name: str) -> JobRun:
+    """All days of a rollup are verified and healed."""
+    states = [parts for source in actor.app.covered(name).values() for parts in source.values()]
+    first = min(one["from"] for parts in states for one in parts)
+    with actor.app.accounts.noted("heal", name):
+        span = {"from": first.isoformat(), "to": actor.app.today.isoformat()}
+        return actor.run("verify", "done", rollup=name, heal=True, **span)
 
 
 def _traffic(stage: Stage, words: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from dayfold.dashboard import (
     entity,
     events,
     findings,
+    job,
     jobs,
     overview,
     pages,
@@ -48,9 +49,10 @@ def make(found: Service) -> FastAPI:
 
 def routers() -> list[APIRouter]:
     """The pages, by subject."""
-    subjects = (
-        static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, jobs, runs, rebuild, coverage,
-        findings, embed,
-    )  # fmt: skip
-    # The last are the pages of single jobs, whose names are anything else.
-    return [*(one.router for one in subjects), jobs.named_router]
+    return [
+        one.router
+        for one in (
+            static, overview, rollups, receipts, profiles, entity, studies, pages, events, counters, jobs, runs, rebuild, coverage,
+            findings, job, embed,
+        )
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +20,21 @@ from dayfold.define.events import IDENTITIES, EventLog
 from dayfold.define.lasting import Case, Collect, Exists, First, Mode
 from dayfold.define.metric import Avg, Computed, Count, Distinct, Measured
 from dayfold.define.rollup import RollupDef
-from dayfold.errors import DayfoldError, QueryRefused
+from dayfold.errors import QueryRefused
 from dayfold.http.rights import Right
 from dayfold.plan.access import Scope
 from dayfold.plan.comparisons import STAMPS
 from dayfold.query.event_pages import EventPage
 from dayfold.query.profile_request import ProfileRequest
 from dayfold.query.profile_request import key_words as key_of
+from dayfold.ready import VISITOR
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+#: Beside the identities of the log.
+_SESSION = "session_id"
 #: Days of an entity, rollups and metrics that are drawn, and events that are shown.
 DAYS, _ROLLUPS, _LINES, EVENTS = 90, 4, 4, 20
 GROUPS = (
@@ -127,26 +130,41 @@ def group_of(profile: RollupDef, name: str, kind: pa.DataType) -> str:
 
 def _events(view: View, profile: RollupDef, row: Mapping[str, Any]) -> EventPage | None:
     """The newest events of an entity; None where the log does not know it, or shows the caller none of its events."""
+    if not view.app.event_log.is_used:
+        return None
     columns = event_columns(view, profile)
     assert view.caller is not None
     scope = view.caller.raw_scope
-    if columns is None or not view.app.event_log.is_used:
+    if columns is None or scope.event_filters(view.app.catalog.entities.types) is None:
         return None
-    if not scope.personal and any(column in IDENTITIES for column in columns.values()):
+    if not scope.personal and not {*columns.values()} <= {*view.app.catalog.entities.types}:
         # As the API has it: asking for a person takes the right to see personal data.
         return None
-    mine = Scope.of(None, {columns[name]: [str(row[name])] for name in profile.key}, personal=True, events=True)
-    if scope.event_filters(view.app.catalog.entities.types) is None:
-        return None
-    try:
-        return view.app.events(limit=EVENTS, scope=scope.narrowed(mine))
-    except DayfoldError:
-        return None
+    texts = {columns[name]: str(row[name]) for name in profile.key}
+    session = texts.pop(_SESSION, None)
+    found = None
+    for more in _ways(texts):
+        # What is asked for narrows what may be seen: so all parts of a key hold, and no event is read past the caller's scope.
+        within = scope.narrowed(Scope.of(None, more, personal=True, events=True))
+        found = view.app.events(session=session, limit=EVENTS, scope=within)
+        if found.rows:
+            break
+    return found
+
+
+def _ways(texts: Mapping[str, str]) -> Iterator[dict[str, list[str | None]]]:
+    """What the events of an entity have in the log's columns: a visitor is who signed in, else a browser."""
+    plain: dict[str, list[str | None]] = {name: [text] for name, text in texts.items() if name != VISITOR}
+    if VISITOR in texts:
+        yield {**plain, "actor_id": [texts[VISITOR]]}
+        yield {**plain, "actor_id": [None], "anonymous_id": [texts[VISITOR]]}
+    else:
+        yield plain
 
 
 def event_columns(view: View, profile: RollupDef) -> dict[str, str] | None:
     """The column of the event log that holds each key column; None where one has none."""
-    known = {*view.app.catalog.entities.types, *IDENTITIES}
+    known = {*view.app.catalog.entities.types, *IDENTITIES, _SESSION, VISITOR}
     naming: dict[str, str] = {}
     for metric in profile.metrics.values():
         if isinstance(metric, Measured) and isinstance(metric.source, EventLog):

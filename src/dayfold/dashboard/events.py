@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from dayfold.dashboard.route import PageRoute, shows
-from dayfold.dashboard.view import View
+from dayfold.dashboard.view import View, address
 from dayfold.define.events import COLUMNS, IDENTITIES
 from dayfold.errors import UsageError
 from dayfold.http.formats import encoded
@@ -44,11 +44,10 @@ def events(view: View) -> Response:
     scope = _raw_scope(view)
     found = view.app.events(**asked, limit=_SHOWN, scope=scope)
     columns = _columns(view, scope)
-    query = urlencode({name: value for name, value in asked.items() if value})
     return view.page(
         "events.html", "Events", tabs=_tabs(view), asked=asked, columns=columns, shown=_SHOWN,
         rows=[_shown(one, columns) for one in found.rows], entity_types=_entity_types(view),
-        stream=f"/v1/events/stream?{query}", page_of=f"/v1/events?{query}&limit={_SHOWN}".replace("?&", "?"),
+        stream=address("/v1/events/stream", asked), page_of=address("/v1/events", {**asked, "limit": _SHOWN}),
         is_whole=view.app.databases.store.journal is not None, **_figures(view),
     )  # fmt: skip
 

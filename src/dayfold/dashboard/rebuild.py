@@ -52,7 +52,7 @@ def dry_run(view: View) -> Response:
     return view.onward(view.to(f"/jobs/runs/{number}"))
 
 
-@router.post("/jobs/rebuild/{number}", openapi_extra=shows(Right.JOBS, audit="rebuild"))
+@router.post("/jobs/runs/{number}/rebuild", openapi_extra=shows(Right.JOBS, audit="rebuild"))
 def do(view: View, number: str) -> Response:
     """What a dry run looked at is rebuilt, by the same words."""
     looked = _looked(view, number)
@@ -61,7 +61,7 @@ def do(view: View, number: str) -> Response:
     return view.onward(view.to(f"/jobs/runs/{started}"))
 
 
-@router.post("/jobs/rebuild/{number}/changes", openapi_extra=shows(Right.JOBS))
+@router.post("/jobs/runs/{number}/changes", openapi_extra=shows(Right.JOBS))
 def changes(view: View, number: str) -> Response:
     """The largest changes of single values, for who may read them; they are computed anew, and kept nowhere."""
     assert view.caller is not None

@@ -96,7 +96,7 @@ def _told(view: View, text: str) -> dict[str, Any]:
         "open_days": summary.get("open", [])[:_MOST_OPEN], "facts": facts(summary), "runs_here": runs_here(view),
         "rollup_url": _rollup_url(view, one), "request": request, "is_rebuild": is_rebuild,
         "diff": next(iter(summary.get("rollups", [])), None) if is_rebuild else None,
-        "around": _around(view, request) if is_rebuild and one.error else [],
+        "around": _around(view, request) if is_rebuild and one.error else None,
         "may_see_values": view.may(Right.READ) and view.scope == EVERYTHING, "changes": None, "problem": None,
     }  # fmt: skip
 
@@ -125,22 +125,29 @@ def facts(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def log_of(view: View, one: JobRun | RunRecord, children: Sequence[RunRecord]) -> list[Line]:
     """The lines of a run's log, in the order of time."""
-    lines = list(_of_job(one)) if isinstance(one, JobRun) else _of_rollup(view, one, is_own=True)
-    for child in children:
-        lines += _of_rollup(view, child)
-    return sorted(lines, key=lambda line: line.at)
+    if isinstance(one, RunRecord):
+        return _of_rollup(view, one, is_own=True)
+    # What was done to rollups is known to the second, so within one second the order is that of a run.
+    began, ended = _begin(one), _end(one)
+    done = [line for child in sorted(children, key=lambda child: child.id) for line in _of_rollup(view, child)]
+    return sorted([*began, *done, *ended], key=lambda line: line.at.replace(microsecond=0))
 
 
-def _of_job(one: JobRun) -> list[Line]:
+def _begin(one: JobRun) -> list[Line]:
     asked = request_in_words(one.request)
     why = f"{one.asked_by} asked for it: {asked}." if one.cause == ASKED else _CAUSES.get(one.cause, "It was queued.")
     lines = [Line(one.asked_at, "info", why)]
-    if one.started_at is None:
-        return lines
-    is_again = one.status == QUEUED
-    lines.append(Line(one.started_at, "info", "An attempt began." if is_again else f"Attempt {one.attempt} began."))
+    if one.started_at is not None:
+        text = "An attempt began." if one.status == QUEUED else f"Attempt {one.attempt} began."
+        lines.append(Line(one.started_at, "info", text))
+    return lines
+
+
+def _end(one: JobRun) -> list[Line]:
+    """How the last attempt ended."""
     if one.finished_at is None:
-        return lines
+        return []
+    lines: list[Line] = []
     summary = one.summary or {}
     for check in summary.get("checks", ()):
         reason = f": {check['reason']}" if check.get("reason") else "."
@@ -148,7 +155,7 @@ def _of_job(one: JobRun) -> list[Line]:
         lines.append(Line(one.finished_at, kind, f"The check {check['check']} {_VERDICTS[check['verdict']]}{reason}"))
     lines += [Line(one.finished_at, "bad", text) for text in (one.error or "").splitlines() if text.strip()]
     took = f" after {duration(one.seconds)}" if one.seconds else ""
-    ended = "It waits for another attempt." if is_again else f"The run is {one.status}{took}."
+    ended = "It waits for another attempt." if one.status == QUEUED else f"The run is {one.status}{took}."
     return [*lines, Line(one.finished_at, "good" if one.status == "done" else "info", ended)]
 
 
@@ -182,11 +189,11 @@ def _rollup_url(view: View, one: JobRun | RunRecord) -> tuple[str, str] | None:
     return name, view.to(f"/rollups/{name}", from_=request.get("from"), to=request.get("to"))
 
 
-def _around(view: View, request: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where some of the days that were asked for are sealed: those around them, and where to ask for these."""
+def _around(view: View, request: Mapping[str, Any]) -> list[tuple[str, str]] | None:
+    """Where some of the days that were asked for are sealed: those around them, and where to ask for these; None where none is."""
     name, first, last = (request.get(word) for word in ("rollup", "from", "to"))
     if not first or name not in {one.name for one in view.rollups()}:
-        return []
+        return None
     asked = Days(dt.date.fromisoformat(first), dt.date.fromisoformat(str(last)))
     sealed = union(
         part
@@ -195,7 +202,7 @@ def _around(view: View, request: Mapping[str, Any]) -> list[tuple[str, str]]:
         if (part := overlap(Days(days["from"], days["to"]), asked))
     )
     if not sealed:
-        return []
+        return None
     return [
         (
             f"{days.first} to {days.last}",

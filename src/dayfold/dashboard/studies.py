@@ -247,9 +247,11 @@ def _starts(view: View, found: CohortDef, grain: str) -> Days:
     to = as_day(last, view.today) if last else min(bucket_end(bucket_start(newest, grain), grain), view.today)
     if first:
         return _range(as_day(first, view.today), max(to, as_day(first, view.today)))
+    oldest = first_moment(view, found.profile, found.start)
     start = bucket_start(to, grain)
     for _ in range(_COHORTS - 1):
-        start = bucket_start(start - ONE_DAY, grain)
+        if oldest is not None and oldest < start:
+            start = bucket_start(start - ONE_DAY, grain)
     return Days(start, to)
 
 
@@ -287,16 +289,30 @@ def _named(key: Sequence[Any]) -> str | None:
 
 def newest_moment(view: View, profile: RollupDef, name: str) -> dt.date | None:
     """The last day up to today on which a column of a profile has a moment; None where it has none."""
+    return _moment(view, profile, name, f"-{name}")
+
+
+def first_moment(view: View, profile: RollupDef, name: str) -> dt.date | None:
+    """The first such day."""
+    return _moment(view, profile, name, name)
+
+
+def _moment(view: View, profile: RollupDef, name: str, sort: str) -> dt.date | None:
     asked = ProfileRequest.page(
-        profile, where=[f"{name}<{view.today + ONE_DAY}"], sort=f"-{name}", limit=1, columns=[name], today=view.today,
+        profile,
+        where=[f"{name}<{view.today + ONE_DAY}"],
+        sort=sort,
+        limit=1,
+        columns=[name],
+        today=view.today,
         scope=view.scope,
-    )  # fmt: skip
+    )
 
     def compute() -> list[dt.date]:
         found = [row[name] for row in view.app.profile_answer(asked).rows if row[name] is not None]
         return [one.date() if isinstance(one, dt.datetime) else one for one in found]
 
-    days = view.kept([profile.name], ("newest", name), compute)
+    days = view.kept([profile.name], ("moment", sort), compute)
     return days[0] if days else None
 
 

@@ -32,10 +32,16 @@ def make(ledger: Ledger, catalog: Catalog) -> bool:
 
 
 def tend(ledger: Ledger, tracking: Tracking, without: Collection[str] = ()) -> None:
-    """The triggers of tables that we keep, ``without`` some, feed every rollup over them, as its definition is now."""
+    """The triggers of tables that we keep, ``without`` some, feed every rollup over them, as its definition is now.
+
+    Tables that are not there yet are left out: whoever makes them tends them then.
+    """
     own = {
-        source.label for one in tracking.bound.rollups for source in one.definition.sources if isinstance(source, Own)
-    }.difference(without)
+        source.label
+        for one in tracking.bound.rollups
+        for source in one.definition.sources
+        if isinstance(source, Own) and source.label not in without and ledger.keeps(source.label)
+    }
     for tracked in tracking.wanted(tracking.numbers()):
         if tracked.name.rpartition(".")[2] in own and tracking.state(tracked)[0] != "ok":
             ledger.retried(lambda name=tracked.name: Installer(tracking).install([name]))  # type: ignore[misc]

@@ -25,7 +25,7 @@ from dayfold.http.streaming import Stream, Streams
 
 MEDIA_TYPE = "text/event-stream"
 #: Seconds between two messages at least, between two looks at the caller's rights, and until a comment says that nothing came.
-_PACE_S, _CHECK_S, _BEAT_S = 0.1, 15.0, 15.0
+_PACE_S, _CHECK_S, _BEAT_S = 0.1, 5.0, 15.0
 #: Milliseconds after which a browser tries again.
 _RETRY = b"retry: 3000\n\n"
 _BEAT = b": nothing new\n\n"

@@ -15,6 +15,7 @@ from dayfold.collect.intake import Intake
 from dayfold.count.adder import Figures as Added
 from dayfold.http.cache import Cache
 from dayfold.http.laws import Laws
+from dayfold.http.streaming import Streams
 from dayfold.ledger.intake import OUTCOMES
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,6 +31,7 @@ class Figures:
         intake: Callable[[], Intake | None] = lambda: None,
         added: Callable[[], Added | None] = lambda: None,
         laws: Laws | None = None,
+        streams: Callable[[], Streams | None] = lambda: None,
     ) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
@@ -48,6 +50,7 @@ class Figures:
         self.registry.register(_CacheFigures(cache))
         self.registry.register(_IntakeFigures(intake))
         self.registry.register(_CounterFigures(added))
+        self.registry.register(_StreamFigures(streams))
         if laws is not None:
             self.registry.register(_LawFigures(laws))
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -110,6 +113,22 @@ class _IntakeFigures(Collector):
         yield GaugeMetricFamily(
             "dayfold_events_written_at_seconds", "When events were last written to the log.", found.figures.written_at
         )
+
+
+class _StreamFigures(Collector):
+    """What the streams of events count."""
+
+    def __init__(self, streams: Callable[[], Streams | None]) -> None:
+        self.streams = streams
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as they are now."""
+        found = self.streams()
+        if found is None:
+            return
+        yield GaugeMetricFamily("dayfold_event_streams", "Streams of events that are open.", len(found))
+        yield CounterMetricFamily("dayfold_event_streams_dropped", "Streams that were too slow.", found.dropped)
+        yield CounterMetricFamily("dayfold_event_streams_missed", "Events that these missed.", found.missed)
 
 
 class _CounterFigures(Collector):

@@ -106,7 +106,11 @@ class Service:
         self.answers: Memo[Hashable, Any] = Memo(_ANSWERS)
         self.laws = Laws(self._conservation)
         self.figures = Figures(
-            self.cache, lambda: self.app.event_log.intake, lambda: self.app.counters.figures, self.laws
+            self.cache,
+            lambda: self.app.event_log.intake,
+            lambda: self.app.counters.figures,
+            self.laws,
+            lambda: self.streams,
         )
         embed, self.oidc = _outside(app)
         self.doorkeeper = Doorkeeper(self.glance, app.settings.auth, embed, self.work)

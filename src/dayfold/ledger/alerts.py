@@ -263,11 +263,14 @@ class JobEnd:
 
 
 def job_ends(ledger: Ledger, session: Session) -> list[JobEnd]:
-    """The run of each job that was the last to end well or, after its last attempt, badly; a retry keeps its number."""
+    """The run of each job that was the last to end well or, after its last attempt, badly; a retry keeps its number.
+
+    Dry runs are left out: whoever asked for one looks at what became of it, and nothing was to be done.
+    """
     query = ledger.sql(
         "select r.job, r.id, r.status, r.attempt, r.error, _finished from dayfold__job_runs as r join (select id, row_number() over "
-        "(partition by job order by finished_at desc, id desc) as place from dayfold__job_runs where status = 'done' or "
-        "status = 'failed') as l on l.id = r.id where l.place = 1 order by r.job",
+        "(partition by job order by finished_at desc, id desc) as place from dayfold__job_runs where (status = 'done' or "
+        """status = 'failed') and not request like '%"dry_run": true%') as l on l.id = r.id where l.place = 1 order by r.job""",
         _finished=ledger.store.dialect.piece("iso_moment", _x=column("finished_at", "r")),
     )
     return [JobEnd(*row) for row in session.rows(query)]

@@ -124,7 +124,7 @@ function open() {
   });
   source.addEventListener("dropped", ({ data }) => {
     const { missed } = JSON.parse(data);
-    over(`This page was too slow: ${missed.toLocaleString("en-US")} events were not shown. All of them are in the log.`);
+    over(`This page was too slow. It missed ${missed.toLocaleString("en-US")} of the events; all of them are in the log.`);
   });
   source.addEventListener("end", ({ data }) => {
     const { reason } = JSON.parse(data);
