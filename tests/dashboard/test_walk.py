@@ -45,7 +45,7 @@ def by_sql(query: str) -> Callable[[Path], object]:
 def _sent(name: str) -> Callable[[Path], object]:
     """A number of the licensing platform, from the events as they were sent."""
     traffic = licensing.drawn.Traffic(0.005)
-    return lambda store: licensing.daily(licensing.truth(traffic.requests()).facts)[name]
+    return lambda store: licensing.daily(licensing.truth(traffic).facts)[name]
 
 
 def _used(name: str) -> Callable[[Path], object]:
@@ -82,7 +82,7 @@ EXAMPLES: dict[str, tuple[str, tuple[Count, ...]]] = {
             ("DailyMetrics", "views", _sent("views")),
             ("DailyMetrics", "unique_visitors", _sent("unique_visitors")),
             ("DailyMetrics", "revenue_cents", _sent("revenue_cents")),
-            ("PlatformDaily", "new_creators", by_sql("select count(*) from creator where joined_at >= '2025-11-01'")),
+            ("PlatformDaily", "new_creators", by_sql("select count(*) from creators where joined_at >= '2025-11-01'")),
         ),
     ),
     "salon": (
