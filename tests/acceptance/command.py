@@ -16,7 +16,7 @@ from typing import Any
 NOW = "2026-01-10T12:00:00+00:00"
 COMMAND = (sys.executable, "-m", "dayfold.cli.main")
 #: No command of these tests takes longer, unless it hangs.
-LIMIT_S = 120
+LIMIT_S = 300
 #: How this Python was told to run; a user's has been told nothing.
 _OURS = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 

@@ -69,6 +69,7 @@ EXAMPLES = {
 }
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_demo_has_a_true_history_and_then_nothing_to_write(name: str, tmp_path: Path) -> None:
     """A source failed, drift was healed, days were rebuilt and sealed; after all of it every number is that of its source."""

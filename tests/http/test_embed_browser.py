@@ -128,6 +128,8 @@ def test_frame_shows_its_rows_and_sends_the_token_with_every_request(
     frame.locator("[data-part=orders] .kpi a").click()
     expect(frame.locator("#receipt-content .kpi")).to_have_text("3")
     assert "777" not in frame.locator("body").inner_text()
+    # What a live page would ask with.
+    frame.evaluate("new Promise((done) => { new EventSource('/pages/ShopPage').onerror = done })")
     assert "dayfold:height" in page.evaluate("told")
     host.frame = f"{running.url}/embed/rollups/ShopDaily?by=shop#token={good}"
     page.goto(host.origin)

@@ -57,7 +57,8 @@ def run(
 def needed() -> None:
     """What serves is installed. Raises MissingDriver."""
     try:
-        import dayfold.dashboard.application  # noqa: F401
+        import dayfold.dashboard.application
+        import dayfold.http.server  # noqa: F401
     except ImportError as error:
         raise MissingDriver(
             f"`dayfold serve` needs {error.name}, which is not installed.",

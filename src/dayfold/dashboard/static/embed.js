@@ -23,6 +23,56 @@ window.fetch = async (input, init = {}) => {
   return answer;
 };
 
+// A browser's own EventSource sends cookies and no header: this one asks as all else does. It ends where the server ends it.
+window.EventSource = class extends EventTarget {
+  static CONNECTING = 0;
+  static OPEN = 1;
+  static CLOSED = 2;
+  readyState = 0;
+  #ending = new AbortController();
+
+  constructor(address) {
+    super();
+    this.#read(address).catch(() => {}).finally(() => {
+      if (this.readyState === 2) return;
+      this.readyState = 2;
+      this.#tell("error");
+    });
+  }
+
+  close() {
+    this.readyState = 2;
+    this.#ending.abort();
+  }
+
+  #tell(name, data) {
+    const event = data === undefined ? new Event(name) : new MessageEvent(name, { data });
+    this[`on${name}`]?.(event);
+    this.dispatchEvent(event);
+  }
+
+  async #read(address) {
+    const answer = await fetch(address, { headers: { Accept: "text/event-stream" }, signal: this.#ending.signal });
+    if (!answer.ok || !answer.headers.get("content-type")?.startsWith("text/event-stream")) return;
+    this.readyState = 1;
+    this.#tell("open");
+    let text = "";
+    for (const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const blocks = (text + value).replaceAll("\r\n", "\n").split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) this.#message(block.split("\n"));
+    }
+  }
+
+  #message(lines) {
+    const of = (word) => lines.filter((one) => one.startsWith(`${word}:`)).map((one) => one.slice(word.length + 1).replace(/^ /, ""));
+    const data = of("data");
+    if (data.length && this.readyState === 1) this.#tell(of("event")[0] || "message", data.join("\n"));
+  }
+};
+
 /** Show a page of ours in place of the present one. */
 async function go(address, init) {
   if (!token) return ended();
