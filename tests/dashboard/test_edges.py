@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from html import escape
 
 import pytest
 
@@ -134,3 +136,23 @@ def test_the_overview_counts_entities_without_listing_them(shops: PageSite, monk
     assert page.values_after("data-entities", "Shoppers") == ["9"]
     assert asked
     assert all(one.limit is not None for one in asked)
+
+
+def test_whoever_signs_in_comes_back_to_a_long_address(shops: PageSite) -> None:
+    """As long as one that holds a page's whole state; one that is longer still leads home."""
+    where = "&".join(f"where=shop_id%3D{number}" for number in range(60))
+    address = f"/rollups/ShopDaily?{SPAN}&{where}"
+    answer = shops.client.get(address, follow_redirects=False)
+    page = shops.client.get(answer.headers["location"])
+    assert f'name="next" value="{escape(address)}"' in page.text
+    longer = shops.client.get(f"{address}&{where}&{where}", follow_redirects=False)
+    assert longer.headers["location"] == "/sign-in"
+
+
+def test_words_of_a_page_that_are_no_words_are_told(shops: PageSite) -> None:
+    """A form may send any JSON."""
+    client = shops.signed_in()
+    csrf = str(Page(client.get("/")).all("meta", name="csrf")[0]["content"])
+    part = {"part": "card", "name": "one", "rollup": "ShopDaily", "metric": [{}]}
+    answer = client.post("/pages/new", data={"csrf_token": csrf, "title": "T", "words": json.dumps({"parts": [part]})})
+    assert answer.status_code == 400

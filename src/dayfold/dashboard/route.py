@@ -24,6 +24,7 @@ from dayfold.http.problems import status_of, told
 from dayfold.http.rights import Right, needs
 from dayfold.http.route import QuickRoute, admit
 from dayfold.http.service import service
+from dayfold.http.signin import LONGEST
 from dayfold.jobs.report import report
 from dayfold.plan.access import EVERYTHING
 
@@ -61,8 +62,9 @@ class PageRoute(QuickRoute):
         except Unauthenticated as error:
             if request.method == "GET" and "authorization" not in request.headers and not is_htmx(request):
                 query = f"?{request.url.query}" if request.url.query else ""
-                onward = quote(request.url.path + query, safe="/")
-                return RedirectResponse(f"/sign-in?next={onward}", _SEE_OTHER, {"Cache-Control": "no-store"})
+                onward = request.url.path + query
+                after = f"?next={quote(onward, safe='/')}" if len(onward) <= LONGEST else ""
+                return RedirectResponse(f"/sign-in{after}", _SEE_OTHER, {"Cache-Control": "no-store"})
             return await _refused(request, error)
         except DayfoldError as error:
             return await _refused(request, error)

@@ -339,7 +339,7 @@ class _Reader:
             self.problem("bad-value", f"a metric is a text, several are a list of 1 to {MOST_METRICS}; got {given!r}.")
             return ()
         for name in names:
-            if name not in rollup.metrics:
+            if not isinstance(name, str) or name not in rollup.metrics:
                 self.problem(
                     "unknown-metric", f"{rollup.name} has no metric {name!r}{suggestion(str(name), rollup.metrics)}.",
                     f"Metrics: {listing(rollup.metrics)}",

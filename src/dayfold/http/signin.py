@@ -21,6 +21,8 @@ from dayfold.http.service import Service, service
 
 #: Where people go after they signed in, and after they signed out.
 HOME, OUT = "/", "/sign-in"
+#: Letters of a path to go on to: a page's address holds all that it shows, and a cookie has to hold the path.
+LONGEST = 2_000
 _PUBLIC = needs(Right.PUBLIC)
 
 
@@ -50,7 +52,7 @@ def onward(path: str | None) -> str:
     >>> onward("/\\elsewhere.example"), onward(None)
     ('/', '/')
     """
-    return path if path and re.fullmatch(r"/(?![/\\])[!-\[\]-~]{0,500}", path) else HOME
+    return path if path and re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", path) and len(path) <= LONGEST else HOME
 
 
 @router.get(
@@ -61,7 +63,7 @@ async def page(
     request: Request,
     found: ServiceOf,
     code: Annotated[str | None, Query(max_length=200, description="Of a one-time link.")] = None,
-    to: Annotated[str | None, Query(alias="next", max_length=500, description="The path to go on to.")] = None,
+    to: Annotated[str | None, Query(alias="next", max_length=LONGEST, description="The path to go on to.")] = None,
 ) -> Response:
     """The page; with the code of a one-time link, the browser is signed in."""
     if code is not None:
@@ -120,7 +122,7 @@ async def sign_out(request: Request, found: ServiceOf) -> Response:
 async def to_provider(
     request: Request,
     found: ServiceOf,
-    to: Annotated[str | None, Query(alias="next", max_length=500, description="The path to go on to.")] = None,
+    to: Annotated[str | None, Query(alias="next", max_length=LONGEST, description="The path to go on to.")] = None,
 ) -> Response:
     """The browser is sent to the provider."""
     provider = _provider(found)
