@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +28,8 @@ from dayfold.query.event_figures import REPORTS, SPANS
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 #: Events that the page has at first, and keeps; those of a page of quarantine; rows of a report.
 _SHOWN, _HELD, _ROWS = 50, 50, 100
+#: Seconds between two looks at the rates at least, and how many times as long as a look took.
+_EVERY_S, _TIMES = 30, 10
 _FILTERS = ("event_type", "entity_type", "entity_id")
 _PERIODS = {"7 days": "-6d", "30 days": "-29d", "90 days": "-89d", "12 months": "-364d"}
 _REPORT_NAMES = {
@@ -134,8 +138,12 @@ def _figures(view: View) -> dict[str, Any]:
     """The rates of types, and what came of all that was sent lately: the latter only for who sees all events."""
     span = view.one_of("span", tuple(SPANS), "day")
     status = view.app.event_log.status() if _sees_all(view) else None
+    began = time.monotonic()
+    rates = view.app.event_rates(span, scope=view.scope)
     return {
-        "rates": view.app.event_rates(span, scope=view.scope),
+        "rates": rates,
+        # A look never takes more than a tenth of the time.
+        "every": max(_EVERY_S, math.ceil(_TIMES * (time.monotonic() - began))),
         "span": span,
         "log": status,
         "outcomes": sorted({name for day in status.taken.values() for name in day}) if status else [],
