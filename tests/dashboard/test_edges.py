@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from html import escape
+from html import escape, unescape
 
 import pytest
 
-from dayfold import Count, Rollup
+from dayfold import Count, Rollup, Series
+from dayfold import Page as ShownPage
 from dayfold.dashboard import picture
 from dayfold.query.profile import ProfileAnswer
 from dayfold.query.profile_request import ProfileRequest
@@ -156,3 +157,32 @@ def test_words_of_a_page_that_are_no_words_are_told(shops: PageSite) -> None:
     part = {"part": "card", "name": "one", "rollup": "ShopDaily", "metric": [{}]}
     answer = client.post("/pages/new", data={"csrf_token": csrf, "title": "T", "words": json.dumps({"parts": [part]})})
     assert answer.status_code == 400
+
+
+def test_a_number_of_a_series_has_its_receipt(duck: Ground) -> None:
+    """Of the days of its row and of its key, as the page of the definitions shows it; a key may be called like a column."""
+    made = duck.table("orders")
+
+    class ByChannel(Rollup):
+        """Orders by channel."""
+
+        key = "channel"
+        orders = Count(made, at="made_at")
+
+    class Both(ShownPage):
+        """By week."""
+
+        over_time = Series("ByChannel", "orders", by="channel", grain="week")
+
+    duck.load("orders", COLUMNS, [order(1, day, 5, channel) for day in (2, 9, 10) for channel in ("day", "", "web")])
+    duck.define(ByChannel, Both)
+    duck.fold()
+    with PageSite(duck) as site:
+        client = site.signed_in()
+        page = Page(client.get("/pages/Both?from=2026-03-02&to=2026-03-11"))
+        assert [one["label"] for one in payload(page, "chart-over_time")["series"]] == ['""', '"day"', "web"]
+        links = re.findall(r'<a data-receipt href="([^"]*)"><data value="(\d+)">', page.source)
+        assert [value for _, value in links] == ["1", "1", "1", "2", "2", "2"]
+        for link, value in links:
+            assert f'class="kpi"><data value="{value}">' in client.get(unescape(link)).text
+        assert "are too many by week" in Page(client.get("/pages/Both?from=1990-01-01&to=2026-03-11")).text

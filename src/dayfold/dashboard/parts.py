@@ -8,12 +8,12 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dayfold.dashboard.view import View, address
 from dayfold.dashboard.words import filter_word
-from dayfold.days import Days
+from dayfold.days import ONE_DAY, Days
 from dayfold.define.alert import filter_text
 from dayfold.define.page import PartDef
 from dayfold.errors import NoSuchEntity, UsageError
@@ -23,7 +23,7 @@ from dayfold.query.funnels import OF_COHORT, FunnelRequest
 #: The longest period that is drawn day by day, and week by week.
 _MOST_DAYS, _MOST_WEEKS = 120, 750
 #: The longest period of a grain that a part names: more rows than that nobody reads.
-_MOST_OF = {"day": 4_000, "week": 20_000, "month": 40_000, "quarter": 40_000, "year": 40_000}
+_MOST_OF = {"day": 1_100, "week": 8_000, "month": 40_000, "quarter": 40_000, "year": 40_000}
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Shown:
         values: Of a card, day by day.
         chart: Of a series, what draws it.
         rows: Of a series, a top list or a funnel.
+        values_of: Of a series by a key, the value that each column of its rows is of.
         columns: Of its rows, those of the key first; ``numeric``: which of them are numbers.
         remarks: What has to be said with the numbers.
     """
@@ -59,6 +60,7 @@ class Shown:
     remarks: Sequence[str] = field(default_factory=list)
     #: Whether a number may lead to its receipt: not where it was read in another scope than its reader's own.
     has_receipts: bool = True
+    values_of: Mapping[str, Any] = field(default_factory=dict)
 
     def receipt(self, metric: str, row: Mapping[str, Any] | None = None) -> str:
         """Where a number comes from: of all days, and of a row's keys."""
@@ -69,6 +71,13 @@ class Shown:
         ]
         words = {"from": self.days.first, "to": self.days.last, "where": [*kept, *keys] or None}
         return address(f"/receipt/{self.part.rollup.name}/{metric}", words)
+
+    def receipt_at(self, place: int, column: str) -> str:
+        """Where a number of a series comes from: of the days of its row, and of its column's key."""
+        row = dict.fromkeys(self.part.by, self.values_of[column]) if self.values_of else None
+        last = self.rows[place + 1]["day"] - ONE_DAY if place + 1 < len(self.rows) else self.days.last
+        within = replace(self, days=Days(self.rows[place]["day"], last))
+        return within.receipt(self.part.metrics[0] if row else column, row)
 
 
 def shown(
@@ -173,7 +182,8 @@ def _series_by(view: View, found: Shown, column: str) -> None:
     found.rows = [
         {"day": day, **{str(line["label"]): line["values"][place] for line in lines}} for place, day in enumerate(days)
     ]
-    found.numeric = [str(line["label"]) for line in lines]
+    found.values_of = dict(zip(_labels(values), values, strict=True))
+    found.numeric = list(found.values_of)
     found.columns = ["day", *found.numeric]
     found.chart = _payload(whole, days, lines, view.today)
     found.remarks = _remarks(whole)
