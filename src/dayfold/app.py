@@ -807,6 +807,13 @@ class Dayfold:
         self.catalog.check()
         return answer(self.ledger, request, told_waiting=told_waiting)
 
+    def newest_row(self, request: Request) -> dt.date | None:
+        """The newest day on which a rollup has a row of the keys that a question is about. Raises QueryRefused, DefinitionError."""
+        from dayfold.query.latest import newest_row
+
+        self.catalog.check()
+        return newest_row(self.ledger, request)
+
     def profile_size(self, request: ProfileRequest) -> int:
         """How many entities a question finds, page after page. Raises QueryRefused, UsageError, DefinitionError."""
         from dayfold.query.profile import size

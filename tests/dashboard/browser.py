@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,20 @@ class Visit:
             self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1")
         )
 
-    def serious(self) -> list[str]:
-        """What axe finds that keeps people out: the rule and the first element."""
+    def serious(self, rules: Sequence[str] = (), *, without: Sequence[str] = ()) -> list[str]:
+        """What axe finds that keeps people out, by all rules or some: the rule and the first element."""
         if not AXE.exists():
             pytest.fail("needs axe-core: npm ci --prefix tests/clients/node")
         if not self.page.evaluate("Boolean(window.axe)"):
             # By the debugger, past the policy of the page.
             self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        options: dict[str, Any] = {
+            "resultTypes": ["violations"],
+            "rules": {name: {"enabled": False} for name in without},
+        }
+        if rules:
+            options["runOnly"] = list(rules)
+        found = self.page.evaluate("(options) => axe.run(document, options)", options)
         return [
             f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['any'][:1]}"
             for one in found["violations"]

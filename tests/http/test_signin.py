@@ -57,7 +57,7 @@ def test_password_opens_a_session(anna: Doors) -> None:
     """A cookie that scripts cannot read lets the browser in, with the user's rights; the store has its digest only."""
     browser = anna.browser()
     answer = sign_in(browser)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
     secret = browser.cookies["dayfold_session"]
     assert cookie == f"dayfold_session={secret}; HttpOnly; Max-Age=43200; Path=/; SameSite=lax"
@@ -150,8 +150,8 @@ def test_browser_is_answered_with_a_page(only_anna: Doors) -> None:
 
 @pytest.mark.parametrize(
     ("onward", "leads_to"),
-    [("/dash?a=1", "/dash?a=1"), ("//evil.example", "/sign-in"), ("https://evil.example", "/sign-in"), ("/\\evil", "/sign-in"),
-     ("/a\r\nSet-Cookie: x=y", "/sign-in"), ("", "/sign-in")],
+    [("/dash?a=1", "/dash?a=1"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/"),
+     ("/a\r\nSet-Cookie: x=y", "/"), ("", "/")],
 )  # fmt: skip
 def test_sign_in_leads_to_own_paths_only(only_anna: Doors, onward: str, leads_to: str) -> None:
     """A link to the sign-in page cannot send people elsewhere."""

@@ -25,6 +25,7 @@ from dayfold.dashboard import (
     static,
     studies,
 )  # fmt: skip
+from dayfold.dashboard.rendering import prepare
 from dayfold.dashboard.route import lost
 from dayfold.http import application
 from dayfold.http.service import Service
@@ -33,6 +34,8 @@ from dayfold.http.service import Service
 def make(found: Service) -> FastAPI:
     """The application over one service, pages included."""
     api = application.make(found, routers())
+    # Templates and files are read before the first page waits for them.
+    found.threads.submit(prepare)
     told = api.exception_handlers[HTTPException]
 
     @api.exception_handler(HTTPException)

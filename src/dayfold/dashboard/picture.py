@@ -259,28 +259,49 @@ class Total:
 
 def totals(view: View, shown: Picture) -> list[Total]:
     """Every metric of the rollup over the range, beside the range before it."""
-    days, rollup = shown.span.days, shown.rollup
-    found = []
-    for name in rollup.metrics:
-        value, before, is_exact, is_whole, refused = None, None, True, True, ""
-        try:
-            answer = view.answer(
-                rollup.name, [name], from_=days.first, to=days.last, where=shown.where, grain="total", tz=shown.tz,
-                compare=shown.compare or "previous",
-            )  # fmt: skip
-            value = answer.rows[0][name] if answer.rows else None
-            is_exact, is_whole = answer.exact[name], not answer.missing
-            earlier = answer.compare
-            # What lacks days is no more, and no less, than a whole range.
-            if earlier is not None and earlier.rows and is_whole and not earlier.missing:
-                before = earlier.rows[0][name]
-        except (QueryRefused, UsageError) as error:
-            refused = error.message
-        is_shown = name in shown.metrics
-        metrics = [one for one in shown.metrics if one != name] if is_shown else [*shown.metrics, name]
-        toggle = view.url(metrics=",".join(metrics) or None)
-        found.append(Total(name, value, before, is_exact, is_whole, is_shown, refused, toggle, shown.receipt(name)))
-    return found
+    names = list(shown.rollup.metrics)
+    try:
+        whole = _over_the_range(view, shown, names)
+        answers: dict[str, Answer | str] = dict.fromkeys(names, whole)
+    except (QueryRefused, UsageError):
+        # Some have no answer over all keys, or of this version: each is asked for by itself.
+        answers = {name: _or_why(view, shown, name) for name in names}
+    return [_total(view, shown, name, found) for name, found in answers.items()]
+
+
+def _over_the_range(view: View, shown: Picture, metrics: Sequence[str]) -> Answer:
+    days = shown.span.days
+    return view.answer(
+        shown.rollup.name, metrics, from_=days.first, to=days.last, where=shown.where, grain="total", tz=shown.tz,
+        compare=shown.compare or "previous",
+    )  # fmt: skip
+
+
+def _or_why(view: View, shown: Picture, metric: str) -> Answer | str:
+    try:
+        return _over_the_range(view, shown, [metric])
+    except (QueryRefused, UsageError) as error:
+        return error.message
+
+
+def _total(view: View, shown: Picture, name: str, found: Answer | str) -> Total:
+    """One metric of an answer over the whole range, or why it has none."""
+    is_shown = name in shown.metrics
+    metrics = [one for one in shown.metrics if one != name] if is_shown else [*shown.metrics, name]
+    toggle, receipt = view.url(metrics=",".join(metrics) or None), shown.receipt(name)
+    if isinstance(found, str):
+        return Total(name, None, None, True, True, is_shown, found, toggle, receipt)
+    earlier, before, is_whole = found.compare, None, not _misses(found, name)
+    # What lacks days is no more, and no less, than a whole range.
+    if earlier is not None and earlier.rows and is_whole and not _misses(earlier, name):
+        before = earlier.rows[0][name]
+    value = found.rows[0][name] if found.rows else None
+    return Total(name, value, before, found.exact[name], is_whole, is_shown, "", toggle, receipt)
+
+
+def _misses(answer: Answer, metric: str) -> bool:
+    """Whether some days of a metric are not known."""
+    return any(metric in gap.metrics for gap in answer.missing)
 
 
 @dataclass(frozen=True, slots=True)

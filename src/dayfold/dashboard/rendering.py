@@ -52,6 +52,13 @@ def environment() -> Environment:
     return made
 
 
+def prepare() -> None:
+    """Every template is compiled, and every file that pages load is read."""
+    static.digest()
+    for name in environment().list_templates(extensions=["html"]):
+        environment().get_template(name)
+
+
 def amount(value: object) -> str:
     """A number as text: thousands apart, decimals with all their digits, other numbers with at most four after the point.
 

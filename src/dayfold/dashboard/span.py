@@ -5,7 +5,6 @@ Invariant: a range names its first and last day, both included, in UTC.
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 from dataclasses import dataclass
 
@@ -69,31 +68,12 @@ def days_before(day: dt.date, count: int) -> dt.date:
 
 
 def newest(view: View, rollup: RollupDef, metric: str) -> dt.date:
-    """The day that periods end with: today, or where nothing came for long the last day with something of a metric."""
-    recent = view.today - dt.timedelta(days=_QUIET_DAYS)
-    if _has_any(view, rollup, metric, Days(recent, view.today), "total"):
-        return view.today
-    first = first_day(view, rollup)
-    if first is None or first >= recent:
-        return view.today
+    """The day that periods end with: today, or where nothing came for long the last day that has a row."""
     try:
-        months = view.answer(rollup.name, [metric], from_=first, to=view.today, grain="month").rows
-        month = max((row["day"] for row in months if row[metric]), default=None)
-        if month is None:
-            return view.today
-        last = month.replace(day=calendar.monthrange(month.year, month.month)[1])
-        days = view.answer(rollup.name, [metric], from_=month, to=min(last, view.today)).rows
-        return max((row["day"] for row in days if row[metric]), default=view.today)
+        last = view.newest_row(rollup, metric)
     except QueryRefused:
         return view.today
-
-
-def _has_any(view: View, rollup: RollupDef, metric: str, days: Days, grain: str) -> bool:
-    try:
-        rows = view.answer(rollup.name, [metric], from_=days.first, to=days.last, grain=grain).rows
-    except QueryRefused:
-        return True
-    return any(row[metric] for row in rows)
+    return view.today if last is None or (view.today - last).days <= _QUIET_DAYS else last
 
 
 def first_day(view: View, rollup: RollupDef) -> dt.date | None:

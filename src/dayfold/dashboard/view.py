@@ -219,6 +219,13 @@ class View:
                 self.service.answers.learn(key, kept)
         return kept
 
+    def newest_row(self, rollup: RollupDef, metric: str) -> dt.date | None:
+        """The newest day that has a row the caller may see. Raises QueryRefused where the rollup was never folded, or was edited."""
+        asked = Question.parse(
+            self.rollup(rollup.name), [metric], from_=self.today, to=self.today, today=self.today, scope=self.scope
+        )
+        return self.kept([rollup.name], ("newest row", metric), lambda: self.app.newest_row(asked))
+
     def kept(self, rollups: Sequence[str], words: tuple[Any, ...], compute: Callable[[], Kept]) -> Kept:
         """What some rollups' rows alone decide beside words and the caller's scope; kept while the rollups stand as they do."""
         standings = tuple(self.request.state.seen.standings.get(name) for name in rollups)

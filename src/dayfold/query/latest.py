@@ -5,12 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from sqlglot import exp
+
 from dayfold.define.rollup import RollupDef
+from dayfold.define.source import Table
 from dayfold.errors import QueryRefused
 from dayfold.ledger.ledger import Ledger
 from dayfold.names import listing
+from dayfold.plan.sql import Statement, Values, both, column, sql, table
 from dayfold.query.known import known
 from dayfold.query.request import Request
+from dayfold.query.run import folded
 
 
 def last_covered(ledger: Ledger, rollup: RollupDef, metrics: Sequence[str] | None, today: dt.date) -> dt.date:
@@ -31,3 +36,26 @@ def last_covered(ledger: Ledger, rollup: RollupDef, metrics: Sequence[str] | Non
             hint=f"Fold it: dayfold fold {rollup.name}",
         )
     return min(days[source] for source in sources)
+
+
+def newest_row(ledger: Ledger, request: Request) -> dt.date | None:
+    """The newest day on which a rollup has a row, of the keys that a question is about; None where it has none.
+
+    Raises:
+        QueryRefused: when the rollup was never folded, or a metric's definition was edited since.
+    """
+    ledger.store.open()
+    while True:
+        with ledger.store.transaction(read_only=True) as session:
+            version = folded(ledger, session, request).version
+            types = ledger.types.get(version.identity)
+            if types is not None:
+                values = Values()
+                tests = [one.admits(column(one.key), types[one.key], values) for one in request.filters]
+                query = sql(
+                    "select max(_d) from _t where _c", _d=column(request.rollup.day_column),
+                    _t=table(version.table, ledger.store.schema), _c=both(tests) if tests else exp.true(),
+                )  # fmt: skip
+                found: dt.date | None = session.rows(Statement(query, values))[0][0]
+                return found
+        ledger.types[version.identity] = ledger.store.describe(Table(f"{ledger.store.schema}.{version.table}"))
