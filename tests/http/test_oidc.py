@@ -60,7 +60,7 @@ def test_person_of_the_provider_is_signed_in(door: Doors, provider: Provider) ->
         "name": "user anna@example.com", "rollups": ["Visits"], "rows": {"shop": ["42", "43"]},
     }  # fmt: skip
     assert "dayfold_oidc" not in browser.cookies
-    assert 'href="/sign-in/oidc?next=/sign-in"' in door.browser().get("/sign-in").text
+    assert 'href="/sign-in/oidc?next=/"' in door.browser().get("/sign-in").text
 
 
 def test_rights_go_by_the_claim(door: Doors, provider: Provider) -> None:
@@ -161,7 +161,7 @@ def test_refusal_of_the_provider_is_told(door: Doors, provider: Provider) -> Non
 
 def test_sign_in_leads_to_own_paths_only(door: Doors, provider: Provider) -> None:
     """As with a password."""
-    assert come_back(door, provider, onward="https://evil.example").headers["location"] == "/sign-in"
+    assert come_back(door, provider, onward="https://evil.example").headers["location"] == "/"
 
 
 def test_provider_that_does_not_answer_is_named(door: Doors, provider: Provider) -> None:
