@@ -20,7 +20,7 @@ CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf_token"
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM = "application/x-www-form-urlencoded"
-_FORM_BYTES, _MOST_FIELDS = 16_384, 200
+_FORM_BYTES, _MOST_FIELDS = 16_384, 20
 
 
 def is_secure(request: Request, auth: AuthSettings) -> bool:
