@@ -339,6 +339,7 @@ class DashboardSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    enabled: bool = Field(default=True, description="Whether pages are served; false: the HTTP API alone.")
     embed_in: list[str] = Field(
         default_factory=list,
         description="Origins of the sites that may show charts and pages in a frame, such as https://shop.example. Default: none may.",

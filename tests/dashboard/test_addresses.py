@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 
+import pytest
 from fastapi.routing import APIRoute
 
 from dayfold.dashboard.application import routers
@@ -57,3 +58,14 @@ def test_application_without_a_fold_says_what_to_do(duck: Ground) -> None:
         duck.fold()
         # Folded, and still without a row.
         assert Page(client.get("/rollups/ShopDaily")).values_after("data-total", "orders")[:1] in (["0"], [])
+
+
+def test_pages_are_switched_off(duck: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API alone is served then, and says so in its own words."""
+    duck.load("orders", COLUMNS, [])
+    duck.define(*rollups(duck))
+    monkeypatch.setattr(duck.opened.settings.dashboard, "enabled", False)
+    with PageSite(duck) as site:
+        answer = site.signed_in().get("/")
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown-path")
+        assert site.signed_in().get("/v1/rollups").status_code == 200

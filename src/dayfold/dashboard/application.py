@@ -32,7 +32,9 @@ from dayfold.http.service import Service
 
 
 def make(found: Service) -> FastAPI:
-    """The application over one service, pages included."""
+    """The application over one service, pages included unless the settings want none."""
+    if not found.app.settings.dashboard.enabled:
+        return application.make(found)
     api = application.make(found, routers())
     # Templates and files are read before the first page waits for them.
     found.threads.submit(prepare)
