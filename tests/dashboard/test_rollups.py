@@ -90,6 +90,22 @@ def test_keys_are_lines_of_their_own_and_lead_to_themselves(shops: PageSite) -> 
     assert payload(Page(client.get(only)))["series"][0]["values"][2] == 1
 
 
+def test_keys_are_compared_with_their_own_past(shops: PageSite) -> None:
+    """Beside each key's line its own of the range before, as the API has it; the number before has its receipt too."""
+    client = shops.signed_in()
+    words = "metrics=cents&by=shop_id&compare=previous&from=2026-03-07&to=2026-03-10"
+    page = Page(client.get(f"/rollups/ShopDaily?{words}"))
+    answer = said(client, f"/v1/rollups/ShopDaily/query?{words}&allow_missing=1")
+    lines = {one["label"]: one["values"] for one in payload(page)["series"]}
+    for shop in (42, 43):
+        assert lines[f"{shop}: cents"] == [row["cents"] for row in answer["rows"] if row["shop_id"] == shop]
+        before = {row["day"]: row["cents"] for row in answer["compare"]["rows"] if row["shop_id"] == shop}
+        expected = [before[pair["compared_day"]] for pair in answer["compare"]["beside"]]
+        assert lines[f"{shop}: cents, compared"] == expected
+        assert any(expected)
+    assert "/receipt/ShopDaily/cents?from=2026-03-03&to=2026-03-06" in page.links()
+
+
 def test_missing_days_are_told_from_zeros(shops: PageSite) -> None:
     """A day before history, or to come, is no zero on the chart and in the table, and the page says why."""
     page = Page(shops.signed_in().get("/rollups/ShopDaily?metrics=orders&from=2026-03-09&to=2026-03-14"))

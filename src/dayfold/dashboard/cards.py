@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dayfold.dashboard.headline import Headline, headline
 from dayfold.dashboard.standing import Standing, standing
 from dayfold.dashboard.view import View, address
+from dayfold.days import Days
 from dayfold.define.rollup import RollupDef
 
 
@@ -22,11 +23,17 @@ class Card:
     @property
     def receipt(self) -> str | None:
         """Where its number tells where it comes from; None of a profile's, which is how many entities there are."""
-        span = self.headline.span if self.headline is not None else None
-        if self.headline is None or span is None:
+        return self._receipt(self.headline.span.days if self.headline and self.headline.span else None)
+
+    @property
+    def before_receipt(self) -> str | None:
+        """The same of the number that it is compared with."""
+        return self._receipt(self.headline.before_days if self.headline else None)
+
+    def _receipt(self, days: Days | None) -> str | None:
+        if self.headline is None or days is None:
             return None
-        days = {"from": span.days.first, "to": span.days.last}
-        return address(f"/receipt/{self.rollup.name}/{self.headline.metric}", days)
+        return address(f"/receipt/{self.rollup.name}/{self.headline.metric}", {"from": days.first, "to": days.last})
 
 
 def card(view: View, rollup: RollupDef) -> Card:

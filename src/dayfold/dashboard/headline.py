@@ -29,7 +29,7 @@ class Headline:
         metric: What it is, ``value`` over all of ``span``; ``before``: over as many days before them.
         values: Day by day; None where a day is not known.
         segments: Of a profile instead: how many entities have each value of ``metric``.
-        is_whole: Whether every day of the range is known.
+        is_whole: Whether every day of the range is known. ``before_days``: those of ``before``.
     """
 
     metric: str
@@ -39,6 +39,7 @@ class Headline:
     span: Span | None = None
     segments: Sequence[tuple[Any, int]] = ()
     is_whole: bool = True
+    before_days: Days | None = None
 
 
 def headline(view: View, rollup: RollupDef) -> Headline | None:
@@ -65,7 +66,7 @@ def _of(view: View, rollup: RollupDef, metric: str) -> Headline:
     return Headline(
         metric, _only(total.rows, metric), None if total.missing or earlier.missing else _only(earlier.rows, metric),
         [row[metric] for row in daily.rows], Span(days, _PERIOD, end, (view.today - end).days > len(days)),
-        is_whole=not daily.missing,
+        is_whole=not daily.missing, before_days=before,
     )  # fmt: skip
 
 

@@ -20,6 +20,10 @@ from dayfold.query.status import CheckStatus
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
+#: Open alerts that are named; the page of alerts has all.
+_MOST_ALERTS = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that somebody should look at."""
@@ -41,7 +45,7 @@ def overview(view: View) -> Response:
 
 
 def _troubles(view: View, cards: list[Card]) -> list[Trouble]:
-    """What failed or drifted, the worst first; drifts, checks and jobs only for who may see jobs."""
+    """What failed or drifted, the worst first; drifts, checks, alerts and jobs only for who may see jobs."""
     found = [
         Trouble("bad", f"{one.rollup.name}: {one.standing.text}. {one.standing.detail}.", one.url)
         for one in cards
@@ -54,6 +58,8 @@ def _troubles(view: View, cards: list[Card]) -> list[Trouble]:
         ]
         bad: list[CheckStatus] = [one for one in view.app.checks() if one.verdict in ("failed", "error")]
         found += [Trouble("bad", f"The check {one.check} failed. {one.description}", "/jobs/checks") for one in bad]
+        episodes = view.service.alerts.listed(only_open=True, limit=_MOST_ALERTS)["alerts"]
+        found += [Trouble("warn", f"The alert {one['rule']} is open.", "/jobs/alerts?open=1") for one in episodes]
         # Whoever asks for a rebuild looks at what became of it.
         failed = [one for one in view.service.desk.all() if one.last_status == FAILED and one.job != REBUILD]
         found += [Trouble("bad", f"The last run of the job {one.job} failed.", f"/jobs/{one.job}") for one in failed]

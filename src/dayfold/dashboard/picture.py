@@ -118,10 +118,15 @@ class Picture:
         place = bisect_right(self.buckets, bucket)
         return self.buckets[place] - dt.timedelta(days=1) if place < len(self.buckets) else self.span.days.last
 
-    def receipt(self, metric: str, row: Mapping[str, Any] | None = None, more: str | None = None) -> str:
-        """Where a number of the page tells where it comes from: of a row, or of the whole range, with one filter ``more``."""
+    def receipt(
+        self, metric: str, row: Mapping[str, Any] | None = None, more: str | None = None, days: Days | None = None
+    ) -> str:
+        """Where a number of the page tells where it comes from: of a row, of the whole range or of other ``days``.
+
+        ``more``: one more filter.
+        """
         where = [*self.where, *([more] if more else [])]
-        first, last, hour = self.span.days.first, self.span.days.last, None
+        first, last, hour = (days or self.span.days).first, (days or self.span.days).last, None
         if row is not None:
             if self.by:
                 where.append(filter_word(self.by, row[self.by]))
@@ -177,7 +182,8 @@ def _ask(view: View, shown: Picture) -> None:
     days, rollup = shown.span.days, shown.rollup
     where = list(shown.where)
     if shown.by:
-        most = max(1, min(view.count("n", _DEFAULT_KEYS, MOST_SERIES), MOST_SERIES // len(shown.metrics)))
+        room = MOST_SERIES // (len(shown.metrics) * (2 if shown.compare else 1))
+        most = max(1, min(view.count("n", _DEFAULT_KEYS, MOST_SERIES), room))
         greatest = _greatest(view, shown, shown.by, most + 1)
         shown.keys, shown.more_keys = [row[shown.by] for row in greatest[:most]], len(greatest) > most
         # The greatest meet the page's own filters of that key, which would let through many more.
@@ -186,7 +192,7 @@ def _ask(view: View, shown: Picture) -> None:
     _check_size(shown)
     shown.answer = view.answer(
         rollup.name, shown.metrics, from_=days.first, to=days.last, by=[shown.by] if shown.by else (), where=where, grain=shown.grain,
-        tz=shown.tz, compare=shown.compare if not shown.by else None,
+        tz=shown.tz, compare=shown.compare,
     )  # fmt: skip
     _draw(view, shown, shown.answer)
 
@@ -194,7 +200,7 @@ def _ask(view: View, shown: Picture) -> None:
 def _check_size(shown: Picture) -> None:
     """Refuse a picture of more numbers than anybody looks at, before any of them is read."""
     a_day = {"hour": 24.0, "day": 1.0}.get(shown.grain, 1 / 7)
-    lines = len(shown.metrics) * (len(shown.keys) or (2 if shown.compare else 1))
+    lines = len(shown.metrics) * (len(shown.keys) or 1) * (2 if shown.compare else 1)
     numbers = int(len(shown.span.days) * a_day) * lines
     if numbers > MOST_NUMBERS:
         raise QueryRefused(
@@ -207,23 +213,17 @@ def _draw(view: View, shown: Picture, answer: Answer) -> None:
     name = shown.bucket
     shown.buckets = sorted({row[name] for row in answer.rows})
     place = {bucket: n for n, bucket in enumerate(shown.buckets)}
-    lines: dict[tuple[Any, str], list[Any]] = {}
-    for row in answer.rows:
-        for metric in shown.metrics:
-            key = row[shown.by] if shown.by else None
-            lines.setdefault((key, metric), [None] * len(place))[place[row[name]]] = row[metric]
+    lines = _lines(shown, answer.rows, place)
     order = {key: n for n, key in enumerate(shown.keys)}
-    shown.series = [
-        Series(metric, key, shown.by is not None, values)
-        for (key, metric), values in sorted(
-            lines.items(), key=lambda one: (order.get(one[0][0], 99), shown.metrics.index(one[0][1]))
-        )
-    ][:MOST_SERIES]
+    drawn = sorted(lines, key=lambda one: (order.get(one[0], 99), shown.metrics.index(one[1])))[:MOST_SERIES]
+    shown.series = [Series(metric, key, shown.by is not None, lines[key, metric]) for key, metric in drawn]
     if answer.compare is not None:
-        earlier = {row[name]: row for row in answer.compare.rows}
-        for metric in shown.metrics:
-            values = [earlier.get(answer.beside.get(bucket), {}).get(metric) for bucket in shown.buckets]
-            shown.series.append(Series(metric, None, False, values, is_earlier=True))
+        before = {earlier: place[bucket] for bucket, earlier in answer.beside.items() if bucket in place}
+        earlier = _lines(shown, answer.compare.rows, before)
+        shown.series += [
+            Series(metric, key, shown.by is not None, earlier[key, metric], is_earlier=True)
+            for key, metric in drawn if (key, metric) in earlier
+        ]  # fmt: skip
     opened = [
         one["from"] for states in view.covered(shown.rollup.name).values() for one in states.get("open", ())
         if one["from"] <= shown.span.days.last and one["to"] >= shown.span.days.first
@@ -231,6 +231,21 @@ def _draw(view: View, shown: Picture, answer: Answer) -> None:
     if opened:
         first = max(min(opened), shown.span.days.first)
         shown.open_from = bucket_start(first, shown.grain) if shown.grain not in ("hour", "day") else first
+
+
+def _lines(
+    shown: Picture, rows: Sequence[Mapping[str, Any]], place: Mapping[Any, int]
+) -> dict[tuple[Any, str], list[Any]]:
+    """The values of each key and metric, one for each bucket; ``place``: where a row's bucket stands."""
+    found: dict[tuple[Any, str], list[Any]] = {}
+    for row in rows:
+        where = place.get(row[shown.bucket])
+        if where is None:
+            continue
+        for metric in shown.metrics:
+            key = row[shown.by] if shown.by else None
+            found.setdefault((key, metric), [None] * len(shown.buckets))[where] = row[metric]
+    return found
 
 
 def _greatest(view: View, shown: Picture, key: str, most: int) -> list[dict[str, Any]]:
@@ -255,6 +270,7 @@ class Total:
     refused: str
     toggle: str
     receipt: str
+    before_receipt: str = ""
 
 
 def totals(view: View, shown: Picture) -> list[Total]:
@@ -296,7 +312,8 @@ def _total(view: View, shown: Picture, name: str, found: Answer | str) -> Total:
     if earlier is not None and earlier.rows and is_whole and not _misses(earlier, name):
         before = earlier.rows[0][name]
     value = found.rows[0][name] if found.rows else None
-    return Total(name, value, before, found.exact[name], is_whole, is_shown, "", toggle, receipt)
+    before_receipt = shown.receipt(name, days=earlier.days) if earlier is not None else ""
+    return Total(name, value, before, found.exact[name], is_whole, is_shown, "", toggle, receipt, before_receipt)
 
 
 def _misses(answer: Answer, metric: str) -> bool:
