@@ -5,7 +5,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from benchmarks import collect, count, late, machine, measures, profiles, results, serve, stream, subjects, triggers
+from benchmarks import (
+    collect,
+    count,
+    late,
+    machine,
+    measures,
+    pages,
+    profiles,
+    results,
+    serve,
+    stream,
+    subjects,
+    triggers,
+)
 from benchmarks.results import Line
 
 
@@ -25,6 +38,7 @@ def main() -> None:
         "triggers": lambda: triggers.triggers(measures.MILLION, known.rounds),
         "serve": lambda: serve.served(scale),
         "collect": lambda: collect.collected(scale, known.soak),
+        "pages": lambda: pages.paged(scale),
         "stream": lambda: stream.streamed(scale),
         "log": lambda: collect.folded(scale, known.rounds),
         "count": lambda: count.counted(scale, known.rounds),
