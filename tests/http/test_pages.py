@@ -141,6 +141,8 @@ def crawled(site: Site, headers: dict[str, str], starts: list[str], most: int = 
 STARTS = [
     "/pages?bare=1", "/pages/ShopPage?bare=1", f"/pages/ShopPage?{SPAN}&bare=1", "/pages/ShopPage?shop_id=43&period=90d&bare=1",
     "/pages/ShopPage?shop_id=42&period=12m&bare=1", "/pages/ShopPage?part=channels&bare=1", f"/rollups/ShopDaily?{SPAN}&bare=1&by=shop_id",
+    "/?bare=1", "/profiles?bare=1", "/profiles/Customers?bare=1", "/profiles/Customers?show=segments&bare=1",
+    "/cohorts/Returning?grain=day&from=2026-03-01&to=2026-03-12&bare=1", "/funnels/Growing?from=2026-03-01&to=2026-03-12&bare=1",
     "/rollups/PlatformDaily?bare=1", "/pages/PlatformPage?bare=1", "/pages/ManagerPage?bare=1", "/pages/ManagerPage?manager_id=8&bare=1",
 ]  # fmt: skip
 JWT = {"secret": "s" * 32, "algorithms": ["HS256"], "audience": "dayfold", "claims": {"rows": {"shop_id": "shop"}}}
