@@ -333,12 +333,12 @@ def test_folding_again_writes_nothing(retail: Retail) -> None:
     if retail.url.startswith("duckdb"):
         retail.app.close()
     marks = "SELECT count(*), max(updated_at), max(run_id), min(run_id) FROM"
-    before = [run_sql(retail.url, f"{marks} {table}") for table in ("sales_daily", "product_daily")]
+    before = [run_sql(retail.url, f"{marks} {table}") for table in ("sales_daily", "product_daily", "returns_daily")]
     later = (NOW + dt.timedelta(hours=1)).isoformat()
     runs = succeeds("fold", "--json", cwd=retail.folder, env={"DAYFOLD_NOW": later}).json["runs"]
     written = [(run["status"], run["rows_inserted"], run["rows_updated"], run["rows_deleted"]) for run in runs]
-    assert written == [("done", 0, 0, 0)] * 2
-    assert [run_sql(retail.url, f"{marks} {table}") for table in ("sales_daily", "product_daily")] == before
+    assert written == [("done", 0, 0, 0)] * 3
+    assert [run_sql(retail.url, f"{marks} {table}") for table in ("sales_daily", "product_daily", "returns_daily")] == before
 
 
 ZONED = """
