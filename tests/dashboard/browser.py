@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from dayfold.http.straight import Straight
 from dayfold.ledger import sessions
@@ -21,6 +21,9 @@ from tests.dashboard.pages import PageSite
 AXE = Path(__file__).parents[1] / "clients" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 #: What a person cannot get past; lesser findings are advice.
 SERIOUS = ("serious", "critical")
+#: What is awaited comes at once on an idle machine; a busy one is given its time.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 
@@ -137,7 +140,7 @@ class LiveSite:
             java_script_enabled=script,
         )  # type: ignore[arg-type]  # a viewport is two numbers
         context.add_cookies([{"name": "dayfold_session", "value": secret, "url": self.url}])
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         try:
             visit = Visit(context, self.url)
             yield visit
