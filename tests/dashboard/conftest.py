@@ -34,9 +34,9 @@ def shops(duck: Ground) -> Iterator[PageSite]:
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser of this test process."""
+    """A browser for the tests of a file, and no more: while it is there a loop runs in this thread, which other tests would meet."""
     with chromium() as browser:
         yield browser
 

@@ -194,7 +194,7 @@ def test_a_name_in_several_rollups_is_to_be_qualified(duck: Ground) -> None:
         (QUERY, {"from": "2026-03-05", "to": "2026-03-01"},
          (400, "bad-date", "The range ends before it starts: from 2026-03-05 to 2026-03-01.")),
         (QUERY, {"period": "7d", "to": "today"}, (400, "usage", "A period is a range of its own; it does not stand beside from or to.")),
-        (QUERY, {"period": "8d"}, (400, "usage", "period is one of 7d, 30d, 90d, month, year.")),
+        (QUERY, {"period": "8d"}, (400, "usage", "period is one of 7d, 30d, 90d, 12m, month, year.")),
         (QUERY, {"metrics": "ordres"}, (404, "unknown-name", "ShopDaily has no metric 'ordres'; the nearest is 'orders'.")),
         (QUERY, {"grain": "fortnight"}, (400, "usage", "grain is one of hour, day, week, month, quarter, year, total.")),
         (QUERY, {"by": "shop"}, (404, "unknown-name", "ShopDaily has no key column 'shop' to group by; the nearest is 'shop_id'.")),

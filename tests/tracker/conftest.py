@@ -11,9 +11,12 @@ from tests.chromium import chromium
 from tests.tracker.collector import Collector, Site, html
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser of this test process, with the cache for going back that people have."""
+    """A browser for the tests of a file, with the cache for going back that people have.
+
+    For no more than that: while it is there a loop runs in this thread, which other tests would meet.
+    """
     with chromium() as browser:
         yield browser
 
