@@ -458,14 +458,39 @@ def test_an_open_transaction_is_waited_for(postgres_url: str, monkeypatch: pytes
             with pytest.raises(Busy) as caught:
                 app.erase([ACTOR])
         assert str(caught.value) == (
-            f"A transaction of {app.ledger.store.address} that began before is still open, and sees what was deleted.\n"
+            f"A transaction of {app.ledger.store.address}, or of its server, that began before is still open, and sees what was deleted.\n"
             "  End it, and run the same again; nothing is lost."
         )
         assert query(app, "select state from dayfold__erasures") == [("erased",)]
         assert where(app, postgres_url)[ACTOR]
+        # Other databases of the server have their own work, which ends by itself.
+        monkeypatch.setattr(postgres, "_REWRITE_WAIT_S", 60)
         app.erase([ACTOR])
         assert query(app, "select distinct state from dayfold__erasures") == [("done",)]
         assert where(app, postgres_url) == {value: [] for value in VALUES}
+
+
+def test_a_transaction_of_another_database_is_waited_for(
+    new_postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees none of the rows; but while it writes, PostgreSQL keeps what was deleted on the whole server since it began."""
+    import psycopg
+
+    from dayfold.engines import postgres
+
+    monkeypatch.setattr(postgres, "_REWRITE_WAIT_S", 1)
+    ours, theirs_url = new_postgres(), new_postgres()
+    with Dayfold([Daily, SAID], {"store": {"url": ours, "long_view": ""}}, clock=Clock()) as app:
+        app.fold()
+        with psycopg.connect(theirs_url) as writer:
+            writer.execute("SELECT pg_current_xact_id()")
+            send(app, theirs(1))
+            app.fold()
+            with pytest.raises(Busy):
+                app.erase([ACTOR])
+        monkeypatch.setattr(postgres, "_REWRITE_WAIT_S", 60)
+        app.erase([ACTOR])
+        assert where(app, ours) == {value: [] for value in VALUES}
 
 
 # -- files -----------------------------------------------------------------------------------------

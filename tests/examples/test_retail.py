@@ -338,7 +338,9 @@ def test_folding_again_writes_nothing(retail: Retail) -> None:
     runs = succeeds("fold", "--json", cwd=retail.folder, env={"DAYFOLD_NOW": later}).json["runs"]
     written = [(run["status"], run["rows_inserted"], run["rows_updated"], run["rows_deleted"]) for run in runs]
     assert written == [("done", 0, 0, 0)] * 3
-    assert [run_sql(retail.url, f"{marks} {table}") for table in ("sales_daily", "product_daily", "returns_daily")] == before
+    assert [
+        run_sql(retail.url, f"{marks} {table}") for table in ("sales_daily", "product_daily", "returns_daily")
+    ] == before
 
 
 ZONED = """

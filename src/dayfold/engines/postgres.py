@@ -79,9 +79,11 @@ _REWRITE_WAIT_S, _REWRITE_POLL_S = 30, 0.1
 _STATISTICS = "what PostgreSQL's planner keeps of values (pg_statistic), until its next vacuum: VACUUM FULL pg_statistic, as superuser"
 #: VACUUM skips what a user may not vacuum with a warning alone.
 _HAS_OLD_STATISTICS = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-#: Snapshots as old as a transaction or older; an age counts from now on, so it needs no wrapping number.
+#: Snapshots as old as a transaction or older; an age counts from now on, so it needs no wrapping number. A new snapshot is as old
+#: as the oldest transaction that writes anywhere on the server, in other databases too, and the one that rewrites goes by it.
 _OLD_SNAPSHOTS = """
-SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
+SELECT cast(cast(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) <= $1 OR count(*) > 0
+FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
 AND backend_xmin IS NOT NULL AND age(backend_xmin) > age(cast(cast($1 % 4294967296 AS text) AS xid))
 """
 
@@ -325,7 +327,7 @@ class PostgresStore:
             while connection.execute(_OLD_SNAPSHOTS, [now]).fetchall()[0][0]:
                 if time.monotonic() >= until:
                     raise Busy(
-                        f"A transaction of {self.address} that began before is still open, and sees what was deleted.",
+                        f"A transaction of {self.address}, or of its server, that began before is still open, and sees what was deleted.",
                         hint="End it, and run the same again; nothing is lost.",
                     )
                 time.sleep(_REWRITE_POLL_S)
