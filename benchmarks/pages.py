@@ -49,6 +49,8 @@ def paged(scale: int) -> Iterator[Line]:
 
 def _served(work: str, at: str, secret: str, rounds: int) -> Iterator[Line]:
     with httpx.Client(base_url=at, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:
+        # A person opens the first page seconds after the server began, not in its first moment.
+        time.sleep(3)
         first = _times(client, "/", 1)
         again = _times(client, "/", rounds)
         yield _line(
