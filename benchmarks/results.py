@@ -38,7 +38,8 @@ HOW = """\
   a test compares its numbers with a count in Python. Dayfold is the fold from nothing of an application that is open. The two take
   turns on fresh copies. Touched customers get a note on one booking, told by triggers; others each time.
 - Pages: the retail demo, served by one process and asked over loopback. The server's time is the client's; the first overview is the first
-  page that the process is asked for, three seconds after it began. Drawing is timed in the page, from its numbers to the picture, in Chromium on the same two cores.
+  page that the process is asked for, three seconds after it began. Drawing is timed in the page, from its numbers to the picture, in
+  Chromium on the same two cores.
 - Memory is the high-water mark of resident memory of the whole process, the engine's page cache included.
 """
 
