@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dayfold.dashboard import static
+from dayfold.ledger import alerts
 from dayfold.plan.access import Scope
 from tests.dashboard.pages import Page, PageSite
 
@@ -51,6 +52,30 @@ def test_overview_has_a_card_for_everything_that_is_defined(shops: PageSite) -> 
     ]
     assert "up to date" in page.text
     assert "Returning" in page.text
+
+
+def test_overview_says_what_is_wrong_until_it_is_mended(shops: PageSite) -> None:
+    """Drift of a rollup until a heal, of a profile until everybody is folded again; an alert while it is open."""
+    app, client = shops.app, shops.signed_in()
+    ledger = app.ledger
+    with ledger.store.transaction() as session:
+        session.execute(ledger.sql("update shop_daily set orders = orders + 1 where shop_id = 42"))
+        session.execute(ledger.sql("update customers set cents = cents + 1 where shop_id = 42"))
+        alerts.open_episode(ledger, session, "LateShops", "ShopDaily", "It is late.", {})
+    for name in ("ShopDaily", "Customers"):
+        app.verify([name], **({} if name == "Customers" else {"from_": "2026-03-01", "to": "2026-03-12"}))
+    text = Page(client.get("/")).text
+    assert "Customers: 5 cells drifted and were not healed." in text
+    assert "ShopDaily: 8 cells drifted and were not healed." in text
+    assert "The alert LateShops is open." in text
+    app.fold(["Customers", "ShopDaily"])
+    text = Page(client.get("/")).text
+    assert "Customers: 5 cells" not in text
+    # The days before the lookback were not computed again.
+    assert "ShopDaily: 8 cells drifted" in text
+    app.verify(["ShopDaily"], from_="2026-03-01", to="2026-03-12", heal=True)
+    assert "drifted" not in Page(client.get("/")).text
+    assert "The alert" not in Page(shops.signed_in("read").get("/")).text
 
 
 def test_table_and_chart_of_a_rollup_are_the_answer_of_the_api(shops: PageSite) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
+from dayfold.days import LIFE
 from dayfold.define.catalog import Catalog
 from dayfold.define.fingerprint import identity
 from dayfold.engines import owners
@@ -183,13 +184,18 @@ class Unhealed:
 
 
 def unhealed(catalog: Catalog, ledger: Ledger) -> list[Unhealed]:
-    """What drifted and still does, as far as verifications tell, of the rollups that are defined."""
+    """What drifted and still does, as far as verifications tell, of the rollups that are defined.
+
+    A heal ends it, and so does a fold of all entities of a profile. A fold of days ends none of a rollup: which of its days it computed is
+    not kept.
+    """
     ledger.store.open()
     query = ledger.sql(
         "select v.rollup, v.run_id, cast(sum(v.drifted) as bigint), min(v.day), max(v.day) from dayfold_verifications as v "
         "where v.drifted > 0 and not exists (select 1 from dayfold__runs as r where r.rollup = v.rollup and r.id > v.run_id and "
-        "r.job = 'heal' and r.status = 'done') "
-        "group by v.rollup, v.run_id order by v.rollup, v.run_id"
+        "r.status = 'done' and (r.job = 'heal' or (v.day = :life::date and r.first_day = :life::date "
+        "and (r.job = 'fold' or r.job = 'rebuild')))) group by v.rollup, v.run_id order by v.rollup, v.run_id",
+        life=LIFE,
     )
     with ledger.store.transaction(read_only=True) as session:
         rows = list(session.rows(query)) if ledger.is_there(session) else []
