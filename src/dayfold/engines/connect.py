@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from dayfold.engines.base import Store
 from dayfold.errors import ConfigError
 
-SCHEMES = ("duckdb:///FILE", "postgresql://USER@HOST/DATABASE")
+SCHEMES = ("duckdb:///FILE", "postgresql://USER@HOST/DATABASE", "clickhouse://USER@HOST/DATABASE")
 
 
 def store(
@@ -51,6 +51,15 @@ def store(
         except ValueError:
             raise ConfigError(f"{setting} is not a PostgreSQL address.", hint=ADDRESS_HINT) from None
         return PostgresStore(url, schema=schema)
+    if url.startswith(("clickhouse://", "chdb:///")):
+        from dayfold.engines.clickhouse import ADDRESS_HINT as CLICKHOUSE_HINT
+        from dayfold.engines.clickhouse import ClickHouse
+
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise ConfigError(f"{setting} is not a ClickHouse address.", hint=CLICKHOUSE_HINT) from None
+        return ClickHouse(url, schema=schema, base=base)
     scheme = url.partition(":")[0] or "nothing"
     raise ConfigError(
         f"{setting} is an address that starts with '{scheme}:', which no engine answers to.",

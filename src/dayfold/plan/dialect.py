@@ -25,6 +25,7 @@ class Spelling:
 
     duckdb: str
     postgres: str
+    clickhouse: str = ""
 
 
 # Text that is to become a value is checked against one grammar, because engines accept different ones
@@ -240,16 +241,16 @@ FORGIVING = {
 SAFE_INT = r"[+-]?([0-9]{1,18}|[0-8][0-9]{18}|9[01][0-9]{17})"
 
 _TYPES = {
-    Kind.BOOL: Spelling("BOOLEAN", "boolean"),
-    Kind.INT: Spelling("BIGINT", "bigint"),
-    Kind.FLOAT: Spelling("DOUBLE", "double precision"),
-    Kind.TEXT: Spelling("VARCHAR", "text"),
-    Kind.UUID: Spelling("UUID", "uuid"),
-    Kind.DATE: Spelling("DATE", "date"),
-    Kind.TIMESTAMP: Spelling("TIMESTAMP", "timestamp"),
-    Kind.TIMESTAMPTZ: Spelling("TIMESTAMPTZ", "timestamptz"),
-    Kind.JSON: Spelling("JSON", "jsonb"),
-    Kind.HASHES: Spelling("BIGINT[]", "bigint[]"),
+    Kind.BOOL: Spelling("BOOLEAN", "boolean", "Bool"),
+    Kind.INT: Spelling("BIGINT", "bigint", "Int64"),
+    Kind.FLOAT: Spelling("DOUBLE", "double precision", "Float64"),
+    Kind.TEXT: Spelling("VARCHAR", "text", "String"),
+    Kind.UUID: Spelling("UUID", "uuid", "UUID"),
+    Kind.DATE: Spelling("DATE", "date", "Date32"),
+    Kind.TIMESTAMP: Spelling("TIMESTAMP", "timestamp", "DateTime64(6, 'UTC')"),
+    Kind.TIMESTAMPTZ: Spelling("TIMESTAMPTZ", "timestamptz", "DateTime64(6, 'UTC')"),
+    Kind.JSON: Spelling("JSON", "jsonb", "String"),
+    Kind.HASHES: Spelling("BIGINT[]", "bigint[]", "Array(Int64)"),
 }
 
 
@@ -267,12 +268,20 @@ class Dialect:
     def type_name(self, type_: Type) -> str:
         """How the engine names a type in DDL and casts."""
         if type_.kind is Kind.DECIMAL:
+            if self.name == "clickhouse":
+                # It has no decimal of any number of digits: as many before the point as after it.
+                return f"Decimal({type_.precision or MAX_DIGITS}, {MAX_DIGITS // 2 if type_.scale is None else type_.scale})"
             return "NUMERIC" if type_.scale is None else f"NUMERIC({type_.precision or MAX_DIGITS}, {type_.scale})"
         return str(getattr(_TYPES[type_.kind], self.name))
 
+    def nullable(self, type_: Type) -> str:
+        """How the engine names a type whose values may be NULL: ClickHouse says so, and has no NULL of lists."""
+        name = self.type_name(type_)
+        return f"Nullable({name})" if self.name == "clickhouse" and type_.kind is not Kind.HASHES else name
+
     def data_type(self, type_: Type) -> exp.DataType:
         """The type as a tree."""
-        return exp.DataType.build(self.type_name(type_), dialect=self.name)
+        return exp.DataType.build(self.nullable(type_), dialect=self.name)
 
     def cast(self, tree: exp.Expr, type_: Type) -> exp.Expr:
         """A cast to a type of ours."""
@@ -314,3 +323,4 @@ class Dialect:
 
 DUCKDB = Dialect("duckdb")
 POSTGRES = Dialect("postgres")
+CLICKHOUSE = Dialect("clickhouse")

@@ -279,6 +279,8 @@ _ABSENT = {
 
 def declared(dialect: Dialect, one: Column) -> str:
     """A column's name and type. Text of ours compares by bytes, on every engine."""
+    if dialect.name == "clickhouse":
+        return f"{quoted(one.name)} {dialect.nullable(one.type)}"
     collation = ' COLLATE "C"' if one.type.kind is Kind.TEXT and dialect.name == "postgres" else ""
     return f"{quoted(one.name)} {dialect.type_name(one.type)}{collation}"
 

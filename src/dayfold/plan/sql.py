@@ -17,6 +17,7 @@ import sqlglot
 from sqlglot import exp
 
 from dayfold.memo import Memo
+from dayfold.plan import clickhouse
 
 Part = exp.Expr | Sequence[exp.Expr]
 
@@ -58,7 +59,7 @@ class Statement:
         for node in nodes:
             place = self.order.setdefault(node.name, len(self.order) + 1)
             node.replace(exp.Parameter(this=exp.Literal.number(place)))
-        text = tree.sql(dialect=dialect, identify=True, copy=False)
+        text = tree.sql(dialect=spelled(dialect), identify=True, copy=False)
         return text, [self.values.by_name[name] for name in self.order]
 
     def built(self) -> Statement:
@@ -156,6 +157,11 @@ def statement(text: str, dialect: str = "postgres", values: Values | None = None
     tree = sql(text, dialect, **trees)
     bound.by_name.update({name: part for name, part in parts.items() if not name.startswith("_")})
     return Statement(tree, bound)
+
+
+def spelled(dialect: str) -> str:
+    """What SQLGlot calls the spelling of an engine."""
+    return clickhouse.NAME if dialect == "clickhouse" else dialect
 
 
 def identifier(name: str) -> exp.Identifier:
