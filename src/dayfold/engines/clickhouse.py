@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -52,7 +52,7 @@ from dayfold.errors import (
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import CLICKHOUSE
 from dayfold.plan.longview import MARK
-from dayfold.plan.shape import Column, Shape, declared, quoted
+from dayfold.plan.shape import Column, declared, quoted
 from dayfold.plan.sql import Statement, statement
 
 if TYPE_CHECKING:
@@ -117,7 +117,9 @@ class ClickHouse:
         words = dict(parse_qsl(parts.query))
         self.is_embedded = parts.scheme == "chdb"
         if self.is_embedded:
-            self._folder = str((base or Path()) / Path(unquote(url.removeprefix("chdb:///").partition("?")[0])).expanduser())
+            self._folder = str(
+                (base or Path()) / Path(unquote(url.removeprefix("chdb:///").partition("?")[0])).expanduser()
+            )
             self.schema = schema or words.get("database", "dayfold")
         else:
             self.schema = schema or unquote(parts.path.strip("/")) or "default"
@@ -126,6 +128,11 @@ class ClickHouse:
         self._idle: list[Client] = []
         self._lock = threading.Lock()
         self._opened = False
+
+    @property
+    def home(self) -> ClickHouse:
+        """A source alone has no ledger."""
+        return self
 
     @property
     def address(self) -> str:
@@ -340,6 +347,11 @@ class ClickHouseSession:
         """The result of a small query."""
         return self.query(*one.render("clickhouse"))
 
+    def columns_of(self, one: Statement) -> dict[str, Type]:
+        """The columns that a query gives."""
+        text, values = one.render("clickhouse")
+        return {row[0]: logical_type(row[1]) for row in self.query(f"DESCRIBE TABLE ({text})", values)}
+
     def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
         """The result of a query."""
         text, values = one.render("clickhouse")
@@ -394,7 +406,11 @@ class ClickHouseSession:
             stream.write_table(written)
         with self._running() as settings:
             self.client.raw_insert(
-                target, [one.name for one in columns], insert_block=bytes(sink.getvalue()), settings=settings, fmt="ArrowStream"
+                target,
+                [one.name for one in columns],
+                insert_block=bytes(sink.getvalue()),
+                settings=settings,
+                fmt="ArrowStream",
             )
 
     def analyze(self, name: str) -> None:
@@ -475,7 +491,11 @@ def _sent(value: Any) -> Any:
     """A value as the driver sends it."""
     if isinstance(value, dt.datetime):
         whole = value.astimezone(dt.UTC) if value.tzinfo else value
-        return whole.strftime("%Y-%m-%d %H:%M:%S.%f") if whole.year >= 1000 else f"{whole.year:04}{whole.strftime('-%m-%d %H:%M:%S.%f')}"
+        return (
+            whole.strftime("%Y-%m-%d %H:%M:%S.%f")
+            if whole.year >= 1000
+            else f"{whole.year:04}{whole.strftime('-%m-%d %H:%M:%S.%f')}"
+        )
     if isinstance(value, dt.date):
         return value.isoformat()
     if isinstance(value, Decimal | Uuid):
@@ -582,7 +602,9 @@ def _reason(error: Exception) -> str:
     """Why a connection failed, in a few words: the driver's own may show the address with its password."""
     code = _code(error)
     if code:
-        return {516: "authentication failed", 81: "the database does not exist", 192: "authentication failed"}.get(code, f"error {code}")
+        return {516: "authentication failed", 81: "the database does not exist", 192: "authentication failed"}.get(
+            code, f"error {code}"
+        )
     text = str(error)
     for words in ("refused", "timed out", "Name or service not known", "resolve"):
         if words in text:
@@ -590,4 +612,3 @@ def _reason(error: Exception) -> str:
     if "engine" in text:
         return "another folder is open in this process, or another process has this one"
     return type(error).__name__
-

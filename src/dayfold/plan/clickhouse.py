@@ -19,7 +19,7 @@ MOMENT = "DateTime64(6, 'UTC')"
 class DayfoldClickhouse(_ClickHouse):
     """ClickHouse as Dayfold speaks it."""
 
-    class Generator(_ClickHouse.Generator):
+    class Generator(_ClickHouse.Generator):  # type: ignore[misc, valid-type]
         TYPE_MAPPING = {
             **_ClickHouse.Generator.TYPE_MAPPING,
             exp.DataType.Type.DATE: "Date32",
