@@ -21,18 +21,23 @@ from clickhouse_connect.driver.external import ExternalData
 
 
 @pytest.fixture
-def client(clickhouse_server: ClickHouseServer) -> Iterator[Any]:
-    with clickhouse_server.database() as url, clickhouse_server.client(urlsplit(url).path[1:]) as client:
+def server(clickhouse_server: ClickHouseServer) -> ClickHouseServer:
+    return clickhouse_server
+
+
+@pytest.fixture
+def client(server: ClickHouseServer) -> Iterator[Any]:
+    with server.database() as url, server.client(urlsplit(url).path[1:]) as client:
         yield client
 
 
 @pytest.mark.parametrize("form", [False, True])
-def test_parameters_arrive_as_they_are(clickhouse_server: ClickHouseServer, form: bool) -> None:
+def test_parameters_arrive_as_they_are(server: ClickHouseServer, form: bool) -> None:
     """Quotes, tabs, backslashes, newlines, NULL, lists and money pass unchanged, in the address and in a form."""
     given = {
         "text": "it's\ta \\ \"line\"\n€", "none": None, "many": ["a'b", "\\"], "day": dt.date(2026, 3, 8), "money": Decimal("1.10")
     }  # fmt: skip
-    with clickhouse_server.client(form_encode_query_params=form) as client:
+    with server.client(form_encode_query_params=form) as client:
         [row] = client.query(
             "SELECT {text:String}, {none:Nullable(Int64)}, {many:Array(String)}, {day:Date32}, {money:Decimal(38, 2)}",
             given,
@@ -40,9 +45,9 @@ def test_parameters_arrive_as_they_are(clickhouse_server: ClickHouseServer, form
     assert list(row) == list(given.values())
 
 
-def test_statements_too_long_for_an_address(clickhouse_server: ClickHouseServer) -> None:
+def test_statements_too_long_for_an_address(server: ClickHouseServer) -> None:
     """A parameter of a megabyte travels in a form."""
-    with clickhouse_server.client(form_encode_query_params=True) as client:
+    with server.client(form_encode_query_params=True) as client:
         assert client.query("SELECT length({long:String})", {"long": "x" * 1_000_000}).first_row == (1_000_000,)
 
 
@@ -66,12 +71,12 @@ def test_rows_go_in_and_come_out(client: Any) -> None:
     assert client.query("SELECT * FROM t").summary["read_rows"] == "8"
 
 
-def test_a_session_keeps_its_tables_and_settings(clickhouse_server: ClickHouseServer) -> None:
+def test_a_session_keeps_its_tables_and_settings(server: ClickHouseServer) -> None:
     """Temporary tables and SET belong to the session; settings of a request end with it; without a session nothing stays."""
     with (
-        clickhouse_server.client() as one,
-        clickhouse_server.client() as other,
-        clickhouse_server.client(autogenerate_session_id=False) as loose,
+        server.client() as one,
+        server.client() as other,
+        server.client(autogenerate_session_id=False) as loose,
     ):
         one.command("CREATE TEMPORARY TABLE mine (a Int64)")
         assert one.insert_arrow("mine", pa.table({"a": [1, 2]})).written_rows == 2
@@ -92,12 +97,12 @@ def test_a_session_keeps_its_tables_and_settings(clickhouse_server: ClickHouseSe
             one.query("SELECT * FROM mine")
 
 
-def test_a_session_answers_one_request_at_a_time(clickhouse_server: ClickHouseServer) -> None:
+def test_a_session_answers_one_request_at_a_time(server: ClickHouseServer) -> None:
     """A second request on a busy session is refused; requests of two sessions run side by side."""
     with (
-        clickhouse_server.client(session_id="s") as one,
-        clickhouse_server.client(session_id="s") as same,
-        clickhouse_server.client() as other,
+        server.client(session_id="s") as one,
+        server.client(session_id="s") as same,
+        server.client() as other,
     ):
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(one.command, "SELECT sleep(1)")
@@ -134,14 +139,14 @@ def test_a_bad_row_inserts_nothing(client: Any) -> None:
     assert client.command("SELECT count() FROM t") == 0
 
 
-def test_strangers_are_refused(clickhouse_server: ClickHouseServer) -> None:
+def test_strangers_are_refused(server: ClickHouseServer) -> None:
     """A wrong password, a database that is not there and a setting that does not exist are told apart."""
     with pytest.raises(DatabaseError, match="AUTHENTICATION_FAILED") as refused:
-        clickhouse_server.client(password="wrong")
+        server.client(password="wrong")
     assert "wrong" not in str(refused.value)
     with pytest.raises(DatabaseError, match="UNKNOWN_DATABASE"):
-        clickhouse_server.client("nowhere")
-    with clickhouse_server.client() as client, pytest.raises(DatabaseError, match="115"):
+        server.client("nowhere")
+    with server.client() as client, pytest.raises(DatabaseError, match="115"):
         client.command("SELECT 1", settings={"no_such_setting": 1})
 
 
