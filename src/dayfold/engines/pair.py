@@ -416,14 +416,15 @@ class PairStore:
         if raw.query(f"SELECT 1 FROM {place} WHERE {mine} LIMIT 1"):
             raw.command(f"ALTER TABLE {place} DELETE WHERE {mine}")
 
-    def tell(self) -> None:
-        """What views of BI tools go by is what is published now."""
+    def tell(self, *, covers: bool = True) -> None:
+        """What views of BI tools go by is what is published now; ``covers``: and what is covered."""
         for turn in range(_TRIES):
             try:
                 with self._home.transaction() as home:
                     home.execute(self.home_statement(f"update {HEAD} set told = told + 1 where id = 1"))
                     [(told,)] = home.rows(self.home_statement(f"select told from {HEAD} where id = 1"))
                     seen = self.seen(home)
+                    covered = self._covered(home) if covers else None
                 break
             except Conflict:
                 if turn == _TRIES - 1:
@@ -435,9 +436,23 @@ class PairStore:
                 f"CREATE TABLE IF NOT EXISTS {place} (told UInt64, last UInt64, pending Array(UInt64)) ENGINE = {self.family} ORDER BY told "
                 f"COMMENT '{OURS}: which writes are published'"
             )
+            if covered is not None:
+                raw.load("dayfold_covered__", covered[0], covered[1])
+                raw.command(
+                    f"CREATE OR REPLACE TABLE {quoted(self.schema)}.{quoted('dayfold_coverage')} ENGINE = {self.family} "
+                    f"ORDER BY tuple() COMMENT '{OURS}: which days are covered' AS SELECT * FROM {quoted('dayfold_covered__')}"
+                )
             raw.command(f"INSERT INTO {place} SELECT {int(told)}, {seen.last}, {list(seen.pending)}")
             if told % 500 == 0:
                 raw.command(f"DELETE FROM {place} WHERE told < {int(told) - 100}")
+
+    def _covered(self, home: Session) -> tuple[Sequence[Column], pa.Table] | None:
+        """The coverage that every table's view is read beside."""
+        if not self._home.stored_columns(home, ["dayfold_coverage"]):
+            return None
+        tree = exp.select("*").from_(table("dayfold_coverage", self._home.schema))
+        columns = [Column(name, type_) for name, type_ in home.columns_of(Statement(tree)).items()]
+        return columns, home.arrow(Statement(tree.copy()), columns)
 
     def seen(self, home: Session, own: int = 0) -> Seen:
         """What a transaction at home shows of writes."""
@@ -485,6 +500,7 @@ class PairSession:
         self._limit: tuple[float, float] | None = None
         self._limits: list[Any] = []
         self.unmade = False
+        self._covers = False
 
     # -- the two sides ---------------------------------------------------------------------------
 
@@ -550,6 +566,15 @@ class PairSession:
             raise StoreError("One transaction writes more than is told apart.", hint="Fold smaller portions.")
         return self._number * STEPS + self._step
 
+    def _note_home(self, one: Statement) -> None:
+        """What is told to other programs follows where coverage moves."""
+        text = one.text if isinstance(one, Constant) else ""
+        named = "dayfold__coverage" in text or any(
+            node.name == "dayfold__coverage" for node in ([] if text else one.tree.find_all(exp.Table))
+        )
+        if named and self._number:
+            self._covers = True
+
     def publish(self) -> None:
         """The transaction publishes what it wrote, if it commits."""
         if self._number:
@@ -571,7 +596,7 @@ class PairSession:
                 self.store.tidy()
             return
         try:
-            self.store.tell()
+            self.store.tell(covers=self._covers or bool(self._after))
             for text in self._after:
                 self.raw.command(text)
             for name in dict.fromkeys(self._views):
@@ -652,6 +677,8 @@ class PairSession:
     def _routed(self, one: Statement) -> tuple[str, Statement]:
         """A statement and the side it runs on, with all that it reads there."""
         if isinstance(one, Constant):
+            if one.side == "rows":
+                return "rows", one
             self._bring_named(one.text)
             return "home", one
         built = one.built()
@@ -692,6 +719,9 @@ class PairSession:
             if isinstance(at, exp.Query) and not isinstance(at, exp.Subquery):
                 sides = {self._side_of(one) for one in self._tables(at)}
                 if ("rows" if other == "home" else "home") in sides or not _is_closed(at):
+                    break
+                if any(not isinstance(one.this, exp.Identifier) for one in at.find_all(exp.Table)):
+                    # A function that gives rows is spelled for the side that the statement is for.
                     break
                 if other == "home" and any(
                     self._side_of(one) is None and self._temps.get(one.name, set()) == {"rows"}
@@ -790,10 +820,11 @@ class PairSession:
         """Run a statement on the side of its tables; the rows it affected."""
         if isinstance(one, str):
             return self._execute_text(one)
-        if isinstance(one, Constant):
-            self._bring_named(one.text)
-            return self.home.execute(one)
         side, routed = self._routed(one)
+        if side == "home":
+            self._note_home(routed)
+        if isinstance(routed, Constant):
+            return self.home.execute(routed) if side == "home" else self.raw.execute(routed)
         if side == "home":
             count = self.home.execute(routed)
             self._changed_temp(routed.tree, "home")
