@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _log = logging.getLogger(__name__)
+_BEHIND = {"action": "views-behind"}
 #: The tables at home by which the two are kept together.
 WRITES, PUBLISHED, HEAD, TABLES = "dayfold__writes", "dayfold__published", "dayfold__head", "dayfold__tables"
 _MAKE_HOME = (
@@ -384,11 +385,7 @@ class PairStore:
         with self._home.transaction() as home:
             if not self.is_made(home):
                 return
-            done = "select p.id from dayfold__published as p join dayfold__writes as w on w.id = p.id"
-            over = [number for (number,) in home.rows(self.home_statement(done))]
-            for number in over:
-                home.execute(self.home_statement(f"delete from {WRITES} where id = :id", id=number))
-                home.execute(self.home_statement(f"delete from {PUBLISHED} where id = :id", id=number))
+            self._settle(home)
             open_ = [number for (number,) in home.rows(self.home_statement(f"select id from {WRITES}"))]
             abandoned = [one for one in open_ if self._is_abandoned(home, one)]
             if not abandoned:
@@ -409,6 +406,16 @@ class PairStore:
             for number in abandoned:
                 home.execute(self.home_statement(f"delete from {WRITES} where id = :id", id=number))
 
+    def _settle(self, home: Session) -> None:
+        """What is published is so without being listed."""
+        home.execute(self.home_statement(f"delete from {WRITES} where id in (select id from {PUBLISHED})"))
+        home.execute(self.home_statement(f"delete from {PUBLISHED} where not id in (select id from {WRITES})"))
+
+    def withdraw(self, number: int) -> None:
+        """Nothing was written under a number."""
+        with contextlib.suppress(Conflict), self._home.transaction() as home:
+            home.execute(self.home_statement(f"delete from {WRITES} where id = :id", id=number))
+
     def _remove(self, raw: ClickHouseSession, name: str, number: int) -> None:
         """No version of a write stands in a table."""
         place = f"{quoted(self.schema)}.{quoted(name)}"
@@ -421,6 +428,7 @@ class PairStore:
         for turn in range(_TRIES):
             try:
                 with self._home.transaction() as home:
+                    self._settle(home)
                     home.execute(self.home_statement(f"update {HEAD} set told = told + 1 where id = 1"))
                     [(told,)] = home.rows(self.home_statement(f"select told from {HEAD} where id = 1"))
                     seen = self.seen(home)
@@ -572,28 +580,22 @@ class PairSession:
         named = "dayfold__coverage" in text or any(
             node.name == "dayfold__coverage" for node in ([] if text else one.tree.find_all(exp.Table))
         )
-        if named and self._number:
-            self._covers = True
+        self._covers = self._covers or named
 
     def publish(self) -> None:
         """The transaction publishes what it wrote, if it commits."""
-        if self._number:
-            if self._wrote:
-                query = f"insert into {PUBLISHED} (id) values (:id)"
-                self.home.execute(self.store.home_statement(query, id=self._number))
-            else:
-                # Nothing stands under it; whether this commits or not, the intent may go.
-                pass
+        if self._number and self._wrote:
+            query = f"insert into {PUBLISHED} (id) values (:id)"
+            self.home.execute(self.store.home_statement(query, id=self._number))
 
     def published(self) -> None:
-        """The transaction is committed: what views go by follows."""
+        """The transaction is committed: what other programs read follows."""
         number, self._number = self._number, 0
-        if not number:
-            return
-        self.store.ended(number)
+        if number:
+            self.store.ended(number)
+            if not self._wrote:
+                self.store.withdraw(number)
         if not (self._wrote or self._views or self._after):
-            with contextlib.suppress(DayfoldError):
-                self.store.tidy()
             return
         try:
             self.store.tell(covers=self._covers or bool(self._after))
@@ -602,11 +604,7 @@ class PairSession:
             for name in dict.fromkeys(self._views):
                 self._put_view(name)
         except DayfoldError as error:
-            _log.warning(
-                "Views for other programs follow with the next write: %s",
-                error.message,
-                extra={"action": "views-behind"},
-            )
+            _log.warning("Views for other programs follow with the next write: %s", error.message, extra=_BEHIND)
 
     def abandon(self) -> None:
         """The transaction ended otherwise: what it wrote is removed, or found by its intent later."""
@@ -1071,7 +1069,6 @@ class PairSession:
 
     def _change_view(self, name: str, text: str) -> None:
         """A view of ours is made, dropped or remarked upon once the transaction is committed."""
-        self.write()
         if text.startswith("COMMENT ON VIEW"):
             place, _, remark = text.removeprefix("COMMENT ON VIEW ").partition(" IS ")
             text = f"ALTER TABLE {place} MODIFY COMMENT {remark}"
