@@ -74,7 +74,11 @@ SETTINGS: dict[str, Any] = {
     "union_default_mode": "ALL",
     "date_time_overflow_behavior": "throw",
     "least_greatest_legacy_null_behavior": 0,
-    "cast_keep_nullable": 0,
+    "cast_keep_nullable": 1,
+    "precise_float_parsing": 1,
+    "output_format_decimal_trailing_zeros": 1,
+    "output_format_json_escape_forward_slashes": 0,
+    "short_circuit_function_evaluation": "force_enable",
     "output_format_arrow_string_as_string": 1,
     "mutations_sync": 2,
     "lightweight_deletes_sync": 2,
@@ -117,7 +121,9 @@ class ClickHouse:
         words = dict(parse_qsl(parts.query))
         self.is_embedded = parts.scheme == "chdb"
         if self.is_embedded:
-            self._folder = str((base or Path()) / Path(unquote(url.removeprefix("chdb:///").partition("?")[0])).expanduser())
+            self._folder = str(
+                (base or Path()) / Path(unquote(url.removeprefix("chdb:///").partition("?")[0])).expanduser()
+            )
             self.schema = schema or words.get("database", "dayfold")
         else:
             self.schema = schema or unquote(parts.path.strip("/")) or "default"
@@ -394,7 +400,11 @@ class ClickHouseSession:
             stream.write_table(written)
         with self._running() as settings:
             self.client.raw_insert(
-                target, [one.name for one in columns], insert_block=bytes(sink.getvalue()), settings=settings, fmt="ArrowStream"
+                target,
+                [one.name for one in columns],
+                insert_block=bytes(sink.getvalue()),
+                settings=settings,
+                fmt="ArrowStream",
             )
 
     def analyze(self, name: str) -> None:
@@ -475,7 +485,11 @@ def _sent(value: Any) -> Any:
     """A value as the driver sends it."""
     if isinstance(value, dt.datetime):
         whole = value.astimezone(dt.UTC) if value.tzinfo else value
-        return whole.strftime("%Y-%m-%d %H:%M:%S.%f") if whole.year >= 1000 else f"{whole.year:04}{whole.strftime('-%m-%d %H:%M:%S.%f')}"
+        return (
+            whole.strftime("%Y-%m-%d %H:%M:%S.%f")
+            if whole.year >= 1000
+            else f"{whole.year:04}{whole.strftime('-%m-%d %H:%M:%S.%f')}"
+        )
     if isinstance(value, dt.date):
         return value.isoformat()
     if isinstance(value, Decimal | Uuid):
@@ -582,7 +596,9 @@ def _reason(error: Exception) -> str:
     """Why a connection failed, in a few words: the driver's own may show the address with its password."""
     code = _code(error)
     if code:
-        return {516: "authentication failed", 81: "the database does not exist", 192: "authentication failed"}.get(code, f"error {code}")
+        return {516: "authentication failed", 81: "the database does not exist", 192: "authentication failed"}.get(
+            code, f"error {code}"
+        )
     text = str(error)
     for words in ("refused", "timed out", "Name or service not known", "resolve"):
         if words in text:
@@ -590,4 +606,3 @@ def _reason(error: Exception) -> str:
     if "engine" in text:
         return "another folder is open in this process, or another process has this one"
     return type(error).__name__
-
