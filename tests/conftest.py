@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import clickhouses
 from tests.servers import PostgresServer, lease, roomy_folder
+from tests.sql import drop_clickhouse
 from tests.valkeys import FORGETFUL, ValkeyServer
 
 HOST_ZONE = "Asia/Kathmandu"
@@ -99,6 +100,26 @@ def postgres_url(new_postgres: Callable[[], str]) -> str:
 def duckdb_url(new_duckdb: Callable[..., str]) -> str:
     """A DuckDB file that does not exist yet."""
     return new_duckdb()
+
+
+@pytest.fixture(scope="session")
+def chdb_folder() -> Iterator[Path]:
+    """The one folder that ClickHouse in this process keeps its tables in."""
+    with tempfile.TemporaryDirectory(prefix="dayfold-chdb-", dir=roomy_folder(), ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def new_clickhouse(folder: Path) -> str:
+    """A database of the engine in this process that does not exist yet."""
+    return f"chdb:///{folder}?database=d{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def clickhouse_url(chdb_folder: Path) -> Iterator[str]:
+    """A fresh, empty ClickHouse database, which goes after the test."""
+    url = new_clickhouse(chdb_folder)
+    yield url
+    drop_clickhouse(url)
 
 
 @pytest.fixture(params=["duckdb", "postgres"])

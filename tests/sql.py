@@ -12,6 +12,13 @@ from typing import Any, Self
 import duckdb
 import psycopg
 import pyarrow as pa
+from sqlglot import exp, parse_one
+
+from dayfold.define.source import Table
+from dayfold.engines.clickhouse import ClickHouse
+from dayfold.plan.clickhouse import type_name
+from dayfold.plan.shape import Column
+from dayfold.plan.sql import spelled
 
 Row = Mapping[str, Any]
 
@@ -20,13 +27,20 @@ def is_duckdb(url: str) -> bool:
     return url.startswith("duckdb://")
 
 
+def is_clickhouse(url: str) -> bool:
+    return url.startswith(("clickhouse://", "chdb://"))
+
+
 class Session:
-    """One connection and one transaction; committed when left without an error."""
+    """One connection and one transaction; committed when left without an error. ClickHouse has none: what is done is done."""
 
     def __init__(self, url: str) -> None:
         self.duckdb = is_duckdb(url)
+        self.clickhouse = ClickHouse(url) if is_clickhouse(url) else None
         self.connection: Any
-        if self.duckdb:
+        if self.clickhouse:
+            self.connection = self.clickhouse
+        elif self.duckdb:
             self.connection = duckdb.connect(url.removeprefix("duckdb:///"))
             self.connection.sql("SET TimeZone = 'UTC'")
             self.connection.sql("BEGIN")
@@ -39,12 +53,20 @@ class Session:
 
     def __exit__(self, failure: object, *_: object) -> None:
         try:
-            self.run("ROLLBACK" if failure else "COMMIT")
+            if not self.clickhouse:
+                self.run("ROLLBACK" if failure else "COMMIT")
         finally:
             self.connection.close()
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement, or no rows."""
+        if self.clickhouse:
+            with self.clickhouse.transaction() as session:
+                text, values = in_clickhouse(sql), [_aware(one) for one in parameters]
+                if text.startswith(("SELECT", "WITH", "DESCRIBE")):
+                    return session.query(text, values)
+                session.command(text, values)
+                return []
         if self.duckdb:
             result = self.connection.sql(sql, params=list(parameters) or None)
             columns = result.to_arrow_table().columns if result is not None else []
@@ -59,7 +81,12 @@ class Session:
             return
         names = list(rows[0])
         columns = ", ".join(f'"{name}"' for name in names)
-        if self.duckdb:
+        if self.clickhouse:
+            types = self.clickhouse.describe(Table(table))
+            wanted = [Column(name, types[name]) for name in names]
+            with self.clickhouse.transaction() as session:
+                session.append(table, wanted, _arrow(rows, wanted))
+        elif self.duckdb:
             facts = pa.Table.from_pylist([dict(row) for row in rows])
             self.connection.register("facts", facts)
             self.connection.sql(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM facts")
@@ -90,3 +117,53 @@ def read_only(url: str) -> str:
     """The same PostgreSQL database, as a role that may only SELECT from the tables that exist now."""
     run_sql(url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     return url.replace("//owner:", "//reader:", 1)
+
+
+def drop_clickhouse(url: str) -> None:
+    """The database and all its tables are gone."""
+    store = ClickHouse(url)
+    with store.transaction() as session:
+        session.command(f"DROP DATABASE IF EXISTS {store.schema}")
+    store.close()
+
+
+def in_clickhouse(sql: str) -> str:
+    """A statement of the tests in ClickHouse's words: what they say to make and change tables is PostgreSQL's."""
+    tree = parse_one(sql, read="postgres")
+    if isinstance(tree, exp.Create) and tree.kind == "TABLE" and isinstance(tree.this, exp.Schema):
+        name = tree.this.this.sql(identify=True)
+        columns = []
+        for one in tree.this.expressions:
+            if isinstance(one, exp.ColumnDef):
+                kind = type_name(one.args["kind"])
+                columns.append(f'"{one.name}" {kind}' if kind.startswith("Array") else f'"{one.name}" Nullable({kind})')
+        return f"CREATE TABLE {name} ({', '.join(columns)}) ENGINE = MergeTree ORDER BY tuple()"
+    if isinstance(tree, exp.Update):
+        where = tree.args.get("where")
+        sets = ", ".join(one.sql(spelled("clickhouse"), identify=True) for one in tree.expressions)
+        test = where.this.sql(spelled("clickhouse"), identify=True) if where else "1"
+        return f"ALTER TABLE {tree.this.sql(identify=True)} UPDATE {sets} WHERE {test}"
+    if isinstance(tree, exp.Delete) and not tree.args.get("where"):
+        tree = tree.where("1 = 1")
+    return tree.sql(spelled("clickhouse"), identify=True)
+
+
+def _aware(value: Any) -> Any:
+    """Moments as ClickHouse takes them."""
+    return value
+
+
+def _arrow(rows: Sequence[Row], columns: Sequence[Column]) -> pa.Table:
+    """Rows as Arrow, each value of its column's type."""
+    from dayfold.engines.csv import arrow_type
+
+    arrays = []
+    for one in columns:
+        values = [row[one.name] for row in rows]
+        wanted = arrow_type(one.type)
+        if pa.types.is_string(wanted):
+            values = [None if value is None else str(value) for value in values]
+        arrays.append(
+            pa.array(values).cast(wanted) if any(v is not None for v in values) else pa.nulls(len(values), wanted)
+        )
+    return pa.table(arrays, names=[one.name for one in columns])
