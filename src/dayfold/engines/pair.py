@@ -42,7 +42,7 @@ from dayfold.engines.clickhouse import logical_type as clickhouse_type
 from dayfold.engines.compacting import KEEP_S, compact, rewrite
 from dayfold.errors import Conflict, DayfoldError, StoreError
 from dayfold.names import fitted
-from dayfold.plan.dialect import CLICKHOUSE
+from dayfold.plan.dialect import CLICKHOUSE, FOREIGN
 from dayfold.plan.longview import MARK
 from dayfold.plan.shape import Column, Shape, quoted
 from dayfold.plan.sql import Constant, Statement, Values, column, derived, statement, table
@@ -737,7 +737,7 @@ class PairSession:
         sides = {self._side_of(node) for node in found}
         if one.side is not None:
             return one.side
-        if "rows" in sides:
+        if "rows" in sides or _is_foreign(tree):
             return "rows"
         if "home" in sides:
             return "home"
@@ -803,6 +803,8 @@ class PairSession:
                     break
                 if any(not isinstance(one.this, exp.Identifier) for one in at.find_all(exp.Table)):
                     # A function that gives rows is spelled for the side that the statement is for.
+                    break
+                if other == "home" and _is_foreign(at):
                     break
                 if other == "home" and any(
                     self._side_of(one) is None and self._temps.get(one.name, set()) == {"rows"}
@@ -1270,6 +1272,11 @@ def _target(tree: exp.Expr) -> exp.Table | None:
     if isinstance(tree, exp.Update | exp.Delete) and isinstance(tree.this, exp.Table):
         return tree.this
     return None
+
+
+def _is_foreign(tree: exp.Expr) -> bool:
+    """Whether a tree has words of ClickHouse's own."""
+    return any(FOREIGN in node.meta for node in tree.walk() if node._meta)
 
 
 def _is_within(node: exp.Expr, tree: exp.Expr) -> bool:
