@@ -137,6 +137,24 @@ class DayfoldClickhouse(_ClickHouse):
             found = as_membership(expression)
             return self.sql(found) if found is not None else super().exists_sql(expression)
 
+        def select_sql(self, expression: exp.Select) -> str:
+            """Lists that a select unfolds side by side; several of them would be unfolded in all their combinations."""
+            lists = [one for one in expression.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
+            if len(lists) < 2:
+                return super().select_sql(expression)
+            tree = expression.copy()
+            named = [one for one in tree.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
+            parts = [one.unalias() for one in named]
+            arrays = [one.expressions[0] if isinstance(one, exp.Unnest) else one.this for one in parts]
+            zipped = exp.Anonymous(
+                this="arrayJoin",
+                expressions=[exp.Anonymous(this="arrayZipUnaligned", expressions=[one.copy() for one in arrays])],
+            )
+            for place, one in enumerate(named):
+                element = exp.Anonymous(this="tupleElement", expressions=[zipped.copy(), exp.Literal.number(place + 1)])
+                one.replace(exp.alias_(element, one.alias, quoted=True) if one.alias else element)
+            return super().select_sql(tree)
+
         def count_sql(self, expression: exp.Count) -> str:
             """A number with a sign, as every other whole number is: ClickHouse knows no type for one of each."""
             text = self.function_fallback_sql(expression)
