@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dayfold.errors import Conflict
 from dayfold.plan.shape import quoted
-from dayfold.plan.versions import GONE, REVISES, STEPS, WRITE, Kept
+from dayfold.plan.versions import GONE, REVISES, STEPS, VERSIONS_PREFIX, WRITE, Kept, made_by
 
 if TYPE_CHECKING:
     from dayfold.engines.clickhouse import ClickHouseSession
@@ -31,12 +31,20 @@ def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
         bound = _bound(session, keep_s)
         if not bound:
             return []
-        done = []
-        for kept in list(session.kept.values()):
-            if kept.revised and _compacted(session, kept, bound):
-                done.append(kept.name)
+        revised = [one for one in session.kept.values() if one.revised]
+        done = [one.name for one in revised if _compacted(session, one, bound)]
+        _drop_unknown(session, bound)
         session.note_compacted(bound - 1)
     return done
+
+
+def _drop_unknown(session: PairSession, bound: int) -> None:
+    """Tables of versions that no table has any more are gone; one that a write has made and not published yet is younger."""
+    known = {one.versions for one in session.kept.values()}
+    query = "SELECT name FROM system.tables WHERE database = $1 AND startsWith(name, $2)"
+    for (name,) in session.raw.query(query, [session.store.schema, VERSIONS_PREFIX]):
+        if name not in known and 0 < made_by(name) < bound:
+            session.raw.command(f"DROP TABLE IF EXISTS {quoted(session.store.schema)}.{quoted(name)}")
 
 
 def _bound(session: PairSession, keep_s: float) -> int:

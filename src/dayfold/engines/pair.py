@@ -52,12 +52,14 @@ from dayfold.plan.versions import (
     REVISES,
     ROW,
     STEPS,
+    VERSIONS_PREFIX,
     WRITE,
     Kept,
     Reader,
     Seen,
     declaration,
-    pushed,
+    made_by,
+    newest_of,
     rewritten,
 )  # fmt: skip
 
@@ -84,7 +86,7 @@ _MAKE_HOME = (
     f"INSERT INTO {HEAD} (id, last, told) VALUES (1, 0, 0)",
 )
 #: What the table of versions of a table is called, and that by which views know what is published.
-VERSIONS_PREFIX, SEEN_TABLE = "dayfold_versions__", "dayfold_seen__"
+SEEN_TABLE = "dayfold_seen__"
 #: What the names of tables of ours begin with that hold rows, and not the ledger.
 _OF_ROWS = (
     "dayfold_events",
@@ -413,7 +415,7 @@ class PairStore:
                 )
                 for (name,) in found:
                     if name not in known:
-                        if _made_by(name) in abandoned:
+                        if made_by(name) in abandoned:
                             raw.command(f"DROP TABLE IF EXISTS {quoted(self.schema)}.{quoted(name)} SYNC")
                         continue
                     for number in abandoned:
@@ -484,6 +486,7 @@ class PairStore:
             return
         self._tend_at = now + KEEP_S
         with contextlib.suppress(Conflict):
+            self.tidy()
             compact(self)
 
     def seen(self, home: Session, own: int = 0) -> Seen:
@@ -500,12 +503,6 @@ class PairStore:
 
 #: What a comment of a table or view that only serves versions begins with.
 OURS = "Made by Dayfold"
-
-
-def _made_by(name: str) -> int:
-    """The write that made a table of versions, by the table's name."""
-    found = re.match(rf"{VERSIONS_PREFIX}(\d+)__", name)
-    return int(found[1]) if found else 0
 
 
 class PairSession:
@@ -883,12 +880,8 @@ class PairSession:
             ):
                 continue
             name = node.alias or node.name
-            conditions: list[exp.Expr] = []
-            select = node.find_ancestor(exp.Select)
-            if known.revised and isinstance(select, exp.Select) and _reads(select, node):
-                conditions = pushed(select, known, name)
             rows = exp.Subquery(
-                this=self.reader.rows(known, conditions),
+                this=self.reader.rows(known),
                 alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)),
             )
             if node is tree:
@@ -1208,7 +1201,7 @@ class PairSession:
         self._views.append(name)
 
     def drop(self, name: str, *, at_once: bool = False) -> None:
-        """A table is not known any more; its versions go once that is committed, ``at_once`` from the disk too."""
+        """A table is not known any more; its versions go when nobody can read them any more, or ``at_once`` after the commit."""
         known = self.kept.pop(name, None)
         if known is None:
             return
@@ -1216,8 +1209,8 @@ class PairSession:
         self.home.execute(self.store.home_statement(f"delete from {TABLES} where name = :name", name=name))
         self._wrote = True
         self._views.append(name)
-        how = " SYNC" if at_once else ""
-        self._after.append(f"DROP TABLE IF EXISTS {quoted(self.store.schema)}.{quoted(known.versions)}{how}")
+        if at_once:
+            self._after.append(f"DROP TABLE IF EXISTS {quoted(self.store.schema)}.{quoted(known.versions)} SYNC")
 
     def _make_as(self, name: str, text: str) -> None:
         """A table with the rows of a query, of which every temporary table is on this side."""
@@ -1257,11 +1250,10 @@ def view_of(kept: Kept, schema: str) -> str:
     write = quoted(WRITE)
     newest = f"(SELECT argMax((last, pending), told) FROM {seen})"
     shown = f"{write} < (tupleElement({newest}, 1) + 1) * {STEPS} AND NOT has(tupleElement({newest}, 2), intDiv({write}, {STEPS}))"
-    names = ", ".join(quoted(one) for one in kept.names)
-    place = f"{quoted(schema)}.{quoted(kept.versions)}"
-    identity = ", ".join(quoted(one) for one in kept.identity)
-    inner = f"SELECT {names}, {quoted(GONE)} FROM {place} WHERE {shown} ORDER BY {write} DESC LIMIT 1 BY {identity}"
-    return f"SELECT {names} FROM ({inner}) WHERE NOT {quoted(GONE)}"
+    names = [column(one) for one in kept.names]
+    base = exp.select().from_(table(kept.versions, schema)).where("_shown")
+    text, _ = Statement(newest_of(kept, base, names)).render("clickhouse")
+    return text.replace(quoted("_shown"), shown)
 
 
 def _target(tree: exp.Expr) -> exp.Table | None:
@@ -1287,12 +1279,6 @@ def _is_within(node: exp.Expr, tree: exp.Expr) -> bool:
             return True
         at = at.parent
     return False
-
-
-def _reads(select: exp.Select, node: exp.Table) -> bool:
-    """Whether a select reads a table in its own FROM."""
-    source = select.args.get("from_")
-    return source is not None and source.this is node
 
 
 def _is_closed(query: exp.Expr) -> bool:
