@@ -133,6 +133,18 @@ def clickhouse_url(new_clickhouse: Callable[..., str]) -> str:
     return new_clickhouse()
 
 
+@pytest.fixture(scope="session")
+def chdb_folder() -> Iterator[Path]:
+    """The one folder that ClickHouse in this process keeps its tables in."""
+    with tempfile.TemporaryDirectory(prefix="dayfold-chdb-", dir=roomy_folder(), ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def new_chdb(folder: Path) -> str:
+    """A database of the engine in this process that does not exist yet."""
+    return f"chdb:///{folder}?database=d{secrets.token_hex(6)}"
+
+
 @pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest) -> str:
     """A fresh store, on each engine in turn."""

@@ -94,6 +94,14 @@ def cast_value(value: Typed, goal: Type, dialect: Dialect, place: str) -> Typed:
 
 def _cast_tree(value: Typed, goal: Type, dialect: Dialect, place: str) -> exp.Expr:
     tree, have, want = value.tree, value.type.kind, goal.kind
+    if have is not Kind.TEXT and want is Kind.TEXT and (have, want) in _PLAIN_CASTS:
+        return dialect.text(tree, value.type)
+    if have is not Kind.NULL and value.type.is_number and want is Kind.DECIMAL and _holds(goal, value.type):
+        return dialect.exactly(tree, goal)
+    if (have, want) == (Kind.DECIMAL, Kind.INT):
+        # Rounded first: ClickHouse cuts digits off.
+        whole = decimal(MAX_DIGITS, 0)
+        return dialect.cast(dialect.cast(tree, whole) if dialect.name == "clickhouse" else tree, INT)
     if have is Kind.NULL or (have, want) in _PLAIN_CASTS:
         return dialect.cast(tree, goal)
     if have is Kind.TEXT and want is Kind.BOOL:
@@ -110,7 +118,7 @@ def _cast_tree(value: Typed, goal: Type, dialect: Dialect, place: str) -> exp.Ex
         exact = value.type.precision is not None and value.type.precision <= _EXACT_DIGITS
         return dialect.cast(tree if exact else dialect.piece("exact_decimal", _x=tree), FLOAT)
     if have is Kind.TIMESTAMPTZ and want in (Kind.DATE, Kind.TIMESTAMP):
-        return dialect.cast(dialect.piece("in_zone", _x=tree, _zone=exp.Literal.string("UTC")), goal)
+        return dialect.cast(dialect.piece("utc_start", _x=tree), goal)
     if want is Kind.TIMESTAMPTZ and have in (Kind.DATE, Kind.TIMESTAMP):
         return dialect.piece("as_utc", _x=dialect.cast(tree, TIMESTAMP))
     raise ExpressionError(
@@ -141,7 +149,7 @@ def from_text(tree: exp.Expr, goal: Type, dialect: Dialect) -> exp.Expr:
     return dialect.sql(
         "CASE WHEN _t THEN _a WHEN NOT _x IS NULL THEN _b END",
         _t=dialect.matches(text, dialect.grammar(goal)),
-        _a=dialect.cast(whole, goal),
+        _a=dialect.read(whole, goal),
         _b=dialect.cast(dialect.piece("fail", _x=tree), goal),
         _x=tree,
     )
@@ -230,6 +238,14 @@ def arithmetic_type(operator: type[exp.Expr], one: Type, other: Type, place: str
     if scale > MAX_DIGITS - 10:
         raise ExpressionError(f"'{place}' has {scale} digits after the point; cast its parts to fewer.")
     return decimal(min(MAX_DIGITS, precision), scale)
+
+
+def _holds(goal: Type, have: Type) -> bool:
+    """Whether a decimal type holds every exact number of another type."""
+    if have.kind is Kind.FLOAT or _scaleless(have) or _scaleless(goal):
+        return False
+    (p1, s1), (p2, s2) = _digits(goal), _digits(have)
+    return s1 >= s2 and p1 - s1 >= p2 - s2
 
 
 def _scaleless(type_: Type) -> bool:

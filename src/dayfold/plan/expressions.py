@@ -57,6 +57,8 @@ _EPOCH, _SECONDS = "epoch", decimal(20, 6)
 _NUMBERS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.NULL)
 _TEXTS = (Kind.TEXT, Kind.NULL)
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+#: The pieces that put kinds of values into the order that they have everywhere.
+_ORDERS = {Kind.TEXT: "bytewise", Kind.UUID: "uuid_order"}
 _OPERATORS = (exp.Add, exp.Sub, exp.Mul, exp.Mod, exp.Neg)
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -155,7 +157,7 @@ class Compiler:
 
     def _widened(self, tree: exp.Expr, type_: Type) -> exp.Expr:
         already = isinstance(tree, exp.Cast) and tree.to == self.dialect.data_type(type_)
-        return tree if already else self.dialect.cast(tree, type_)
+        return tree if already else self.dialect.exactly(tree, type_)
 
     def arithmetic(self, node: exp.Binary) -> Typed:
         if isinstance(node.right, exp.Interval):
@@ -167,8 +169,12 @@ class Compiler:
         type_ = arithmetic_type(type(node), left.type, right.type, shown(node))
         if type_.kind is Kind.FLOAT:
             left, right = self.cast_to(left, FLOAT, node.left), self.cast_to(right, FLOAT, node.right)
-        tree: exp.Expr = exp.Paren(this=type(node)(this=left.tree, expression=right.tree))
-        if type_.precision == MAX_DIGITS:
+        sides = (self.dialect.spacious(one.tree, one.type) for one in (left, right))
+        tree: exp.Expr = exp.Paren(this=type(node)(this=next(sides), expression=next(sides)))
+        if self.dialect.name == "clickhouse" and type_.kind is not Kind.FLOAT:
+            checked = type_.kind is Kind.INT or type_.precision == MAX_DIGITS
+            tree = self.dialect.cast(tree, type_) if checked else self.dialect.exactly(tree, type_)
+        elif type_.precision == MAX_DIGITS:
             # PostgreSQL has more digits than others; a result beyond these is an error on every engine.
             tree = self.dialect.cast(tree, type_)
         return Typed(tree, type_)
@@ -192,7 +198,10 @@ class Compiler:
 
     def negate(self, node: exp.Neg) -> Typed:
         typed = self._number(node.this)
-        tree: exp.Expr = exp.Paren(this=exp.Neg(this=exp.Paren(this=typed.tree)))
+        operand = self.dialect.spacious(typed.tree, typed.type)
+        tree: exp.Expr = exp.Paren(this=exp.Neg(this=exp.Paren(this=operand)))
+        if typed.type.kind is Kind.DECIMAL:
+            tree = self.dialect.exactly(tree, typed.type) if self.dialect.name == "clickhouse" else tree
         # DuckDB widens the negation of a constant, so that it would not overflow.
         return Typed(self.dialect.cast(tree, INT) if typed.type.kind is Kind.INT else tree, typed.type)
 
@@ -207,6 +216,8 @@ class Compiler:
         value, low, high = self._alike(node.this, node.args["low"], node.args["high"])
         # PostgreSQL's grammar has no AT TIME ZONE right after BETWEEN.
         least = exp.Paren(this=low.tree) if isinstance(low.tree, exp.AtTimeZone) else low.tree
+        if value.type.kind is Kind.UUID:
+            least, high = self._bytes(low, True), Typed(self._bytes(high, True), high.type)
         return Typed(exp.Paren(this=exp.Between(this=self._bytes(value, True), low=least, high=high.tree)), BOOL)
 
     def member(self, node: exp.In) -> Typed:
@@ -214,7 +225,8 @@ class Compiler:
         return Typed(exp.In(this=value.tree, expressions=[option.tree for option in options]), BOOL)
 
     def _bytes(self, typed: Typed, ordered: bool) -> exp.Expr:
-        return self.dialect.piece("bytewise", _x=typed.tree) if ordered and typed.type.kind is Kind.TEXT else typed.tree
+        order = _ORDERS.get(typed.type.kind) if ordered else None
+        return self.dialect.piece(order, _x=typed.tree) if order else typed.tree
 
     def _alike(self, *nodes: exp.Expr) -> list[Typed]:
         """Operands brought to types that every engine compares alike, or an error that names two that do not fit."""
@@ -236,6 +248,13 @@ class Compiler:
         kinds = {one.type.kind for one in typed} - {Kind.NULL}
         if Kind.FLOAT in kinds:
             typed = [self.cast_to(t, FLOAT, node) for t, node in zip(typed, nodes, strict=True)]
+        elif self.dialect.name == "clickhouse" and kinds <= {Kind.INT, Kind.DECIMAL} and Kind.DECIMAL in kinds:
+            # Decimals of different scales are brought to one, for which their own type may have no room.
+            scale = max(one.type.scale or 0 for one in typed)
+            wide = decimal(MAX_DIGITS, scale)
+            typed = [
+                t if t.type.kind is Kind.NULL else Typed(self.dialect.spacious(t.tree, wide), t.type) for t in typed
+            ]
         elif goal.is_temporal and len(kinds) > 1:
             typed = [self.cast_to(t, TIMESTAMPTZ, node) for t, node in zip(typed, nodes, strict=True)]
         return typed
@@ -303,7 +322,10 @@ class Compiler:
             raise ExpressionError(f"'{shown(node)}': JSON values have no order; take one out with ->> and cast it.")
         if type_.kind is Kind.TEXT:
             values = [self.dialect.piece("bytewise", _x=value) for value in values]
-        return Typed(type(node)(this=values[0], expressions=values[1:], ignore_nulls=True), type_)
+        if type_.kind is Kind.UUID:
+            values = [self.dialect.piece("uuid_order", _x=value) for value in values]
+        tree = type(node)(this=values[0], expressions=values[1:], ignore_nulls=True)
+        return Typed(self.dialect.cast(tree, type_) if type_.kind is Kind.UUID else tree, type_)
 
     def nullif(self, node: exp.Nullif) -> Typed:
         left, right = self._alike(node.this, node.expression)
@@ -336,6 +358,9 @@ class Compiler:
     def _json(self, piece: str, node: exp.JSONExtract | exp.JSONExtractScalar) -> exp.Expr:
         value = self._want(node.this, (Kind.JSON,), "JSON").tree
         path, step = _json_step(node)
+        if self.dialect.name == "clickhouse":
+            value, place = _json_place(value, step, self.dialect)
+            return exp.Paren(this=self.dialect.piece(piece, _x=value, _place=place))
         return exp.Paren(this=self.dialect.piece(piece, _x=value, _path=path, _step=step))
 
     # Casts and functions
@@ -350,7 +375,10 @@ class Compiler:
         """abs, ceil, floor, sign and round; the last half away from zero, of exact numbers only."""
         value = self._number(node.this)
         if isinstance(node, exp.Abs):
-            return Typed(exp.Abs(this=value.tree), value.type)
+            whole = exp.Abs(this=self.dialect.spacious(value.tree, value.type))
+            return Typed(
+                whole if self.dialect.name != "clickhouse" else self.dialect.cast(whole, value.type), value.type
+            )
         if isinstance(node, exp.Sign):
             return Typed(self.dialect.cast(exp.Sign(this=value.tree), INT), INT)
         scale = _digits_asked(node) if isinstance(node, exp.Round) else 0
@@ -363,7 +391,11 @@ class Compiler:
         kept = min(scale, value.type.scale if value.type.scale is not None else scale)
         type_ = decimal(value.type.precision or MAX_DIGITS, kept)
         # A cast to fewer digits rounds half away from zero.
-        tree = value.tree if isinstance(node, exp.Round) else type(node)(this=value.tree)
+        tree = (
+            value.tree
+            if isinstance(node, exp.Round)
+            else type(node)(this=self.dialect.spacious(value.tree, value.type))
+        )
         return Typed(self.dialect.cast(tree, type_), type_)
 
     def concat(self, node: exp.DPipe) -> Typed:
@@ -375,25 +407,27 @@ class Compiler:
         return Typed(self.dialect.piece(piece, _x=self._text(node.this)), TEXT)
 
     def length(self, node: exp.Length) -> Typed:
-        return Typed(self.dialect.cast(exp.Length(this=self._text(node.this)), INT), INT)
+        return Typed(self.dialect.cast(self.dialect.piece("length", _x=self._text(node.this)), INT), INT)
 
     def trim(self, node: exp.Trim) -> Typed:
         signs = self._text(node.expression) if node.expression else exp.Literal.string(" ")
-        both = "TRIM" if self.dialect.name == "duckdb" else "BTRIM"
-        name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position")).upper(), both)
-        return Typed(exp.Anonymous(this=name, expressions=[self._text(node.this), signs]), TEXT)
+        side = {"LEADING": "trim_left", "TRAILING": "trim_right"}.get(
+            str(node.args.get("position")).upper(), "trim_both"
+        )
+        return Typed(self.dialect.piece(side, _x=self._text(node.this), _signs=signs), TEXT)
 
     def replace(self, node: exp.Replace) -> Typed:
         parts = [self._text(part) for part in (node.this, node.expression, node.args["replacement"])]
-        return Typed(exp.Anonymous(this="REPLACE", expressions=parts), TEXT)
+        text, old, new = parts
+        return Typed(self.dialect.piece("replaced", _x=text, _old=old, _new=new), TEXT)
 
     def position(self, node: exp.StartsWith | exp.StrPosition) -> Typed:
         """The place of a text in another, from 1 on and 0 where there is none; or whether it begins with it."""
         part = node.args["substr"] if isinstance(node, exp.StrPosition) else node.expression
-        operands = [self._text(node.this), self._text(part)]
+        text, other = self._text(node.this), self._text(part)
         if isinstance(node, exp.StartsWith):
-            return Typed(exp.Anonymous(this="STARTS_WITH", expressions=operands), BOOL)
-        return Typed(self.dialect.cast(exp.Anonymous(this="STRPOS", expressions=operands), INT), INT)
+            return Typed(self.dialect.piece("starts_with", _x=text, _part=other), BOOL)
+        return Typed(self.dialect.cast(self.dialect.piece("position", _x=text, _part=other), INT), INT)
 
     def slice(self, node: exp.Left | exp.Right | exp.Substring) -> Typed:
         """Some of a text's characters."""
@@ -405,6 +439,8 @@ class Compiler:
                 raise ExpressionError(f"'{shown(node)}': {name.lower()} takes whole numbers from 0 on.")
         if isinstance(node, exp.Substring) and (not node.args.get("start") or int(node.args["start"].name) < 1):
             raise ExpressionError(f"'{shown(node)}': positions in text start at 1.")
+        if self.dialect.name == "clickhouse":
+            name = {"LEFT": "leftUTF8", "RIGHT": "rightUTF8"}.get(name.upper(), "substringUTF8")
         return Typed(exp.Anonymous(this=name, expressions=[self._text(node.this), *(n.copy() for n in numbers)]), TEXT)
 
     def extract(self, node: exp.Extract) -> Typed:
@@ -476,6 +512,15 @@ def _json_step(node: exp.JSONExtract | exp.JSONExtractScalar) -> tuple[exp.Expr,
     # DuckDB takes a quoted * for a wildcard and no quoted nothing; in its other spelling a number is a position.
     escaped = step.replace("\\", "\\\\").replace('"', '\\"')
     return exp.Literal.string(f"/{step}" if step in ("", "*") else f'$."{escaped}"'), exp.Literal.string(step)
+
+
+def _json_place(value: exp.Expr, step: exp.Expr, dialect: Dialect) -> tuple[exp.Expr, exp.Expr]:
+    """What ClickHouse takes a part out of, and the name or position: from 1 on, and to be asked of arrays only."""
+    if isinstance(step, exp.Literal) and step.is_string:
+        return value, step
+    number = int(step.sql())
+    whole = dialect.sql("CASE WHEN JSONType(_x) = 'Array' THEN _x WHEN NOT _x IS NULL THEN '[]' END", _x=value)
+    return whole, exp.Literal.number(number + 1 if number >= 0 else number)
 
 
 _C = Compiler

@@ -74,12 +74,13 @@ class Seen:
 
     Attributes:
         last: The greatest number that was given out; ``pending``: those up to it that are not published.
-        own: The write of the transaction that looks, whose rows it sees.
+        own: The write of the transaction that looks, whose rows it sees; ``below``: only versions before this one.
     """
 
     last: int = 0
     pending: tuple[int, ...] = ()
     own: int = 0
+    below: int | None = None
 
     def shows(self, of: str | None = None) -> exp.Expr:
         """True for versions that readers of this snapshot may see."""
@@ -91,6 +92,10 @@ class Seen:
                 shown = exp.and_(shown, exp.Not(this=exp.Paren(this=_of_write(write, one))))
         if self.own > self.last:
             shown = exp.or_(exp.Paren(this=shown), _of_write(write, self.own))
+        if self.below is not None:
+            shown = exp.and_(
+                exp.Paren(this=shown), exp.LT(this=write.copy(), expression=exp.Literal.number(self.below))
+            )
         return exp.Paren(this=shown)
 
 

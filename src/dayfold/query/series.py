@@ -203,7 +203,7 @@ class Series:
         rollup = self.request.rollup
         if self.request.tz is None or rollup.grain == "day":
             return column(rollup.day_column)
-        local = self.dialect.piece("in_zone", _x=column("bucket"), _zone=exp.Literal.string(self.request.tz))
+        local = self.dialect.piece("wall", _x=column("bucket"), _zone=exp.Literal.string(self.request.tz))
         return self.dialect.cast(local, DATE)
 
     @property
