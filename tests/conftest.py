@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import clickhouses
 from tests.servers import PostgresServer, lease, roomy_folder
 from tests.sql import drop_clickhouse
 from tests.valkeys import FORGETFUL, ValkeyServer
@@ -53,6 +54,16 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     with lease(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clickhouses.ClickHouseServer]:
+    """The ClickHouse server of this test run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with clickhouses.lease(folder) as server:
         yield server
 
 

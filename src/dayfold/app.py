@@ -28,7 +28,7 @@ from dayfold.define.source import Table
 from dayfold.define.study import Study
 from dayfold.engines import connect
 from dayfold.engines.databases import Databases
-from dayfold.errors import DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
+from dayfold.errors import ConfigError, DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
 from dayfold.eventdesk import EventDesk
 from dayfold.fold import checks as checking
 from dayfold.fold.binding import Binder, Bindings, Bound
@@ -1178,14 +1178,30 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
         if connect.is_duckdb(store_url)
         else {}
     )
-    store = connect.store(
-        store_url,
-        setting="store.url",
-        base=base,
-        schema=settings.store.db_schema,
-        attach=attach,
-        memory_limit=settings.store.memory_limit,
-    )
+    ledger_url = settings.ledger.url.get_secret_value() if settings.ledger.url is not None else None
+    if connect.is_clickhouse(store_url):
+        store = connect.pair(
+            store_url,
+            ledger_url,
+            base=base,
+            schema=settings.store.db_schema,
+            home_schema=settings.ledger.db_schema,
+            family=settings.store.table_engine,
+        )
+    elif ledger_url is not None:
+        raise ConfigError(
+            "[ledger] is for a store in ClickHouse; in any other the ledger stands beside the rows.",
+            hint="Take ledger.url out, or name a ClickHouse database in store.url.",
+        )
+    else:
+        store = connect.store(
+            store_url,
+            setting="store.url",
+            base=base,
+            schema=settings.store.db_schema,
+            attach=attach,
+            memory_limit=settings.store.memory_limit,
+        )
     found = {}
     for name, url in others.items():
         if name in same or name in attach:

@@ -53,7 +53,7 @@ class StoreSettings(BaseModel):
 
     url: SecretStr = Field(
         default=SecretStr("duckdb:///dayfold.duckdb"),
-        description="duckdb:///FILE or postgresql://USER@HOST/DATABASE.",
+        description="duckdb:///FILE, postgresql://USER@HOST/DATABASE or clickhouse://USER@HOST/DATABASE.",
     )
     # Spelled db_schema inside: pydantic models have a method called schema.
     db_schema: str | None = Field(
@@ -66,10 +66,31 @@ class StoreSettings(BaseModel):
         pattern=_NAME,
         description="The view over every rollup, one row for each number. Empty: none.",
     )
+    table_engine: Literal["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"] = Field(
+        default="MergeTree",
+        description="The family of ClickHouse's table engines that tables are made with; ReplicatedMergeTree in a Replicated database.",
+    )
     memory_limit: str | None = Field(
         default=None,
         pattern=_SIZE,
         description="How much memory DuckDB may use, its cache included, such as 2GB. Default: four fifths of the machine's.",
+    )
+
+
+class LedgerSettings(BaseModel):
+    """``[ledger]``: where the ledger lives, of a store in ClickHouse, which has no transactions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: SecretStr | None = Field(
+        default=None,
+        description="postgresql://USER@HOST/DATABASE, or duckdb:///FILE for one process. Needed where the store is in ClickHouse, and "
+        "for no other: there the ledger stands beside the rows.",
+    )
+    db_schema: str | None = Field(
+        default=None,
+        alias="schema",
+        description="The schema that its tables are made in. Default: the connection's own.",
     )
 
 
@@ -78,7 +99,9 @@ class DatabaseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: SecretStr = Field(description="duckdb:///FILE or postgresql://USER@HOST/DATABASE; it is only read.")
+    url: SecretStr = Field(
+        description="duckdb:///FILE, postgresql://USER@HOST/DATABASE or clickhouse://USER@HOST/DATABASE; it is only read."
+    )
 
 
 class FoldSettings(BaseModel):
@@ -507,6 +530,7 @@ class Settings(BaseSettings):
     )
 
     store: StoreSettings = StoreSettings()
+    ledger: LedgerSettings = LedgerSettings()
     databases: dict[str, DatabaseSettings] = Field(default_factory=dict)
     fold: FoldSettings = FoldSettings()
     query: QuerySettings = QuerySettings()

@@ -68,6 +68,8 @@ class Total(Sum):
 class Counted(Own):
     """The table of ours that a counter's batches are added to: one row for a key and a day."""
 
+    is_at_home = True
+
 
 class Counter(Rollup):
     """Totals per key and day, added to while requests are answered. Write a subclass with `Total` fields.

@@ -243,6 +243,8 @@ class Own(Table):
     """
 
     forgiving = False
+    #: Whether it is changed row by row, so that it stands where the ledger does.
+    is_at_home = False
 
     def __init__(self, name: str, described: Mapping[str, Type], columns: Mapping[str, str] | None = None) -> None:
         super().__init__(name, columns=columns, changes=TRIGGER)

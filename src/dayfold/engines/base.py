@@ -9,7 +9,7 @@ Invariant: everything inside one `transaction` is seen by other readers whole, o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,10 @@ class Session(Protocol):
         """The result of a small query."""
         ...
 
+    def columns_of(self, statement: Statement) -> dict[str, Type]:
+        """The columns that a query gives, in their order."""
+        ...
+
     def arrow(self, statement: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
         """The result of a query, its columns of the named types; ``few``: of a few thousand rows at most, sooner and at once."""
         ...
@@ -66,6 +70,22 @@ class Session(Protocol):
 
     def load(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """Make a temporary table, gone with the session, from rows of another database."""
+        ...
+
+    def make(
+        self, name: str, columns: Sequence[Column], *,
+        identity: Sequence[str] = (), required: Collection[str] = (), day: str | None = None, is_log: bool = False,
+    ) -> None:  # fmt: skip
+        """Make a table of ours, without indexes.
+
+        Args:
+            identity: The columns that tell its rows apart; ``required``: those that are never NULL.
+            day: That of the day of a row; ``is_log``: whether rows hardly ever change once they are there.
+        """
+        ...
+
+    def add_columns(self, name: str, columns: Sequence[Column]) -> None:
+        """A table of ours has these columns too, NULL in the rows that it has."""
         ...
 
     def append(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
@@ -127,6 +147,11 @@ class Store(Protocol):
 
     dialect: Dialect
     schema: str
+
+    @property
+    def home(self) -> Store:
+        """Where the ledger stands: here, unless the store is in two databases."""
+        ...
 
     @property
     def address(self) -> str:
@@ -262,10 +287,17 @@ def ensure(store: Store, session: Session, shape: Shape) -> bool:
     """
     found = store.stored_columns(session, [shape.name]).get(shape.name)
     if found is None:
-        session.execute(shape.create(store.dialect))
+        make_shape(session, shape)
         return True
     check_columns(store, shape, found)
     return False
+
+
+def make_shape(session: Session, shape: Shape) -> None:
+    """Make a table, without its indexes."""
+    day = None if shape.is_lifelong else shape.day_column
+    identity = [one.name for one in shape.identity]
+    session.make(shape.name, shape.columns, identity=identity, required=shape.required, day=day)
 
 
 def match_indexes(store: Store, session: Session, shape: Shape) -> None:
@@ -307,6 +339,8 @@ def check_columns(store: Store, shape: Shape, found: Mapping[str, str]) -> None:
 def normal_type(dialect: Dialect, type_: Type) -> str:
     """A type as the engine's catalogue prints it."""
     name = dialect.type_name(type_)
+    if dialect.name == "clickhouse":
+        return name
     if dialect.name == "duckdb":
         return {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(
             name, name.replace("NUMERIC(", "DECIMAL(").replace(", ", ",")

@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -52,7 +52,7 @@ from dayfold.errors import (
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import CLICKHOUSE
 from dayfold.plan.longview import MARK
-from dayfold.plan.shape import Column, Shape, declared, quoted
+from dayfold.plan.shape import Column, declared, quoted
 from dayfold.plan.sql import Statement, statement
 
 if TYPE_CHECKING:
@@ -132,6 +132,11 @@ class ClickHouse:
         self._idle: list[Client] = []
         self._lock = threading.Lock()
         self._opened = False
+
+    @property
+    def home(self) -> ClickHouse:
+        """A source alone has no ledger."""
+        return self
 
     @property
     def address(self) -> str:
@@ -345,6 +350,11 @@ class ClickHouseSession:
     def rows(self, one: Statement) -> list[tuple[Any, ...]]:
         """The result of a small query."""
         return self.query(*one.render("clickhouse"))
+
+    def columns_of(self, one: Statement) -> dict[str, Type]:
+        """The columns that a query gives."""
+        text, values = one.render("clickhouse")
+        return {row[0]: logical_type(row[1]) for row in self.query(f"DESCRIBE TABLE ({text})", values)}
 
     def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
         """The result of a query."""

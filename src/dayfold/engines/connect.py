@@ -51,7 +51,7 @@ def store(
         except ValueError:
             raise ConfigError(f"{setting} is not a PostgreSQL address.", hint=ADDRESS_HINT) from None
         return PostgresStore(url, schema=schema)
-    if url.startswith(("clickhouse://", "chdb:///")):
+    if is_clickhouse(url):
         from dayfold.engines.clickhouse import ADDRESS_HINT as CLICKHOUSE_HINT
         from dayfold.engines.clickhouse import ClickHouse
 
@@ -65,6 +65,39 @@ def store(
         f"{setting} is an address that starts with '{scheme}:', which no engine answers to.",
         hint=f"Expected {' or '.join(SCHEMES)}.",
     )
+
+
+def is_clickhouse(url: str) -> bool:
+    """Whether an address is that of a ClickHouse database, of a server or in this process."""
+    return url.startswith(("clickhouse://", "chdb:///"))
+
+
+def pair(
+    rows: str, home: str | None, *, base: Path | None, schema: str | None, home_schema: str | None, family: str
+) -> Store:
+    """The store whose rows stand in ClickHouse, and whose ledger stands in another database.
+
+    Raises:
+        ConfigError: where there is no other database, or it cannot be told from the first.
+    """
+    from dayfold.engines.clickhouse import ClickHouse
+    from dayfold.engines.pair import PairStore
+
+    if home is None:
+        raise ConfigError(
+            "The store is in ClickHouse, which has no transactions, and nothing says where its ledger is.",
+            hint='Name a database for it: [ledger] url = "postgresql://USER@HOST/DATABASE", or "duckdb:///ledger.duckdb" where one '
+            "process does everything.",
+        )
+    if is_clickhouse(home):
+        raise ConfigError(
+            "ledger.url is a ClickHouse address; a ledger needs transactions.",
+            hint="Expected postgresql://USER@HOST/DATABASE or duckdb:///FILE.",
+        )
+    kept = store(home, setting="ledger.url", base=base, schema=home_schema)
+    found = store(rows, setting="store.url", base=base, schema=schema)
+    assert isinstance(found, ClickHouse)
+    return PairStore(found, kept, family=family)
 
 
 def is_duckdb(url: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dayfold.define.source import Table
+from dayfold.define.source import Own, Table
 from dayfold.engines.base import Store
 
 
@@ -18,6 +18,8 @@ class Databases:
 
     def of(self, source: Table) -> Store:
         """The database that a source is read from: the store, where it reaches the source itself."""
+        if isinstance(source, Own) and source.is_at_home:
+            return self.store.home
         if source.database is None or self.store.reaches(source.database):
             return self.store
         return self.others[source.database]

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ from dayfold.define.types import (
     decimal,
 )  # fmt: skip
 from dayfold.engines import owners
-from dayfold.engines.base import Session, normal_type, try_making
+from dayfold.engines.base import Session, make_shape, normal_type, try_making
 from dayfold.errors import (
     Busy,
     Conflict,
@@ -55,7 +55,7 @@ from dayfold.errors import (
 from dayfold.plan.bind import relation
 from dayfold.plan.dialect import DUCKDB
 from dayfold.plan.longview import MARK
-from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, quoted, rendered
+from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, declared, quoted, rendered
 from dayfold.plan.sql import Statement, column, statement, table
 
 if TYPE_CHECKING:
@@ -157,6 +157,11 @@ class DuckStore:
         self._within = threading.local()
         file = str(Path(path).expanduser().resolve())
         self._commits = _Commits() if path == ":memory:" else _commits.setdefault(file, _Commits())
+
+    @property
+    def home(self) -> DuckStore:
+        """The ledger stands here too."""
+        return self
 
     @property
     def address(self) -> str:
@@ -432,7 +437,7 @@ class DuckStore:
         if kept:
             session.stage(_KEPT, Statement(exp.select(*map(column, kept)).from_(shape.table)))
         session.execute(f"DROP TABLE {rendered(shape.table)}")
-        session.execute(shape.create(DUCKDB))
+        make_shape(session, shape)
         if kept:
             names = ", ".join(map(quoted, kept))
             session.execute(f"INSERT INTO {rendered(shape.table)} ({names}) SELECT {names} FROM {quoted(_KEPT)}")
@@ -548,6 +553,11 @@ class DuckSession:
         """The result of a small query. Moments must be selected as text or numbers."""
         return self._run(*one.render("duckdb")).fetchall()
 
+    def columns_of(self, one: Statement) -> dict[str, Type]:
+        """The columns that a query gives."""
+        text, values = one.render("duckdb")
+        return {row[0]: logical_type(row[1]) for row in self._run(f"DESCRIBE {text}", values).fetchall()}
+
     def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
         """The result of a query; one of few rows is copied once more, which takes less than planning it twice."""
         text, values = one.render("duckdb")
@@ -566,6 +576,19 @@ class DuckSession:
         """A temporary table from Arrow."""
         with self._seen(columns, rows) as select:
             self._run(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS {select}", [])
+
+    def make(
+        self, name: str, columns: Sequence[Column], *,
+        identity: Sequence[str] = (), required: Collection[str] = (), day: str | None = None, is_log: bool = False,
+    ) -> None:  # fmt: skip
+        """A table is there; what tells its rows apart is for its indexes to say."""
+        parts = (declared(DUCKDB, one) + (" NOT NULL" if one.name in required else "") for one in columns)
+        self._run(f"CREATE TABLE {quoted(self.store.schema)}.{quoted(name)} ({', '.join(parts)})", [])
+
+    def add_columns(self, name: str, columns: Sequence[Column]) -> None:
+        """The columns are there too."""
+        for one in columns:
+            self._run(f"ALTER TABLE {quoted(self.store.schema)}.{quoted(name)} ADD COLUMN {declared(DUCKDB, one)}", [])
 
     def append(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """Rows straight from Arrow."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -52,7 +52,7 @@ from dayfold.plan.bind import relation
 from dayfold.plan.dialect import POSTGRES
 from dayfold.plan.longview import MARK
 from dayfold.plan.shape import INDEX_SUFFIX, Column, Shape, declared, quoted, rendered
-from dayfold.plan.sql import Statement, statement, table
+from dayfold.plan.sql import Statement, derived, statement, table
 
 if TYPE_CHECKING:
     import psycopg
@@ -100,6 +100,11 @@ class PostgresStore:
         self._idle: list[psycopg.Connection[Any]] = []
         self._opened = False
         self._opening = threading.Lock()
+
+    @property
+    def home(self) -> PostgresStore:
+        """The ledger stands here too."""
+        return self
 
     @property
     def address(self) -> str:
@@ -479,6 +484,11 @@ class PostgresSession:
         cursor = self._run(*one.render("postgres"))
         return [(c.name, c.type_code, c.precision, c.scale) for c in cursor.description or ()]
 
+    def columns_of(self, one: Statement) -> dict[str, Type]:
+        """The columns that a query gives."""
+        limited = Statement(exp.select("*").from_(derived(one.built().tree, "q")).limit(0), one.values)
+        return {name: _logical_type(oid, precision, scale) for name, oid, precision, scale in self.describe(limited)}
+
     def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
         """The result of a query, read as CSV: the driver takes rows of a COPY one by one, which is slow for few and light for many."""
         if few:
@@ -518,6 +528,21 @@ class PostgresSession:
             [],
         )
         self._copy(f"pg_temp.{quoted(name)}", columns, rows)
+
+    def make(
+        self, name: str, columns: Sequence[Column], *,
+        identity: Sequence[str] = (), required: Collection[str] = (), day: str | None = None, is_log: bool = False,
+    ) -> None:  # fmt: skip
+        """A table is there; what tells its rows apart is for its indexes to say."""
+        parts = (declared(POSTGRES, one) + (" NOT NULL" if one.name in required else "") for one in columns)
+        self._run(f"CREATE TABLE {quoted(self.store.schema)}.{quoted(name)} ({', '.join(parts)})", [])
+
+    def add_columns(self, name: str, columns: Sequence[Column]) -> None:
+        """The columns are there too."""
+        for one in columns:
+            self._run(
+                f"ALTER TABLE {quoted(self.store.schema)}.{quoted(name)} ADD COLUMN {declared(POSTGRES, one)}", []
+            )
 
     def append(self, name: str, columns: Sequence[Column], rows: pa.Table) -> None:
         """Rows straight into the table."""

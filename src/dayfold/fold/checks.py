@@ -185,7 +185,7 @@ class Checker:
         """The result of a query that is wrapped in ours; its own text is as its author wrote it."""
         text = f"{head} FROM (\n{(source.sql or '').strip().rstrip(';')}\n) AS {tail}"
         with self._among(session, store, source):
-            return session.rows(Constant(exp.null(), text=text))
+            return session.rows(Constant(exp.null(), text=text, side="rows"))
 
     def _among(self, session: Session, store: Store, source: Table) -> AbstractContextManager[None]:
         """Where a query finds its tables: those of the store without their schema."""

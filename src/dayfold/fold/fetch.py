@@ -339,7 +339,7 @@ def make_table(ledger: Ledger, source: FunctionSource) -> None:
     """Make the table and forget what was in an earlier one."""
     shape = staging(source, ledger.store.schema)
     with ledger.store.transaction() as session:
-        session.execute(shape.create(ledger.store.dialect))
+        session.make(shape.name, shape.columns, required=shape.required, day=DAY, is_log=True)
         if ledger.store.dialect.name == "postgres":
             session.execute(f"CREATE INDEX ON {quoted(shape.schema)}.{quoted(shape.name)} ({quoted(DAY)})")
         fetches.forget_fetches(ledger, session, source.staging)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dayfold.clock import Clock
 from dayfold.days import LIFE, Days
 from dayfold.define.fingerprint import digest
-from dayfold.engines.base import Changed, Session, check_columns, ensure
+from dayfold.engines.base import Changed, Session, check_columns, ensure, make_shape
 from dayfold.engines.databases import Databases
 from dayfold.errors import Busy, DayfoldError, LeaseLost, SourceFailed, Stopped
 from dayfold.fold import above, fetch, reshape, track
@@ -364,7 +364,7 @@ class Folder:
         with self.store.transaction() as session:
             reshape.check_free(self.ledger, session, rollup)
             for shape in shapes(rollup):
-                session.execute(shape.create(self.store.dialect))
+                make_shape(session, shape)
             words = identity(rollup)
             versions.register(self.ledger, session, rollup.name, rollup.shape.name, digest(words), words)
             self._pass_fences(session, rollup)

@@ -27,7 +27,7 @@ from dayfold.fold.fold import Folder, Progress
 from dayfold.ledger import coverage, fetches, leases, receipts, runs, versions
 from dayfold.plan.bind import BoundRollup, Scan, identity
 from dayfold.plan.keys import Admits, KeyFilter
-from dayfold.plan.publish import CHANGES, INSERTED, UPDATED, Publication, change_counts
+from dayfold.plan.publish import CHANGES, INSERTED, UPDATED, Publication, change_counts, same_row
 from dayfold.plan.scan import Scope
 from dayfold.plan.shape import Shape
 from dayfold.plan.sql import Statement, alias, column, sql, table
@@ -246,8 +246,8 @@ class Rebuilder:
                 alias(texts[0], "old__"), alias(texts[1], "new__"), alias(gap, "gap__"),
             )  # fmt: skip
             select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
-            place = exp.EQ(this=self._row_place(), expression=column("place__", "c"))
-            parts.append(select.join(exp.alias_(shape.table, "t", table=True), on=place, join_type="left"))
+            same = same_row(dialect, shape, "t", "c")
+            parts.append(select.join(exp.alias_(shape.table, "t", table=True), on=same, join_type="left"))
         if not parts:
             return []
         whole = parts[0]
@@ -272,9 +272,6 @@ class Rebuilder:
         names = [column(one.name) for one in shape.key]
         rest = [column(name) for name in ("metric__", "old__", "new__", "gap__")]
         return exp.select(*names, alias(day, "day__"), *rest).from_(outer.subquery("o"))
-
-    def _row_place(self) -> exp.Expr:
-        return column("rowid" if self.store.dialect.name == "duckdb" else "ctid", "t")
 
     # -- doing -----------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ _EPISODE = "id, rule, subject, _opened, _closed, message, details"
 
 
 def _episode_parts(ledger: Ledger) -> dict[str, Any]:
-    iso = ledger.store.dialect.piece
+    iso = ledger.home.dialect.piece
     return {
         "_opened": iso("iso_moment", _x=column("opened_at")),
         "_closed": iso("iso_moment", _x=column("closed_at")),
@@ -120,7 +120,7 @@ def listed(ledger: Ledger, session: Session, *, only_open: bool, limit: int, bef
 
 def next_id(ledger: Ledger, session: Session) -> int:
     """A number that no other episode or message has."""
-    sequence = f'"{ledger.store.schema}"."dayfold__alert_ids"'
+    sequence = f'"{ledger.home.schema}"."dayfold__alert_ids"'
     return int(session.rows(ledger.sql("select nextval(:sequence)", sequence=sequence))[0][0])
 
 
@@ -193,7 +193,7 @@ def next_due(ledger: Ledger, session: Session) -> dt.datetime | None:
     """When the next message is to be sent; None where none waits."""
     query = ledger.sql(
         "select _next from (select min(next_at) as next_at from dayfold__deliveries where delivered_at is null) as d",
-        _next=ledger.store.dialect.piece("iso_moment", _x=column("next_at")),
+        _next=ledger.home.dialect.piece("iso_moment", _x=column("next_at")),
     )
     [(text,)] = session.rows(query)
     return dt.datetime.fromisoformat(text) if text else None
@@ -233,7 +233,7 @@ def deliveries(ledger: Ledger, session: Session, alert_ids: Iterable[int]) -> di
     ids = list(alert_ids)
     if not ids:
         return {}
-    iso = ledger.store.dialect.piece
+    iso = ledger.home.dialect.piece
     query = ledger.sql(
         "select id, alert_id, channel, event, attempts, _next, _delivered, error from dayfold__deliveries where "
         "alert_id >= :first and alert_id <= :last order by id",
@@ -271,7 +271,7 @@ def job_ends(ledger: Ledger, session: Session) -> list[JobEnd]:
         "select r.job, r.id, r.status, r.attempt, r.error, _finished from dayfold__job_runs as r join (select id, row_number() over "
         "(partition by job order by finished_at desc, id desc) as place from dayfold__job_runs where (status = 'done' or "
         """status = 'failed') and not request like '%"dry_run": true%') as l on l.id = r.id where l.place = 1 order by r.job""",
-        _finished=ledger.store.dialect.piece("iso_moment", _x=column("finished_at", "r")),
+        _finished=ledger.home.dialect.piece("iso_moment", _x=column("finished_at", "r")),
     )
     return [JobEnd(*row) for row in session.rows(query)]
 
@@ -323,6 +323,6 @@ def last_folds(ledger: Ledger, session: Session) -> dict[str, dt.datetime]:
     query = ledger.sql(
         "select f.rollup, _finished from (select r.rollup, max(r.finished_at) as finished_at from dayfold__runs as r where "
         "r.status = 'done' and (r.job = 'fold' or r.job = 'heal') group by r.rollup) as f",
-        _finished=ledger.store.dialect.piece("iso_moment", _x=column("finished_at")),
+        _finished=ledger.home.dialect.piece("iso_moment", _x=column("finished_at")),
     )
     return {rollup: dt.datetime.fromisoformat(text) for rollup, text in session.rows(query)}

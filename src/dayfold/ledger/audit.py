@@ -36,7 +36,7 @@ def note(ledger: Ledger, session: Session, actor: str, action: str, target: str 
         ledger.sql(
             "insert into dayfold__audit (id, noted_at, actor, action, target, outcome) values "
             "(nextval(:sequence), :now::timestamptz, :actor, :action, :target, :outcome)",
-            sequence=f'"{ledger.store.schema}"."dayfold__audit_ids"', now=ledger.clock.now(), actor=actor[:_LETTERS],
+            sequence=f'"{ledger.home.schema}"."dayfold__audit_ids"', now=ledger.clock.now(), actor=actor[:_LETTERS],
             action=action, target=_kept(target) if target else target, outcome=outcome,
         )
     )  # fmt: skip
@@ -64,6 +64,6 @@ def listed(ledger: Ledger, session: Session, limit: int, before: int | None = No
     query = ledger.sql(
         "select id, _at, actor, action, target, outcome from dayfold__audit where :before::bigint is null or id < "
         ":before::bigint order by id desc limit :limit",
-        _at=ledger.store.dialect.piece("iso_moment", _x=column("noted_at")), before=before, limit=limit,
+        _at=ledger.home.dialect.piece("iso_moment", _x=column("noted_at")), before=before, limit=limit,
     )  # fmt: skip
     return [Note(*row) for row in session.rows(query)]

@@ -85,7 +85,7 @@ def last(ledger: Ledger, session: Session) -> dict[str, Last]:
         "select c.name, c.severity, c.verdict, c.reason, c.offending, c.left_value, c.right_value, c.took_ms, _at, c.run_id, c.digest, "
         "c.seen from dayfold__checks as c join (select name, max(turn) as turn from dayfold__checks group by name) as l "
         "on l.name = c.name and l.turn = c.turn order by c.name",
-        _at=ledger.store.dialect.piece("iso_moment", _x=column("checked_at", "c")),
+        _at=ledger.home.dialect.piece("iso_moment", _x=column("checked_at", "c")),
     )  # fmt: skip
     found = {}
     for name, severity, verdict, reason, offending, left, right, took_ms, at, run_id, digest, seen in session.rows(

@@ -78,7 +78,7 @@ def _columns(counter: CounterDef) -> tuple[list[Column], list[Column]]:
 
 def name_of(ledger: Ledger, table: str) -> str:
     """A table of the store as text, in its schema."""
-    return f"{quoted(ledger.store.schema)}.{quoted(table)}"
+    return f"{quoted(ledger.home.schema)}.{quoted(table)}"
 
 
 def fence_of(counter: CounterDef) -> str:
@@ -113,14 +113,14 @@ def ensure(ledger: Ledger, counter: CounterDef) -> None:
 def _missing(ledger: Ledger, session: Session, counter: CounterDef) -> list[tuple[str, list[Column]]]:
     """The tables, each with the columns that it does not have yet."""
     names = (counter.counted.label, counter.totals_table)
-    stored = ledger.store.stored_columns(session, names)
+    stored = ledger.home.stored_columns(session, names)
     found = []
     for name, columns in zip(names, _columns(counter), strict=True):
         have = stored.get(name, {})
         wrong = [
             f"{one.name} ({have[one.name]})"
             for one in columns
-            if one.name in have and have[one.name] != normal_type(ledger.store.dialect, one.type)
+            if one.name in have and have[one.name] != normal_type(ledger.home.dialect, one.type)
         ]
         missing = [one for one in columns if one.name not in have]
         if have and (rekeyed := [one.name for one in missing if one.name in counter.types]):
@@ -135,7 +135,7 @@ def _missing(ledger: Ledger, session: Session, counter: CounterDef) -> list[tupl
 
 
 def _make(ledger: Ledger, counter: CounterDef) -> None:
-    dialect = ledger.store.dialect
+    dialect = ledger.home.dialect
     key = ", ".join(map(quoted, counter.key))
     with ledger.store.transaction() as session:
         for place, (label, missing) in enumerate(_missing(ledger, session, counter)):
@@ -264,8 +264,8 @@ def sums(
     ledger: Ledger, session: Session, counter: CounterDef, table: str, where: str = "true", **values: Any
 ) -> dict[str, int]:
     """The sum of each total over rows of a table of the counter's, those among them that are not declared any more."""
-    [stored] = ledger.store.stored_columns(session, [table]).values()
-    whole = normal_type(ledger.store.dialect, INT)
+    [stored] = ledger.home.stored_columns(session, [table]).values()
+    whole = normal_type(ledger.home.dialect, INT)
     names = [name for name, type_ in stored.items() if type_ == whole and name not in counter.types]
     items = ", ".join(f"cast(coalesce(sum({quoted(name)}), 0) as text)" for name in names)
     [row] = session.rows(statement(f"select {items} from {name_of(ledger, table)} where {where}", **values))
@@ -277,7 +277,7 @@ def standing(ledger: Ledger, session: Session, counter: CounterDef) -> tuple[int
     [(keys,)] = session.rows(statement(f"select count(*) from {name_of(ledger, counter.totals_table)}"))
     query = "select reason, count(*) from dayfold__held_counts where counter = :counter group by reason"
     held = {reason: int(count) for reason, count in session.rows(ledger.sql(query, counter=counter.name))}
-    moment = ledger.store.dialect.piece("iso_moment", _x=column("applied_at"))
+    moment = ledger.home.dialect.piece("iso_moment", _x=column("applied_at"))
     latest = "select max(_moment) from dayfold__flushes where counter = :counter"
     [(last,)] = session.rows(ledger.sql(latest, counter=counter.name, _moment=moment))
     return int(keys), held, last

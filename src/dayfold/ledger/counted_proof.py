@@ -97,7 +97,7 @@ def on_sealed_days(ledger: Ledger, session: Session, counter: CounterDef) -> int
     query = ledger.sql(
         "select count(*) from _t as t where t.day in (select c.day from dayfold__coverage as c join dayfold__rollups as r on "
         "r.rollup = c.rollup and r.version = c.version where c.rollup = :rollup and c.state = 'sealed')",
-        rollup=counter.rollup.name, _t=table(counter.counted.label, ledger.store.schema),
+        rollup=counter.rollup.name, _t=table(counter.counted.label, ledger.home.schema),
     )  # fmt: skip
     return int(session.rows(query)[0][0])
 

@@ -92,7 +92,7 @@ def lives(ledger: Ledger, session: Session, rollup: str, version: int) -> list[L
     """A profile's coverage by each of its sources."""
     query = ledger.sql(
         "select source, state, reason, _at, as_of from dayfold__coverage where rollup = :rollup and version = :version order by source",
-        rollup=rollup, version=version, _at=ledger.store.dialect.piece("iso_moment", _x=column("folded_at")),
+        rollup=rollup, version=version, _at=ledger.home.dialect.piece("iso_moment", _x=column("folded_at")),
     )  # fmt: skip
     return [LifeCover(*row) for row in session.rows(query)]
 

@@ -31,7 +31,7 @@ class Cursor:
 
 def cursor(ledger: Ledger, session: Session, rollup: str, version: int, source: str) -> Cursor | None:
     """A source's cursor, or None where it was never read."""
-    dialect = ledger.store.dialect
+    dialect = ledger.home.dialect
     query = ledger.sql(
         "select _position, _reached, waiting from dayfold__cursors where rollup = :rollup and version = :version and "
         "source = :source",

@@ -40,7 +40,7 @@ def ask(ledger: Ledger, session: Session, request: Mapping[str, Any], asked_by: 
         "insert into dayfold__erasures (id, asked_at, asked_by, state, request) values (nextval(:sequence), :now::timestamptz, "
         ":by, 'asked', :request) returning id"
     )
-    sequence = f'"{ledger.store.schema}"."dayfold__run_ids"'
+    sequence = f'"{ledger.home.schema}"."dayfold__run_ids"'
     query = ledger.sql(insert, sequence=sequence, now=ledger.clock.now(), by=asked_by, request=json.dumps(request))
     return int(session.rows(query)[0][0])
 
@@ -90,7 +90,7 @@ def erasure(ledger: Ledger, session: Session, number: int) -> Erasure:
 
 
 def _listed(ledger: Ledger, session: Session, where: str, **values: Any) -> list[Erasure]:
-    moment = ledger.store.dialect.piece("iso_moment", _x=column("asked_at"))
+    moment = ledger.home.dialect.piece("iso_moment", _x=column("asked_at"))
     text = f"select id, _at, asked_by, state, request, certificate from dayfold__erasures {where} order by id"
     return [
         Erasure(int(number), at, by, state, *(json.loads(one) if one else None for one in words))

@@ -24,7 +24,7 @@ from dayfold.define.types import DATE, INT, TEXT, UUID, Type
 from dayfold.engines.base import Session, normal_type
 from dayfold.errors import Conflict, StoreAltered
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.shape import Column, declared, quoted
+from dayfold.plan.shape import Column, quoted
 from dayfold.plan.sql import Statement, Values, column, table
 
 if TYPE_CHECKING:
@@ -117,12 +117,11 @@ def _make(ledger: Ledger, entities: Mapping[str, Type]) -> None:
         missing = _missing(ledger, session, entities)
         is_new = len(missing) == len(columns(entities))
         if is_new:
-            session.execute(f"CREATE TABLE {name} ({', '.join(declared(dialect, one) for one in missing)})")
+            session.make(TABLE, missing, identity=("id",), day="occurred_at", is_log=True)
             parts = ", ".join(quoted(one) for one in ATTRIBUTION)
             session.execute(f"CREATE VIEW {quoted(schema)}.{quoted(VIEW)} AS SELECT {parts} FROM {name}")
         else:
-            for one in missing:
-                session.execute(f"ALTER TABLE {name} ADD COLUMN {declared(dialect, one)}")
+            session.add_columns(TABLE, missing)
         if dialect.name == "postgres":
             indexed = [*(_INDEXED if is_new else ()), *(one.name for one in missing if one.name in entities)]
             if is_new:
@@ -211,8 +210,8 @@ def _known(ledger: Ledger, ids: Sequence[str]) -> dict[str, int]:
         for start in range(0, len(ids), _LOOKED_UP):
             values = Values()
             wanted = [values.bind(one, "uuid") for one in ids[start : start + _LOOKED_UP]]
-            query = exp.select(ledger.store.dialect.cast(column("id"), TEXT), column(DIGEST.name))
-            query = query.from_(table(IDS, ledger.store.schema))
+            query = exp.select(ledger.home.dialect.cast(column("id"), TEXT), column(DIGEST.name))
+            query = query.from_(table(IDS, ledger.home.schema))
             query = query.where(exp.In(this=column("id"), expressions=wanted))
             found |= dict(session.rows(Statement(query, values)))
     return found

@@ -94,7 +94,7 @@ def held_rows(ledger: Ledger, session: Session, counter: str, limit: int | None 
         "select reason, detail, day, key, owner, amounts, id, _moment from dayfold__held_counts where "
         "counter = :counter and id > :after order by id limit :limit::bigint",
         counter=counter, after=after, limit=limit if limit is not None else MOST,
-        _moment=ledger.store.dialect.piece("iso_moment", _x=column("held_at")),
+        _moment=ledger.home.dialect.piece("iso_moment", _x=column("held_at")),
     )  # fmt: skip
     return [
         Held(reason, detail, day, key, owner, json.loads(amounts), id_, held_at)

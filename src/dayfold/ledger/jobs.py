@@ -239,7 +239,7 @@ def queue(
             "insert into dayfold__job_runs (id, job, cause, due_at, attempt, request, asked_by, status, asked_at, stop_asked) "
             "values (nextval(:sequence), :job, :cause, :due::timestamptz, :attempt, :request, :by, 'queued', :now::timestamptz, false) "
             "returning id",
-            sequence=f'"{ledger.store.schema}"."dayfold__run_ids"', job=job, cause=cause, due=due_at, attempt=attempt,
+            sequence=f'"{ledger.home.schema}"."dayfold__run_ids"', job=job, cause=cause, due=due_at, attempt=attempt,
             request=_text(request), by=asked_by, now=ledger.clock.now(),
         )
     )  # fmt: skip

@@ -81,7 +81,7 @@ def fence(ledger: Ledger, session: Session, held: Lease) -> None:
     """
     lock = (
         "select token from dayfold__fences where rollup = :rollup for no key update"
-        if ledger.store.dialect.name == "postgres"
+        if ledger.home.dialect.name == "postgres"
         # DuckDB finds conflicts between writers, not readers: writing the row is its lock.
         else "update dayfold__fences set token = token where rollup = :rollup returning token"
     )
@@ -160,14 +160,14 @@ def _until(lease_s: float) -> exp.Expr:
 
 def backend(ledger: Ledger, session: Session) -> str:
     """What the database can say about our being alive: our connection, or our process."""
-    if ledger.store.dialect.name != "postgres":
+    if ledger.home.dialect.name != "postgres":
         return PROCESS
     return str(session.rows(ledger.sql("select pg_backend_pid()"))[0][0])
 
 
 def is_dead(ledger: Ledger, session: Session, backend: str) -> bool:
     """Whether a holder is certainly gone, so that its lease need not run out first."""
-    if ledger.store.dialect.name != "postgres":
+    if ledger.home.dialect.name != "postgres":
         # One process owns a DuckDB file: a holder that is not this process has ended.
         return backend != PROCESS
     query = ledger.sql("select 1 from pg_stat_activity where pid = cast(:pid as integer)", pid=backend)

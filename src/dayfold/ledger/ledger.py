@@ -34,6 +34,8 @@ class Ledger:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
+        #: Where the ledger's own tables are: the store, unless that is in two databases.
+        self.home = store.home
         self.clock = clock
         self._key: str | None = None
         self._compared = False
@@ -51,13 +53,17 @@ class Ledger:
         Most are constant and only have their parameters numbered; SQLGlot builds those that take ``_parts``.
         """
         if not any(name.startswith("_") for name in values):
-            numbered, names = _numbered(text, self.store.schema)
+            numbered, names = _numbered(text, self.home.schema)
             return Constant(exp.null(), Values(values), text=numbered, names=names)
         one = statement(text, **values)
         for node in one.tree.find_all(exp.Table):
             if node.name in _NAMES and not node.db:
-                node.replace(_placed(node, self.store.schema))
+                node.replace(_placed(node, self.home.schema))
         return one
+
+    def place(self, name: str) -> exp.Table:
+        """A table of ours, in the schema that it is in."""
+        return table(name, self.home.schema if name in TABLES else self.store.schema)
 
     def version(self, session: Session) -> int | None:
         """The number of the last migration, or None where there is no ledger."""
@@ -161,7 +167,7 @@ class Ledger:
         """How the ledger's tables differ from what the migrations make."""
         differences = []
         for name, columns in TABLES.items():
-            expected = {column: _spelled(self.store, type_) for column, type_ in columns.items()}
+            expected = {column: _spelled(self.home, type_) for column, type_ in columns.items()}
             have = found.get(name)
             if have is None:
                 differences.append(f"the table {name} is missing")

@@ -192,7 +192,7 @@ def take_over(ledger: Ledger, session: Session, rollup: str, version: int, loade
 
 def sequence(ledger: Ledger) -> str:
     """The sequence of the marks' ids, as ``nextval`` takes it."""
-    return f'"{ledger.store.schema}"."dayfold__mark_ids"'
+    return f'"{ledger.home.schema}"."dayfold__mark_ids"'
 
 
 def forget_of(ledger: Ledger, session: Session, rollup: str, version: int, tables: Sequence[str]) -> None:
@@ -235,7 +235,7 @@ def whole_days(ledger: Ledger, session: Session, rollup: str, version: int) -> d
         "select day, _at from dayfold__marks where rollup = :rollup and version = :version and key is null and "
         "not day is null group by day order by day",
         rollup=rollup, version=version,
-        _at=ledger.store.dialect.piece("iso_moment", _x=sql("min(marked_at)")),
+        _at=ledger.home.dialect.piece("iso_moment", _x=sql("min(marked_at)")),
     )  # fmt: skip
     return dict(session.rows(query))
 
@@ -283,6 +283,6 @@ def of_cell(
         "select key, day, _at, reason from dayfold__marks where rollup = :rollup and version = :version and "
         "(day is null or day = :day::date) and (key is null or key = :key) order by id",
         rollup=rollup, version=version, key=key, day=day,
-        _at=ledger.store.dialect.piece("iso_moment", _x=column("marked_at")),
+        _at=ledger.home.dialect.piece("iso_moment", _x=column("marked_at")),
     )  # fmt: skip
     return [MarkRecord(*row) for row in session.rows(query)]

@@ -245,7 +245,7 @@ def disown(ledger: Ledger, session: Session, owner: str) -> None:
 
 def _rows(ledger: Ledger, session: Session, number: str | None = None) -> list[SavedPage]:
     """All pages, or one."""
-    moment = ledger.store.dialect.piece
+    moment = ledger.home.dialect.piece
     query = ledger.sql(
         "select id, title, owner, shared, description, words, _created, _updated from dayfold__pages"
         + (" where id = :id" if number is not None else ""),

@@ -14,7 +14,7 @@ from dayfold.define.events import TABLE
 from dayfold.engines.base import Session
 from dayfold.ledger import quarantine, visitors
 from dayfold.ledger.ledger import Ledger
-from dayfold.plan.sql import Statement, table
+from dayfold.plan.sql import Statement
 
 #: True for rows that are a person's, of any table with both columns.
 THEIRS = (
@@ -54,7 +54,7 @@ class Person:
     def query(self, ledger: Ledger, text: str, name: str) -> Statement:
         """A statement about the person's rows of one table, which the text calls ``_t``."""
         uses = {key: value for key, value in self.bound.items() if f":{key}" in text}
-        return ledger.sql(text, _t=table(name, ledger.store.schema), **uses)
+        return ledger.sql(text, _t=ledger.place(name), **uses)
 
 
 def known(ledger: Ledger, session: Session, person: Person, *, has_log: bool) -> Person:

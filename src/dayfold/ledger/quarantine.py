@@ -52,7 +52,7 @@ def listed(
     after: str = "",
 ) -> list[HeldEvent]:
     """Held events by their ids, which follow time, from the one after ``after``."""
-    moment = ledger.store.dialect.piece
+    moment = ledger.home.dialect.piece
     query = ledger.sql(
         "select cast(id as text), cast(event_id as text), reason, detail, event_type, _occurred, _received, body "
         "from dayfold__quarantine where (:reason::text is null or reason = :reason::text) and "

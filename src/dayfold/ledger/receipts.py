@@ -19,7 +19,7 @@ from dayfold.engines.base import Session
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.cells import CELL_DAY, Cells
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.publish import CHANGES, Publication
+from dayfold.plan.publish import CHANGES, Publication, same_row
 from dayfold.plan.shape import Shape
 from dayfold.plan.sql import Statement, Values, alias, both, column, derived, remembered, sql, table
 
@@ -84,7 +84,7 @@ def record(
     """Each of these days, or of the days of these cells, has a receipt for what its table holds now."""
     bound = [days.first, days.last, *([] if cells else [days.first, days.last])]
     bound += [rollup, version, run_id, ledger.clock.now(), origin]  # type: ignore[list-item]  # values of any kind
-    key = ("receipts", ledger.store.schema, shape, lasting, cells.source if cells else None)
+    key = ("receipts", ledger.home.schema, shape, lasting, cells.source if cells else None)
     session.execute(remembered(key, bound, lambda: _recording(ledger, shape, bound, cells, lasting)))
 
 
@@ -141,7 +141,7 @@ class Correction:
         """The receipts are corrected."""
         dialect = publication.dialect
         values = [self.run_id, self.ledger.clock.now(), self.rollup, self.version]
-        key = ("corrected", self.ledger.store.schema, dialect)
+        key = ("corrected", self.ledger.home.schema, dialect)
         self.session.execute(remembered(key, values, lambda: _corrected(self.ledger, dialect, values)))
 
 
@@ -163,8 +163,8 @@ def _correction(shape: Shape, dialect: Dialect) -> Statement:
     day = slot if by_day else dialect.piece("utc_date", _x=slot)
     select = exp.select(alias(day, "day"), alias(moved, "moved"), alias(rows, "held"))
     select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
-    place = exp.EQ(this=column("rowid" if dialect.name == "duckdb" else "ctid", "t"), expression=column("place__", "c"))
-    select = select.join(exp.alias_(shape.table, "t", table=True), on=place, join_type="left")
+    same = same_row(dialect, shape, "t", "c")
+    select = select.join(exp.alias_(shape.table, "t", table=True), on=same, join_type="left")
     return Statement(select.group_by(exp.Literal.number(1)))
 
 
@@ -191,7 +191,7 @@ def receipts(ledger: Ledger, session: Session, rollup: str, version: int, days: 
         "select day, stored, digest, run_id, _at, origin from dayfold__receipts where rollup = :rollup and "
         "version = :version and day >= :first::date and day <= :last::date order by day",
         rollup=rollup, version=version, first=days.first, last=days.last,
-        _at=ledger.store.dialect.piece("iso_moment", _x=column("recorded_at")),
+        _at=ledger.home.dialect.piece("iso_moment", _x=column("recorded_at")),
     )  # fmt: skip
     return {row[0]: Receipt(*row) for row in session.rows(query)}
 

@@ -64,7 +64,7 @@ def begin(ledger: Ledger, session: Session, job: str, rollup: str, version: int,
             "cells, rows_inserted, "
             "rows_updated, rows_deleted) values (nextval(:sequence), :job, :rollup, :version, 'running', :holder, :now::timestamptz, "
             ":first::date, :last::date, 0, 0, 0, 0) returning id",
-            sequence=f'"{ledger.store.schema}"."dayfold__run_ids"',
+            sequence=f'"{ledger.home.schema}"."dayfold__run_ids"',
             job=job,
             rollup=rollup,
             version=version,
@@ -108,7 +108,7 @@ def finish(ledger: Ledger, session: Session, run_id: int, status: str, error: st
 
 def pace(ledger: Ledger, session: Session, rollup: str) -> float | None:
     """Seconds for each computed cell, by the largest fold of a rollup; None where none computed any."""
-    seconds = ledger.store.dialect.sql(
+    seconds = ledger.home.dialect.sql(
         "cast(extract(epoch from _x - _y) as double precision)", _x=column("finished_at"), _y=column("started_at")
     )
     query = ledger.sql(
@@ -143,7 +143,7 @@ def listed(
     parts = [tests[name] for name in given]
     if ids is not None:
         parts.append(f"id in ({', '.join(str(int(one)) for one in ids) or 'null'})")
-    dialect = ledger.store.dialect
+    dialect = ledger.home.dialect
     query = ledger.sql(
         "select id, job, rollup, status, _started, _seconds, cells, rows_inserted, rows_updated, rows_deleted, error "
         f"from dayfold__runs where {' and '.join(parts) or 'true'} order by id desc limit :limit",

@@ -112,7 +112,7 @@ def create(
 
 def listed(ledger: Ledger, session: Session) -> list[Token]:
     """All tokens, the newest first; revoked and expired ones too."""
-    moment = ledger.store.dialect.piece
+    moment = ledger.home.dialect.piece
     query = ledger.sql(
         "select id, name, kind, scope, limits, _created, created_by, _expires, _revoked from dayfold__tokens "
         "order by created_at desc, id",

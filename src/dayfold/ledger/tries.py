@@ -70,7 +70,7 @@ def _check(ledger: Ledger, session: Session, limits: Mapping[str, int]) -> None:
                 "select _at from dayfold__tries where subject = :subject and tried_at > :old::timestamptz order by "
                 "tried_at desc limit :limit",
                 subject=one, old=now - WINDOW, limit=limit,
-                _at=ledger.store.dialect.piece("iso_moment", _x=column("tried_at")),
+                _at=ledger.home.dialect.piece("iso_moment", _x=column("tried_at")),
             )
         )  # fmt: skip
         if len(tried) >= limit:

@@ -49,7 +49,7 @@ def add(ledger: Ledger, session: Session, name: str, kept: str, kind: str, scope
 
 def listed(ledger: Ledger, session: Session) -> list[User]:
     """All users, by name."""
-    moment = ledger.store.dialect.piece
+    moment = ledger.home.dialect.piece
     query = ledger.sql(
         "select name, kind, scope, _created, _changed from dayfold__users order by name",
         _created=moment("iso_moment", _x=column("created_at")), _changed=moment("iso_moment", _x=column("changed_at")),

@@ -66,6 +66,6 @@ def of_days(ledger: Ledger, session: Session, rollup: str, version: int, days: D
         "select day, _at, run_id, cells, drifted from dayfold__verifications where rollup = :rollup and "
         "version = :version and day >= :first::date and day <= :last::date order by day",
         rollup=rollup, version=version, first=days.first, last=days.last,
-        _at=ledger.store.dialect.piece("iso_moment", _x=column("verified_at")),
+        _at=ledger.home.dialect.piece("iso_moment", _x=column("verified_at")),
     )  # fmt: skip
     return {row[0]: Verification(*row) for row in session.rows(query)}

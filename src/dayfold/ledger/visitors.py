@@ -101,7 +101,7 @@ def read(ledger: Ledger, keys: Sequence[str], browsers: Sequence[str]) -> Known:
         keys: Of all of them.
         browsers: Keys of those that are browsers, which may be somebody's.
     """
-    if len(keys) > _LOOKED_UP and ledger.store.dialect.name == "duckdb":
+    if len(keys) > _LOOKED_UP and ledger.home.dialect.name == "duckdb":
         with ledger.store.transaction() as session:
             return read_many(ledger, session, keys, browsers)
     found = Known()
@@ -162,10 +162,10 @@ def _look_up(ledger: Ledger, name: str, fields: Sequence[str], keys: Sequence[st
     def build() -> Statement:
         bound = Values()
         wanted = [bound.bind(one, "uuid") for one in keys]
-        query = exp.select(*map(column, fields)).from_(table(name, ledger.store.schema))
+        query = exp.select(*map(column, fields)).from_(table(name, ledger.home.schema))
         return Statement(query.where(exp.In(this=column("visitor"), expressions=wanted)), bound)
 
-    return remembered((name, ledger.store.schema, len(keys)), keys, build)
+    return remembered((name, ledger.home.schema, len(keys)), keys, build)
 
 
 def write(ledger: Ledger, session: Session, touches: Sequence[TouchRow], aliases: Sequence[AliasRow]) -> None:

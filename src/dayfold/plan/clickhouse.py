@@ -61,7 +61,7 @@ _FIELDS = {
 class DayfoldClickhouse(_ClickHouse):
     """ClickHouse as Dayfold speaks it."""
 
-    class Generator(_ClickHouse.Generator):
+    class Generator(_ClickHouse.Generator):  # type: ignore[misc, valid-type]
         TYPE_MAPPING = {**_ClickHouse.Generator.TYPE_MAPPING, **_NAMES}
 
         def parameter_sql(self, expression: exp.Parameter) -> str:

@@ -201,7 +201,12 @@ class Publication:
         )
 
     def _row_place(self, of: str) -> exp.Expr:
-        return column("rowid" if self.dialect.name == "duckdb" else "ctid", of)
+        """Where a stored row is; true where rows have no place, and only their identity tells which they are."""
+        return row_place(self.dialect, of)
+
+    def _same_row(self, stored: str, change: str) -> exp.Expr:
+        """True for the stored row of a change."""
+        return same_row(self.dialect, self.shape, stored, change)
 
     def _new_rows(self, name: str) -> exp.Expr:
         rows = exp.select("*").from_(self.staged.copy())
@@ -266,8 +271,9 @@ class Publication:
         )
         select = exp.select(*(column(one.name, "c") for one in self.shape.identity))
         select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
-        place = sql("_a = _b", _a=self._row_place("t"), _b=column("place__", "c"))
-        select = select.join(exp.alias_(self.shape.table, "t", table=True), on=place, join_type="left")
+        select = select.join(
+            exp.alias_(self.shape.table, "t", table=True), on=self._same_row("t", "c"), join_type="left"
+        )
         return Statement(select.where(either([sql("_op <> 'U'", _op=column("op__", "c")), differs])))
 
     def differing(self) -> Statement:
@@ -328,13 +334,23 @@ class Publication:
         return Statement(tree)
 
     def _at_place(self, op: str) -> exp.Expr:
-        return sql(
-            "_a = _b and _op = _o",
-            _a=self._row_place("t"),
-            _b=column("place__", "c"),
-            _op=column("op__", "c"),
-            _o=exp.Literal.string(op),
-        )
+        is_this = exp.EQ(this=column("op__", "c"), expression=exp.Literal.string(op))
+        return both([self._same_row("t", "c"), is_this])
+
+
+def row_place(dialect: Dialect, of: str) -> exp.Expr:
+    """Where a stored row is; true where rows have no place, and only their identity tells which they are."""
+    if dialect.name == "clickhouse":
+        return exp.true()
+    return column("rowid" if dialect.name == "duckdb" else "ctid", of)
+
+
+def same_row(dialect: Dialect, shape: Shape, stored: str, change: str) -> exp.Expr:
+    """True for a stored row and its row of the change set."""
+    if dialect.name == "clickhouse":
+        pairs = [(column(one.name, stored), column(one.name, change)) for one in shape.identity]
+        return both(dialect.piece("equal", _x=one, _y=other) for one, other in pairs)
+    return exp.EQ(this=row_place(dialect, stored), expression=column("place__", change))
 
 
 def change_counts() -> Statement:

@@ -174,16 +174,6 @@ class Shape:
             return self
         return replace(self, values=tuple(replace(one, known=figures.get(one.source)) for one in self.values))
 
-    def create(self, dialect: Dialect) -> str:
-        """The statement that makes the table, without its indexes."""
-        columns = ", ".join(self._declared(dialect, one) for one in self.columns)
-        return f"CREATE TABLE {rendered(self.table)} ({columns})"
-
-    def _declared(self, dialect: Dialect, one: Column) -> str:
-        """One column's part of the table's statement."""
-        required = " NOT NULL" if one.name in self.required else ""
-        return f"{declared(dialect, one)}{required}"
-
     @property
     def plain_indexes(self) -> dict[str, tuple[str, ...]]:
         """The indexes beside the unique one: name to columns."""
@@ -199,6 +189,9 @@ class Shape:
 
     def create_indexes(self, dialect: Dialect) -> dict[str, str]:
         """The statements for the unique index, in which NULLs are equal, and for the others, by name."""
+        if dialect.name == "clickhouse":
+            # Its rows stand in the order of their identity, and it has no index of single rows.
+            return {}
         if dialect.name == "postgres":
             columns, ending = [quoted(one.name) for one in self.identity], " NULLS NOT DISTINCT"
         else:

@@ -39,11 +39,15 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement and its values, ready for `render`."""
+    """One statement and its values, ready for `render`.
+
+    ``side``: of a store in two databases the one that it is for, ``home`` or ``rows``; None where its tables say it.
+    """
 
     tree: exp.Expr
     values: Values = field(default_factory=Values)
     order: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    side: str | None = field(default=None, repr=False, compare=False)
 
     def render(self, dialect: str) -> tuple[str, list[Any]]:
         """Text with ``$1``, ``$2`` … and the values in that order.
@@ -101,7 +105,8 @@ class Remembered(Statement):
     def built(self) -> Statement:
         """The same with its tree."""
         assert self.build is not None
-        return Statement(self.build().tree, self.values)
+        made = self.build()
+        return Statement(made.tree, self.values, side=made.side)
 
 
 #: Rendered texts by what they were built from.

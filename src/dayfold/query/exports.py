@@ -24,7 +24,7 @@ from dayfold.plan.access import Scope
 from dayfold.plan.event_reads import Wanted
 from dayfold.plan.exports import ACTOR, PROFILE, ROLLUP, ExportAsked
 from dayfold.plan.shape import Column
-from dayfold.plan.sql import Statement, Values, alias, column, either, sql, table
+from dayfold.plan.sql import Statement, Values, alias, column, either, sql
 from dayfold.query.event_pages import EventReader
 from dayfold.query.profile import shown, snapshot
 from dayfold.query.profile_request import ProfileRequest
@@ -252,6 +252,6 @@ class _OfEvents:
         if wanted.browsers:
             texts = [values.bind(one, "text") for one in wanted.browsers]
             mine.append(sql("actor_id is null and anonymous_id in (_v)", _v=texts))
-        query = exp.select(*shown).from_(table(quarantine.TABLE, self.ledger.store.schema)).where(either(mine))
+        query = exp.select(*shown).from_(self.ledger.place(quarantine.TABLE)).where(either(mine))
         query = query.order_by(column("occurred_at", quarantine.TABLE), column("id", quarantine.TABLE))
         return self._kept(session.arrow(Statement(query, values), reader.columns), "held")

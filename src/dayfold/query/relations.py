@@ -215,7 +215,7 @@ def _listed(query: Asked, given: Mapping[str, str]) -> Constant:
         f"SELECT DISTINCT CAST(dayfold_q.v AS text) FROM ({query.text}) AS dayfold_q(v) "
         f"WHERE NOT dayfold_q.v IS NULL LIMIT {MOST_VALUES + 1}"
     )
-    return Constant(exp.null(), Bound(dict(given)), text=text, names=tuple(query.names))
+    return Constant(exp.null(), Bound(dict(given)), text=text, names=tuple(query.names), side="rows")
 
 
 def _unknown(grant: Grant, why: str) -> AccessUnknown:

@@ -36,6 +36,7 @@ class _Spelling:
     names: tuple[str, ...]
     columns: tuple[Column, ...]
     rollup: RollupDef
+    tree: exp.Expr | None = None
 
 
 #: Texts by the shapes of their questions.
@@ -92,8 +93,15 @@ class Series:
             tuple((name, isinstance(value, list)) for name, value in self.values.by_name.items() if name.startswith("key_")),
         )  # fmt: skip
         known = _spellings.get(shape)
+        if known is not None and known.tree is not None:
+            self.columns = list(known.columns)
+            return Statement(known.tree, self.values, side="rows")
         if known is None:
             tree = build()
+            if self.dialect.name == "clickhouse":
+                # What is read of versions depends on the snapshot, so the text is another one each time.
+                _spellings.learn(shape, _Spelling("", (), tuple(self.columns), request.rollup, tree))
+                return Statement(tree, self.values, side="rows")
             made = Statement(tree, self.values)
             text, _ = made.render(self.dialect.name)
             known = _Spelling(text, tuple(made.order), tuple(self.columns), request.rollup)

@@ -1,0 +1,269 @@
+"""Rows of a store that cannot change rows: each is a version, the newest published one counts. Plan floor, pure.
+
+A table is kept as versions in a table of its own (`Kept`), where each row says which *write* made it. A write is numbered in the ledger
+before its first row is written, and published by the ledger's commit. Readers take the rows of published writes, and of several versions
+of one row the newest; a version that is gone says that there is no row.
+
+Invariant: what a reader sees is decided by one snapshot of the ledger, whatever is written meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlglot import exp
+
+from dayfold.define.types import Type
+from dayfold.plan.shape import Column, quoted
+from dayfold.plan.sql import alias, column, identifier, table
+
+#: The columns of every version beside those of its table: which write made it, whether it says that the row is gone, and whether
+#: there was a row before it.
+WRITE, GONE, REVISES = "write__", "gone__", "revises__"
+#: What tells rows apart in a table that has no columns for it.
+ROW = "row__"
+#: So many statements of one write are told apart.
+STEPS = 1 << 16
+_REVISED = "revised__"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A table of the store and where its versions stand.
+
+    Attributes:
+        name: What it is called; ``versions``: the table of its versions, in the same database.
+        columns: With their types; ``identity``: those that tell its rows apart, `ROW` alone where none do.
+        month: The column of the day by whose month it is divided; None where it is not.
+        is_log: Whether rows hardly ever change once they are there.
+        revised: Whether some row has more than one version.
+    """
+
+    name: str
+    versions: str
+    columns: tuple[Column, ...]
+    identity: tuple[str, ...]
+    month: str | None = None
+    required: frozenset[str] = frozenset()
+    is_log: bool = False
+    revised: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that it has for readers."""
+        return [one.name for one in self.columns]
+
+    @property
+    def all_names(self) -> list[str]:
+        """Those, and what tells rows apart."""
+        return [*self.names, *([ROW] if self.identity == (ROW,) else [])]
+
+    def known(self, name: str) -> Type | None:
+        """The type of a column, or None where there is none of that name."""
+        return next((one.type for one in self.columns if one.name == name), None)
+
+    def with_columns(self, columns: Sequence[Column]) -> Kept:
+        """The same with other columns."""
+        return replace(self, columns=tuple(columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one snapshot of the ledger shows: writes up to a number, but for those that were not published; and its own.
+
+    Attributes:
+        last: The greatest number that was given out; ``pending``: those up to it that are not published.
+        own: The write of the transaction that looks, whose rows it sees.
+    """
+
+    last: int = 0
+    pending: tuple[int, ...] = ()
+    own: int = 0
+
+    def shows(self, of: str | None = None) -> exp.Expr:
+        """True for versions that readers of this snapshot may see."""
+        write = column(WRITE, of)
+        limit = exp.Literal.number((self.last + 1) * STEPS)
+        shown: exp.Expr = exp.LT(this=write.copy(), expression=limit)
+        for one in sorted(self.pending):
+            if one != self.own:
+                shown = exp.and_(shown, exp.Not(this=exp.Paren(this=_of_write(write, one))))
+        if self.own > self.last:
+            shown = exp.or_(exp.Paren(this=shown), _of_write(write, self.own))
+        return exp.Paren(this=shown)
+
+
+def _of_write(write: exp.Expr, number: int) -> exp.Expr:
+    low, high = (exp.Literal.number(one * STEPS) for one in (number, number + 1))
+    return exp.and_(exp.GTE(this=write.copy(), expression=low), exp.LT(this=write.copy(), expression=high))
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Builds what is read of versioned tables under one snapshot."""
+
+    schema: str
+    seen: Seen = field(default_factory=Seen)
+
+    def rows(self, kept: Kept, conditions: Collection[exp.Expr] = (), *, whole: bool = False) -> exp.Select:
+        """A select of a table's rows as readers see them.
+
+        Args:
+            conditions: On columns of the identity, by their bare names, that the reader asks for anyway.
+            whole: With what tells rows apart too.
+        """
+        names = [column(one) for one in (kept.all_names if whole else kept.names)]
+        base = exp.select().from_(table(kept.versions, self.schema)).where(self.seen.shows())
+        for one in conditions:
+            base = base.where(one.copy())
+        if not kept.revised:
+            return base.select(*names)
+        if kept.is_log:
+            return self._of_log(kept, base, names)
+        newest = base.select(*names, column(GONE))
+        newest = newest.order_by(exp.Ordered(this=column(WRITE), desc=True, nulls_first=False))
+        newest.set("limit", limit_by([column(one) for one in kept.identity]))
+        return exp.select(*names).from_(newest.subquery(_REVISED)).where(exp.Not(this=column(GONE)))
+
+    def _of_log(self, kept: Kept, base: exp.Select, names: Sequence[exp.Expr]) -> exp.Select:
+        """Of a table whose rows hardly ever change: those that did are few, and are told apart from all others."""
+        [one] = kept.identity
+        revised = base.copy().where(column(REVISES)).select(column(one))
+        plain = base.copy().where(exp.Not(this=column(REVISES)))
+        plain = plain.where(exp.Not(this=exp.In(this=column(one), query=exp.Subquery(this=revised)))).select(*names)
+        newest = base.copy().where(column(REVISES)).select(*names, column(GONE))
+        newest = newest.order_by(exp.Ordered(this=column(WRITE), desc=True, nulls_first=False))
+        newest.set("limit", limit_by([column(one)]))
+        fresh = exp.select(*names).from_(newest.subquery(_REVISED)).where(exp.Not(this=column(GONE)))
+        both = exp.union(plain, fresh, distinct=False)
+        return exp.select(*names).from_(both.subquery("kept__"))
+
+
+def limit_by(columns: Sequence[exp.Expr]) -> exp.Expr:
+    """The first row of each group, in the order of the select."""
+    return exp.Limit(expression=exp.Literal.number(1), expressions=[one.copy() for one in columns])
+
+
+def rewritten(tree: exp.Expr, write: int, kept: Kept, reader: Reader) -> exp.Expr:
+    """An INSERT, UPDATE or DELETE of a table as the insert of versions.
+
+    ``write``: of the versions, its step included.
+    """
+    if isinstance(tree, exp.Insert):
+        return _inserted(tree, write, kept, reader)
+    here = tree.this
+    name = here.alias or here.name
+    old = exp.alias_(exp.Subquery(this=reader.rows(kept, whole=True)), name, table=True)
+    where = tree.args.get("where")
+    condition = where.this.copy() if where is not None else None
+    others = _others(tree)
+    changed: dict[str, exp.Expr] = {}
+    if isinstance(tree, exp.Update):
+        changed = {one.this.name: one.expression.copy() for one in tree.args["expressions"]}
+    gone = isinstance(tree, exp.Delete)
+    items = [alias(changed.get(one, column(one, name)), one) for one in kept.all_names]
+    select = exp.select(*items, *_marks(write, gone=gone, revises=True)).from_(old)
+    for one in others:
+        select = select.join(
+            one.copy(), on=condition.copy() if condition is not None else exp.true(), join_type="inner"
+        )
+    if condition is not None and not others:
+        select = select.where(condition.copy())
+    moved = [one for one in kept.identity if one in changed]
+    if moved:
+        # A row that is told apart otherwise from now on: the old one is gone, and there is a new one.
+        was = exp.select(
+            *(alias(column(one, name), one) for one in kept.all_names), *_marks(write, gone=True, revises=True)
+        )
+        was = was.from_(old.copy())
+        for one in others:
+            was = was.join(one.copy(), on=condition.copy() if condition is not None else exp.true(), join_type="inner")
+        if condition is not None and not others:
+            was = was.where(condition.copy())
+        select = exp.union(select, was, distinct=False)  # type: ignore[assignment]
+    return _insert(kept, reader.schema, kept.all_names, select)
+
+
+def _others(tree: exp.Expr) -> list[exp.Expr]:
+    if isinstance(tree, exp.Update):
+        found = tree.args.get("from_")
+        return [found.this] if found is not None else []
+    return list(tree.args.get("using") or [])
+
+
+def _marks(write: int, *, gone: bool, revises: bool) -> list[exp.Expr]:
+    truth = {True: exp.true(), False: exp.false()}
+    return [alias(exp.Literal.number(write), WRITE), alias(truth[gone], GONE), alias(truth[revises], REVISES)]
+
+
+def _inserted(tree: exp.Insert, write: int, kept: Kept, reader: Reader) -> exp.Expr:
+    target = tree.this
+    names = [one.name for one in target.expressions] if isinstance(target, exp.Schema) else kept.names
+    rows = tree.expression
+    if isinstance(rows, exp.Values):
+        selects = [exp.select(*(one.copy() for one in row.expressions)) for row in rows.expressions]
+        rows = selects[0]
+        for one in selects[1:]:
+            rows = exp.union(rows, one, distinct=False)
+    rows = rows.copy()
+    _name_items(rows, names)
+    inner = exp.select("*", *_marks(write, gone=False, revises=False)).from_(
+        exp.Subquery(this=rows, alias=exp.TableAlias(this=identifier("rows__")))
+    )
+    return _insert(kept, reader.schema, names, inner)
+
+
+def _name_items(rows: exp.Expr, names: Sequence[str]) -> None:
+    """What a query gives is called as the columns that it is for: two of the same name would become one."""
+    first = rows
+    while not isinstance(first, exp.Select):
+        first = first.this
+    if any(isinstance(one, exp.Star) for one in first.expressions):
+        return
+    items = [alias(one.unalias(), name) for one, name in zip(first.expressions, names, strict=True)]
+    first.set("expressions", items)
+
+
+def _insert(kept: Kept, schema: str, names: Sequence[str], rows: exp.Expr) -> exp.Expr:
+    target = exp.Schema(
+        this=table(kept.versions, schema), expressions=[identifier(one) for one in (*names, WRITE, GONE, REVISES)]
+    )
+    return exp.Insert(this=target, expression=rows)
+
+
+def pushed(tree: exp.Expr, kept: Kept, name: str) -> list[exp.Expr]:
+    """The conditions of a select that hold of a table's identity alone, with bare names: they may be asked before versions are compared."""
+    where = tree.args.get("where")
+    if where is None:
+        return []
+    parts = list(where.this.flatten()) if isinstance(where.this, exp.And) else [where.this]
+    known = set(kept.identity)
+    lone = not tree.args.get("joins")
+    found: list[exp.Expr] = []
+    for part in parts:
+        columns = list(part.find_all(exp.Column))
+        if not columns or part.find(exp.Query) is not None:
+            continue
+        if all(one.name in known and (one.table == name or (not one.table and lone)) for one in columns):
+            bare = part.copy()
+            for node in list(bare.find_all(exp.Column)):
+                node.set("table", None)
+            found.append(exp.Paren(this=bare))
+    return found
+
+
+def declaration(
+    kept: Kept, types: dict[str, str], schema: str, family: str, order: Sequence[str], settings: str
+) -> str:
+    """The statement that makes the table of versions."""
+    columns = [f"{quoted(one.name)} {types[one.name]}" for one in kept.columns]
+    if kept.identity == (ROW,):
+        columns.append(f"{quoted(ROW)} UUID DEFAULT generateUUIDv4()")
+    columns += [f"{quoted(WRITE)} UInt64", f"{quoted(GONE)} Bool", f"{quoted(REVISES)} Bool"]
+    columns.append(f"INDEX writes__ {quoted(WRITE)} TYPE minmax GRANULARITY 1")
+    divided = f" PARTITION BY toYYYYMM({quoted(kept.month)})" if kept.month else ""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {quoted(schema)}.{quoted(kept.versions)} ({', '.join(columns)}) ENGINE = {family}{divided} "
+        f"ORDER BY ({', '.join(quoted(one) for one in order)}) SETTINGS {settings}"
+    )
