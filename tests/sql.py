@@ -1,6 +1,7 @@
 """Plain SQL and rows for the tests, on any engine, past the product.
 
-Statements are written once, in the words that PostgreSQL and DuckDB share, with ``$1``, ``$2`` for parameters; ClickHouse gets them in its own.
+Statements are written once, in the words that PostgreSQL and DuckDB share, with ``$1``, ``$2`` for parameters; ClickHouse gets its own.
+
 Every call opens and closes its own connection (a DuckDB file has one owner process) unless a session is held for several statements.
 
 A store in ClickHouse has its ledger in another database: its address here is ``clickhouse://…#LEDGER``, which `store_config` takes apart.

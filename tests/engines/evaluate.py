@@ -142,15 +142,11 @@ def _in_clickhouse(url: str, rows: Iterable[Mapping[str, Any]]) -> None:
         listed = ", ".join(f"{name} {types[2]}" for name, types in COLUMNS.items())
         raw.command(f"CREATE TABLE facts ({listed}) ENGINE = MergeTree ORDER BY id")
         texts = [
-            {name: one if isinstance(one, bool | int | None) else str(one) for name, one in row.items()}
-            for row in rows
+            {name: one if isinstance(one, bool | int | None) else str(one) for name, one in row.items()} for row in rows
         ]
         given = "\n".join(
             json.dumps(
-                {
-                    name: None if name in _TIMES and str(one).endswith("infinity") else one
-                    for name, one in row.items()
-                }
+                {name: None if name in _TIMES and str(one).endswith("infinity") else one for name, one in row.items()}
             )
             for row in texts
         )
