@@ -195,6 +195,18 @@ class _Spelling(ClickHouse):
             whole = self.sql(expression, "this")
             return whole if zone == "UTC" else f"toDateTime64(toString(toTimeZone({whole}, '{zone}')), 6, 'UTC')"
 
+        def generateseries_sql(self, expression: exp.GenerateSeries) -> str:
+            return f"generate_series({self.sql(expression, 'start')}, {self.sql(expression, 'end')})"
+
+        explodinggenerateseries_sql = generateseries_sql
+
+        def mul_sql(self, expression: exp.Mul) -> str:
+            interval = expression.expression
+            if not isinstance(interval, exp.Interval):
+                return super().mul_sql(expression)
+            unit = str(interval.args["unit"]).capitalize()
+            return f"toInterval{unit}({self.sql(expression, 'this')} * {interval.this.name})"
+
         def currenttimestamp_sql(self, expression: exp.CurrentTimestamp) -> str:
             return "now64(6, 'UTC')"
 
