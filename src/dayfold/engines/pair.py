@@ -681,10 +681,10 @@ class PairSession:
             return
         try:
             self.store.tell(covers=self._covers or bool(self._after))
-            for text in self._after:
-                self.raw.command(text)
             for name in dict.fromkeys(self._views):
                 self._put_view(name)
+            for text in self._after:
+                self.raw.command(text)
             self.store.tend()
         except DayfoldError as error:
             _log.warning("Views for other programs follow with the next write: %s", error.message, extra=_BEHIND)

@@ -26,7 +26,7 @@ from dayfold.plan.dialect import Dialect
 from dayfold.plan.follow import levels_tag
 from dayfold.plan.reads import Untraceable, is_table, parsed
 from dayfold.plan.shape import Column, quoted
-from dayfold.plan.sql import Statement, alias, both, column, derived, sql, table
+from dayfold.plan.sql import Statement, alias, both, column, derived, identifier, sql, table
 
 NEW_ROWS, OLD_ROWS = "dayfold_new_rows", "dayfold_old_rows"
 EVENTS = ("insert", "update", "delete", "truncate")
@@ -437,7 +437,8 @@ def feeds(tracked: Tracked, stamp: str, schema: str, dialect: str) -> list[str]:
                     exp.select(*(exp.convert(value) for value in values)),
                     table(FEEDS, schema),
                     columns=[
-                        quoted(word) for word in ("name", "table_name", "event", "tag", "version", "cells", "reason")
+                        identifier(word)
+                        for word in ("name", "table_name", "event", "tag", "version", "cells", "reason")
                     ],
                 )
                 found.append(tree.sql(dialect, identify=True))
