@@ -174,6 +174,8 @@ PAIRINGS = {
     "postgres-to-duckdb": ("postgres", "duckdb", False),
     "postgres-same": ("postgres", "postgres", True),
     "postgres-databases": ("postgres", "postgres", False),
+    "clickhouse-to-duckdb": ("clickhouse", "duckdb", False),
+    "clickhouse-to-postgres": ("clickhouse", "postgres", False),
 }
 
 
@@ -225,6 +227,8 @@ def pairing(request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_
     source_engine, store_engine, same = PAIRINGS[request.param]
 
     def make(engine: str, role: str) -> str:
+        if engine == "clickhouse":
+            return str(request.getfixturevalue("clickhouse_url"))
         return new_duckdb(role) if engine == "duckdb" else new_postgres()
 
     store = make(store_engine, "store")

@@ -136,6 +136,8 @@ def in_clickhouse(sql: str) -> str:
         for one in tree.this.expressions:
             if isinstance(one, exp.ColumnDef):
                 kind = type_name(one.args["kind"])
+                if one.args["kind"].this in (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ):
+                    kind = "DateTime64(6)"
                 columns.append(f'"{one.name}" {kind}' if kind.startswith("Array") else f'"{one.name}" Nullable({kind})')
         return f"CREATE TABLE {name} ({', '.join(columns)}) ENGINE = MergeTree ORDER BY tuple()"
     if isinstance(tree, exp.Update):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal as D
-from typing import Any
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest

@@ -77,7 +77,14 @@ _MAKE_HOME = (
 #: What the table of versions of a table is called, and that by which views know what is published.
 VERSIONS_PREFIX, SEEN_TABLE = "dayfold_versions__", "dayfold_seen__"
 #: What the names of tables of ours begin with that hold rows, and not the ledger.
-_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__", VERSIONS_PREFIX, SEEN_TABLE)
+_OF_ROWS = (
+    "dayfold_events",
+    "dayfold_attribution",
+    "dayfold_build__",
+    "dayfold_rebuild__",
+    VERSIONS_PREFIX,
+    SEEN_TABLE,
+)
 #: How long a version that another has replaced is kept for whoever reads.
 KEEP_S = 600
 #: Advisory locks of writes, in PostgreSQL: whoever holds one goes on.
