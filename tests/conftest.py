@@ -98,14 +98,16 @@ def new_duckdb() -> Iterator[Callable[..., str]]:
 def new_clickhouse(
     request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_postgres: Callable[[], str]
 ) -> Iterator[Callable[..., str]]:
-    """Makes fresh ClickHouse databases, each a store with a ledger in the engine that is asked for, and returns their URLs."""
+    """Makes fresh ClickHouse databases, each a store with a ledger in the engine that is asked for ("": none), and returns their URLs."""
     with contextlib.ExitStack() as databases:
 
         def make(ledger: str | None = None) -> str:
             server: clickhouses.ClickHouseServer = request.getfixturevalue("clickhouse_server")
-            ledger = ledger or _ledger(request.node.nodeid)
-            home = new_duckdb("ledger") if ledger == "duckdb" else new_postgres()
-            return f"{databases.enter_context(server.database())}#{home}"
+            rows = databases.enter_context(server.database())
+            if ledger == "":
+                return rows
+            home = new_duckdb("ledger") if (ledger or _ledger(request.node.nodeid)) == "duckdb" else new_postgres()
+            return f"{rows}#{home}"
 
         yield make
 
@@ -200,6 +202,8 @@ PAIRINGS = {
     "clickhouse-same": ("clickhouse", "clickhouse", True),
     "duckdb-to-clickhouse": ("duckdb", "clickhouse", False),
     "postgres-to-clickhouse": ("postgres", "clickhouse", False),
+    "clickhouse-to-duckdb": ("clickhouse", "duckdb", False),
+    "clickhouse-to-postgres": ("clickhouse", "postgres", False),
 }
 
 
@@ -257,7 +261,7 @@ def pairing(
 
     def make(engine: str, role: str) -> str:
         if engine == "clickhouse":
-            return new_clickhouse()
+            return new_clickhouse(None if role == "store" else "")
         return new_duckdb(role) if engine == "duckdb" else new_postgres()
 
     store = make(store_engine, "store")

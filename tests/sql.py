@@ -162,7 +162,7 @@ _T = exp.DataType.Type
 _TYPES = {
     _T.BOOLEAN: "Bool", _T.SMALLINT: "Int16", _T.INT: "Int32", _T.BIGINT: "Int64", _T.FLOAT: "Float32", _T.DOUBLE: "Float64",
     _T.TEXT: "String", _T.VARCHAR: "String", _T.JSON: "String", _T.JSONB: "String", _T.UUID: "UUID", _T.DATE: "Date32",
-    _T.TIMESTAMP: _MOMENT, _T.TIMESTAMPTZ: _MOMENT,
+    _T.TIMESTAMP: "DateTime64(6)", _T.TIMESTAMPTZ: _MOMENT,
 }  # fmt: skip
 #: The tables of ours whose names begin with ``dayfold_`` and that hold rows, not the ledger.
 _OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__")

@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from dayfold.define.expr import parse
 from dayfold.define.source import Table
-from dayfold.define.types import BOOL, INT, JSON, TIMESTAMP, TIMESTAMPTZ, Type
+from dayfold.define.types import BOOL, INT, JSON, TIMESTAMPTZ, Type
 from dayfold.engines.clickhouse import ClickHouse
 from dayfold.engines.duckdb import DuckStore
 from dayfold.engines.postgres import PostgresStore
@@ -43,7 +43,7 @@ COLUMNS = {
     "mood": ("mood", "mood", "Nullable(Enum8('sad' = 1, 'ok' = 2, 'Happy' = 3, 'élan' = 4))"),
     "ok": ("boolean", "boolean", "Nullable(Bool)"),
     "born": ("date", "date", "Nullable(Date32)"),
-    "seen": ("timestamp", "timestamp", "Nullable(DateTime64(6, 'UTC'))"),
+    "seen": ("timestamp", "timestamp", "Nullable(DateTime64(6))"),
     "sent": ("timestamptz", "timestamptz", "Nullable(DateTime64(6, 'Asia/Tokyo'))"),
     "uid": ("uuid", "uuid", "Nullable(UUID)"),
     "doc": ("json", "jsonb", "Nullable(String)"),
@@ -131,8 +131,8 @@ def bench(urls: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Bench:
         "clickhouse": ClickHouse(urls["clickhouse"]),
     }
     columns = {engine: store.describe(Table("facts")) for engine, store in stores.items()}
-    # ClickHouse keeps JSON as text and knows no moment without a zone, which a definition says for it.
-    columns["clickhouse"] |= {"doc": JSON, "seen": TIMESTAMP}
+    # ClickHouse keeps JSON as text.
+    columns["clickhouse"] |= {"doc": JSON}
     return Bench(stores, columns)
 
 
