@@ -32,6 +32,7 @@ from dayfold.define.types import (
     INT,
     OTHER,
     TEXT,
+    TIMESTAMP,
     TIMESTAMPTZ,
     UUID,
     Kind,
@@ -105,8 +106,9 @@ def logical_type(name: str) -> Type:
         return decimal(precision, scale)
     if name.startswith(("Enum8(", "Enum16(", "FixedString(")):
         return TEXT
-    if name.startswith(("DateTime", "DateTime64(")):
-        return TIMESTAMPTZ
+    if name.startswith("DateTime"):
+        # Without a zone of its own it is what its writer's clock said, which is taken as UTC unless a definition says otherwise.
+        return TIMESTAMPTZ if "'" in name else TIMESTAMP
     return _KINDS.get(name, OTHER)
 
 

@@ -71,7 +71,8 @@ class DayfoldClickhouse(_ClickHouse):
             to, value = expression.to, expression.this
             text, kind = self.sql(value), type_name(to)
             if isinstance(value, exp.Null):
-                return f"CAST({text} AS {kind if to.this is _T.ARRAY else f'Nullable({kind})'})"
+                # There is no NULL of an array; an empty one stands for it.
+                return f"CAST([] AS {kind})" if to.this is _T.ARRAY else f"CAST({text} AS Nullable({kind}))"
             if to.this in (_T.DECIMAL, _T.DECIMAL128, _T.DECIMAL256) and not isinstance(value, exp.Literal):
                 return _rounded(text, kind, *_digits(to))
             if to.this in _WHOLE:

@@ -121,7 +121,11 @@ class BoundMoment:
         if self.raw_kind in ("s", "ms"):
             factor = 86_400 * (1000 if self.raw_kind == "ms" else 1)
             # A difference of dates is a number of days on every engine.
-            whole = self.dialect.cast(exp.Paren(this=sql("_d - cast('1970-01-01' as date)", _d=day)), INT)
+            epoch = sql("cast('1970-01-01' as date)")
+            if self.dialect.name == "clickhouse":
+                whole = self.dialect.piece("days_between", _x=day, _y=epoch)
+            else:
+                whole = self.dialect.cast(exp.Paren(this=sql("_d - _e", _d=day, _e=epoch)), INT)
             return sql("_n * _f", _n=whole, _f=exp.Literal.number(factor))
         start = self.dialect.cast(day, TIMESTAMP)
         return start if self.raw_kind == "timestamp" else self.dialect.piece("utc_start", _x=start)
