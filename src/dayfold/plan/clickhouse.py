@@ -82,6 +82,13 @@ class DayfoldClickhouse(_ClickHouse):
         def trycast_sql(self, expression: exp.TryCast) -> str:
             return f"accurateCastOrNull({self.sql(expression.this)}, {_quoted(type_name(expression.to))})"
 
+        def select_sql(self, expression: exp.Select) -> str:
+            for one in expression.expressions:
+                if isinstance(one, exp.Column) and one.table and not isinstance(one.this, exp.Star):
+                    # Where another relation has a column of that name, the result's would be called "relation.name".
+                    one.replace(exp.alias_(one.copy(), one.this.copy()))
+            return super().select_sql(expression)
+
         def extract_sql(self, expression: exp.Extract) -> str:
             if expression.name.upper() == "EPOCH":
                 return f"toUnixTimestamp64Micro(CAST({self.sql(expression.expression)} AS {MOMENT})) / 1000000"
