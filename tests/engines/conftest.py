@@ -1,4 +1,4 @@
-"""The ground of the engine tests: every pairing of source and store, or both engines as one database each."""
+"""The ground of the engine tests: every pairing of source and store, or every engine as one database each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.engines.ground import Ground
 
 @pytest.fixture
 def ground(pairing: Pairing) -> Iterator[Ground]:
-    """Empty databases in each of the six pairings."""
+    """Empty databases in each pairing."""
     with Ground(pairing) as made:
         yield made
 

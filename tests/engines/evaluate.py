@@ -6,6 +6,7 @@ where the others read ``jsonb``.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -137,26 +138,20 @@ def bench(urls: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Bench:
 
 def _in_clickhouse(url: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """The rows in ClickHouse, which has no infinite day and no infinite moment: none is NULL there."""
-    with Session(url) as session:
-        assert session.clickhouse is not None
-        with session.clickhouse.transaction() as raw:
-            listed = ", ".join(f"{name} {types[2]}" for name, types in COLUMNS.items())
-            raw.command(f"CREATE TABLE facts ({listed}) ENGINE = MergeTree ORDER BY id")
-            texts = [
-                {name: one if isinstance(one, bool | int | None) else str(one) for name, one in row.items()}
-                for row in rows
-            ]
-            given = "\n".join(
-                json.dumps(
-                    {
-                        name: None if name in _TIMES and str(one).endswith("infinity") else one
-                        for name, one in row.items()
-                    }
-                )
-                for row in texts
+    with contextlib.closing(ClickHouse(url)) as store, store.transaction() as raw:
+        listed = ", ".join(f"{name} {types[2]}" for name, types in COLUMNS.items())
+        raw.command(f"CREATE TABLE facts ({listed}) ENGINE = MergeTree ORDER BY id")
+        texts = [
+            {name: one if isinstance(one, bool | int | None) else str(one) for name, one in row.items()} for row in rows
+        ]
+        given = "\n".join(
+            json.dumps(
+                {name: None if name in _TIMES and str(one).endswith("infinity") else one for name, one in row.items()}
             )
-            how = {"date_time_input_format": "best_effort"}
-            raw.client.raw_insert("facts", list(COLUMNS), insert_block=given, fmt="JSONEachRow", settings=how)
+            for row in texts
+        )
+        how = {"date_time_input_format": "best_effort"}
+        raw.client.raw_insert("facts", list(COLUMNS), insert_block=given, fmt="JSONEachRow", settings=how)
 
 
 def _of(tree: exp.Expr, ids: Sequence[int], look: str) -> Statement:

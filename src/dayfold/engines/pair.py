@@ -35,27 +35,31 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from dayfold.define.source import Own, Table
-from dayfold.define.types import INT, Kind, Type
+from dayfold.define.types import DATE, INT, TEXT, Kind, Type
 from dayfold.engines.base import Session, Store, make_shape, normal_type
 from dayfold.engines.clickhouse import ClickHouse, ClickHouseSession
 from dayfold.engines.clickhouse import logical_type as clickhouse_type
+from dayfold.engines.compacting import KEEP_S, compact, rewrite
 from dayfold.errors import Conflict, DayfoldError, StoreError
 from dayfold.names import fitted
-from dayfold.plan.dialect import CLICKHOUSE
+from dayfold.plan.dialect import CLICKHOUSE, FOREIGN
 from dayfold.plan.longview import MARK
 from dayfold.plan.shape import Column, Shape, quoted
-from dayfold.plan.sql import Constant, Statement, Values, column, statement, table
+from dayfold.plan.sql import Constant, Statement, Values, column, derived, statement, table
+from dayfold.plan.triggers import FEEDS, NEW_ROWS, OLD_ROWS
 from dayfold.plan.versions import (
     GONE,
     REVISES,
     ROW,
     STEPS,
+    VERSIONS_PREFIX,
     WRITE,
     Kept,
     Reader,
     Seen,
     declaration,
-    pushed,
+    made_by,
+    newest_of,
     rewritten,
 )  # fmt: skip
 
@@ -66,16 +70,23 @@ _log = logging.getLogger(__name__)
 _BEHIND = {"action": "views-behind"}
 #: The tables at home by which the two are kept together.
 WRITES, PUBLISHED, HEAD, TABLES = "dayfold__writes", "dayfold__published", "dayfold__head", "dayfold__tables"
+HORIZONS, COMPACTED = "dayfold__horizons", "dayfold__compacted"
+_HOME_TABLES = (WRITES, PUBLISHED, HEAD, TABLES, FEEDS, HORIZONS, COMPACTED)
 _MAKE_HOME = (
     f"CREATE TABLE {HEAD} (id BIGINT PRIMARY KEY, last BIGINT NOT NULL, told BIGINT NOT NULL)",
+    f"CREATE TABLE {HORIZONS} (last BIGINT NOT NULL, noted_at TIMESTAMPTZ NOT NULL)",
+    f"CREATE TABLE {COMPACTED} (id BIGINT PRIMARY KEY, last BIGINT NOT NULL)",
+    f"INSERT INTO {COMPACTED} (id, last) VALUES (1, 0)",
     f"CREATE TABLE {WRITES} (id BIGINT PRIMARY KEY, begun_at TIMESTAMPTZ NOT NULL)",
     f"CREATE TABLE {PUBLISHED} (id BIGINT PRIMARY KEY)",
     f"CREATE TABLE {TABLES} (name TEXT PRIMARY KEY, versions TEXT NOT NULL, columns TEXT NOT NULL, identity TEXT NOT NULL, "
     "month TEXT, is_log BOOLEAN NOT NULL, revised BOOLEAN NOT NULL, changed BIGINT NOT NULL)",
+    f"CREATE TABLE {FEEDS} (name TEXT NOT NULL, table_name TEXT NOT NULL, event TEXT NOT NULL, tag TEXT NOT NULL, version BIGINT NOT NULL, "
+    "cells TEXT NOT NULL, reason TEXT NOT NULL)",
     f"INSERT INTO {HEAD} (id, last, told) VALUES (1, 0, 0)",
 )
 #: What the table of versions of a table is called, and that by which views know what is published.
-VERSIONS_PREFIX, SEEN_TABLE = "dayfold_versions__", "dayfold_seen__"
+SEEN_TABLE = "dayfold_seen__"
 #: What the names of tables of ours begin with that hold rows, and not the ledger.
 _OF_ROWS = (
     "dayfold_events",
@@ -85,8 +96,6 @@ _OF_ROWS = (
     VERSIONS_PREFIX,
     SEEN_TABLE,
 )
-#: How long a version that another has replaced is kept for whoever reads.
-KEEP_S = 600
 #: Advisory locks of writes, in PostgreSQL: whoever holds one goes on.
 _LOCKS = 0x64666C64
 _TRIES = 20
@@ -117,6 +126,7 @@ class PairStore:
         self._lock = threading.Lock()
         self._made = False
         self._tidied = False
+        self._tend_at = time.monotonic() + KEEP_S
 
     @property
     def home(self) -> Store:
@@ -219,7 +229,7 @@ class PairStore:
         one = statement(text, **values)
         tree = one.built().tree.copy()
         for node in list(tree.find_all(exp.Table)):
-            if node.name in (WRITES, PUBLISHED, HEAD, TABLES) and not node.db:
+            if node.name in _HOME_TABLES and not node.db:
                 node.set("db", exp.to_identifier(self._home.schema, quoted=True))
         return Statement(tree, one.values)
 
@@ -296,7 +306,7 @@ class PairStore:
         if session.unmade:
             return {}
         query = "SELECT name, comment FROM system.tables WHERE database = $1 AND engine = 'View' AND comment <> ''"
-        return dict(session.raw.query(query, [self.schema]))  # type: ignore[arg-type]
+        return dict(session.raw.query(query, [self.schema]))
 
     def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
         """The views whose text names one of the tables."""
@@ -405,7 +415,7 @@ class PairStore:
                 )
                 for (name,) in found:
                     if name not in known:
-                        if _made_by(name) in abandoned:
+                        if made_by(name) in abandoned:
                             raw.command(f"DROP TABLE IF EXISTS {quoted(self.schema)}.{quoted(name)} SYNC")
                         continue
                     for number in abandoned:
@@ -469,6 +479,16 @@ class PairStore:
         columns = [Column(name, type_) for name, type_ in home.columns_of(Statement(tree)).items()]
         return columns, home.arrow(Statement(tree.copy()), columns)
 
+    def tend(self) -> None:
+        """Versions that others have replaced go, now and then."""
+        now = time.monotonic()
+        if now < self._tend_at:
+            return
+        self._tend_at = now + KEEP_S
+        with contextlib.suppress(Conflict):
+            self.tidy()
+            compact(self)
+
     def seen(self, home: Session, own: int = 0) -> Seen:
         """What a transaction at home shows of writes."""
         [(last,)] = home.rows(self.home_statement(f"select last from {HEAD} where id = 1"))
@@ -478,19 +498,11 @@ class PairStore:
 
     def rewrite(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
         """Only the newest version of every row stands in any file, on both sides."""
-        from dayfold.engines.compacting import rewrite
-
         return rewrite(self, names)
 
 
 #: What a comment of a table or view that only serves versions begins with.
 OURS = "Made by Dayfold"
-
-
-def _made_by(name: str) -> int:
-    """The write that made a table of versions, by the table's name."""
-    found = re.match(rf"{VERSIONS_PREFIX}(\d+)__", name)
-    return int(found[1]) if found else 0
 
 
 class PairSession:
@@ -516,6 +528,9 @@ class PairSession:
         self._limits: list[Any] = []
         self.unmade = False
         self._covers = False
+        self._feeds: dict[str, list[Any]] = {}
+        self._appended: set[str] = set()
+        self._began = time.monotonic()
 
     # -- the two sides ---------------------------------------------------------------------------
 
@@ -589,8 +604,65 @@ class PairSession:
         )
         self._covers = self._covers or named
 
+    def note_compacted(self, last: int) -> None:
+        """Versions that were replaced by then are gone: whoever still goes by an older snapshot is refused."""
+        query = f"update {COMPACTED} set last = :last where id = 1 and last < :last"
+        self.home.execute(self.store.home_statement(query, last=last))
+
+    def note_unrevised(self, kept: Kept) -> None:
+        """No row of a table has more than one version any more."""
+        query = (
+            f"update {TABLES} set revised = false, changed = changed + 1 where name = :name and versions = :versions"
+        )
+        self.home.execute(self.store.home_statement(query, name=kept.name, versions=kept.versions))
+
+    def renew(self, name: str) -> None:
+        """A table stands in new files, with the rows that this transaction shows. Raises Conflict where others have written since."""
+        known = self.kept[name]
+        self._take_hold(known)
+        hidden = exp.select("1").from_(table(known.versions, self.store.schema))
+        hidden = hidden.where(exp.Not(this=self.seen.shows()))
+        rows = exp.select(*(column(one) for one in known.all_names)).from_(
+            derived(self.reader.rows(known, whole=True), "rows__")
+        )
+        text, _ = Statement(rows).render("clickhouse")
+        self.drop(name, at_once=True)
+        self.make(
+            name, known.columns, identity=() if known.identity == (ROW,) else known.identity, required=known.required, day=known.month,
+            is_log=known.is_log,
+        )  # fmt: skip
+        fresh = self.kept[name]
+        names = ", ".join(quoted(one) for one in (*known.all_names, WRITE, GONE, REVISES))
+        place = f"{quoted(self.store.schema)}.{quoted(fresh.versions)}"
+        self.raw.command(f"INSERT INTO {place} ({names}) SELECT *, {self.write()}, false, false FROM ({text})")
+        if self.raw.rows(Statement(hidden.limit(1))) and self._is_behind():
+            raise Conflict(f"Rows of {name} were published meanwhile.", hint="Run it again.")
+
+    def _is_behind(self) -> bool:
+        """Whether anything was published since this transaction began."""
+        with self.store._home.transaction(read_only=True) as home:
+            now = self.store.seen(home)
+        mine = self.seen
+        return now.last > max(mine.last, self._number) or set(now.pending) - {self._number} != set(mine.pending) - {
+            self._number
+        }
+
+    def _check_age(self) -> None:
+        """What this transaction read was all there. Raises Conflict where versions that it may have needed are gone."""
+        if self._raw is None or self._seen is None or time.monotonic() - self._began < KEEP_S / 2:
+            return
+        with self.store._home.transaction(read_only=True) as home:
+            [(last,)] = home.rows(self.store.home_statement(f"select last from {COMPACTED} where id = 1"))
+        if int(last) > self._seen.last:
+            raise Conflict(
+                "This took so long that rows which it read by may be gone.", hint="Run it again; nothing was changed."
+            )
+
     def publish(self) -> None:
         """The transaction publishes what it wrote, if it commits."""
+        self._check_age()
+        for name in sorted(self._appended):
+            self._agree(name)
         if self._number and self._wrote:
             query = f"insert into {PUBLISHED} (id) values (:id)"
             self.home.execute(self.store.home_statement(query, id=self._number))
@@ -606,10 +678,11 @@ class PairSession:
             return
         try:
             self.store.tell(covers=self._covers or bool(self._after))
-            for text in self._after:
-                self.raw.command(text)
             for name in dict.fromkeys(self._views):
                 self._put_view(name)
+            for text in self._after:
+                self.raw.command(text)
+            self.store.tend()
         except DayfoldError as error:
             _log.warning("Views for other programs follow with the next write: %s", error.message, extra=_BEHIND)
 
@@ -661,7 +734,7 @@ class PairSession:
         sides = {self._side_of(node) for node in found}
         if one.side is not None:
             return one.side
-        if "rows" in sides:
+        if "rows" in sides or _is_foreign(tree):
             return "rows"
         if "home" in sides:
             return "home"
@@ -727,6 +800,8 @@ class PairSession:
                     break
                 if any(not isinstance(one.this, exp.Identifier) for one in at.find_all(exp.Table)):
                     # A function that gives rows is spelled for the side that the statement is for.
+                    break
+                if other == "home" and _is_foreign(at):
                     break
                 if other == "home" and any(
                     self._side_of(one) is None and self._temps.get(one.name, set()) == {"rows"}
@@ -805,12 +880,8 @@ class PairSession:
             ):
                 continue
             name = node.alias or node.name
-            conditions: list[exp.Expr] = []
-            select = node.find_ancestor(exp.Select)
-            if known.revised and isinstance(select, exp.Select) and _reads(select, node):
-                conditions = pushed(select, known, name)
             rows = exp.Subquery(
-                this=self.reader.rows(known, conditions),
+                this=self.reader.rows(known),
                 alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)),
             )
             if node is tree:
@@ -855,6 +926,8 @@ class PairSession:
         number = self.write()
         if revises:
             self._take_hold(known)
+        else:
+            self._appended.add(known.name)
         tree = rewritten(one.tree, number, known, self.reader)
         self._wrote = True
         self.raw.command(*Statement(tree, one.values).render("clickhouse"))
@@ -863,7 +936,83 @@ class PairSession:
         place = f"{quoted(self.store.schema)}.{quoted(known.versions)}"
         gone = f" AND NOT {quoted(GONE)}" if isinstance(one.tree, exp.Update) else ""
         [(count,)] = self.raw.query(f"SELECT count() FROM {place} WHERE {quoted(WRITE)} = {number}{gone}")
+        if count:
+            event = "insert" if not revises else "delete" if isinstance(one.tree, exp.Delete) else "update"
+            self._tell(self.kept[known.name], event, number)
         return int(count)
+
+    def _tell(self, known: Kept, event: str, number: int) -> None:
+        """The cells that a write changed are marked, for whoever is fed from the table: what triggers do elsewhere."""
+        feeds = self._fed(known.name, event)
+        if not feeds:
+            return
+        names = ", ".join(quoted(one) for one in known.names)
+        place = f"{quoted(self.store.schema)}.{quoted(known.versions)}"
+        mine = f"SELECT {names} FROM {place} WHERE {quoted(WRITE)} = {number}"
+        sides = {}
+        if event != "delete":
+            sides[NEW_ROWS] = f"{mine} AND NOT {quoted(GONE)}"
+        if event == "delete":
+            sides[OLD_ROWS] = mine
+        if event == "update":
+            earlier = Reader(self.store.schema, replace(self.seen, below=number)).rows(known)
+            changed = exp.select(column(known.identity[0])).from_(table(known.versions, self.store.schema))
+            changed = changed.where(exp.EQ(this=column(WRITE), expression=exp.Literal.number(number)))
+            old = exp.select("*").from_(derived(earlier, "earlier__"))
+            old = old.where(exp.In(this=column(known.identity[0]), query=exp.Subquery(this=changed)))
+            sides[OLD_ROWS], _ = Statement(old).render("clickhouse")
+        parts = [
+            f"SELECT {place_} AS {quoted('feed__')}, CAST({quoted('key')} AS Nullable(String)) AS {quoted('key')}, "
+            f"CAST({quoted('day')} AS Nullable(Date32)) AS {quoted('day')} FROM ({cells})"
+            for place_, (_, _, cells, _) in enumerate(feeds)
+        ]
+        ctes = ", ".join(f"{quoted(name)} AS ({text})" for name, text in sides.items())
+        columns = [Column("feed__", INT), Column("key", TEXT), Column("day", DATE)]
+        found = self.raw.arrow_of(f"WITH {ctes} {' UNION ALL '.join(parts)}", [], columns)
+        if not found.num_rows:
+            return
+        import pyarrow as pa
+
+        of = pa.table(
+            {
+                "feed__": pa.array(range(len(feeds)), pa.int64()),
+                "tag": pa.array([one[0] for one in feeds], pa.string()),
+                "version": pa.array([one[1] for one in feeds], pa.int64()),
+                "reason": pa.array([one[3] for one in feeds], pa.string()),
+            }
+        )
+        self.home.load("dayfold_told__", columns, found)
+        fed = [Column("feed__", INT), Column("tag", TEXT), Column("version", INT), Column("reason", TEXT)]
+        self.home.load("dayfold_fed__", fed, of)
+        schema = self.store._home.schema
+        self.home.execute(
+            statement(
+                "insert into _marks (id, rollup, version, key, day, marked_at, reason) select nextval(_sequence), f.tag, f.version, "
+                't.key, t.day, now(), f.reason from dayfold_told__ as t join dayfold_fed__ as f on f.feed__ = t.feed__',
+                _marks=table("dayfold__marks", schema), _sequence=exp.Literal.string(f'"{schema}"."dayfold__mark_ids"'),
+            )
+        )  # fmt: skip
+
+    def _fed(self, name: str, event: str) -> list[tuple[str, int, str, str]]:
+        """What is fed from a table: the tag and version of its marks, the query for its cells, and the reason."""
+        if name not in self._feeds:
+            query = f"select event, tag, version, cells, reason from {FEEDS} where table_name = :name"
+            self._feeds[name] = self.home.rows(self.store.home_statement(query, name=name))
+        return [
+            (tag, int(version), cells, reason) for one, tag, version, cells, reason in self._feeds[name] if one == event
+        ]
+
+    def _agree(self, name: str) -> None:
+        """The table that rows were added to is still the one of that name, until this transaction has ended. Raises Conflict."""
+        known = self.kept.get(name)
+        if known is None:
+            return
+        if self.store._home.dialect.name == "postgres":
+            query = f"select versions from {TABLES} where name = :name for share"
+        else:
+            query = f"update {TABLES} set changed = changed where name = :name returning versions"
+        if self.home.rows(self.store.home_statement(query, name=name)) != [(known.versions,)]:
+            raise Conflict(f"The table {name} was written anew meanwhile.", hint="Run it again; nothing was changed.")
 
     def _take_hold(self, known: Kept) -> None:
         """Of two transactions that change rows of one table the second meets a conflict, and is tried again."""
@@ -942,6 +1091,7 @@ class PairSession:
             )
             listed.append(one)
         self.raw.insert(f"{quoted(self.store.schema)}.{quoted(known.versions)}", listed, rows)
+        self._tell(known, "insert", number)
 
     def analyze(self, name: str) -> None:
         """ClickHouse counts rows itself; what comes home is counted then."""
@@ -1050,8 +1200,8 @@ class PairSession:
         self._wrote = True
         self._views.append(name)
 
-    def drop(self, name: str) -> None:
-        """A table is not known any more; its versions go once that is committed."""
+    def drop(self, name: str, *, at_once: bool = False) -> None:
+        """A table is not known any more; its versions go when nobody can read them any more, or ``at_once`` after the commit."""
         known = self.kept.pop(name, None)
         if known is None:
             return
@@ -1059,7 +1209,8 @@ class PairSession:
         self.home.execute(self.store.home_statement(f"delete from {TABLES} where name = :name", name=name))
         self._wrote = True
         self._views.append(name)
-        self._after.append(f"DROP TABLE IF EXISTS {quoted(self.store.schema)}.{quoted(known.versions)}")
+        if at_once:
+            self._after.append(f"DROP TABLE IF EXISTS {quoted(self.store.schema)}.{quoted(known.versions)} SYNC")
 
     def _make_as(self, name: str, text: str) -> None:
         """A table with the rows of a query, of which every temporary table is on this side."""
@@ -1099,11 +1250,10 @@ def view_of(kept: Kept, schema: str) -> str:
     write = quoted(WRITE)
     newest = f"(SELECT argMax((last, pending), told) FROM {seen})"
     shown = f"{write} < (tupleElement({newest}, 1) + 1) * {STEPS} AND NOT has(tupleElement({newest}, 2), intDiv({write}, {STEPS}))"
-    names = ", ".join(quoted(one) for one in kept.names)
-    place = f"{quoted(schema)}.{quoted(kept.versions)}"
-    identity = ", ".join(quoted(one) for one in kept.identity)
-    inner = f"SELECT {names}, {quoted(GONE)} FROM {place} WHERE {shown} ORDER BY {write} DESC LIMIT 1 BY {identity}"
-    return f"SELECT {names} FROM ({inner}) WHERE NOT {quoted(GONE)}"
+    names = [column(one) for one in kept.names]
+    base = exp.select().from_(table(kept.versions, schema)).where("_shown")
+    text, _ = Statement(newest_of(kept, base, names)).render("clickhouse")
+    return text.replace(quoted("_shown"), shown)
 
 
 def _target(tree: exp.Expr) -> exp.Table | None:
@@ -1116,6 +1266,11 @@ def _target(tree: exp.Expr) -> exp.Table | None:
     return None
 
 
+def _is_foreign(tree: exp.Expr) -> bool:
+    """Whether a tree has words of ClickHouse's own."""
+    return any(FOREIGN in node.meta for node in tree.walk() if node._meta)
+
+
 def _is_within(node: exp.Expr, tree: exp.Expr) -> bool:
     """Whether a node is still a part of a tree."""
     at: exp.Expr | None = node
@@ -1124,12 +1279,6 @@ def _is_within(node: exp.Expr, tree: exp.Expr) -> bool:
             return True
         at = at.parent
     return False
-
-
-def _reads(select: exp.Select, node: exp.Table) -> bool:
-    """Whether a select reads a table in its own FROM."""
-    source = select.args.get("from_")
-    return source is not None and source.this is node
 
 
 def _is_closed(query: exp.Expr) -> bool:

@@ -119,7 +119,10 @@ class Discoverer:
                 if standing.stamp is not None and not fresh and coverage.ranges(ledger, session, name, version):
                     # Nobody told what changed before these triggers were there.
                     marks.mark(ledger, session, name, version, None, "tracking began")
-        if standing.stamp is not None and self.databases.of(source) is not self.databases.store:
+        if standing.stamp is not None and self.databases.of(source) not in (
+            self.databases.store,
+            self.databases.store.home,
+        ):
             self._collect(source, tracking)
 
     def _collect(self, source: Table, tracking: track.Tracking) -> None:

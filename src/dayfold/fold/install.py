@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlglot import exp
+
 from dayfold.engines.base import Session, Store
 from dayfold.errors import DayfoldError, UnknownName, UsageError
-from dayfold.fold.track import LOG, SCHEMA, TREE, Tracking, duckdb_triggers_of
+from dayfold.fold.track import LOG, SCHEMA, TREE, Tracking, duckdb_triggers_of, fed_names
 from dayfold.names import listing, suggestion
 from dayfold.plan import triggers
 from dayfold.plan.shape import quoted
-from dayfold.plan.sql import statement
+from dayfold.plan.sql import column, statement, table
 from dayfold.plan.triggers import EVENTS, Tracked, reference
 
 _MAKE_LOG = (
@@ -46,6 +48,8 @@ class Installer:
             database = self.tracking.databases.of(tracked.feeds[0].scan.source)
             if database.dialect.name == "duckdb":
                 found.append((database, tracked, self._duckdb_statements(database, tracked)))
+            elif database.dialect.name == "clickhouse":
+                found.append((database, tracked, self._feed_statements(database, tracked)))
             else:
                 found.append((database, tracked, self._postgres_statements(database, tracked)))
         return found
@@ -65,8 +69,32 @@ class Installer:
             )
         return [one for one in tables if not names or one.name in names]
 
+    def _feed_statements(self, database: Store, tracked: Tracked) -> list[str]:
+        """What notes what the table feeds, and forgets what it fed before."""
+        home = database.home
+        there = fed_names(database, tracked.name)
+        stamp = secrets.token_hex(4)
+        found, kept = [], set()
+        for rollup in sorted(tracked.rollups):
+            one = Tracked(
+                tracked.name, tracked.dialect, tuple(f for f in tracked.feeds if f.rollup == rollup), tracked.log
+            )
+            mine = [name for event in EVENTS[:3] for name in there if name.startswith(triggers.duckdb_name(one, event))]
+            if len(mine) == len(EVENTS[:3]):
+                kept |= set(mine)
+            else:
+                found += triggers.feeds(one, stamp, home.schema, home.dialect.name)
+        gone = [
+            exp.delete(table(triggers.FEEDS, home.schema)).where(
+                exp.EQ(this=column("name"), expression=exp.Literal.string(name))
+            )
+            for name in there
+            if name not in kept
+        ]
+        return [one.sql(home.dialect.name, identify=True) for one in gone] + found
+
     def _postgres_statements(self, database: Store, tracked: Tracked) -> list[str]:
-        same = database is self.tracking.databases.store
+        same = self.tracking.is_ours(database)
         schema = database.schema if same else SCHEMA
         with database.transaction(read_only=True) as session:
             [(path, user)] = session.rows(
@@ -126,7 +154,7 @@ class Installer:
                     session.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                 for text in texts:
                     session.execute(text)
-                if database is not self.tracking.databases.store:
+                if not self.tracking.is_ours(database):
                     self._drop_outdated(session)
             done.append(tracked.name)
         self.tracking.look_again()
@@ -148,7 +176,8 @@ class Installer:
     def remove(self, names: Sequence[str] = ()) -> list[str]:
         """Drop our triggers from tables, and the schema of ours where nothing uses it any more."""
         done = []
-        for database in dict.fromkeys([self.tracking.databases.store, *self.tracking.databases.others.values()]):
+        store = self.tracking.databases.store
+        for database in dict.fromkeys([store, store.home, *self.tracking.databases.others.values()]):
             done += self._remove_from(database, names)
         self.tracking.look_again()
         return done
@@ -163,6 +192,9 @@ class Installer:
                 for name, owner in mine:
                     session.execute(f"DROP TRIGGER {quoted(name)} ON {reference(owner)}")
             return sorted({owner for _, owner in mine})
+        if database.dialect.name == "clickhouse":
+            # What only feeds the ledger from tables of ours has no triggers that anybody could miss.
+            return []
         done: set[str] = set()
         with database.transaction() as session:
             rows = session.rows(database.dialect.statement(_OURS))
@@ -176,7 +208,7 @@ class Installer:
             gone = {row[3] for row in rows} - {row[3] for row in session.rows(database.dialect.statement(_OURS))}
             for function in sorted(gone):
                 session.execute(f"DROP FUNCTION {function}()")
-            if done and not kept and database is not self.tracking.databases.store:
+            if done and not kept and not self.tracking.is_ours(database):
                 session.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
         return sorted(done)
 

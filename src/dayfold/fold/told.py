@@ -84,7 +84,7 @@ def _look(
         known = cursors.stamp(ledger, session, rollup.name, number, source.label) if ledger.version(session) else None
     if known != standing.stamp:
         found.renewed.add(source.label)
-    if databases.of(source) is not databases.store:
+    if databases.of(source) not in (databases.store, databases.store.home):
         found.logs[source.label] = tracking.logged(rollup, number)
         for scan in of_levels(rollup, source):
             found.entities[levels_tag(rollup.name, scan)] = tracking.logged_entities(rollup, number, scan)

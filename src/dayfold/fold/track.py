@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -26,7 +26,7 @@ from dayfold.plan.bind import BoundRollup, Scan, identity
 from dayfold.plan.follow import levels_tag
 from dayfold.plan.reads import reads_of
 from dayfold.plan.sql import Statement, Values, sql, statement, table
-from dayfold.plan.triggers import EVENTS, PREFIX, Feed, Log, Tracked, reference
+from dayfold.plan.triggers import EVENTS, FEEDS, PREFIX, Feed, Log, Tracked, reference
 
 #: The schema of ours in a database that is not the store.
 SCHEMA = "dayfold_track"
@@ -154,9 +154,13 @@ class Tracking:
                     self._mark = hashlib.sha256(self.ledger.store_key(session).encode()).hexdigest()[:8]
         return self._mark
 
+    def is_ours(self, database: Store) -> bool:
+        """Whether triggers there write into the ledger itself."""
+        return database in (self.databases.store, self.databases.store.home)
+
     def _tag(self, rollup: BoundRollup, source: Table) -> str:
         """What the log calls a rollup: beside a source, of which store and definition it is as well."""
-        if self.databases.of(source) is self.databases.store:
+        if self.is_ours(self.databases.of(source)):
             return rollup.name
         return self._tag_beside(rollup)
 
@@ -184,9 +188,8 @@ class Tracking:
         return tree
 
     def _log(self, source: Table) -> Log:
-        if self.databases.of(source) is self.databases.store:
-            schema = self.databases.store.schema
-            return Log(table("dayfold__marks", schema), marks.sequence(self.ledger))
+        if self.is_ours(self.databases.of(source)):
+            return Log(self.ledger.place("dayfold__marks"), marks.sequence(self.ledger))
         return LOG
 
     def numbers(self) -> dict[str, int]:
@@ -250,9 +253,14 @@ class Tracking:
         """A table's triggers as they are."""
         place = (database.address, tracked.name)
         if database.dialect.name == "duckdb":
-            return self._found_duckdb(database, tracked)
+            names = [name for name, _ in duckdb_triggers_of(database, tracked.name)]
+            return self._found_by_name(tracked, names, exists=bool(_duckdb_tables(database, tracked.name)))
+        if database.dialect.name == "clickhouse":
+            return self._found_by_name(
+                tracked, fed_names(database, tracked.name), exists=_has_table(database, tracked.name)
+            )
         if place not in self._seen:
-            log = f'"{database.schema}"."dayfold__marks"' if database is self.databases.store else f'"{SCHEMA}"."marks"'
+            log = f'"{database.schema}"."dayfold__marks"' if self.is_ours(database) else f'"{SCHEMA}"."marks"'
             with database.transaction(read_only=True) as session:
                 rows = session.rows(database.dialect.statement(_TRIGGERS, name=reference(tracked.name), log=log))
             relations: dict[str, set[str]] = {}
@@ -267,10 +275,8 @@ class Tracking:
             self._seen[place] = Found(relations, fed, ",".join(oids))
         return self._seen[place]
 
-    def _found_duckdb(self, database: Store, tracked: Tracked) -> Found:
-        """DuckDB's triggers are told by their names: the rollup, what it is fed with, and when they were made."""
-        names = [name for name, _ in duckdb_triggers_of(database, tracked.name)]
-        exists = bool(_duckdb_tables(database, tracked.name))
+    def _found_by_name(self, tracked: Tracked, names: Sequence[str], *, exists: bool) -> Found:
+        """Triggers without a comment are told by their names: the rollup, what it is fed with, and when they were made."""
         events: set[str] = set()
         fed = {}
         for rollup, mark in tracked.rollups.items():
@@ -299,7 +305,7 @@ class Tracking:
         return found
 
     def _waiting(self, database: Store, tracked: Tracked) -> int:
-        if database is self.databases.store:
+        if self.is_ours(database):
             return 0
         try:
             with database.transaction(read_only=True) as session:
@@ -330,6 +336,24 @@ def duckdb_triggers_of(database: Store, owner: str | None = None) -> list[tuple[
     with database.transaction(read_only=True) as session:
         found = session.rows(Statement(_duck(query)))
     return sorted((name, table_name) for name, table_name in found if plain is None or table_name == plain)
+
+
+def fed_names(database: Store, owner: str | None = None) -> list[str]:
+    """What is noted as fed from a table of a store without triggers, or from any; by names like those of triggers."""
+    with database.transaction(read_only=True) as session:
+        if not database.stored_columns(session, [FEEDS]):
+            return []
+        query = statement(
+            "select distinct name, table_name from _feeds order by 1", _feeds=table(FEEDS, database.home.schema)
+        )
+        plain = owner.rpartition(".")[2] if owner else None
+        return [name for name, of in session.rows(query) if plain in (None, of)]
+
+
+def _has_table(database: Store, name: str) -> bool:
+    plain = name.rpartition(".")[2]
+    with database.transaction(read_only=True) as session:
+        return plain in database.stored_columns(session, [plain])
 
 
 def _duckdb_tables(database: Store, name: str) -> list[str]:

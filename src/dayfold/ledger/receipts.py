@@ -139,7 +139,7 @@ class Correction:
 
     def after(self, publication: Publication, *, all_new: bool) -> None:
         """The receipts are corrected."""
-        dialect = publication.dialect
+        dialect = self.ledger.home.dialect
         values = [self.run_id, self.ledger.clock.now(), self.rollup, self.version]
         key = ("corrected", self.ledger.home.schema, dialect)
         self.session.execute(remembered(key, values, lambda: _corrected(self.ledger, dialect, values)))
@@ -161,7 +161,8 @@ def _correction(shape: Shape, dialect: Dialect) -> Statement:
     slot = shape.slot_of("c")
     by_day = shape.is_lifelong or shape.slot == shape.day_column
     day = slot if by_day else dialect.piece("utc_date", _x=slot)
-    select = exp.select(alias(day, "day"), alias(moved, "moved"), alias(rows, "held"))
+    kind = alias(dialect.piece("hash_kind"), "kind")
+    select = exp.select(alias(day, "day"), alias(moved, "moved"), alias(rows, "held"), kind)
     select = select.from_(exp.alias_(table(CHANGES), "c", table=True))
     same = same_row(dialect, shape, "t", "c")
     select = select.join(exp.alias_(shape.table, "t", table=True), on=same, join_type="left")
@@ -172,7 +173,8 @@ def _corrected(ledger: Ledger, dialect: Dialect, bound: list[Any]) -> Statement:
     values = Values()
     run_id, now, rollup, version = bound
     old = dialect.piece("digest_total", _x=column("digest", "r"))
-    kind = dialect.piece("hash_kind")
+    # Said by the database that made the hashes, which may be another one than this.
+    kind = column("kind", "x")
     query = ledger.sql(
         "update dayfold__receipts as r set digest = case when r.digest = '' then _kind || ' ' || cast(x.moved as text) "
         "when left(r.digest, length(_kind)) = _kind then _kind || ' ' || cast(_old + x.moved as text) else r.digest end, "

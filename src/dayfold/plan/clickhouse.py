@@ -61,7 +61,7 @@ _FIELDS = {
 class DayfoldClickhouse(_ClickHouse):
     """ClickHouse as Dayfold speaks it."""
 
-    class Generator(_ClickHouse.Generator):  # type: ignore[misc, valid-type]
+    class Generator(_ClickHouse.Generator):
         TYPE_MAPPING = {**_ClickHouse.Generator.TYPE_MAPPING, **_NAMES}
 
         def parameter_sql(self, expression: exp.Parameter) -> str:
@@ -144,6 +144,39 @@ class DayfoldClickhouse(_ClickHouse):
         def exists_sql(self, expression: exp.Exists) -> str:
             found = as_membership(expression)
             return self.sql(found) if found is not None else super().exists_sql(expression)
+
+        def select_sql(self, expression: exp.Select) -> str:
+            """Lists that a select unfolds side by side; several of them would be unfolded in all their combinations."""
+            lists = [one for one in expression.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
+            if len(lists) < 2:
+                return super().select_sql(expression)
+            tree = expression.copy()
+            named = [one for one in tree.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
+            parts = [one.unalias() for one in named]
+            arrays = [one.expressions[0] if isinstance(one, exp.Unnest) else one.this for one in parts]
+            zipped = exp.Anonymous(
+                this="arrayJoin",
+                expressions=[exp.Anonymous(this="arrayZipUnaligned", expressions=[one.copy() for one in arrays])],
+            )
+            for place, one in enumerate(named):
+                element = exp.Anonymous(this="tupleElement", expressions=[zipped.copy(), exp.Literal.number(place + 1)])
+                one.replace(exp.alias_(element, one.alias, quoted=True) if one.alias else element)
+            return super().select_sql(tree)
+
+        def count_sql(self, expression: exp.Count) -> str:
+            """A number with a sign, as every other whole number is: ClickHouse knows no type for one of each."""
+            text = self.function_fallback_sql(expression)
+            return text if isinstance(expression.parent, exp.Filter | exp.Window) else f"toInt64({text})"
+
+        def filter_sql(self, expression: exp.Filter) -> str:
+            text = super().filter_sql(expression)
+            inside = isinstance(expression.parent, exp.Window) or not isinstance(expression.this, exp.Count)
+            return text if inside else f"toInt64({text})"
+
+        def window_sql(self, expression: exp.Window) -> str:
+            text = super().window_sql(expression)
+            of = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
+            return f"toInt64({text})" if isinstance(of, exp.Count | exp.RowNumber | exp.Rank) else text
 
         def windowspec_sql(self, expression: exp.WindowSpec) -> str:
             if expression.args.get("kind") != "GROUPS":

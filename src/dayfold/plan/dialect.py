@@ -17,6 +17,8 @@ from dayfold.plan.sql import Part, Statement, sql, statement
 SET_LIMIT = 16_384
 #: Hashes are the first 15 hexadecimal digits of an md5.
 HASH_SPACE = 16**15
+#: What marks a tree that only ClickHouse understands.
+FOREIGN = "clickhouse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,7 +495,11 @@ class Dialect:
     def piece(self, what: str, **parts: Part) -> exp.Expr:
         """A named piece with its parts."""
         pieces = FORGIVING if self.forgiving and what in FORGIVING else PIECES
-        return sql(getattr(pieces[what], self.name), self.name, **parts)
+        found = sql(getattr(pieces[what], self.name), self.name, **parts)
+        if self.name == "clickhouse":
+            # Its words are understood nowhere else: where the ledger is apart, a statement with them is not for the ledger.
+            found.meta[FOREIGN] = True
+        return found
 
     def grammar(self, type_: Type) -> str:
         """What a text has to look like to be read as a type; where a value must not fail, it also fits the type's size."""

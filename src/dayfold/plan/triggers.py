@@ -26,10 +26,12 @@ from dayfold.plan.dialect import Dialect
 from dayfold.plan.follow import levels_tag
 from dayfold.plan.reads import Untraceable, is_table, parsed
 from dayfold.plan.shape import Column, quoted
-from dayfold.plan.sql import Statement, alias, both, column, derived, sql, table
+from dayfold.plan.sql import Statement, alias, both, column, derived, identifier, sql, table
 
 NEW_ROWS, OLD_ROWS = "dayfold_new_rows", "dayfold_old_rows"
 EVENTS = ("insert", "update", "delete", "truncate")
+#: Where a store that has no triggers keeps what its own tables feed.
+FEEDS = "dayfold__feeds"
 #: Moves when the statements of triggers change, so that those of an earlier program are known to be older.
 FORMAT = 1
 #: What every trigger of ours is called first.
@@ -409,3 +411,35 @@ def duckdb_name(tracked: Tracked, event: str) -> str:
     """What the name of a trigger for one rollup begins with; its stamp follows."""
     [(rollup, digest)] = tracked.rollups.items()
     return f"{PREFIX}{event}_{rollup}_{digest}_"
+
+
+def feeds(tracked: Tracked, stamp: str, schema: str, dialect: str) -> list[str]:
+    """The statements that note what a table of a store without triggers feeds, for one rollup, where its ledger is.
+
+    The store runs the queries itself, with each of its writes. The names are those that triggers would have.
+    """
+    found = []
+    table_name = tracked.name.rpartition(".")[2]
+    for event in EVENTS[:3]:
+        name = duckdb_name(tracked, event) + stamp
+        for one in tracked.feeds:
+            for tag, cells in one.logs(event):
+                values = [
+                    name,
+                    table_name,
+                    event,
+                    tag,
+                    one.version,
+                    _text(cells, tracked.dialect),
+                    reason_of(tracked.name, event),
+                ]
+                tree = exp.insert(
+                    exp.select(*(exp.convert(value) for value in values)),
+                    table(FEEDS, schema),
+                    columns=[
+                        identifier(word)
+                        for word in ("name", "table_name", "event", "tag", "version", "cells", "reason")
+                    ],
+                )
+                found.append(tree.sql(dialect, identify=True))
+    return found

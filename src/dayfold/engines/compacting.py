@@ -1,0 +1,123 @@
+"""What a store of versions does for itself: versions that others have replaced go, and whole tables are written anew. Engines floor.
+
+Readers go by one snapshot each, so a replaced version stays for `KEEP_S` after it was; a transaction that reads for longer is refused at
+its end rather than answered wrongly (`dayfold.engines.pair`).
+
+Invariant: what readers of present snapshots see is the same before, meanwhile and afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dayfold.errors import Conflict
+from dayfold.plan.shape import quoted
+from dayfold.plan.versions import GONE, REVISES, STEPS, VERSIONS_PREFIX, WRITE, Kept, made_by
+
+if TYPE_CHECKING:
+    from dayfold.engines.clickhouse import ClickHouseSession
+    from dayfold.engines.pair import PairSession, PairStore
+
+#: How long a version that another has replaced is kept for whoever reads.
+KEEP_S = 600
+
+
+def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
+    """Versions that were replaced longer ago than this are gone; the tables that had some."""
+    with store.transaction() as session:
+        if session.unmade or not session.kept:
+            return []
+        bound = _bound(session, keep_s)
+        if not bound:
+            return []
+        revised = [one for one in session.kept.values() if one.revised]
+        done = [one.name for one in revised if _compacted(session, one, bound)]
+        _drop_unknown(session, bound)
+        session.note_compacted(bound - 1)
+    return done
+
+
+def _drop_unknown(session: PairSession, bound: int) -> None:
+    """Tables of versions that no table has any more are gone; one that a write has made and not published yet is younger."""
+    known = {one.versions for one in session.kept.values()}
+    query = "SELECT name FROM system.tables WHERE database = $1 AND startsWith(name, $2)"
+    for (name,) in session.raw.query(query, [session.store.schema, VERSIONS_PREFIX]):
+        if name not in known and 0 < made_by(name) < bound:
+            session.raw.command(f"DROP TABLE IF EXISTS {quoted(session.store.schema)}.{quoted(name)}")
+
+
+def _bound(session: PairSession, keep_s: float) -> int:
+    """The first write that is not old enough, and older than all that are not published; 0 where none is old enough."""
+    home, store = session.home, session.store
+    seen = session.seen
+    now = "insert into dayfold__horizons (last, noted_at) select :last, now() where not exists (select 1 from dayfold__horizons where last = :last)"
+    home.execute(store.home_statement(now, last=seen.last))
+    old = (
+        "select max(last) from dayfold__horizons where noted_at <= now() - cast(:keep as bigint) * interval '1 second'"
+    )
+    [(last,)] = home.rows(store.home_statement(old, keep=int(keep_s)))
+    if last is None:
+        return 0
+    home.execute(store.home_statement("delete from dayfold__horizons where last < :last", last=int(last)))
+    return min([int(last) + 1, *seen.pending])
+
+
+def _compacted(session: PairSession, kept: Kept, bound: int) -> bool:
+    """Replaced versions of a table are gone, up to a write; whether there were any."""
+    raw = session.raw
+    place = f"{quoted(session.store.schema)}.{quoted(kept.versions)}"
+    limit = bound * STEPS
+    old, revises = f"{quoted(WRITE)} < {limit}", quoted(REVISES)
+    if not raw.query(f"SELECT 1 FROM {place} WHERE {revises} AND {old} LIMIT 1"):
+        return False
+    ids = ", ".join(quoted(one) for one in kept.identity)
+    for part in _parts(raw, kept, place, f"{revises} AND {old}"):
+        within = f" AND {part}" if part else ""
+        revised = f"SELECT {ids} FROM {place} WHERE {revises} AND {old}{within}"
+        newest = f"SELECT {ids}, max({quoted(WRITE)}) FROM {place} WHERE {old}{within} GROUP BY {ids}"
+        raw.command(
+            f"DELETE FROM {place} WHERE {old}{within} AND ({ids}) IN ({revised}) AND (({ids}, {quoted(WRITE)}) NOT IN ({newest}) OR "
+            f"{quoted(GONE)}) SETTINGS transform_null_in = 1"
+        )
+        raw.command(f"ALTER TABLE {place} UPDATE {revises} = false WHERE {revises} AND {old}{within}")
+    if not raw.query(f"SELECT 1 FROM {place} WHERE {revises} LIMIT 1"):
+        session.note_unrevised(kept)
+    return True
+
+
+def _parts(raw: ClickHouseSession, kept: Kept, place: str, condition: str) -> list[str]:
+    """Conditions for the months in which something is to be done; one that is empty for a table without months."""
+    if kept.month is None:
+        return [""]
+    month = f"toYYYYMM({quoted(kept.month)})"
+    return [
+        f"{month} = {int(one)}"
+        for (one,) in raw.query(f"SELECT DISTINCT {month} FROM {place} WHERE {condition} ORDER BY 1")
+    ]
+
+
+def rewrite(store: PairStore, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Only what readers see stands in any file, on both sides: what was rewritten, and what may still hold more."""
+    done: list[str] = []
+    with store.transaction(read_only=True) as session:
+        kept = [name for name in names if name in session.kept]
+    for name in kept:
+        _renew(store, name)
+        done.append(f"the table {name}")
+    at_home, missed = store.home.rewrite([name for name in names if name not in kept])
+    if kept:
+        missed = [*missed, "backups and other replicas of ClickHouse, until their own parts are gone"]
+    return [*done, *at_home], missed
+
+
+def _renew(store: PairStore, name: str) -> None:
+    """A table stands in new files, with the rows that readers see; the old ones are gone."""
+    for turn in range(20):
+        try:
+            with store.transaction() as session:
+                session.renew(name)
+            return
+        except Conflict:
+            if turn == 19:
+                raise
