@@ -179,6 +179,13 @@ class Binder:
                 'Say changes="updated_at", with a column that moves with every change, or leave changes out for a lookback.',
             )  # fmt: skip
             return
+        if database.dialect.name == "clickhouse" and not isinstance(source, Own):
+            self._problem(
+                source, rollup, "no-triggers",
+                "changes=\"trigger\" is for tables in PostgreSQL or in the store's own DuckDB file; ClickHouse has no triggers.",
+                'Say changes="updated_at", with a column that moves with every change, or leave changes out for a lookback.',
+            )  # fmt: skip
+            return
         try:
             read = reads.reads_of(source, database.dialect) if source.sql is not None else []
         except reads.Untraceable as error:
