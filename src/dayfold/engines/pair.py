@@ -801,7 +801,7 @@ class PairSession:
                 if any(not isinstance(one.this, exp.Identifier) for one in at.find_all(exp.Table)):
                     # A function that gives rows is spelled for the side that the statement is for.
                     break
-                if other == "home" and _is_foreign(at):
+                if _is_foreign(at) if other == "home" else _numbers(at):
                     break
                 if other == "home" and any(
                     self._side_of(one) is None and self._temps.get(one.name, set()) == {"rows"}
@@ -1269,6 +1269,11 @@ def _target(tree: exp.Expr) -> exp.Table | None:
 def _is_foreign(tree: exp.Expr) -> bool:
     """Whether a tree has words of ClickHouse's own."""
     return any(FOREIGN in node.meta for node in tree.walk() if node._meta)
+
+
+def _numbers(tree: exp.Expr) -> bool:
+    """Whether a tree takes numbers of a sequence, which is at home."""
+    return any(one.name.lower() == "nextval" for one in tree.find_all(exp.Anonymous))
 
 
 def _is_within(node: exp.Expr, tree: exp.Expr) -> bool:

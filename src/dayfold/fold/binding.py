@@ -182,7 +182,7 @@ class Binder:
         if database.dialect.name == "clickhouse" and not isinstance(source, Own):
             self._problem(
                 source, rollup, "no-triggers",
-                "changes=\"trigger\" is for tables in PostgreSQL or in the store's own DuckDB file; ClickHouse has no triggers.",
+                "changes=\"trigger\" is for tables in PostgreSQL and in the store's own DuckDB file; ClickHouse has no such triggers.",
                 'Say changes="updated_at", with a column that moves with every change, or leave changes out for a lookback.',
             )  # fmt: skip
             return

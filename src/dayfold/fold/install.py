@@ -183,6 +183,8 @@ class Installer:
         return done
 
     def _remove_from(self, database: Store, names: Sequence[str]) -> list[str]:
+        if database.dialect.name == "clickhouse":
+            return []
         if database.dialect.name == "duckdb":
             found = duckdb_triggers_of(database)
             with database.transaction() as session:

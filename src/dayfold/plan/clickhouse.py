@@ -82,6 +82,13 @@ class DayfoldClickhouse(_ClickHouse):
         def trycast_sql(self, expression: exp.TryCast) -> str:
             return f"accurateCastOrNull({self.sql(expression.this)}, {_quoted(type_name(expression.to))})"
 
+        def select_sql(self, expression: exp.Select) -> str:
+            for one in expression.expressions:
+                if isinstance(one, exp.Column) and one.table and not isinstance(one.this, exp.Star):
+                    # Where another relation has a column of that name, the result's would be called "relation.name".
+                    one.replace(exp.alias_(one.copy(), one.this.copy()))
+            return super().select_sql(expression)
+
         def extract_sql(self, expression: exp.Extract) -> str:
             if expression.name.upper() == "EPOCH":
                 return f"toUnixTimestamp64Micro(CAST({self.sql(expression.expression)} AS {MOMENT})) / 1000000"
@@ -116,6 +123,19 @@ class DayfoldClickhouse(_ClickHouse):
         def translate_sql(self, expression: exp.Translate) -> str:
             parts = (expression.this, expression.args["from_"], expression.args["to"])
             return f"translate({', '.join(self.sql(one) for one in parts)})"
+
+        def count_sql(self, expression: exp.Count) -> str:
+            # An unsigned number has no type in common with a signed one.
+            return _signed(self.function_fallback_sql(expression), expression)
+
+        def filter_sql(self, expression: exp.Filter) -> str:
+            text = super().filter_sql(expression)
+            return _signed(text, expression) if isinstance(expression.this, exp.Count) else text
+
+        def window_sql(self, expression: exp.Window) -> str:
+            what = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
+            text = super().window_sql(expression)
+            return _signed(text, expression) if isinstance(what, exp.Count | exp.RowNumber) else text
 
         def logicalor_sql(self, expression: exp.LogicalOr) -> str:
             return f"max({self.sql(expression.this)})"
@@ -183,7 +203,13 @@ class DayfoldClickhouse(_ClickHouse):
 def type_name(to: exp.DataType) -> str:
     """What ClickHouse calls a type, without whether it may be NULL."""
     if to.this is _T.ARRAY:
-        return f"Array({type_name(to.expressions[0])})"
+        # What is called a list in ClickHouse's own words says whether there are NULLs in it; what is in others' words may have some.
+        [inner] = to.expressions
+        return (
+            f"Array({type_name(inner)})"
+            if inner.args.get("nullable") is False
+            else f"Array(Nullable({type_name(inner)}))"
+        )
     if to.this in (_T.DECIMAL, _T.DECIMAL128, _T.DECIMAL256):
         precision, scale = _digits(to)
         return f"Decimal({precision}, {scale})"
@@ -207,6 +233,11 @@ def _rounded(text: str, kind: str, precision: int, scale: int) -> str:
     fits = f"CASE WHEN abs(v__) < {limit} THEN CAST(v__ AS {kind}) WHEN NOT v__ IS NULL THEN "
     fails = f"CAST(concat('!', toString(assumeNotNull(v__))) AS {kind}) END"
     return f"arrayElement(arrayMap(v__ -> {fits}{fails}, [round(toDecimal256({text}, {scale + 1}), {scale})]), 1)"
+
+
+def _signed(text: str, tree: exp.Expr) -> str:
+    """A count as a signed number, where it is not part of an aggregate that is."""
+    return text if isinstance(tree.parent, exp.Filter | exp.Window) else f"toInt64({text})"
 
 
 def _quoted(text: str) -> str:
