@@ -263,6 +263,10 @@ class _Rows:
                 own = exp.select("*").from_(node.copy()).where("table_schema = currentDatabase()")
                 own = own.where("not startsWith(table_name, 'dayfold_versions__') and table_name <> 'dayfold_seen__'")
                 node.replace(own.subquery(node.alias or node.name))
+            elif isinstance(node.this, exp.ExplodingGenerateSeries) and node.alias_column_names:
+                [name] = node.alias_column_names
+                rows = exp.select(exp.alias_(exp.cast(exp.column("generate_series"), "bigint"), name))
+                node.replace(rows.from_(exp.Table(this=node.this.copy())).subquery(node.alias))
             elif node.db == "public":
                 node.set("db", None)
         return _statement(tree, kept), values

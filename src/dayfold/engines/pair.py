@@ -107,6 +107,8 @@ _DROP = re.compile(r'DROP TABLE (?:IF EXISTS )?"(?P<schema>[^"]+)"\."(?P<name>[^
 _VIEW = re.compile(
     r'(?:CREATE (?:OR REPLACE )?VIEW|DROP VIEW(?: IF EXISTS)?|COMMENT ON VIEW) "(?P<schema>[^"]+)"\."(?P<name>[^"]+)"'
 )
+#: What types are called at home that only ClickHouse calls otherwise.
+_AT_HOME = {exp.DataType.Type.DATE32: "date", exp.DataType.Type.DATETIME64: "timestamptz"}
 _NAMED = re.compile(r'"([^"]+)"')
 
 
@@ -786,7 +788,10 @@ class PairSession:
             elif side == "home" and node.db != self.store._home.schema:
                 raise StoreError(f"The table {node.name} is not at home.")
         if side == "rows":
-            tree = self._shown(tree)
+            return self._shown(tree)
+        for node in tree.find_all(exp.DataType):
+            if node.this in _AT_HOME:
+                node.replace(exp.DataType.build(_AT_HOME[node.this]))
         return tree
 
     def _largest(self, node: exp.Table, tree: exp.Expr, other: str) -> exp.Expr:
