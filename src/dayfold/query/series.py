@@ -473,7 +473,7 @@ class Series:
         keys = list(rollup.key)
         unit = self._unit()
         following = exp.Window(
-            this=exp.Anonymous(this="LEAD", expressions=[unit.copy()]),
+            this=exp.Lead(this=unit.copy()),
             partition_by=[column(key) for key in keys] or [exp.Literal.number(1)],
             order=exp.Order(expressions=[exp.Ordered(this=column(rollup.slot))]),
         )
