@@ -183,20 +183,13 @@ class ClickHouse:
                 client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(self.schema)}")
                 client.command(f"USE {quoted(self.schema)}")
                 return client
-            return clickhouse_connect.get_client(
-                host=self._parts.hostname or "localhost",
-                port=self._parts.port or (8443 if self._words.get("secure") == "true" else 8123),
-                username=unquote(self._parts.username or "default"),
-                password=unquote(self._parts.password or ""),
-                database=self.schema,
-                secure=self._words.get("secure") == "true",
-                verify=self._words.get("verify", "true") == "true",
-                connect_timeout=10,
-                send_receive_timeout=3600,
-                form_encode_query_params=True,
-                client_name="dayfold",
-                **words,
-            )
+            try:
+                return self._dial(self.schema, words)
+            except ClickHouseError as error:
+                if _code(error) != _NO_DATABASE:
+                    raise
+            # Looking makes nothing: the database is there once something is kept in it.
+            return self._dial("default", words)
         except ImportError:
             raise MissingDriver(
                 f"{self.address} needs chdb, which is not installed.", hint="Install it: pip install 'dayfold[chdb]'"
@@ -205,6 +198,31 @@ class ClickHouse:
             raise ConnectionFailed(
                 f"{self.address} cannot be reached: {_reason(error)}.", hint="`dayfold doctor` checks every connection."
             ) from None
+
+    def _dial(self, database: str, words: Mapping[str, Any]) -> Client:
+        """A connection to the server."""
+        import clickhouse_connect
+
+        return clickhouse_connect.get_client(
+            host=self._parts.hostname or "localhost",
+            port=self._parts.port or (8443 if self._words.get("secure") == "true" else 8123),
+            username=unquote(self._parts.username or "default"),
+            password=unquote(self._parts.password or ""),
+            database=database,
+            secure=self._words.get("secure") == "true",
+            verify=self._words.get("verify", "true") == "true",
+            connect_timeout=10,
+            send_receive_timeout=3600,
+            form_encode_query_params=True,
+            client_name="dayfold",
+            **words,
+        )
+
+    def make_database(self) -> None:
+        """The database is there; again is harmless."""
+        with self.transaction() as session:
+            session.command(f"CREATE DATABASE IF NOT EXISTS {quoted(self.schema)}")
+        self.close()
 
     def _take(self) -> Client:
         with self._lock:
@@ -562,6 +580,7 @@ def _as_written(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
 
 
 _TIMED_OUT = (159, 160, 394)
+_NO_DATABASE = 81
 #: Codes of errors that a value caused: what a cast or a moment expects, and what does not fit.
 _OF_VALUES = {6, 27, 38, 41, 69, 70, 72, 131, 153, 321, 349, 407, 457, 467, 395, 53}
 _KNOWN = {

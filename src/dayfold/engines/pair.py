@@ -214,9 +214,9 @@ class PairStore:
     def make_schema(self, session: Session) -> None:
         """The tables that keep the two together are there."""
         assert isinstance(session, PairSession)
+        self.rows.make_database()
         self._home.make_schema(session.home)
         self._make_home(session.home)
-        self.rows.open()
 
     def _make_home(self, home: Session) -> None:
         if not self._home.stored_columns(home, [HEAD]):
