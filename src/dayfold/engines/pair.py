@@ -93,6 +93,7 @@ _OF_ROWS = (
     "dayfold_attribution",
     "dayfold_build__",
     "dayfold_rebuild__",
+    "dayfold__source_",
     VERSIONS_PREFIX,
     SEEN_TABLE,
 )
