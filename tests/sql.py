@@ -165,7 +165,7 @@ _TYPES = {
     _T.TIMESTAMP: "DateTime64(6)", _T.TIMESTAMPTZ: _MOMENT,
 }  # fmt: skip
 #: The tables of ours whose names begin with ``dayfold_`` and that hold rows, not the ledger.
-_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__")
+_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__", "dayfold__source_")
 #: So many versions of one write are told apart.
 _STEPS = 1 << 16
 _MARKS = ("write__", "gone__", "revises__")
@@ -263,6 +263,10 @@ class _Rows:
                 own = exp.select("*").from_(node.copy()).where("table_schema = currentDatabase()")
                 own = own.where("not startsWith(table_name, 'dayfold_versions__') and table_name <> 'dayfold_seen__'")
                 node.replace(own.subquery(node.alias or node.name))
+            elif isinstance(node.this, exp.ExplodingGenerateSeries) and node.alias_column_names:
+                [name] = node.alias_column_names
+                rows = exp.select(exp.alias_(exp.cast(exp.column("generate_series"), "bigint"), name))
+                node.replace(rows.from_(exp.Table(this=node.this.copy())).subquery(node.alias))
             elif node.db == "public":
                 node.set("db", None)
         return _statement(tree, kept), values

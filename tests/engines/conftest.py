@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,8 +18,14 @@ def ground(pairing: Pairing) -> Iterator[Ground]:
 
 
 @pytest.fixture
-def store(store_url: str, request: pytest.FixtureRequest) -> Iterator[Ground]:
-    """One empty database that is source and store, on each engine."""
+def store(store_url: str, request: pytest.FixtureRequest, new_postgres: Callable[[], str]) -> Iterator[Ground]:
+    """One empty database that is source and store, on each engine; where triggers are needed, ClickHouse has a source beside it."""
     engine = request.node.callspec.params["store_url"]
-    with Ground(Pairing(f"{engine}-same", store_url, store_url)) as made:
+    apart = engine == "clickhouse" and request.node.get_closest_marker("triggers") is not None
+    pairing = (
+        Pairing("postgres-to-clickhouse", new_postgres(), store_url)
+        if apart
+        else Pairing(f"{engine}-same", store_url, store_url)
+    )
+    with Ground(pairing) as made:
         yield made

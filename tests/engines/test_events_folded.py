@@ -305,14 +305,11 @@ def test_triggers_that_somebody_dropped_are_made_again(make: Make) -> None:
     assert marked(app) == [('["p","1"]', DAY)]
 
 
-def test_a_declared_column_of_another_type_is_refused(make: Make) -> None:
+def test_a_declared_column_of_another_type_is_refused(make: Make, store_url: str) -> None:
     """A column holds what it was made for."""
     app = make()
     app.fold()
-    other = Dayfold(
-        [Daily, events.columns(project_id="text", asset_id="text")],
-        store_config(store_url),
-    )
+    other = Dayfold([Daily, events.columns(project_id="text", asset_id="text")], store_config(store_url))
     app.close()
     with other, pytest.raises(StoreAltered, match="columns of other types than are declared: asset_id"):
         other.fold()

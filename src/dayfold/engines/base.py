@@ -297,6 +297,12 @@ def ensure(store: Store, session: Session, shape: Shape) -> bool:
     return False
 
 
+def at_home(session: Session) -> Session:
+    """The session of the database that the ledger stands in: itself, but in a store of two databases."""
+    found: Session = getattr(session, "home", session)
+    return found
+
+
 def make_shape(session: Session, shape: Shape) -> None:
     """Make a table, without its indexes."""
     day = None if shape.is_lifelong else shape.day_column

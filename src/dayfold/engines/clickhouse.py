@@ -68,6 +68,10 @@ ADDRESS_HINT = (
 _TEXTS = "dayfold_texts__"
 #: What every session asks of the engine, so that NULLs, names and overflows are what they are elsewhere.
 SETTINGS: dict[str, Any] = {
+    # The view over all rollups is one statement, however many there are.
+    "max_query_size": 64 << 20,
+    "max_ast_elements": 5_000_000,
+    "max_expanded_ast_elements": 50_000_000,
     "join_use_nulls": 1,
     "aggregate_functions_null_for_empty": 1,
     "prefer_column_name_to_alias": 1,

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _BEHIND = {"action": "views-behind"}
 #: What the names of tables of ours begin with that hold rows, and not the ledger.
-_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__", VERSIONS_PREFIX, SEEN)
+_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__", "dayfold__source_", VERSIONS_PREFIX, SEEN)
 _KEPT = "dayfold_kept__"
 #: Texts that make or drop something, which come from above as texts.
 _CREATE_AS = re.compile(r'CREATE TABLE "(?P<schema>[^"]+)"\."(?P<name>[^"]+)" AS (?P<query>.+)', re.DOTALL)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: The two sides: where the ledger is, and where rows are.
 HOME, ROWS = "home", "rows"
+#: What types are called at home that only ClickHouse calls otherwise.
+_AT_HOME = {exp.DataType.Type.DATE32: "date", exp.DataType.Type.DATETIME64: "timestamptz"}
 _MOVED = "dayfold_moved_{}__"
 _NAMED = re.compile(r'"([^"]+)"')
 
@@ -155,7 +157,12 @@ class Router:
         for node in _tables(tree):
             if self._place_of(node) is None:
                 self.bring(node.name, side)
-        return self.shown(tree) if side == ROWS else tree
+        if side == ROWS:
+            return self.shown(tree)
+        for kind in list(tree.find_all(exp.DataType)):
+            if kind.this in _AT_HOME:
+                kind.replace(exp.DataType.build(_AT_HOME[kind.this]))
+        return tree
 
     def _largest(self, node: exp.Table, tree: exp.Expr, other: str) -> exp.Expr:
         """The greatest query around a table that its own side can answer alone."""
@@ -174,7 +181,7 @@ class Router:
         if any(not isinstance(one.this, exp.Identifier) for one in query.find_all(exp.Table)):
             # A function that gives rows is spelled for the side that the statement is for.
             return False
-        if not _is_closed(query) or (side == HOME and _is_foreign(query)):
+        if not _is_closed(query) or (_is_foreign(query) if side == HOME else _numbers(query)):
             return False
         for one in _tables(query):
             place = self._place_of(one)
@@ -222,6 +229,11 @@ def _tables(tree: exp.Expr) -> list[exp.Table]:
 def _is_foreign(tree: exp.Expr) -> bool:
     """Whether a tree has words that only ClickHouse understands."""
     return any(FOREIGN in node.meta for node in tree.walk() if node._meta)
+
+
+def _numbers(tree: exp.Expr) -> bool:
+    """Whether a tree takes numbers of a sequence, which is at home."""
+    return any(one.name.lower() == "nextval" for one in tree.find_all(exp.Anonymous))
 
 
 def _is_within(node: exp.Expr, tree: exp.Expr) -> bool:

@@ -65,6 +65,11 @@ class DayfoldClickhouse(_ClickHouse):
         """Prints trees."""
 
         TYPE_MAPPING = {**_ClickHouse.Generator.TYPE_MAPPING, **_NAMES}
+        TRANSFORMS = {
+            kind: how
+            for kind, how in _ClickHouse.Generator.TRANSFORMS.items()
+            if kind not in (exp.Lag, exp.Lead)
+        }
 
         def parameter_sql(self, expression: exp.Parameter) -> str:
             return f"${expression.name}"
@@ -138,6 +143,13 @@ class DayfoldClickhouse(_ClickHouse):
             what = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
             text = str(super().window_sql(expression))
             return _signed(text, expression) if isinstance(what, exp.Count | exp.RowNumber) else text
+
+        def lag_sql(self, expression: exp.Lag) -> str:
+            # A column without NULLs has some other value where there is no such row.
+            return f"lag(toNullable({self.sql(expression.this)}))"
+
+        def lead_sql(self, expression: exp.Lead) -> str:
+            return f"lead(toNullable({self.sql(expression.this)}))"
 
         def logicalor_sql(self, expression: exp.LogicalOr) -> str:
             return f"max({self.sql(expression.this)})"
