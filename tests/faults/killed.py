@@ -20,7 +20,9 @@ from typing import Any
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.define.alert import of_settings
-from dayfold.engines import base, rewriting, scans
+from dayfold.engines import base, compacting, kept, rewriting, scans
+from dayfold.engines.pair import PairSession, PairStore
+from dayfold.engines.writes import Writes
 from dayfold.errors import SourceFailed
 from dayfold.fold import chunk, discover, fetch, prune, reduce, reshape
 from dayfold.fold.install import Installer
@@ -51,7 +53,7 @@ from dayfold.plan.access import UNREDACTED
 from dayfold.plan.exports import ExportAsked
 from dayfold.settings import AlertsSettings
 from tests.faults.shops import NOW, config, definitions
-from tests.sql import is_duckdb
+from tests.sql import is_clickhouse, is_duckdb
 
 #: Name of a point to the function after whose call it lies.
 POINTS: dict[str, tuple[Any, str]] = {
@@ -134,6 +136,15 @@ POINTS: dict[str, tuple[Any, str]] = {
     "erasure ended": (erasures, "done"),
     "events deleted": (Retainer, "_delete_day"),
     "ids deleted": (Retainer, "_delete_ids"),
+    "write begun": (Writes, "_begun"),
+    "versions written": (PairSession, "_write"),
+    "write published": (Writes, "publish"),
+    "table made": (kept, "note"),
+    "told": (Writes, "tell"),
+    "view put": (PairSession, "_put_view"),
+    "versions removed": (Writes, "_remove"),
+    "table written anew": (PairSession, "renew"),
+    "versions compacted": (compacting, "_compacted"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"
@@ -173,6 +184,8 @@ def store_class(url: str) -> type[Any]:
         from dayfold.engines.duckdb import DuckStore
 
         return DuckStore
+    if is_clickhouse(url):
+        return PairStore
     from dayfold.engines.postgres import PostgresStore
 
     return PostgresStore

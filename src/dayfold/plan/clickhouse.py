@@ -66,9 +66,7 @@ class DayfoldClickhouse(_ClickHouse):
 
         TYPE_MAPPING = {**_ClickHouse.Generator.TYPE_MAPPING, **_NAMES}
         TRANSFORMS = {
-            kind: how
-            for kind, how in _ClickHouse.Generator.TRANSFORMS.items()
-            if kind not in (exp.Lag, exp.Lead)
+            kind: how for kind, how in _ClickHouse.Generator.TRANSFORMS.items() if kind not in (exp.Lag, exp.Lead)
         }
 
         def parameter_sql(self, expression: exp.Parameter) -> str:
