@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -322,6 +322,10 @@ class ClickHouseSession:
             self.client.command(f"DROP TABLE IF EXISTS {quoted(name)}")
         self.store._give_back(self.client)
 
+    def end_at(self, moment: float | None, seconds: float) -> None:
+        """Statements end at a moment of the monotonic clock, which is so many seconds from where a limit began; None: at none."""
+        self._ends_at, self._limit_s = moment, seconds
+
     def cancel(self) -> None:
         """End the statement that runs, from another thread."""
         if self._query_id:
@@ -353,7 +357,7 @@ class ClickHouseSession:
             self._query_id = ""
 
     def query(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query in ClickHouse's own words, its values numbered ``$1``, ``$2`` …"""
+        """The rows of a query in ClickHouse's own words, its values numbered ``$1``, ``$2`` and so on."""
         text, parameters = bound(text, values)
         with self._running() as settings:
             found = self.client.query(text, parameters=parameters, settings=settings)
@@ -377,7 +381,10 @@ class ClickHouseSession:
 
     def columns_of(self, one: Statement) -> dict[str, Type]:
         """The columns that a query gives."""
-        text, values = one.render("clickhouse")
+        return self.columns_of_text(*one.render("clickhouse"))
+
+    def columns_of_text(self, text: str, values: Sequence[Any] = ()) -> dict[str, Type]:
+        """The columns that a query in ClickHouse's own words gives."""
         return {row[0]: logical_type(row[1]) for row in self.query(f"DESCRIBE TABLE ({text})", values)}
 
     def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dayfold.engines.kept import note_unrevised
+from dayfold.engines.writes import COMPACTED, KEEP_S
 from dayfold.errors import Conflict
 from dayfold.plan.shape import quoted
 from dayfold.plan.versions import GONE, REVISES, STEPS, VERSIONS_PREFIX, WRITE, Kept, made_by
@@ -18,9 +20,6 @@ from dayfold.plan.versions import GONE, REVISES, STEPS, VERSIONS_PREFIX, WRITE, 
 if TYPE_CHECKING:
     from dayfold.engines.clickhouse import ClickHouseSession
     from dayfold.engines.pair import PairSession, PairStore
-
-#: How long a version that another has replaced is kept for whoever reads.
-KEEP_S = 600
 
 
 def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
@@ -34,7 +33,7 @@ def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
         revised = [one for one in session.kept.values() if one.revised]
         done = [one.name for one in revised if _compacted(session, one, bound)]
         _drop_unknown(session, bound)
-        session.note_compacted(bound - 1)
+        _note_compacted(session, bound - 1)
     return done
 
 
@@ -49,18 +48,27 @@ def _drop_unknown(session: PairSession, bound: int) -> None:
 
 def _bound(session: PairSession, keep_s: float) -> int:
     """The first write that is not old enough, and older than all that are not published; 0 where none is old enough."""
-    home, store = session.home, session.store
+    home = session.home
     seen = session.seen
-    now = "insert into dayfold__horizons (last, noted_at) select :last, now() where not exists (select 1 from dayfold__horizons where last = :last)"
-    home.execute(store.home_statement(now, last=seen.last))
+    now = (
+        "insert into dayfold__horizons (last, noted_at) select :last, now() where not exists "
+        "(select 1 from dayfold__horizons where last = :last)"
+    )
+    home.execute(session.writes.sql(now, last=seen.last))
     old = (
         "select max(last) from dayfold__horizons where noted_at <= now() - cast(:keep as bigint) * interval '1 second'"
     )
-    [(last,)] = home.rows(store.home_statement(old, keep=int(keep_s)))
+    [(last,)] = home.rows(session.writes.sql(old, keep=int(keep_s)))
     if last is None:
         return 0
-    home.execute(store.home_statement("delete from dayfold__horizons where last < :last", last=int(last)))
+    home.execute(session.writes.sql("delete from dayfold__horizons where last < :last", last=int(last)))
     return min([int(last) + 1, *seen.pending])
+
+
+def _note_compacted(session: PairSession, last: int) -> None:
+    """Whoever still goes by an older snapshot is refused at its end."""
+    query = f"update {COMPACTED} set last = :last where id = 1 and last < :last"
+    session.home.execute(session.writes.sql(query, last=last))
 
 
 def _compacted(session: PairSession, kept: Kept, bound: int) -> bool:
@@ -82,7 +90,7 @@ def _compacted(session: PairSession, kept: Kept, bound: int) -> bool:
         )
         raw.command(f"ALTER TABLE {place} UPDATE {revises} = false WHERE {revises} AND {old}{within}")
     if not raw.query(f"SELECT 1 FROM {place} WHERE {revises} LIMIT 1"):
-        session.note_unrevised(kept)
+        note_unrevised(session.writes, session.home, kept)
     return True
 
 

@@ -26,6 +26,8 @@ WRITE, GONE, REVISES = "write__", "gone__", "revises__"
 ROW = "row__"
 #: What the table of versions of a table is called first; the write that made it follows.
 VERSIONS_PREFIX = "dayfold_versions__"
+#: The table by which views know what is published.
+SEEN = "dayfold_seen__"
 #: So many statements of one write are told apart.
 STEPS = 1 << 16
 _REVISED, _PLACE = "revised__", "place__"

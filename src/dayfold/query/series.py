@@ -187,7 +187,7 @@ class Series:
         items += [alias(self._list(f"apart_{name}", "boolean"), f"apart_{name}__") for name in self.spine.apart]
         if self.dialect.name == "clickhouse":
             # Several lists side by side would be multiplied: they are one list of rows.
-            lists = [one.this.this for one in items]
+            lists = [one.this.expressions[0] for one in items]
             rows = exp.select(alias(exp.Explode(this=exp.Anonymous(this="arrayZip", expressions=lists)), "row__"))
             parts = [self.dialect.sql("tupleElement(row__, _n)", _n=one) for one in self._positions(len(items))]
             named = [alias(part, one.alias) for part, one in zip(parts, items, strict=True)]
@@ -473,7 +473,7 @@ class Series:
         keys = list(rollup.key)
         unit = self._unit()
         following = exp.Window(
-            this=exp.Lead(this=unit.copy()),
+            this=exp.Anonymous(this="LEAD", expressions=[unit.copy()]),
             partition_by=[column(key) for key in keys] or [exp.Literal.number(1)],
             order=exp.Order(expressions=[exp.Ordered(this=column(rollup.slot))]),
         )
