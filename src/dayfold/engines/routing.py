@@ -159,9 +159,9 @@ class Router:
                 self.bring(node.name, side)
         if side == ROWS:
             return self.shown(tree)
-        for kind in list(tree.find_all(exp.DataType)):
-            if kind.this in _AT_HOME:
-                kind.replace(exp.DataType.build(_AT_HOME[kind.this]))
+        for node in list(tree.find_all(exp.DataType)):
+            if node.this in _AT_HOME:
+                node.replace(exp.DataType.build(_AT_HOME[node.this]))
         return tree
 
     def _largest(self, node: exp.Table, tree: exp.Expr, other: str) -> exp.Expr:
@@ -181,7 +181,7 @@ class Router:
         if any(not isinstance(one.this, exp.Identifier) for one in query.find_all(exp.Table)):
             # A function that gives rows is spelled for the side that the statement is for.
             return False
-        if not _is_closed(query) or (_is_foreign(query) if side == HOME else _numbers(query)):
+        if not _is_closed(query) or (_is_foreign(query) if side == HOME else _is_numbering(query)):
             return False
         for one in _tables(query):
             place = self._place_of(one)
@@ -231,7 +231,7 @@ def _is_foreign(tree: exp.Expr) -> bool:
     return any(FOREIGN in node.meta for node in tree.walk() if node._meta)
 
 
-def _numbers(tree: exp.Expr) -> bool:
+def _is_numbering(tree: exp.Expr) -> bool:
     """Whether a tree takes numbers of a sequence, which is at home."""
     return any(one.name.lower() == "nextval" for one in tree.find_all(exp.Anonymous))
 
