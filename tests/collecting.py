@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from dayfold import Dayfold
 from tests.acceptance.command import COMMAND, LIMIT_S, Done, environment, succeeds
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 METRICS = """\
 from dayfold import Count, Distinct, Rollup, Sum, events
@@ -57,7 +57,7 @@ class Station:
         self.server_key, self.page_key, self.reader = "", "", ""
 
     def __enter__(self) -> Self:
-        with Dayfold([], {"store": {"url": self.store}}) as app:
+        with Dayfold([], store_config(self.store)) as app:
             app.ledger.ready()
             self.server_key = app.accounts.create_token("a server", "track").secret
             self.page_key = app.accounts.create_token("a page", "public", types=PAGE_TYPES).secret

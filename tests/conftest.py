@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import clickhouses
 from tests.servers import PostgresServer, lease, roomy_folder
-from tests.sql import drop_clickhouse
+from tests.sql import rows_of, store_config
 from tests.valkeys import FORGETFUL, ValkeyServer
 
 HOST_ZONE = "Asia/Kathmandu"
@@ -45,6 +45,10 @@ settings.register_profile(
     ],
 )
 settings.load_profile("dayfold")
+
+
+#: Where a store's rows can be.
+ENGINES = ("duckdb", "postgres", "clickhouse")
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +95,29 @@ def new_duckdb() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
+def new_clickhouse(
+    request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_postgres: Callable[[], str]
+) -> Iterator[Callable[..., str]]:
+    """Makes fresh ClickHouse databases, each a store with a ledger in the engine that is asked for ("": none), and returns their URLs."""
+    with contextlib.ExitStack() as databases:
+
+        def make(ledger: str | None = None) -> str:
+            server: clickhouses.ClickHouseServer = request.getfixturevalue("clickhouse_server")
+            rows = databases.enter_context(server.database())
+            if ledger == "":
+                return rows
+            home = new_duckdb("ledger") if (ledger or _ledger(request.node.nodeid)) == "duckdb" else new_postgres()
+            return f"{rows}#{home}"
+
+        yield make
+
+
+def _ledger(test: str) -> str:
+    """The engine of a ledger that nobody asked for: half of the tests get each, the same in every run."""
+    return ("duckdb", "postgres")[zlib.crc32(test.encode()) % 2]
+
+
+@pytest.fixture
 def postgres_url(new_postgres: Callable[[], str]) -> str:
     """A fresh, empty PostgreSQL database."""
     return new_postgres()
@@ -102,6 +129,12 @@ def duckdb_url(new_duckdb: Callable[..., str]) -> str:
     return new_duckdb()
 
 
+@pytest.fixture
+def clickhouse_url(new_clickhouse: Callable[..., str]) -> str:
+    """A fresh, empty ClickHouse database, and one for its ledger; `tests.sql.store_config` takes the two apart."""
+    return new_clickhouse()
+
+
 @pytest.fixture(scope="session")
 def chdb_folder() -> Iterator[Path]:
     """The one folder that ClickHouse in this process keeps its tables in."""
@@ -109,20 +142,12 @@ def chdb_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def new_clickhouse(folder: Path) -> str:
+def new_chdb(folder: Path) -> str:
     """A database of the engine in this process that does not exist yet."""
     return f"chdb:///{folder}?database=d{secrets.token_hex(6)}"
 
 
-@pytest.fixture
-def clickhouse_url(chdb_folder: Path) -> Iterator[str]:
-    """A fresh, empty ClickHouse database, which goes after the test."""
-    url = new_clickhouse(chdb_folder)
-    yield url
-    drop_clickhouse(url)
-
-
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest) -> str:
     """A fresh store, on each engine in turn."""
     return str(request.getfixturevalue(f"{request.param}_url"))
@@ -162,11 +187,11 @@ class Pairing:
     @property
     def config(self) -> dict[str, Any]:
         """What ``dayfold.toml`` would say. The long view has tests of its own: making it is half of a small fold."""
-        databases = {} if self.same else {"app": {"url": self.source}}
-        return {"store": {"url": self.store, "long_view": ""}, "databases": databases}
+        databases = {} if self.same else {"app": {"url": rows_of(self.source)}}
+        return {**store_config(self.store, long_view=""), "databases": databases}
 
 
-#: name: (engine of the source, engine of the store, whether they are one database)
+#: name: (engine of the source, engine of the store, whether they are one database). A ledger beside ClickHouse takes turns in both others.
 PAIRINGS = {
     "duckdb-same": ("duckdb", "duckdb", True),
     "duckdb-files": ("duckdb", "duckdb", False),
@@ -174,6 +199,11 @@ PAIRINGS = {
     "postgres-to-duckdb": ("postgres", "duckdb", False),
     "postgres-same": ("postgres", "postgres", True),
     "postgres-databases": ("postgres", "postgres", False),
+    "clickhouse-same": ("clickhouse", "clickhouse", True),
+    "duckdb-to-clickhouse": ("duckdb", "clickhouse", False),
+    "postgres-to-clickhouse": ("postgres", "clickhouse", False),
+    "clickhouse-to-duckdb": ("clickhouse", "duckdb", False),
+    "clickhouse-to-postgres": ("clickhouse", "postgres", False),
 }
 
 
@@ -211,7 +241,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 #: The engine or the pairing in a test's name.
-_GROUND = re.compile(rf"(?<=[\[-])(?:{'|'.join([*PAIRINGS, 'duckdb', 'postgres'])})(?=[\]-])")
+_GROUND = re.compile(rf"(?<=[\[-])(?:{'|'.join([*PAIRINGS, *ENGINES])})(?=[\]-])")
 
 
 def _crossing(test: str, name: str) -> str:
@@ -220,11 +250,18 @@ def _crossing(test: str, name: str) -> str:
 
 
 @pytest.fixture(params=PAIRINGS)
-def pairing(request: pytest.FixtureRequest, new_duckdb: Callable[..., str], new_postgres: Callable[[], str]) -> Pairing:
+def pairing(
+    request: pytest.FixtureRequest,
+    new_duckdb: Callable[..., str],
+    new_postgres: Callable[[], str],
+    new_clickhouse: Callable[..., str],
+) -> Pairing:
     """Every pairing of source and store, as one database and as two."""
     source_engine, store_engine, same = PAIRINGS[request.param]
 
     def make(engine: str, role: str) -> str:
+        if engine == "clickhouse":
+            return new_clickhouse(None if role == "store" else "")
         return new_duckdb(role) if engine == "duckdb" else new_postgres()
 
     store = make(store_engine, "store")

@@ -27,6 +27,7 @@ from dayfold.define.rollup import Rollup, RollupDef
 from dayfold.define.source import Table
 from dayfold.define.study import Study
 from dayfold.engines import connect
+from dayfold.engines.base import Source, Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import ConfigError, DayfoldError, DefinitionError, StoreAltered, UnknownName, UsageError
 from dayfold.eventdesk import EventDesk
@@ -1180,7 +1181,7 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
     )
     ledger_url = settings.ledger.url.get_secret_value() if settings.ledger.url is not None else None
     if connect.is_clickhouse(store_url):
-        store = connect.pair(
+        store: Store = connect.pair(
             store_url,
             ledger_url,
             base=base,
@@ -1202,12 +1203,12 @@ def _databases(settings: configuration.Settings, base: Path) -> Databases:
             attach=attach,
             memory_limit=settings.store.memory_limit,
         )
-    found = {}
+    found: dict[str, Source] = {}
     for name, url in others.items():
         if name in same or name in attach:
             found[name] = store
         else:
-            found[name] = connect.store(url, setting=f"databases.{name}.url", base=base, read_only=True)
+            found[name] = connect.source(url, setting=f"databases.{name}.url", base=base)
     return Databases(store, found)
 
 

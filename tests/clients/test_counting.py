@@ -16,6 +16,7 @@ from dayfold.count.live import shard_of
 from tests.acceptance.command import LIMIT_S, succeeds
 from tests.clients.conftest import MODULES
 from tests.docs.pages import DOCS, blocks
+from tests.sql import store_config
 from tests.valkeys import ValkeyServer
 
 PAGE = DOCS / "reference" / "counters.md"
@@ -88,7 +89,7 @@ def test_what_node_adds_is_counted_once(tmp_path: Path, valkey: ValkeyServer) ->
     for _ in range(2):
         run(tmp_path, url, program().replace("client.destroy();", adds + "client.destroy();"))
     live = {"url": address(valkey, "flushes"), "wait_ms": 20_000}
-    with Dayfold([ApiKeyUsage], {"store": {"url": f"duckdb:///{tmp_path}/store.duckdb"}, "live": live}) as app:
+    with Dayfold([ApiKeyUsage], {**store_config(f"duckdb:///{tmp_path}/store.duckdb"), "live": live}) as app:
         # The same keys from here go to the same shards, so that the sums are joined where they wait.
         for key in keys:
             assert app.counters.add(ApiKeyUsage, api_key_id=key, total_requests=1) == "accepted"

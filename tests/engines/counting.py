@@ -13,7 +13,7 @@ from dayfold.clock import FixedClock
 from dayfold.count.conservation import Conservation
 from dayfold.count.flush import Flusher, Step
 from dayfold.count.valkey import Valkey, script
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
 TODAY = dt.date(2026, 3, 12)
@@ -58,7 +58,7 @@ class Counting:
     def define(self, *definitions: type[Any], **live: Any) -> Dayfold:
         """An application with these definitions, of which the tables are there."""
         self.close()
-        words: dict[str, Any] = {"store": {"url": self.store, "long_view": ""}}
+        words: dict[str, Any] = store_config(self.store, long_view="")
         if self.live or live:
             words["live"] = {**(self.live or {}), **live}
         self.app = Dayfold(definitions or (Usage,), words, clock=self.clock)

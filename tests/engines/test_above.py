@@ -91,6 +91,7 @@ def test_upper_rollups_are_folded_after_the_lower_in_one_run(ground: Ground) -> 
     assert ground.fold_written() == 0
 
 
+@pytest.mark.triggers
 def test_change_below_refolds_only_the_cells_above(store: Ground) -> None:
     """One late row: one asset's day, the platform's day, the owner's month."""
     filled(store, changes="trigger")
@@ -101,6 +102,7 @@ def test_change_below_refolds_only_the_cells_above(store: Ground) -> None:
     assert {run.cells for run in store.fold()} == {0}
 
 
+@pytest.mark.triggers
 def test_key_that_moves_is_marked_on_both_sides(store: Ground) -> None:
     """An asset given to another owner: both owners' months."""
     filled(store, changes="trigger")
@@ -112,6 +114,7 @@ def test_key_that_moves_is_marked_on_both_sides(store: Ground) -> None:
     assert stored(store) == truth(store)
 
 
+@pytest.mark.triggers
 def test_only_the_people_change(store: Ground) -> None:
     """The set of a cell changes and its size does not: the union above is still right."""
     filled(store, changes="trigger")
@@ -120,6 +123,7 @@ def test_only_the_people_change(store: Ground) -> None:
     assert stored(store) == truth(store)
 
 
+@pytest.mark.triggers
 def test_folding_the_lower_alone_marks_the_upper(store: Ground) -> None:
     """The upper one is brought up to date when it is folded, and until then says nothing new."""
     filled(store, changes="trigger")
@@ -155,6 +159,7 @@ def test_edit_of_the_lower_reaches_the_upper(store: Ground) -> None:
     )
 
 
+@pytest.mark.triggers
 def test_change_below_reaches_an_upper_that_is_being_built(store: Ground) -> None:
     """A day that was built aside before the lower changed is marked there too, and right when it is published."""
     store.config["fold"] = {"chunk_rows": 10}
@@ -213,7 +218,7 @@ def test_failed_lower_leaves_the_upper_as_it_was(ground: Ground) -> None:
 
 def test_sets_that_are_not_whole_are_not_united(store: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """How many different values they have together is not known, and nothing is made up."""
-    monkeypatch.setitem(dialect.PIECES, "smallest", dialect.Spelling("_x[1:2]", "_x[1:2]"))
+    monkeypatch.setitem(dialect.PIECES, "smallest", dialect.Spelling("_x[1:2]", "_x[1:2]", "arraySlice(_x, 1, 2)"))
     store.load("visit", DDL, [row(n, n % 9 + 1) for n in range(80)])
     store.define(*rollups(store))
     runs = {run.rollup: run for run in store.opened.fold()}
@@ -264,6 +269,7 @@ def test_table_of_a_rollup_is_named_by_the_rollup() -> None:
         catalog([Below, Above]).check()
 
 
+@pytest.mark.triggers
 def test_row_that_goes_counts_no_more_where_only_its_key_is_read(store: Ground) -> None:
     """How many shops sold anything: one that did not after all is taken off its day, though no number of its own is read."""
     store.load(

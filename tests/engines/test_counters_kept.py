@@ -14,6 +14,7 @@ from dayfold import Alert, Counter, Dayfold, Formula, Rollup, Sum, Total
 from dayfold.clock import FixedClock
 from dayfold.jobs.findings import State
 from dayfold.jobs.rules import judge
+from tests.sql import store_config
 from tests.valkeys import DURABLE, ValkeyServer
 
 pytestmark = pytest.mark.in_turn
@@ -69,7 +70,7 @@ def make(store_url: str, words: dict[str, Any]) -> Iterator[Make]:
     made = []
 
     def build(*classes: type[Any], clock: dt.datetime = NOW, **config: Any) -> Dayfold:
-        settings = {"store": {"url": store_url, "long_view": ""}, "live": words, **config}
+        settings = {**store_config(store_url, long_view=""), "live": words, **config}
         made.append(Dayfold(classes or (ApiKeyUsage,), settings, clock=FixedClock(clock)))
         return made[-1]
 
@@ -302,7 +303,7 @@ def test_fold_goes_on_and_says_so_while_the_live_store_is_down(duckdb_url: str) 
     """What is in the store is folded; what waits comes later."""
     with ValkeyServer(DURABLE) as server:
         words = {"url": server.url, "prefix": secrets.token_hex(4), "timeout_s": 1, "wait_ms": 5_000}
-        with Dayfold([ApiKeyUsage], {"store": {"url": duckdb_url}, "live": words}, clock=FixedClock(NOW)) as app:
+        with Dayfold([ApiKeyUsage], {**store_config(duckdb_url), "live": words}, clock=FixedClock(NOW)) as app:
             add(app, "k1", 3)
             app.fold()
             add(app, "k1", 2)
@@ -327,7 +328,7 @@ def test_counter_whose_table_was_altered_fails_alone(postgres_url: str, live_wor
         total = Total()
 
     def opened() -> Dayfold:
-        config = {"store": {"url": postgres_url, "long_view": ""}, "live": live_words}
+        config = {**store_config(postgres_url, long_view=""), "live": live_words}
         return Dayfold([ApiKeyUsage, Downloads], config, clock=FixedClock(NOW))
 
     def altered(type_: str) -> None:
@@ -364,7 +365,7 @@ def test_policies_protect_days_and_current_totals(postgres_url: str) -> None:
             connection.execute(f'create role "{role}" nologin')
             connection.execute(f'grant "{role}" to current_user')
     try:
-        with Dayfold([ApiKeyUsage], {"store": {"url": postgres_url}, "rls": rls}, clock=FixedClock(NOW)) as app:
+        with Dayfold([ApiKeyUsage], {**store_config(postgres_url), "rls": rls}, clock=FixedClock(NOW)) as app:
             add(app, "k1", 3, "u1")
             add(app, "k2", 4, "u2")
             add(app, "k3", 5)

@@ -14,7 +14,7 @@ from dayfold.count.valkey import Valkey, script
 from dayfold.counterdesk import held_as_words
 from dayfold.define.counter import MOST
 from dayfold.errors import Busy, ConnectionFailed, StoreAltered, StoreError, StoreExhausted, UsageError
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 from tests.valkeys import FORGETFUL, ValkeyServer
 
 pytestmark = pytest.mark.in_turn
@@ -49,7 +49,7 @@ def make(store_url: str, words: dict[str, Any]) -> Iterator[Make]:
     made = []
 
     def build(*classes: type[Any], clock: dt.datetime = NOW, **live: Any) -> Dayfold:
-        settings = {"store": {"url": store_url, "long_view": ""}, "live": words | live}
+        settings = {**store_config(store_url, long_view=""), "live": words | live}
         made.append(Dayfold(classes or (Hits, Visits), settings, clock=FixedClock(clock)))
         return made[-1]
 
@@ -116,7 +116,7 @@ def test_rows_are_not_to_blame_for_a_store_without_room(postgres_url: str) -> No
         create trigger full_disk after insert on dayfold_counted_hits referencing new table as fresh for each statement
           execute function full_disk()
     """
-    settings = {"store": {"url": postgres_url, "long_view": ""}, "live": {"wait_ms": 20_000}}
+    settings = {**store_config(postgres_url, long_view=""), "live": {"wait_ms": 20_000}}
     with Dayfold([Hits], settings, clock=FixedClock(NOW)) as app:
         app.counters.make()
         run_sql(postgres_url, full)
@@ -192,7 +192,7 @@ def test_loss_that_two_take_note_of_is_lost_once(make: Make) -> None:
 )
 def test_moment_beyond_the_calendar_is_refused(duckdb_url: str, at: str, why: str) -> None:
     """It has no day in UTC, or one that only a wrong clock tells."""
-    with Dayfold([Hits], {"store": {"url": duckdb_url}}) as app, pytest.raises(UsageError, match=why):
+    with Dayfold([Hits], store_config(duckdb_url)) as app, pytest.raises(UsageError, match=why):
         app.counters.add(Hits, k="a", n=1, at=at)
 
 
@@ -208,7 +208,7 @@ def forgetful() -> Iterator[ValkeyServer]:
 
 def opened(store: str, server: ValkeyServer) -> Dayfold:
     live = {"url": server.url, "prefix": "trouble", "timeout_s": 5, "wait_ms": 20_000}
-    return Dayfold([Hits], {"store": {"url": store, "long_view": ""}, "live": live}, clock=FixedClock(NOW))
+    return Dayfold([Hits], {**store_config(store, long_view=""), "live": live}, clock=FixedClock(NOW))
 
 
 def add_past_us(server: ValkeyServer, key: str, shard: int = 11) -> None:

@@ -16,7 +16,7 @@ from dayfold.http.service import Service
 from dayfold.ledger import versions
 from tests.engines.ground import NOW, march
 from tests.engines.test_jobs import FOLD_ONLY, fill, runs, settle, told
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 BEFORE = """
 from dayfold import Count, Rollup, Table
@@ -54,7 +54,7 @@ def written(folder: Path, text: str = BEFORE) -> Path:
 
 
 def opened(file: Path, url: str, clock: FixedClock, **settings: Any) -> Dayfold:
-    words = {"store": {"url": url}, "schedule": FOLD_ONLY, "jobs": {"heartbeat_s": 30}, "fold": {"wait_s": 30}}
+    words = {**store_config(url), "schedule": FOLD_ONLY, "jobs": {"heartbeat_s": 30}, "fold": {"wait_s": 30}}
     return Dayfold(file, {**words, **settings}, clock=clock)
 
 

@@ -28,6 +28,7 @@ from dayfold.ledger.migrations import TABLES
 from dayfold.plan.access import UNREDACTED
 from dayfold.plan.exports import ExportAsked
 from tests.eventlog import NOON, event, send
+from tests.sql import store_config
 
 TODAY = dt.date(2026, 3, 12)
 DAY = NOON.date()
@@ -104,7 +105,7 @@ def make(store_url: str) -> Iterator[Make]:
         if made:
             made.pop().close()
         said = [*(rollups or (Daily, ByActor, Whole)), SAID]
-        made.append(Dayfold(said, {"store": {"url": store_url, "long_view": ""}, **settings}, clock=Clock()))
+        made.append(Dayfold(said, {**store_config(store_url, long_view=""), **settings}, clock=Clock()))
         return made[0]
 
     yield make
@@ -374,7 +375,7 @@ def test_what_comes_meanwhile_knows_nothing_of_before(duckdb_url: str, monkeypat
         one = Event(str(uuid.UUID(int=number)), "page_viewed", moment, moment, 0, "public", "web", **words)
         return Ticket(Record(("project_id",), [one]), 1, waits=True)
 
-    with Dayfold([Daily, SAID], {"store": {"url": duckdb_url, "long_view": ""}}, clock=Clock()) as app:
+    with Dayfold([Daily, SAID], store_config(duckdb_url, long_view=""), clock=Clock()) as app:
         app.ledger.ready()
         intake = app.event_log.open(lambda tickets: told.set())
         intake.offer(viewed(1, actor_id=ACTOR, utm_source=MAIL))
@@ -425,7 +426,7 @@ def test_a_rollup_that_cannot_be_folded_keeps_no_name(make: Make, monkeypatch: p
 
 def test_sealed_sets_in_the_long_view(store_url: str) -> None:
     """The view over all rollups goes on to say what was published of each day."""
-    words = {"store": {"url": store_url}}
+    words = store_config(store_url)
     with Dayfold([Daily, SAID], words, clock=Clock()) as app:
         app.fold()
         send(app, theirs(1), others(2), theirs(3, project_id="q"))
@@ -448,7 +449,7 @@ def test_an_open_transaction_is_waited_for(postgres_url: str, monkeypatch: pytes
     from dayfold.engines import postgres
 
     monkeypatch.setattr(postgres, "_REWRITE_WAIT_S", 1)
-    with Dayfold([Daily, SAID], {"store": {"url": postgres_url, "long_view": ""}}, clock=Clock()) as app:
+    with Dayfold([Daily, SAID], store_config(postgres_url, long_view=""), clock=Clock()) as app:
         app.fold()
         send(app, theirs(1))
         app.fold()
@@ -480,7 +481,7 @@ def test_a_transaction_of_another_database_is_waited_for(
 
     monkeypatch.setattr(postgres, "_REWRITE_WAIT_S", 1)
     ours, theirs_url = new_postgres(), new_postgres()
-    with Dayfold([Daily, SAID], {"store": {"url": ours, "long_view": ""}}, clock=Clock()) as app:
+    with Dayfold([Daily, SAID], store_config(ours, long_view=""), clock=Clock()) as app:
         app.fold()
         with psycopg.connect(theirs_url) as writer:
             writer.execute("SELECT pg_current_xact_id()")

@@ -18,6 +18,7 @@ from dayfold.ledger import events
 from dayfold.ledger.events import Appended, Outcome
 from dayfold.ledger.ledger import Ledger
 from tests.eventlog import NOON, batch, event
+from tests.sql import store_config
 
 ACCEPTED, REPEATED, CONFLICT = Outcome
 ENTITIES: dict[str, Type] = {"project_id": declared_type("uuid"), "asset": declared_type("text")}  # type: ignore[dict-item]
@@ -26,7 +27,7 @@ ENTITIES: dict[str, Type] = {"project_id": declared_type("uuid"), "asset": decla
 @pytest.fixture
 def ledger(store_url: str) -> Iterator[Ledger]:
     """A store with an event log, on each engine."""
-    with Dayfold([], {"store": {"url": store_url}}) as app:
+    with Dayfold([], store_config(store_url)) as app:
         app.ledger.ready()
         events.ensure(app.ledger, ENTITIES)
         yield app.ledger

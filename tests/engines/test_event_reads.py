@@ -20,6 +20,7 @@ from dayfold.plan.event_reads import Place, Wanted
 from dayfold.query.event_pages import EventReader
 from tests.engines.ground import NOW
 from tests.eventlog import NOON, event, send
+from tests.sql import store_config
 
 ENTITIES = events.columns(project_id="text", asset_id="bigint", brand="text")
 
@@ -52,7 +53,7 @@ STORY = (
 @pytest.fixture
 def app(store_url: str) -> Iterator[Dayfold]:
     """An application whose log has the story."""
-    with Dayfold([Daily, ENTITIES], {"store": {"url": store_url}}, clock=FixedClock(NOW)) as made:
+    with Dayfold([Daily, ENTITIES], store_config(store_url), clock=FixedClock(NOW)) as made:
         made.ledger.ready()
         made.event_log.make()
         send(made, *STORY)
@@ -209,7 +210,7 @@ def test_a_place_that_is_none_is_refused(app: Dayfold, text: str) -> None:
 
 def test_a_store_without_a_log_has_no_events(store_url: str) -> None:
     """Nothing is made by looking."""
-    with Dayfold([Daily, ENTITIES], {"store": {"url": store_url}}, clock=FixedClock(NOW)) as app:
+    with Dayfold([Daily, ENTITIES], store_config(store_url), clock=FixedClock(NOW)) as app:
         assert app.events().as_object() == {"events": []}
         assert not log.exists(app.ledger)
 
@@ -218,7 +219,7 @@ def test_an_entity_that_is_new_is_of_no_event_yet(app: Dayfold, store_url: str) 
     """The column is made with the next fold; until then events do not have it, and a scope of it sees none."""
     app.close()
     more = events.columns(project_id="text", asset_id="bigint", brand="text", city="text")
-    with Dayfold([Daily, more], {"store": {"url": store_url}}, clock=FixedClock(NOW)) as edited:
+    with Dayfold([Daily, more], store_config(store_url), clock=FixedClock(NOW)) as edited:
         assert numbers(edited, entity_type="city", entity_id="Oslo") == []
         assert edited.events(limit=1).rows[0]["city"] is None
         assert numbers(edited, scope=Scope.of(None, {"city": ["Oslo"]})) == []
@@ -250,7 +251,7 @@ def plan_of(app: Dayfold, **asked: Any) -> str:
 )
 def test_an_index_leads_to_a_page(postgres_url: str, asked: dict[str, str], leading: str) -> None:
     """No page reads the whole log: PostgreSQL goes by the filter and the time."""
-    with Dayfold([Daily, ENTITIES], {"store": {"url": postgres_url}}, clock=FixedClock(NOW)) as app:
+    with Dayfold([Daily, ENTITIES], store_config(postgres_url), clock=FixedClock(NOW)) as app:
         app.ledger.ready()
         app.event_log.make()
         with app.ledger.store.transaction() as session:

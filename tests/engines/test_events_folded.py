@@ -12,6 +12,7 @@ from dayfold import Count, Dayfold, Distinct, Gauge, Increase, Max, Rollup, Sum,
 from dayfold.errors import DefinitionError, StoreAltered
 from dayfold.ledger import events as log
 from tests.eventlog import NOON, event, send
+from tests.sql import store_config
 
 TODAY = dt.date(2026, 3, 12)
 ASSETS = events.columns(project_id="text", asset_id="bigint")
@@ -46,7 +47,7 @@ def make(store_url: str) -> Iterator[Make]:
     def make(*rollups: Any, **store: Any) -> Dayfold:
         if made:
             made.pop().close()
-        app = Dayfold([*(rollups or (Daily,)), ASSETS], {"store": {"url": store_url, **store}}, clock=Clock())
+        app = Dayfold([*(rollups or (Daily,)), ASSETS], store_config(store_url, **store), clock=Clock())
         made.append(app)
         return app
 
@@ -304,14 +305,11 @@ def test_triggers_that_somebody_dropped_are_made_again(make: Make) -> None:
     assert marked(app) == [('["p","1"]', DAY)]
 
 
-def test_a_declared_column_of_another_type_is_refused(make: Make) -> None:
+def test_a_declared_column_of_another_type_is_refused(make: Make, store_url: str) -> None:
     """A column holds what it was made for."""
     app = make()
     app.fold()
-    other = Dayfold(
-        [Daily, events.columns(project_id="text", asset_id="text")],
-        {"store": {"url": str(app.settings.store.url.get_secret_value())}},
-    )
+    other = Dayfold([Daily, events.columns(project_id="text", asset_id="text")], store_config(store_url))
     app.close()
     with other, pytest.raises(StoreAltered, match="columns of other types than are declared: asset_id"):
         other.fold()

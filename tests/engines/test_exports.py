@@ -28,6 +28,7 @@ from dayfold.plan.exports import ExportAsked
 from dayfold.query import exports as query_exports
 from tests.engines.ground import NOW
 from tests.eventlog import NOON, event, send
+from tests.sql import store_config
 
 pytestmark = pytest.mark.in_turn
 
@@ -69,7 +70,7 @@ def make(store_url: str, tmp_path: Path) -> Iterator[Callable[..., Dayfold]]:
     def make(**export: Any) -> Dayfold:
         while made:
             made.pop().close()
-        config = {"store": {"url": store_url}, "export": {"folder": str(tmp_path / "files"), **export}}
+        config = {**store_config(store_url), "export": {"folder": str(tmp_path / "files"), **export}}
         made.append(Dayfold([ShopDaily, ENTITIES], config, clock=FixedClock(NOW)))
         return made[0]
 

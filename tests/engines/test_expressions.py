@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal as D
-from typing import Any
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from dayfold.define import expr
 from dayfold.define.expr import CASTS, FUNCTIONS, parse
-from tests.conftest import new_clickhouse
+from tests.conftest import new_chdb
 from tests.engines.evaluate import ERROR, LOOKS, Bench, bench
 from tests.servers import PostgresServer
 from tests.sql import Session
@@ -706,7 +706,7 @@ def rows(
         urls = {
             "duckdb": f"duckdb:///{folder}/facts.duckdb",
             "postgres": url,
-            "clickhouse": new_clickhouse(chdb_folder),
+            "clickhouse": new_chdb(chdb_folder),
         }
         made = bench(urls, [row for _, row, _ in CASES])
         yield made

@@ -20,7 +20,7 @@ from dayfold.fold import fetch
 from dayfold.ledger import leases
 from tests.engines.ground import NOW, D, Ground, march
 from tests.loopback import Answers, Loopback
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 pytestmark = pytest.mark.in_turn
 
@@ -701,7 +701,7 @@ def test_two_runs_that_fetch_at_the_same_time_keep_each_row_once(new_postgres: C
         spend = function(reports)
         rollup = type(name, (Rollup,), {"spend": Sum(spend, "spend")})
         other = type("AdWeekly" if name == "AdDaily" else "AdDaily", (Rollup,), {"spend": Sum(spend, "spend")})
-        with Dayfold([rollup, other], {"store": {"url": url}}, clock=FixedClock(NOW)) as app:
+        with Dayfold([rollup, other], store_config(url), clock=FixedClock(NOW)) as app:
             both_started.wait()
             results.extend(app.fold())
 

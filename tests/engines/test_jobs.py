@@ -21,7 +21,7 @@ from dayfold.ledger import jobs as ledger_jobs
 from dayfold.ledger import leases
 from dayfold.ledger.ledger import Ledger
 from tests.engines.ground import NOW, march
-from tests.sql import load_rows, run_sql
+from tests.sql import load_rows, run_sql, store_config
 
 DDL = "shop bigint, made timestamptz"
 SCHEDULE = {"fold": "0 * * * *", "finalize": "5 0 * * *", "verify": "30 3 * * *", "retain": "45 4 * * *"}
@@ -47,7 +47,7 @@ def fill(url: str) -> None:
 
 @contextmanager
 def replica(url: str, clock: FixedClock, *rollups: type[Any], **settings: Any) -> Iterator[Dayfold]:
-    words = {"store": {"url": url}, "schedule": SCHEDULE, "jobs": {"heartbeat_s": 30}, "fold": {"wait_s": 30}}
+    words = {**store_config(url), "schedule": SCHEDULE, "jobs": {"heartbeat_s": 30}, "fold": {"wait_s": 30}}
     with Dayfold(list(rollups) or definitions(), {**words, **settings}, clock=clock) as app:
         app.ledger.ready()
         yield app

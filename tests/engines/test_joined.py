@@ -10,6 +10,7 @@ from dayfold import Count, Distinct, Read, Rollup, Sum, Table
 from dayfold.errors import DefinitionError
 from tests.engines.ground import Ground, march
 
+pytestmark = pytest.mark.triggers
 CLICKS = (
     "select r.id as request_id, r.shop_id, coalesce(r.clicked_at, min(e.at_)) as clicked_at "
     "from request as r left join request_event as e on e.request_id = r.id and e.type = 'click' "
@@ -43,7 +44,7 @@ def clicks(request: pytest.FixtureRequest, store: Ground) -> Ground:
     )
     said = [Read("request", on={"id": "request_id"}), Read("request_event", on={"request_id": "request_id"})]
     reads = said if request.param == "said" else ["request", "request_event"]
-    source = Table(sql=CLICKS, reads=reads, changes="trigger")
+    source = Table(sql=CLICKS, reads=reads, changes="trigger", database=store.pairing.database)
     store.define(
         type("Clicked", (Rollup,), {"key": "shop_id", "clicked": Distinct(source, "request_id", at="clicked_at")})
     )
@@ -122,12 +123,14 @@ def test_merged_customer_moves_all_their_bookings(store: Ground, key: str) -> No
     source = Table(
         sql=BOOKINGS,
         changes="trigger",
+        database=store.pairing.database,
         reads=[Read("customer", on={"id": "customer_id"}), "booking"],
     )
     # A merged customer's rows stand under another id, so the customer table leads by the booking's own column.
     source = Table(
         sql=BOOKINGS.replace("select ", "select b.customer_id as booked_by, "),
         changes="trigger",
+        database=store.pairing.database,
         reads=["customer", "booking"],
     )
     metrics = {"bookings": Count(source, at="start_at"), "spent": Sum(source, "amount", at="start_at")}
@@ -162,7 +165,7 @@ def test_link_that_cannot_be_derived_is_a_definition_error(store: Ground) -> Non
     """The error names what to write, or to leave changes out."""
     store.load("booking", "id bigint, customer_id bigint, start_at timestamptz", [])
     text = "select s.n, s.start_at from (select count(*) as n, min(start_at) as start_at from booking) as s"
-    source = Table(sql=text, reads=["booking"], changes="trigger")
+    source = Table(sql=text, reads=["booking"], changes="trigger", database=store.pairing.database)
     store.define(type("Few", (Rollup,), {"few": Count(source, at="start_at")}))
     with pytest.raises(DefinitionError) as refused:
         store.opened.fold()
@@ -187,7 +190,9 @@ def test_rows_that_go_with_a_deleted_row_are_not_lost(postgres_url: str) -> None
         ground.source(
             "INSERT INTO request_event SELECT id, 'click', TIMESTAMPTZ '2026-03-01 12:00+00' + id * interval '1 day' FROM request"
         )
-        source = Table(sql=CLICKS, reads=["request", "request_event"], changes="trigger")
+        source = Table(
+            sql=CLICKS, reads=["request", "request_event"], changes="trigger", database=store.pairing.database
+        )
         ground.define(
             type("Clicked", (Rollup,), {"key": "shop_id", "clicked": Distinct(source, "request_id", at="clicked_at")})
         )

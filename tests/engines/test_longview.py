@@ -16,7 +16,7 @@ from dayfold import Avg, Count, Dayfold, Distinct, Formula, Gauge, Max, Min, Rat
 from dayfold.clock import FixedClock
 from tests.conftest import Pairing
 from tests.engines.ground import NOW, Ground, march
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 D = dt.date
 DDL = "shop text, amount numeric(12,2), who text, made timestamptz"
@@ -388,7 +388,7 @@ def test_folds_at_once_make_one_view(postgres_url: str) -> None:
     barrier = threading.Barrier(len(sales))
 
     def fold(name: str) -> list[str]:
-        with Dayfold([sales[name]], {"store": {"url": postgres_url}}, clock=FixedClock(NOW)) as app:
+        with Dayfold([sales[name]], store_config(postgres_url), clock=FixedClock(NOW)) as app:
             app.ledger.ready()
             barrier.wait(30)
             return [str(one) for run in app.fold() for one in (run.error, *run.warnings) if one]

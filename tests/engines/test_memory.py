@@ -10,7 +10,7 @@ import pytest
 from dayfold import Count, Dayfold, Rollup, Table
 from dayfold.engines.duckdb import DuckStore
 from dayfold.plan.sql import Statement, sql
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 KEPT = sql("select sum(memory_usage_bytes) from duckdb_memory() where tag = 'BASE_TABLE'", "duckdb")
 LIMIT = sql("select current_setting('memory_limit')", "duckdb")
@@ -73,7 +73,7 @@ def test_a_history_in_portions_lets_go_between_them(url: str, monkeypatch: pytes
     class Events(Rollup):
         total = Count(Table("event"), at="made")
 
-    with Dayfold([Events], {"store": {"url": url}, "fold": {"chunk_rows": 400_000}}) as app:
+    with Dayfold([Events], {**store_config(url), "fold": {"chunk_rows": 400_000}}) as app:
         [run] = app.fold()
     assert len(trimmed) == len(run.days) - 1 > 0
     with duckdb.connect(url.removeprefix("duckdb:///")) as connection:

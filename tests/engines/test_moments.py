@@ -9,6 +9,7 @@ import pytest
 
 from dayfold import Count, Moment, Rollup, Table
 from tests.engines.ground import Ground
+from tests.sql import is_clickhouse
 
 DDL = """
     id bigint, aware timestamptz, naive timestamp, london timestamp, rabat timestamp, calendar date,
@@ -136,7 +137,8 @@ def test_moments_that_are_null_future_or_infinite_make_no_row(ground: Ground) ->
     """Facts of the future wait for their day; an infinite moment has none."""
     ddl = "aware timestamptz, naive timestamp, calendar date"
     ground.load("fact", ddl, [{"aware": None, "naive": None, "calendar": None}])
-    for value in ("infinity", "-infinity", "2026-03-12 23:00", "2026-03-13 00:00", "2026-03-10 10:00"):
+    beyond = () if is_clickhouse(ground.pairing.source) else ("infinity", "-infinity")
+    for value in (*beyond, "2026-03-12 23:00", "2026-03-13 00:00", "2026-03-10 10:00"):
         cast = f"CAST('{value}' AS timestamp)"
         zoned = f"CAST('{value}' AS timestamptz)" if "infinity" in value else f"CAST('{value}+00' AS timestamptz)"
         day = f"CAST('{value[:10] if value[0] == '2' else value}' AS date)"

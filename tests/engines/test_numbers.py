@@ -122,7 +122,7 @@ def test_nan_and_infinity_fail_their_source_with_their_count(store: Ground, kind
         "  Correct them, or leave them out with where=…."
     )
     assert store.stored("SELECT * FROM sales") == []
-    store.source("DELETE FROM sale WHERE amount > 1e300 OR amount < -1e300")
+    store.source("DELETE FROM sale WHERE amount NOT IN (1.5, 2.5)")
     [run] = store.opened.fold()
     assert run.status == "done"
     assert len(store.stored("SELECT * FROM sales")) == 1

@@ -15,7 +15,7 @@ from dayfold.collect.intake import Held, Record, Ticket
 from dayfold.collect.reading import Reader, Sender, new_id
 from dayfold.errors import UnknownName
 from dayfold.ledger import quarantine
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 9, 12, tzinfo=dt.UTC)
 MICROS = int(NOW.timestamp() * 1e6)
@@ -32,7 +32,7 @@ class Daily(Rollup):
 def opened(url: str, types: dict[str, Any], **columns: str) -> Dayfold:
     """An application that knows these types of events."""
     said = [events.columns(project_id="text", **columns), events.types({"shop": types})]
-    return Dayfold([Daily, *said], {"store": {"url": url, "long_view": ""}}, clock=FixedClock(NOW))
+    return Dayfold([Daily, *said], store_config(url, long_view=""), clock=FixedClock(NOW))
 
 
 @pytest.fixture

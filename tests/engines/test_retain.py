@@ -14,6 +14,7 @@ from dayfold.errors import Sealed
 from dayfold.fold.retain import Kept, Thing
 from dayfold.ledger import events as log
 from tests.eventlog import NOON, event, send
+from tests.sql import store_config
 
 TODAY = dt.date(2026, 3, 12)
 DAY = NOON.date()
@@ -93,7 +94,7 @@ def make(store_url: str) -> Iterator[Callable[..., Dayfold]]:
         if made:
             made.pop().close()
         said = [*(rollups or (Daily, Recent)), events.columns(project_id="text")]
-        words = {"store": {"url": store_url, "long_view": ""}, "retain": retain}
+        words = {**store_config(store_url, long_view=""), "retain": retain}
         made.append(Dayfold(said, words, clock=Clock()))
         return made[0]
 

@@ -28,6 +28,7 @@ from dayfold.ledger.ledger import Ledger
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, alias, column, table
 from tests.engines.visits_oracle import MINUTE, Oracle, Said
+from tests.sql import store_config
 
 DAY = 24 * 60 * MINUTE
 START = int(dt.datetime(2026, 3, 2, tzinfo=dt.UTC).timestamp()) * 1_000_000
@@ -48,7 +49,7 @@ _TYPES = {name: arrow_type(type_) for name, type_ in COLUMNS.items()}
 @pytest.fixture
 def ledger(store_url: str) -> Iterator[Ledger]:
     """A store with an event log, on each engine."""
-    with Dayfold([], {"store": {"url": store_url}}) as app:
+    with Dayfold([], store_config(store_url)) as app:
         app.ledger.ready()
         events.ensure(app.ledger, {})
         yield app.ledger
@@ -383,7 +384,7 @@ def test_memory_holds_no_more_visitors_than_allowed(ledger: Ledger) -> None:
 
 def test_writers_at_the_same_time_do_not_wait_for_one_another(postgres_url: str) -> None:
     """Replicas that meet the same visitors write beside each other: nothing fails, and what they wrote is taken together."""
-    with Dayfold([], {"store": {"url": postgres_url}}) as app:
+    with Dayfold([], store_config(postgres_url)) as app:
         app.ledger.ready()
         events.ensure(app.ledger, {})
         ledger = app.ledger

@@ -24,7 +24,7 @@ from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.jobs.jobs import jobs
 from tests.servers import PostgresServer
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 pytestmark = pytest.mark.in_turn
 
@@ -220,7 +220,7 @@ class Creator:
     def app(self) -> Dayfold:
         """Opened when it is first asked for; one DuckDB file has one owner."""
         if self.opened is None:
-            self.opened = Dayfold(self.definitions, {"store": {"url": self.url}}, clock=self.clock)
+            self.opened = Dayfold(self.definitions, store_config(self.url), clock=self.clock)
         return self.opened
 
     def close(self) -> None:

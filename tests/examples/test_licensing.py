@@ -48,7 +48,7 @@ from tests.examples.licensing import (
     truth,
 )
 from tests.servers import PostgresServer
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 pytestmark = pytest.mark.in_turn
 
@@ -71,7 +71,7 @@ TABLES = TRAFFIC.tables()
 
 def application(url: str, folder: Path, **more: Any) -> Dayfold:
     """The example's definitions over a store; rights are looked up for every read."""
-    config = {"store": {"url": url}, "collect": {"own_hosts": ["license.example"]}, "auth": {"relation_s": 0}, **more}
+    config = {**store_config(url), "collect": {"own_hosts": ["license.example"]}, "auth": {"relation_s": 0}, **more}
     return Dayfold(folder / "metrics.py", config, clock=FixedClock(NOW))
 
 

@@ -29,7 +29,7 @@ from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from tests.acceptance.command import succeeds
 from tests.servers import PostgresServer
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 pytestmark = pytest.mark.in_turn
 
@@ -365,7 +365,7 @@ def test_wall_times_near_midnight_count_on_their_utc_day(new_duckdb: Callable[..
     load(url)
     (tmp_path / "metrics.py").write_text(ZONED)
     oracle, naive = Oracle(hours_later=15), 0
-    with Dayfold(tmp_path / "metrics.py", {"store": {"url": url}}, clock=FixedClock(NOW + dt.timedelta(days=5))) as app:
+    with Dayfold(tmp_path / "metrics.py", store_config(url), clock=FixedClock(NOW + dt.timedelta(days=5))) as app:
         assert [run.status for run in app.fold()] == ["done"]
         span = (FIRST, "2011-12-11")
         answer = app.query("Later", from_=span[0], to=span[1], by=["country"])

@@ -15,7 +15,7 @@ import pytest
 from dayfold import Case, Count, Dayfold, Distinct, First, Formula, Last, Max, Min, Mode, Profile, Ratio, Sum, Table
 from dayfold.clock import FixedClock
 from tests.examples.test_retail import EXAMPLE, load
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 pytestmark = pytest.mark.in_turn
 
@@ -95,7 +95,7 @@ def test_customers_are_what_a_plain_query_says(store_url: str) -> None:
     segments = []
     for today in (dt.date(2011, 12, 10), dt.date(2012, 2, 10)):
         clock = FixedClock(dt.datetime.combine(today, dt.time(12), dt.UTC))
-        with Dayfold([Customers], {"store": {"url": store_url}}, clock=clock) as app:
+        with Dayfold([Customers], store_config(store_url), clock=clock) as app:
             [run] = app.fold()
             assert (run.status, run.error, run.cells) == ("done", None, 5_942)
         rows = run_sql(store_url, f"SELECT customer_id, {', '.join(COLUMNS)} FROM customers")

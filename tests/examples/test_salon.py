@@ -44,7 +44,7 @@ from tests.examples.salon_oracle import (
     retention,
 )
 from tests.servers import PostgresServer
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 DAY = dt.timedelta(days=1)
 #: The present moves on by so many days, without a row being touched: midnights at which segments and windows change.
@@ -67,7 +67,7 @@ class Salon:
     def app(self) -> Dayfold:
         """The application, opened when it is first asked for; one DuckDB file has one owner."""
         if self._app is None:
-            self._app = Dayfold(self.definitions, {"store": {"url": self.url}}, clock=self.clock)
+            self._app = Dayfold(self.definitions, store_config(self.url), clock=self.clock)
         return self._app
 
     @property

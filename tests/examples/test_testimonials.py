@@ -32,7 +32,7 @@ from tests.examples.testimonials import (
     untracked_definitions,
 )
 from tests.servers import PostgresServer
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 pytestmark = pytest.mark.in_turn
 
@@ -53,7 +53,7 @@ class Shops:
     def app(self) -> Dayfold:
         """The application, opened when it is first asked for; one DuckDB file has one owner."""
         if self._app is None:
-            self._app = Dayfold(self.definitions, {"store": {"url": self.url}}, clock=self.clock)
+            self._app = Dayfold(self.definitions, store_config(self.url), clock=self.clock)
         return self._app
 
     def close(self) -> None:

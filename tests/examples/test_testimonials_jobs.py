@@ -35,7 +35,7 @@ from tests.examples.testimonials import (
     untracked_definitions,
 )
 from tests.servers import PostgresServer
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 #: What is older is deleted before the first fold: the jobs of a day do not need 400 days.
 SINCE = "'2026-01-01 00:00:00+00'"
@@ -61,7 +61,7 @@ class Served:
             run_sql(url, f"DELETE FROM {table} WHERE {moment} < {SINCE}")
         path = folder / "metrics.py"
         path.write_text(definitions)
-        settings = tomllib.loads((EXAMPLE / "dayfold.toml").read_text()) | {"store": {"url": url}}
+        settings = tomllib.loads((EXAMPLE / "dayfold.toml").read_text()) | store_config(url)
         self.app = Dayfold(path, settings, clock=self.clock)
         self.app.ledger.ready()
         self.service = Service(self.app)

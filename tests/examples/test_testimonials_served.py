@@ -20,7 +20,7 @@ from dayfold.clock import FixedClock
 from tests.acceptance.serving import served
 from tests.examples.testimonials import EXAMPLE, METRICS, NOW, SCALE, Figures, module, totals, truth
 from tests.servers import PostgresServer
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 #: The application's own code.
 reads = module("reads")
@@ -74,7 +74,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         module("load").load(url, SCALE)
         for name in ("metrics.py", "dayfold.toml"):
             shutil.copy(EXAMPLE / name, folder)
-        with Dayfold(folder / "metrics.py", {"store": {"url": url}}, clock=FixedClock(NOW)) as app:
+        with Dayfold(folder / "metrics.py", store_config(url), clock=FixedClock(NOW)) as app:
             app.track_install()
             assert [run.status for run in app.fold()] == ["done"]
             folded = truth(url)

@@ -25,7 +25,7 @@ from dayfold.clock import FixedClock
 from dayfold.plan.sql import statement as sql
 from tests.examples.uploads import BY_KEY, BY_PROVIDER, EXAMPLE, Truth, module, traffic, truth
 from tests.servers import PostgresServer
-from tests.sql import Session, is_duckdb
+from tests.sql import Session, is_duckdb, store_config
 from tests.valkeys import ValkeyServer
 
 pytestmark = pytest.mark.in_turn
@@ -49,7 +49,7 @@ class Uploads:
     @classmethod
     def open(cls, url: str, live: str | None, folder: Path, **config: Any) -> Uploads:
         clock = FixedClock(traffic.NOW)
-        config = {"store": {"url": url}, "live": {"url": live} if live else {}, **config}
+        config = {**store_config(url), "live": {"url": live} if live else {}, **config}
         # A busy machine gets the time that it needs.
         config["live"] |= {"wait_ms": 20_000, "timeout_s": 20}
         return cls(url, live, folder, clock, Dayfold(EXAMPLE / "metrics.py", config, clock=clock))

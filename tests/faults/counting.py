@@ -24,7 +24,7 @@ from dayfold.count.adder import Adder
 from dayfold.count.flush import Flusher
 from dayfold.count.live import Add
 from dayfold.count.valkey import Valkey
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
 DAYS = ("2026-03-11", "2026-03-12")
@@ -99,7 +99,7 @@ def add_of(one: Told) -> Add:
 
 def opened(store: str, live: dict[str, Any] | None = None) -> Dayfold:
     """The application of the trials; one process of it."""
-    words: dict[str, Any] = {"store": {"url": store, "long_view": ""}}
+    words: dict[str, Any] = store_config(store, long_view="")
     if live:
         words["live"] = live
     return Dayfold([Hits], words, clock=FixedClock(NOW))

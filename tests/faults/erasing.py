@@ -12,6 +12,7 @@ from dayfold import Count, Dayfold, Distinct, Rollup, events
 from dayfold.clock import FixedClock
 from tests.eventlog import NOON, event, send
 from tests.faults.killed import around_commits, around_points, store_class
+from tests.sql import store_config
 
 ACTOR, BROWSER = "person-5b1f77e0", "browser-90c2aa4d"
 OLD = NOON - dt.timedelta(days=40)
@@ -34,7 +35,7 @@ class ByActor(Rollup):
 
 def opened(url: str) -> Dayfold:
     """The application, three days after the newest event."""
-    words = {"store": {"url": url, "long_view": ""}, "retain": {"events_days": 20}, "fold": {"wait_s": 30}}
+    words = {**store_config(url, long_view=""), "retain": {"events_days": 20}, "fold": {"wait_s": 30}}
     return Dayfold(
         [Daily, ByActor, events.columns(project_id="text")], words, clock=FixedClock(NOON + dt.timedelta(days=3))
     )

@@ -18,6 +18,7 @@ from dayfold.collect.journal import Journal
 from dayfold.collect.reading import Reader, Sender
 from dayfold.ledger import events as log
 from dayfold.ledger import intake as counts
+from tests.sql import store_config
 
 NOW = dt.datetime(2026, 1, 10, 12, tzinfo=dt.UTC)
 MICROS = int(NOW.timestamp() * 1e6)
@@ -44,7 +45,7 @@ def opened(url: str, **columns: str) -> Dayfold:
     """An application whose events have these columns; ``project_id`` where none is said."""
     said = events.columns(**(columns or {"project_id": "text"}))
     rollups = [Daily] if "project_id" in (columns or {"project_id": ""}) else []
-    return Dayfold([*rollups, said], {"store": {"url": url, "long_view": ""}}, clock=FixedClock(NOW))
+    return Dayfold([*rollups, said], store_config(url, long_view=""), clock=FixedClock(NOW))
 
 
 def ticket(number: int, columns: tuple[str, ...] = ("project_id",)) -> Ticket:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dayfold import Count, Distinct, Increase, NotReady, Rollup, Sum, Table, source
 from dayfold.ledger.migrations import VIEWS
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 20, 12, tzinfo=dt.UTC)
 DDL = "shop bigint, who text, amount bigint, made timestamptz, stamped_at timestamptz"
@@ -78,7 +78,7 @@ def config(store: str, source: str | None = None) -> dict[str, Any]:
     """What ``dayfold.toml`` would say; a test that wants the long view sets its variable."""
     databases = {"app": {"url": source}} if source else {}
     return {
-        "store": {"url": store, "long_view": ""},
+        **store_config(store, long_view=""),
         "databases": databases,
         "fold": {"chunk_rows": CHUNK_ROWS, "wait_s": 30},
     }

@@ -19,7 +19,7 @@ from tests.conftest import SOAK
 from tests.faults import shops
 from tests.faults.conftest import do, fold
 from tests.faults.test_kills import comparable, undisturbed
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 #: A minute in the soak; enough of everything in a few seconds.
 SECONDS = 60 if SOAK else 4
@@ -42,7 +42,7 @@ def definitions() -> list[type[Any]]:
 
 
 def open_app(url: str) -> Dayfold:
-    config = {"store": {"url": url}, "fold": {"chunk_rows": 40, "wait_s": 60}}
+    config = {**store_config(url), "fold": {"chunk_rows": 40, "wait_s": 60}}
     return Dayfold(definitions(), config, clock=FixedClock(shops.NOW))
 
 

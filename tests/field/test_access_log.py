@@ -23,6 +23,7 @@ from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from tests.acceptance.serving import served
 from tests.examples.licensing import EXAMPLE, module
+from tests.sql import store_config
 
 LOG = Path(os.environ.get("DAYFOLD_FIELD_DATA", "nowhere")) / "elastic_apache_logs" / "apache_logs.gz"
 pytestmark = pytest.mark.skipif(
@@ -103,7 +104,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     url = f"duckdb:///{folder}/store.duckdb"
     replay, load = module("replay"), module("load")
     load.fill(url, load.Traffic(0))
-    config = {"store": {"url": url}, "collect": {"own_hosts": ["semicomplete.com"]}}
+    config = {**store_config(url), "collect": {"own_hosts": ["semicomplete.com"]}}
     with Dayfold(folder / "metrics.py", config, clock=FixedClock(NOW)) as app:
         key = app.accounts.create_token("replay", "track").secret
     environment = {

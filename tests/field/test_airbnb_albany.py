@@ -18,7 +18,7 @@ import pytest
 
 from dayfold import Count, Dayfold, Distinct, Rollup, Table
 from dayfold.clock import FixedClock
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 FOLDER = Path(os.environ.get("DAYFOLD_FIELD_DATA", "nowhere")) / "airbnb_albany"
 pytestmark = pytest.mark.skipif(
@@ -79,7 +79,7 @@ class City:
             reviewers = Distinct(review, "reviewer_id", at="date")
 
         self.definitions = [ListingReviews]
-        self.config: dict[str, Any] = {"store": {"url": store}}
+        self.config: dict[str, Any] = store_config(store)
         if source != store:
             self.config["databases"] = {"app": {"url": source}}
 

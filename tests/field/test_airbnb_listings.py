@@ -17,7 +17,7 @@ import pytest
 from dayfold import Count, Dayfold, Formula, Max, Min, Profile, Table
 from dayfold.clock import FixedClock
 from tests.field.test_airbnb_albany import FOLDER, SNAPSHOTS, Review, Reviews, pytestmark, snapshot
-from tests.sql import Session, load_rows, run_sql
+from tests.sql import Session, load_rows, run_sql, store_config
 
 __all__ = ["pytestmark"]
 
@@ -82,7 +82,7 @@ class City:
         self.clock = FixedClock(dt.datetime(2024, 1, 6, 12, tzinfo=dt.UTC))
 
     def opened(self) -> Dayfold:
-        return Dayfold([Listings, ListingsNow], {"store": {"url": self.url}}, clock=self.clock)
+        return Dayfold([Listings, ListingsNow], store_config(self.url), clock=self.clock)
 
     def begin(self, reviews: Reviews) -> None:
         """Load the first snapshot and install the triggers."""

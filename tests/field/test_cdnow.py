@@ -19,7 +19,7 @@ import pytest
 
 from dayfold import Count, Dayfold, Distinct, First, Formula, Max, Min, Profile, Rollup, Sum, Table
 from dayfold.clock import FixedClock
-from tests.sql import load_rows, run_sql
+from tests.sql import load_rows, run_sql, store_config
 
 FOLDER = Path(os.environ.get("DAYFOLD_FIELD_DATA", "nowhere")) / "cdnow"
 pytestmark = pytest.mark.skipif(
@@ -114,7 +114,7 @@ class Shop:
     def fold(self, today: dt.date) -> dict[str, Any]:
         """Fold on that day, and see that what is stored is proved and that a second fold writes nothing."""
         clock = FixedClock(dt.datetime.combine(today, dt.time(12), dt.UTC))
-        with Dayfold([Customers, CustomerDays, Spending], {"store": {"url": self.url}}, clock=clock) as app:
+        with Dayfold([Customers, CustomerDays, Spending], store_config(self.url), clock=clock) as app:
             runs = {run.rollup: run for run in app.fold()}
             assert {(run.status, run.error) for run in runs.values()} == {("done", None)}
             again = app.fold()

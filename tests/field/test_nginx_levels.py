@@ -18,6 +18,7 @@ import pytest
 
 from dayfold import Counter, Dayfold, Total
 from dayfold.clock import FixedClock
+from tests.sql import store_config
 
 FILE = Path(os.environ.get("DAYFOLD_FIELD_DATA", "nowhere")) / "nginx_plus_status" / "nginxplus_json_logs.jsonl.gz"
 pytestmark = [
@@ -72,7 +73,7 @@ def levels(zone: dict[str, Any]) -> Levels:
 def app(store_url: str) -> Iterator[Dayfold]:
     """The counter, half an hour after the log ends: ids are remembered."""
     clock = FixedClock(dt.datetime(2015, 10, 31, 1, 10, tzinfo=dt.UTC))
-    with Dayfold([ZoneTraffic], {"store": {"url": store_url}}, clock=clock) as found:
+    with Dayfold([ZoneTraffic], store_config(store_url), clock=clock) as found:
         yield found
 
 

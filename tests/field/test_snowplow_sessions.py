@@ -22,7 +22,7 @@ from dayfold.collect.event import Event
 from tests.eventlog import event, send
 from tests.field import test_snowplow
 from tests.field.test_snowplow import Row, micros, read
-from tests.sql import load_rows, run_sql
+from tests.sql import load_rows, run_sql, store_config
 
 pytestmark = [test_snowplow.pytestmark, pytest.mark.in_turn]
 NOW = FixedClock(dt.datetime(2021, 3, 20, 12, tzinfo=dt.UTC))
@@ -94,7 +94,7 @@ def differences(
 
 def fold(url: str, *profiles: type[Profile], rows: Iterable[Mapping[str, Any]] = ()) -> None:
     """Fold, of these events where there are any; all is proved."""
-    with Dayfold(profiles, {"store": {"url": url}}, clock=NOW) as app:
+    with Dayfold(profiles, store_config(url), clock=NOW) as app:
         if rows:
             app.fold()
             send(app, *rows)

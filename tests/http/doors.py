@@ -18,7 +18,7 @@ from dayfold.http import application
 from dayfold.http.rights import Caller, Right, caller, name_target, needs
 from dayfold.http.route import Route
 from dayfold.http.service import Service
-from tests.sql import run_sql
+from tests.sql import run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
 HOST = "http://metrics.test"
@@ -51,7 +51,7 @@ class Doors:
         self.url = url
         self.clock = clock or FixedClock(NOW)
         self.stack = ExitStack()
-        config = {"store": {"url": url}, "auth": dict(auth or {})}
+        config = {**store_config(url), "auth": dict(auth or {})}
         self.app = self.stack.enter_context(Dayfold([Visits, Sales], config, clock=self.clock))
         self.app.ledger.ready()
         self.service = Service(self.app)

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from dayfold import Count, Dayfold, Rollup, events
 from dayfold.http.application import make
 from dayfold.http.service import Service
+from tests.sql import store_config
 
 TYPES = events.types({"asset": {"asset_viewed": {"page": "bigint"}}})
 
@@ -22,7 +23,7 @@ class Daily(Rollup):
 @pytest.fixture
 def send(store_url: str) -> Iterator[Any]:
     """Sends events, and waits until they are in the log."""
-    with Dayfold([Daily, TYPES], {"store": {"url": store_url}}) as app:
+    with Dayfold([Daily, TYPES], store_config(store_url)) as app:
         app.ledger.ready()
         key = app.accounts.create_token("servers", "track").secret
         service = Service(app)

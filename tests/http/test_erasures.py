@@ -17,6 +17,7 @@ from dayfold.ledger import events as log
 from dayfold.ledger import tokens
 from dayfold.plan.access import EVERYTHING
 from tests.eventlog import NOON, event, send
+from tests.sql import store_config
 
 ACTOR = "person-5b1f77e0"
 SCHEDULE = {"fold": "off", "finalize": "off", "verify": "off", "retain": "off"}
@@ -32,7 +33,7 @@ class ByActor(Rollup):
 @pytest.fixture
 def served(store_url: str) -> Iterator[Served]:
     """A served store with events of two people."""
-    words = {"store": {"url": store_url, "long_view": ""}, "schedule": SCHEDULE}
+    words = {**store_config(store_url, long_view=""), "schedule": SCHEDULE}
     with Dayfold([ByActor], words, clock=FixedClock(NOON + dt.timedelta(days=2))) as app:
         app.fold()
         send(app, event(1, actor_id=ACTOR), event(2, actor_id="u"))

@@ -18,6 +18,7 @@ from dayfold.settings_auth import JwtSettings
 from tests.engines.ground import NOW
 from tests.eventlog import NOON, event, send
 from tests.http.site import Site, header, problem
+from tests.sql import store_config
 
 ENTITIES = events.columns(shop_id="bigint")
 SECRET = "s" * 32
@@ -41,7 +42,7 @@ class _Ground:
 @pytest.fixture
 def site(store_url: str) -> Iterator[Site]:
     """A site with the events of two people, and signed tokens of a product."""
-    with Dayfold([ShopDaily, ENTITIES], {"store": {"url": store_url}}, clock=FixedClock(NOW)) as app:
+    with Dayfold([ShopDaily, ENTITIES], store_config(store_url), clock=FixedClock(NOW)) as app:
         app.fold()
         send(
             app,

@@ -25,6 +25,7 @@ from tests.conftest import Pairing
 from tests.engines.ground import Ground
 from tests.http.shops import COLUMNS, order, rollups
 from tests.http.site import Site, header, in_loop, problem
+from tests.sql import store_config
 
 QUERY = "/v1/rollups/ShopDaily/query"
 MARCH_9 = {"from_": "2026-03-09", "to": "2026-03-09", "metrics": "orders"}
@@ -207,7 +208,7 @@ def test_a_file_that_was_let_go_is_looked_at_anew(tmp_path: Path) -> None:
 def test_two_openings_of_one_file_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However its path is written: what one commits, the other does not overlook."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    with Dayfold([], {"store": {"url": f"duckdb:///{tmp_path}/one.duckdb"}}) as first:
+    with Dayfold([], store_config(f"duckdb:///{tmp_path}/one.duckdb")) as first:
         first.ledger.ready()
         before = first.ledger.store.commits
         with DuckStore("~/one.duckdb").transaction() as session:

@@ -17,7 +17,7 @@ from dayfold.http.service import Service
 from dayfold.http.work import work
 from dayfold.ledger import tokens
 from dayfold.plan.access import EVERYTHING
-from tests.sql import load_rows, run_sql
+from tests.sql import load_rows, run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
 SCHEDULE = {"fold": "0 * * * *", "finalize": "off", "verify": "off", "retain": "off"}
@@ -68,7 +68,7 @@ class Served:
 def served(store_url: str) -> Iterator[Served]:
     rows = [{"shop": n % 2, "made": NOW - dt.timedelta(days=n)} for n in range(10)]
     load_rows(store_url, "orders", "shop bigint, made timestamptz", rows)
-    with Dayfold([Shops, Nightly], {"store": {"url": store_url}, "schedule": SCHEDULE}, clock=FixedClock(NOW)) as app:
+    with Dayfold([Shops, Nightly], {**store_config(store_url), "schedule": SCHEDULE}, clock=FixedClock(NOW)) as app:
         app.ledger.ready()
         found = Served(store_url, app)
         yield found
@@ -277,7 +277,7 @@ def test_every_route_says_its_right_its_audit_and_its_answers() -> None:
 def test_a_restart_loses_no_work_that_was_asked_for(store_url: str) -> None:
     """What was queued by a process that ended is done by the next one."""
     load_rows(store_url, "orders", "shop bigint, made timestamptz", [{"shop": 1, "made": NOW}])
-    config = {"store": {"url": store_url}, "schedule": {**SCHEDULE, "fold": "off"}}
+    config = {**store_config(store_url), "schedule": {**SCHEDULE, "fold": "off"}}
     with Dayfold([Shops], config, clock=FixedClock(NOW)) as app:
         app.ledger.ready()
         served = Served(store_url, app)

@@ -142,25 +142,15 @@ class Watches:
             one.after(publication, all_new=all_new)
 
 
-class Store(Protocol):
-    """A database as Dayfold sees it. DuckDB and PostgreSQL are both sources and stores."""
+class Source(Protocol):
+    """A database that is read."""
 
     dialect: Dialect
     schema: str
 
     @property
-    def home(self) -> Store:
-        """Where the ledger stands: here, unless the store is in two databases."""
-        ...
-
-    @property
     def address(self) -> str:
         """Where it is, without any secret."""
-        ...
-
-    @property
-    def journal(self) -> Path | None:
-        """The folder in which a journal of what this store has not taken yet may stand; None where only the store keeps anything."""
         ...
 
     def open(self) -> None:
@@ -182,23 +172,8 @@ class Store(Protocol):
         """
         ...
 
-    @property
-    def commits(self) -> int | None:
-        """How many transactions were committed, where only this process can commit any; None: others may, or one is under way.
-
-        What was read after a number was seen holds for as long as it is seen again.
-        """
-        ...
-
     def trim(self) -> None:
         """Give back the memory that only keeps what was read, where this process holds any."""
-        ...
-
-    def rewrite(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
-        """What was deleted from tables of ours stands in no file any more: what was rewritten, and what may still hold it.
-
-        Raises Busy where others work with them for too long; nothing is lost then, and it may be tried again.
-        """
         ...
 
     def describe(self, source: Table) -> dict[str, Type]:
@@ -215,6 +190,39 @@ class Store(Protocol):
 
     def qualify(self, source: Table) -> Table:
         """The source as this store's SQL names it."""
+        ...
+
+    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str | None = None) -> bool:
+        """Whether an index of a table leads from its key columns to their rows, or to ranges of a moment among these."""
+        ...
+
+
+class Store(Source, Protocol):
+    """A database that rows are kept in, and read from."""
+
+    @property
+    def home(self) -> Store:
+        """Where the ledger stands: here, unless the store is in two databases."""
+        ...
+
+    @property
+    def journal(self) -> Path | None:
+        """The folder in which a journal of what this store has not taken yet may stand; None where only the store keeps anything."""
+        ...
+
+    @property
+    def commits(self) -> int | None:
+        """How many transactions were committed, where only this process can commit any; None: others may, or one is under way.
+
+        What was read after a number was seen holds for as long as it is seen again.
+        """
+        ...
+
+    def rewrite(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """What was deleted from tables of ours stands in no file any more: what was rewritten, and what may still hold it.
+
+        Raises Busy where others work with them for too long; nothing is lost then, and it may be tried again.
+        """
         ...
 
     def make_schema(self, session: Session) -> None:
@@ -243,10 +251,6 @@ class Store(Protocol):
 
     def views_on(self, session: Session, names: Sequence[str]) -> list[str]:
         """The views that read one of these tables of ours; the long view is ours too, and none of them."""
-        ...
-
-    def leads(self, session: Session, source: Table, keys: Sequence[str], moment: str | None = None) -> bool:
-        """Whether an index of a table leads from its key columns to their rows, or to ranges of a moment among these."""
         ...
 
     def sizes(self, session: Session, names: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -291,6 +295,12 @@ def ensure(store: Store, session: Session, shape: Shape) -> bool:
         return True
     check_columns(store, shape, found)
     return False
+
+
+def at_home(session: Session) -> Session:
+    """The session of the database that the ledger stands in: itself, but in a store of two databases."""
+    found: Session = getattr(session, "home", session)
+    return found
 
 
 def make_shape(session: Session, shape: Shape) -> None:

@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +32,7 @@ from dayfold.define.types import (
     INT,
     OTHER,
     TEXT,
+    TIMESTAMP,
     TIMESTAMPTZ,
     UUID,
     Kind,
@@ -67,6 +68,10 @@ ADDRESS_HINT = (
 _TEXTS = "dayfold_texts__"
 #: What every session asks of the engine, so that NULLs, names and overflows are what they are elsewhere.
 SETTINGS: dict[str, Any] = {
+    # The view over all rollups is one statement, however many there are.
+    "max_query_size": 64 << 20,
+    "max_ast_elements": 5_000_000,
+    "max_expanded_ast_elements": 50_000_000,
     "join_use_nulls": 1,
     "aggregate_functions_null_for_empty": 1,
     "prefer_column_name_to_alias": 1,
@@ -105,8 +110,9 @@ def logical_type(name: str) -> Type:
         return decimal(precision, scale)
     if name.startswith(("Enum8(", "Enum16(", "FixedString(")):
         return TEXT
-    if name.startswith(("DateTime", "DateTime64(")):
-        return TIMESTAMPTZ
+    if name.startswith("DateTime"):
+        # Without a zone of its own it is what its writer's clock said, which is taken as UTC unless a definition says otherwise.
+        return TIMESTAMPTZ if "'" in name else TIMESTAMP
     return _KINDS.get(name, OTHER)
 
 
@@ -181,20 +187,13 @@ class ClickHouse:
                 client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(self.schema)}")
                 client.command(f"USE {quoted(self.schema)}")
                 return client
-            return clickhouse_connect.get_client(
-                host=self._parts.hostname or "localhost",
-                port=self._parts.port or (8443 if self._words.get("secure") == "true" else 8123),
-                username=unquote(self._parts.username or "default"),
-                password=unquote(self._parts.password or ""),
-                database=self.schema,
-                secure=self._words.get("secure") == "true",
-                verify=self._words.get("verify", "true") == "true",
-                connect_timeout=10,
-                send_receive_timeout=3600,
-                form_encode_query_params=True,
-                client_name="dayfold",
-                **words,
-            )
+            try:
+                return self._dial(self.schema, words)
+            except ClickHouseError as error:
+                if _code(error) != _NO_DATABASE:
+                    raise
+            # Looking makes nothing: the database is there once something is kept in it.
+            return self._dial("default", words)
         except ImportError:
             raise MissingDriver(
                 f"{self.address} needs chdb, which is not installed.", hint="Install it: pip install 'dayfold[chdb]'"
@@ -203,6 +202,31 @@ class ClickHouse:
             raise ConnectionFailed(
                 f"{self.address} cannot be reached: {_reason(error)}.", hint="`dayfold doctor` checks every connection."
             ) from None
+
+    def _dial(self, database: str, words: Mapping[str, Any]) -> Client:
+        """A connection to the server."""
+        import clickhouse_connect
+
+        return clickhouse_connect.get_client(
+            host=self._parts.hostname or "localhost",
+            port=self._parts.port or (8443 if self._words.get("secure") == "true" else 8123),
+            username=unquote(self._parts.username or "default"),
+            password=unquote(self._parts.password or ""),
+            database=database,
+            secure=self._words.get("secure") == "true",
+            verify=self._words.get("verify", "true") == "true",
+            connect_timeout=10,
+            send_receive_timeout=3600,
+            form_encode_query_params=True,
+            client_name="dayfold",
+            **words,
+        )
+
+    def make_database(self) -> None:
+        """The database is there; again is harmless."""
+        with self.transaction() as session:
+            session.command(f"CREATE DATABASE IF NOT EXISTS {quoted(self.schema)}")
+        self.close()
 
     def _take(self) -> Client:
         with self._lock:
@@ -298,6 +322,10 @@ class ClickHouseSession:
             self.client.command(f"DROP TABLE IF EXISTS {quoted(name)}")
         self.store._give_back(self.client)
 
+    def end_at(self, moment: float | None, seconds: float) -> None:
+        """Statements end at a moment of the monotonic clock, which is so many seconds from where a limit began; None: at none."""
+        self._ends_at, self._limit_s = moment, seconds
+
     def cancel(self) -> None:
         """End the statement that runs, from another thread."""
         if self._query_id:
@@ -329,7 +357,7 @@ class ClickHouseSession:
             self._query_id = ""
 
     def query(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query in ClickHouse's own words, its values numbered ``$1``, ``$2`` …"""
+        """The rows of a query in ClickHouse's own words, its values numbered ``$1``, ``$2`` and so on."""
         text, parameters = bound(text, values)
         with self._running() as settings:
             found = self.client.query(text, parameters=parameters, settings=settings)
@@ -353,7 +381,10 @@ class ClickHouseSession:
 
     def columns_of(self, one: Statement) -> dict[str, Type]:
         """The columns that a query gives."""
-        text, values = one.render("clickhouse")
+        return self.columns_of_text(*one.render("clickhouse"))
+
+    def columns_of_text(self, text: str, values: Sequence[Any] = ()) -> dict[str, Type]:
+        """The columns that a query in ClickHouse's own words gives."""
         return {row[0]: logical_type(row[1]) for row in self.query(f"DESCRIBE TABLE ({text})", values)}
 
     def arrow(self, one: Statement, columns: Sequence[Column], *, few: bool = False) -> pa.Table:
@@ -560,6 +591,7 @@ def _as_written(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
 
 
 _TIMED_OUT = (159, 160, 394)
+_NO_DATABASE = 81
 #: Codes of errors that a value caused: what a cast or a moment expects, and what does not fit.
 _OF_VALUES = {6, 27, 38, 41, 69, 70, 72, 131, 153, 321, 349, 407, 457, 467, 395, 53}
 _KNOWN = {

@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dayfold.engines.kept import note_unrevised
+from dayfold.engines.writes import COMPACTED, KEEP_S
 from dayfold.errors import Conflict
 from dayfold.plan.shape import quoted
-from dayfold.plan.versions import GONE, REVISES, STEPS, WRITE, Kept
+from dayfold.plan.versions import GONE, REVISES, STEPS, VERSIONS_PREFIX, WRITE, Kept, made_by
 
 if TYPE_CHECKING:
     from dayfold.engines.clickhouse import ClickHouseSession
     from dayfold.engines.pair import PairSession, PairStore
-
-#: How long a version that another has replaced is kept for whoever reads.
-KEEP_S = 600
 
 
 def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
@@ -31,28 +30,45 @@ def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
         bound = _bound(session, keep_s)
         if not bound:
             return []
-        done = []
-        for kept in list(session.kept.values()):
-            if kept.revised and _compacted(session, kept, bound):
-                done.append(kept.name)
-        session.note_compacted(bound - 1)
+        revised = [one for one in session.kept.values() if one.revised]
+        done = [one.name for one in revised if _compacted(session, one, bound)]
+        _drop_unknown(session, bound)
+        _note_compacted(session, bound - 1)
     return done
+
+
+def _drop_unknown(session: PairSession, bound: int) -> None:
+    """Tables of versions that no table has any more are gone; one that a write has made and not published yet is younger."""
+    known = {one.versions for one in session.kept.values()}
+    query = "SELECT name FROM system.tables WHERE database = $1 AND startsWith(name, $2)"
+    for (name,) in session.raw.query(query, [session.store.schema, VERSIONS_PREFIX]):
+        if name not in known and 0 < made_by(name) < bound:
+            session.raw.command(f"DROP TABLE IF EXISTS {quoted(session.store.schema)}.{quoted(name)}")
 
 
 def _bound(session: PairSession, keep_s: float) -> int:
     """The first write that is not old enough, and older than all that are not published; 0 where none is old enough."""
-    home, store = session.home, session.store
+    home = session.home
     seen = session.seen
-    now = "insert into dayfold__horizons (last, noted_at) select :last, now() where not exists (select 1 from dayfold__horizons where last = :last)"
-    home.execute(store.home_statement(now, last=seen.last))
+    now = (
+        "insert into dayfold__horizons (last, noted_at) select :last, now() where not exists "
+        "(select 1 from dayfold__horizons where last = :last)"
+    )
+    home.execute(session.writes.sql(now, last=seen.last))
     old = (
         "select max(last) from dayfold__horizons where noted_at <= now() - cast(:keep as bigint) * interval '1 second'"
     )
-    [(last,)] = home.rows(store.home_statement(old, keep=int(keep_s)))
+    [(last,)] = home.rows(session.writes.sql(old, keep=int(keep_s)))
     if last is None:
         return 0
-    home.execute(store.home_statement("delete from dayfold__horizons where last < :last", last=int(last)))
+    home.execute(session.writes.sql("delete from dayfold__horizons where last < :last", last=int(last)))
     return min([int(last) + 1, *seen.pending])
+
+
+def _note_compacted(session: PairSession, last: int) -> None:
+    """Whoever still goes by an older snapshot is refused at its end."""
+    query = f"update {COMPACTED} set last = :last where id = 1 and last < :last"
+    session.home.execute(session.writes.sql(query, last=last))
 
 
 def _compacted(session: PairSession, kept: Kept, bound: int) -> bool:
@@ -74,7 +90,7 @@ def _compacted(session: PairSession, kept: Kept, bound: int) -> bool:
         )
         raw.command(f"ALTER TABLE {place} UPDATE {revises} = false WHERE {revises} AND {old}{within}")
     if not raw.query(f"SELECT 1 FROM {place} WHERE {revises} LIMIT 1"):
-        session.note_unrevised(kept)
+        note_unrevised(session.writes, session.home, kept)
     return True
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dayfold.engines.base import Store
+from dayfold.engines.base import Source, Store
 from dayfold.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dayfold.engines.clickhouse import ClickHouse
 
 SCHEMES = ("duckdb:///FILE", "postgresql://USER@HOST/DATABASE", "clickhouse://USER@HOST/DATABASE")
 
@@ -51,20 +55,33 @@ def store(
         except ValueError:
             raise ConfigError(f"{setting} is not a PostgreSQL address.", hint=ADDRESS_HINT) from None
         return PostgresStore(url, schema=schema)
-    if is_clickhouse(url):
-        from dayfold.engines.clickhouse import ADDRESS_HINT as CLICKHOUSE_HINT
-        from dayfold.engines.clickhouse import ClickHouse
-
-        try:
-            _ = urlsplit(url).port
-        except ValueError:
-            raise ConfigError(f"{setting} is not a ClickHouse address.", hint=CLICKHOUSE_HINT) from None
-        return ClickHouse(url, schema=schema, base=base)
     scheme = url.partition(":")[0] or "nothing"
     raise ConfigError(
         f"{setting} is an address that starts with '{scheme}:', which no engine answers to.",
         hint=f"Expected {' or '.join(SCHEMES)}.",
     )
+
+
+def source(url: str, *, setting: str, base: Path | None = None) -> Source:
+    """The database of an address, to be read; nothing is opened yet.
+
+    Raises:
+        ConfigError: for an address that no engine answers to.
+    """
+    return (
+        clickhouse(url, setting, base) if is_clickhouse(url) else store(url, setting=setting, base=base, read_only=True)
+    )
+
+
+def clickhouse(url: str, setting: str, base: Path | None, schema: str | None = None) -> ClickHouse:
+    """A ClickHouse database."""
+    from dayfold.engines.clickhouse import ADDRESS_HINT, ClickHouse
+
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ConfigError(f"{setting} is not a ClickHouse address.", hint=ADDRESS_HINT) from None
+    return ClickHouse(url, schema=schema, base=base)
 
 
 def is_clickhouse(url: str) -> bool:
@@ -80,7 +97,6 @@ def pair(
     Raises:
         ConfigError: where there is no other database, or it cannot be told from the first.
     """
-    from dayfold.engines.clickhouse import ClickHouse
     from dayfold.engines.pair import PairStore
 
     if home is None:
@@ -95,9 +111,7 @@ def pair(
             hint="Expected postgresql://USER@HOST/DATABASE or duckdb:///FILE.",
         )
     kept = store(home, setting="ledger.url", base=base, schema=home_schema)
-    found = store(rows, setting="store.url", base=base, schema=schema)
-    assert isinstance(found, ClickHouse)
-    return PairStore(found, kept, family=family)
+    return PairStore(clickhouse(rows, "store.url", base, schema), kept, family=family)
 
 
 def is_duckdb(url: str) -> bool:

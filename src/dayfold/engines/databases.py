@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dayfold.define.source import Own, Table
-from dayfold.engines.base import Store
+from dayfold.engines.base import Source, Store
 
 
 @dataclass(slots=True)
@@ -14,9 +14,9 @@ class Databases:
     """The store and the databases that sources live in, by name."""
 
     store: Store
-    others: Mapping[str, Store]
+    others: Mapping[str, Source]
 
-    def of(self, source: Table) -> Store:
+    def of(self, source: Table) -> Source:
         """The database that a source is read from: the store, where it reaches the source itself."""
         if isinstance(source, Own) and source.is_at_home:
             return self.store.home

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.days import Days
-from dayfold.engines.base import Session, Store, compute
+from dayfold.engines.base import Session, Source, Store, compute
 from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreError
 from dayfold.plan.bind import BoundRollup, Scan
@@ -183,7 +183,7 @@ class Scans:
 class Lookup:
     """Chooses how the facts of cells are found, and sets the engine to it inside the block."""
 
-    def __init__(self, database: Store, session: Session, scan: Scan, cells: Cells) -> None:
+    def __init__(self, database: Source, session: Session, scan: Scan, cells: Cells) -> None:
         self.database = database
         self.session = session
         self.scan = scan
@@ -215,7 +215,7 @@ class Lookup:
             self.session.plan_joins(nested=True)
 
 
-def leads_to_levels(database: Store, session: Session, scan: Scan) -> bool:
+def leads_to_levels(database: Source, session: Session, scan: Scan) -> bool:
     """Whether an index leads from the entities of a scan of increases to their moments."""
     moment = scan.moment.raw
     if scan.levels is None or scan.source.name is None or not scan.moment.ranges or not isinstance(moment, exp.Column):

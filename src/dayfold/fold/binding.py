@@ -14,7 +14,7 @@ from dayfold.define.function import FunctionSource
 from dayfold.define.rollup import RollupDef
 from dayfold.define.source import Folded, Own, Table
 from dayfold.define.types import Type
-from dayfold.engines.base import Store
+from dayfold.engines.base import Source
 from dayfold.engines.databases import Databases
 from dayfold.errors import ConnectionFailed, DayfoldError, DefinitionError, Problem, SourceFailed
 from dayfold.ledger.ledger import Ledger
@@ -168,7 +168,7 @@ class Binder:
         if source.is_tracked:
             self._check_tracked(source, rollup, database, columns)
 
-    def _check_tracked(self, source: Table, rollup: RollupDef, database: Store, columns: Mapping[str, Type]) -> None:
+    def _check_tracked(self, source: Table, rollup: RollupDef, database: Source, columns: Mapping[str, Type]) -> None:
         """Triggers can be made for it, and each table that a query reads leads to the query's rows."""
         store = self.databases.store
         elsewhere = database is not store or (source.database is not None and store.reaches(source.database))
@@ -176,6 +176,13 @@ class Binder:
             self._problem(
                 source, rollup, "no-triggers",
                 "changes=\"trigger\" is for tables of the store's own file; a DuckDB file that is only read has none of ours.",
+                'Say changes="updated_at", with a column that moves with every change, or leave changes out for a lookback.',
+            )  # fmt: skip
+            return
+        if database.dialect.name == "clickhouse" and not isinstance(source, Own):
+            self._problem(
+                source, rollup, "no-triggers",
+                "changes=\"trigger\" is for tables in PostgreSQL and in the store's own DuckDB file; ClickHouse has no such triggers.",
                 'Say changes="updated_at", with a column that moves with every change, or leave changes out for a lookback.',
             )  # fmt: skip
             return
@@ -193,7 +200,7 @@ class Binder:
                         f"Columns: {listing(columns)}",
                     )  # fmt: skip
 
-    def _unreadable(self, source: Table, rollup: RollupDef, database: Store, error: DayfoldError) -> None:
+    def _unreadable(self, source: Table, rollup: RollupDef, database: Source, error: DayfoldError) -> None:
         """A source that was never read: most likely its name is wrong."""
         if source.name is None:
             self._problem(source, rollup, "bad-source", f"the query cannot be read: {error.message}", error.hint)
@@ -209,7 +216,7 @@ class Binder:
             f"Tables: {listing(tables[:30])}",
         )  # fmt: skip
 
-    def _address(self, source: Table, database: Store) -> str:
+    def _address(self, source: Table, database: Source) -> str:
         """Where a source is looked for."""
         attached = source.database and self.databases.store.reaches(source.database)
         return f"[databases.{source.database}]" if attached else database.address

@@ -23,7 +23,7 @@ from dayfold.define.catalog import Catalog, by_place
 from dayfold.define.check import ERROR, CheckDef
 from dayfold.define.fingerprint import digest
 from dayfold.define.source import Table
-from dayfold.engines.base import Session, Store
+from dayfold.engines.base import Session, Source
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, Problem, SourceFailed, TookTooLong
 from dayfold.fold.fold import StopCheck, never
@@ -171,7 +171,7 @@ class Checker:
                         found[side] = self._value(session, store, side, source)
         return found
 
-    def _value(self, session: Session, store: Store, side: str, source: Table) -> Value:
+    def _value(self, session: Session, store: Source, side: str, source: Table) -> Value:
         nature = store.dialect.piece("nature", _x=column("v", _Q)).sql(store.dialect.name, identify=True)
         rows = self._rows(session, store, source, f"SELECT {nature}, CAST({_Q}.v AS text)", f"{_Q}(v) LIMIT 2")
         if len(rows) != 1:
@@ -181,13 +181,13 @@ class Checker:
             raise SourceFailed(f"The query of {side} gives no finite number.")
         return value
 
-    def _rows(self, session: Session, store: Store, source: Table, head: str, tail: str) -> list[tuple[Any, ...]]:
+    def _rows(self, session: Session, store: Source, source: Table, head: str, tail: str) -> list[tuple[Any, ...]]:
         """The result of a query that is wrapped in ours; its own text is as its author wrote it."""
         text = f"{head} FROM (\n{(source.sql or '').strip().rstrip(';')}\n) AS {tail}"
         with self._among(session, store, source):
             return session.rows(Constant(exp.null(), text=text, side="rows"))
 
-    def _among(self, session: Session, store: Store, source: Table) -> AbstractContextManager[None]:
+    def _among(self, session: Session, store: Source, source: Table) -> AbstractContextManager[None]:
         """Where a query finds its tables: those of the store without their schema."""
         is_ours = store is self.databases.store and not (source.database and store.reaches(source.database))
         found: AbstractContextManager[None] = session.at_home() if is_ours else session.within(source)

@@ -330,7 +330,7 @@ class Publisher:
         changed = replace(store, session, main, now, self.run_id, indexed=indexed, watch=watch)
         if rollup.sets_shape:
             names = [set_name(one.name) for one in rollup.sets_shape.values]
-            present = either(sql("not _s is null", _s=column(name)) for name in names)
+            present = either(dialect.piece("set_present", _x=column(name)) for name in names)
             sets = Publication(rollup.sets_shape, new, names, [days], dialect, frozen, present, cells, keys)
             replace(store, session, sets, now, self.run_id, indexed=indexed, watch=marker)
         return changed

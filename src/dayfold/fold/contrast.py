@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.days import Days, union
-from dayfold.engines.base import Session, Store
+from dayfold.engines.base import Session, Source, Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import SourceFailed, StoreError
 from dayfold.ledger import fetches, receipts
@@ -72,7 +72,7 @@ class Contraster:
         home = self.databases.store
         with ExitStack() as open_:
             near: Session = open_.enter_context(home.transaction())
-            far: dict[Store, Session] = {}
+            far: dict[Source, Session] = {}
             for branch in self.branches:
                 database = self._database(branch)
                 if database is not home and database not in far:
@@ -87,7 +87,7 @@ class Contraster:
                 wanted = one._unlike(near, database, session, ranges, salt)
             return one._closely(near, far, ranges, wanted, salt)
 
-    def _database(self, branch: Branch | LifeBranch) -> Store:
+    def _database(self, branch: Branch | LifeBranch) -> Source:
         return self.databases.of(branch.source)
 
     def _stage(self, near: Session, name: str, build: Callable[[Values], exp.Select]) -> None:
@@ -98,7 +98,7 @@ class Contraster:
     # -- totals ----------------------------------------------------------------------------------
 
     def _unlike(
-        self, near: Session, database: Store, session: Session, ranges: Sequence[Days], salt: str
+        self, near: Session, database: Source, session: Session, ranges: Sequence[Days], salt: str
     ) -> list[Days]:
         """The days whose totals differ; those with marked cells are among them."""
         values = Values()
@@ -110,14 +110,14 @@ class Contraster:
         unlike = {day for day in {*theirs, *ours} if theirs.get(day) != ours.get(day)}
         return union(Days(day, day) for day in unlike)
 
-    def _totals(self, database: Store, session: Session, statement: Statement) -> dict[dt.date, tuple[object, ...]]:
+    def _totals(self, database: Source, session: Session, statement: Statement) -> dict[dt.date, tuple[object, ...]]:
         with _reading(self.branches):
             return {row[0]: tuple(row[1:]) for row in session.rows(statement)}
 
     # -- row by row ------------------------------------------------------------------------------
 
     def _closely(
-        self, near: Session, far: Mapping[Store, Session], ranges: Sequence[Days], wanted: Sequence[Days], salt: str
+        self, near: Session, far: Mapping[Source, Session], ranges: Sequence[Days], wanted: Sequence[Days], salt: str
     ) -> Contrast:
         home, rollup, found = self.databases.store, self.rollup, Contrast()
         listed: list[exp.Expr] = [exp.select("*").from_(table(_STORED))]
@@ -146,7 +146,7 @@ class Contraster:
         days = [exp.cast(exp.Literal.string(str(day)), "date") for one in ranges for day in one]
         return exp.In(this=column(DAY), expressions=days)
 
-    def _parts(self, near: Session, far: Mapping[Store, Session], ranges: Sequence[Days], salt: str) -> list[_Part]:
+    def _parts(self, near: Session, far: Mapping[Source, Session], ranges: Sequence[Days], salt: str) -> list[_Part]:
         """The proved rows of every branch as temporary tables of the store."""
         parts: list[_Part] = []
         for n, branch in enumerate(self.branches):
@@ -179,11 +179,11 @@ class Contraster:
             for n, branch in enumerate(branches)
         ]
 
-    def _proved(self, parts: Sequence[_Part], database: Store) -> exp.Select:
+    def _proved(self, parts: Sequence[_Part], database: Source) -> exp.Select:
         rows = merged(self.rollup, parts, database.dialect)
         return proved_rows(self.rollup, rows, self._columns, database.dialect, self._made(database))
 
-    def _made(self, database: Store) -> list[Made]:
+    def _made(self, database: Source) -> list[Made]:
         """The columns of a profile that are made of others, as of the day of its rows."""
         shape = self.rollup.shape
         if not shape.made:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.define.source import Table
-from dayfold.engines.base import Session, Store
+from dayfold.engines.base import Session, Source
 from dayfold.engines.databases import Databases
 from dayfold.engines.scans import leads_to_levels
 from dayfold.errors import DayfoldError, SourceFailed
@@ -212,7 +212,7 @@ class Discoverer:
         with session.within(scan.source):
             return session.arrow(Statement(changed_since(scan, position, values, led=led), values), marks.CELL)
 
-    def _first_moment(self, database: Store) -> Moment:
+    def _first_moment(self, database: Source) -> Moment:
         """A moment, if possible one with no transaction open: what one of them will bring must be read later."""
         give_up = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -221,7 +221,7 @@ class Discoverer:
                 return moment
             time.sleep(0.05)
 
-    def _moment(self, database: Store) -> Moment:
+    def _moment(self, database: Source) -> Moment:
         """The database's clock first, and only then the transactions that are open."""
         clock = database.dialect.piece("clock")
         ask = exp.select(alias(database.dialect.piece("iso_micros", _x=clock), "now"))
@@ -237,7 +237,7 @@ class Discoverer:
         return Moment(now, tuple(sorted(row[0] for row in waiting)), oldest, OVERLAP)
 
 
-def forget_beside(database: Store, ids: list[int]) -> None:
+def forget_beside(database: Source, ids: list[int]) -> None:
     """Marks that are in the ledger now are deleted beside their source: exactly those that were read."""
     with database.transaction() as session:
         session.execute(track.forget_logged(ids))

@@ -11,7 +11,7 @@ from dayfold.define.catalog import Catalog
 from dayfold.define.function import FunctionSource
 from dayfold.define.source import Own
 from dayfold.engines import owners
-from dayfold.engines.base import Store
+from dayfold.engines.base import Source, Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, DefinitionError
 from dayfold.fold import rls
@@ -105,7 +105,7 @@ def _missing_moments(catalog: Catalog, error: DefinitionError) -> list[Finding]:
     return list(found.values())
 
 
-def _connection(name: str, database: Store, clock: Clock) -> Finding:
+def _connection(name: str, database: Source, clock: Clock) -> Finding:
     try:
         database.open()
         with database.transaction(read_only=True) as session:
@@ -123,7 +123,7 @@ def _connection(name: str, database: Store, clock: Clock) -> Finding:
     return Finding(OK, name, f"{database.address} answers")
 
 
-def _attached(name: str, store: Store) -> Finding:
+def _attached(name: str, store: Source) -> Finding:
     """A DuckDB file that the store reads itself."""
     try:
         tables = store.tables(name)
@@ -200,7 +200,7 @@ def _indexes(databases: Databases, ledger: Ledger, rollups: list[BoundRollup]) -
     return list(findings.values())
 
 
-def _entity_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:
+def _entity_index(database: Source, scan: Scan, keys: tuple[str, ...]) -> Finding:
     """Whether an index leads to the facts of one entity of a profile, so that a touched one costs a look-up."""
     with database.transaction(read_only=True) as session:
         if database.leads(session, scan.source, keys):
@@ -213,7 +213,7 @@ def _entity_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding
     )
 
 
-def _cell_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:
+def _cell_index(database: Source, scan: Scan, keys: tuple[str, ...]) -> Finding:
     """Whether an index leads to the facts of one cell, so that a late row costs a look-up."""
     assert scan.source.name is not None
     assert isinstance(scan.moment.raw, exp.Column)
@@ -230,7 +230,7 @@ def _cell_index(database: Store, scan: Scan, keys: tuple[str, ...]) -> Finding:
     )
 
 
-def _level_index(database: Store, scan: Scan, per: tuple[str, ...]) -> Finding:
+def _level_index(database: Source, scan: Scan, per: tuple[str, ...]) -> Finding:
     """Whether an index leads to the level before, so that it is looked up."""
     assert scan.source.name is not None
     assert isinstance(scan.moment.raw, exp.Column)
@@ -247,12 +247,12 @@ def _level_index(database: Store, scan: Scan, per: tuple[str, ...]) -> Finding:
     )
 
 
-def _named(database: Store, scan: Scan) -> str:
+def _named(database: Source, scan: Scan) -> str:
     """The table, as statements of its database name it."""
     return ".".join(quoted(part) for part in str(database.qualify(scan.source).name).split("."))
 
 
-def _index(database: Store, scan: Scan) -> Finding | None:
+def _index(database: Source, scan: Scan) -> Finding | None:
     assert scan.source.name is not None
     assert isinstance(scan.moment.raw, exp.Column)
     schema, _, name = str(database.qualify(scan.source).name).rpartition(".")

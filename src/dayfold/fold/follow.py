@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.define.source import Table
-from dayfold.engines.base import Session, Store
+from dayfold.engines.base import Session, Source
 from dayfold.engines.databases import Databases
 from dayfold.engines.scans import leads_to_levels
 from dayfold.ledger import leases, marks
@@ -94,7 +94,7 @@ def mark_loaded(
 
 
 def shown_beside(
-    database: Store, session: Session, scan: Scan, logged: exp.Select
+    database: Source, session: Session, scan: Scan, logged: exp.Select
 ) -> tuple[list[int], pa.Table | None]:
     """The ids of entities logged beside a source, and the cells that their levels show in."""
     ids = session.arrow(Statement(logged.copy()), marks.COLUMNS_WITH_TIME)["id"].to_pylist()
@@ -105,7 +105,7 @@ def shown_beside(
         return ids, session.arrow(Statement(cells), marks.CELL)
 
 
-def _shown_of_days(database: Store, session: Session, scan: Scan, days: Sequence[dt.date]) -> pa.Table:
+def _shown_of_days(database: Source, session: Session, scan: Scan, days: Sequence[dt.date]) -> pa.Table:
     values = Values()
     cells = following(scan, everybody(scan, days, values), led=leads_to_levels(database, session, scan))
     with session.within(scan.source):

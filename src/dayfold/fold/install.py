@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from dayfold.engines.base import Session, Store
+from dayfold.engines.base import Session, Source
 from dayfold.errors import DayfoldError, UnknownName, UsageError
 from dayfold.fold.track import LOG, SCHEMA, TREE, Tracking, duckdb_triggers_of, fed_names
 from dayfold.names import listing, suggestion
@@ -41,7 +41,7 @@ class Installer:
 
     tracking: Tracking
 
-    def statements(self, names: Sequence[str] = ()) -> list[tuple[Store, Tracked, list[str]]]:
+    def statements(self, names: Sequence[str] = ()) -> list[tuple[Source, Tracked, list[str]]]:
         """What installs the triggers of some tables, or of all that should have them, as a DBA would run it."""
         found = []
         for tracked in self._named(names):
@@ -69,10 +69,10 @@ class Installer:
             )
         return [one for one in tables if not names or one.name in names]
 
-    def _feed_statements(self, database: Store, tracked: Tracked) -> list[str]:
+    def _feed_statements(self, database: Source, tracked: Tracked) -> list[str]:
         """What notes what the table feeds, and forgets what it fed before."""
-        home = database.home
-        there = fed_names(database, tracked.name)
+        store = self.tracking.databases.store
+        home, there = store.home, fed_names(store, tracked.name)
         stamp = secrets.token_hex(4)
         found, kept = [], set()
         for rollup in sorted(tracked.rollups):
@@ -93,7 +93,7 @@ class Installer:
         ]
         return [one.sql(home.dialect.name, identify=True) for one in gone] + found
 
-    def _postgres_statements(self, database: Store, tracked: Tracked) -> list[str]:
+    def _postgres_statements(self, database: Source, tracked: Tracked) -> list[str]:
         same = self.tracking.is_ours(database)
         schema = database.schema if same else SCHEMA
         with database.transaction(read_only=True) as session:
@@ -115,7 +115,7 @@ class Installer:
             made += triggers.postgres_triggers(tracked, schema, name)
         return made
 
-    def _stamps(self, database: Store, tracked: Tracked) -> dict[str, str]:
+    def _stamps(self, database: Source, tracked: Tracked) -> dict[str, str]:
         """What tells the feeding of each rollup from another: it goes on where it stands, and begins anew elsewhere."""
         self.tracking.look_again()
         fed = self.tracking.found(database, tracked).fed if self.tracking.state(tracked)[0] != "missing" else {}
@@ -124,7 +124,7 @@ class Installer:
             for rollup, mark in tracked.rollups.items()
         }
 
-    def _duckdb_statements(self, database: Store, tracked: Tracked) -> list[str]:
+    def _duckdb_statements(self, database: Source, tracked: Tracked) -> list[str]:
         found = []
         stamp = secrets.token_hex(4)
         there = [name for name, _ in duckdb_triggers_of(database, tracked.name)]
@@ -182,7 +182,9 @@ class Installer:
         self.tracking.look_again()
         return done
 
-    def _remove_from(self, database: Store, names: Sequence[str]) -> list[str]:
+    def _remove_from(self, database: Source, names: Sequence[str]) -> list[str]:
+        if database.dialect.name == "clickhouse":
+            return []
         if database.dialect.name == "duckdb":
             found = duckdb_triggers_of(database)
             with database.transaction() as session:
@@ -214,7 +216,7 @@ class Installer:
 class _rights:  # reads as a phrase in the with statement
     """Says which rights the triggers of a table need, where the database refused them."""
 
-    def __init__(self, database: Store, tracked: Tracked) -> None:
+    def __init__(self, database: Source, tracked: Tracked) -> None:
         self.database = database
         self.tracked = tracked
 

@@ -10,7 +10,7 @@ from dayfold.clock import today as today_of
 from dayfold.days import Days, union
 from dayfold.define.events import events
 from dayfold.define.fingerprint import digest
-from dayfold.engines.base import Store
+from dayfold.engines.base import Source
 from dayfold.engines.databases import Databases
 from dayfold.fold.binding import Bound
 from dayfold.fold.fetch import due_days
@@ -149,7 +149,7 @@ def _compare(folder: Folder, rollup: BoundRollup, version: versions.Version, fou
         found.seconds = round(pace * found.rows, 2) if pace else None
 
 
-def _facts(database: Store, scan: Any, ranges: list[Days]) -> int:
+def _facts(database: Source, scan: Any, ranges: list[Days]) -> int:
     total = 0
     for days in ranges:
         with database.transaction(read_only=True) as session, session.within(scan.source):

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from dayfold.define.fingerprint import digest
 from dayfold.define.source import Own, Read, Table
-from dayfold.engines.base import Store
+from dayfold.engines.base import Source, Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError
 from dayfold.fold.binding import Bound
@@ -154,7 +154,7 @@ class Tracking:
                     self._mark = hashlib.sha256(self.ledger.store_key(session).encode()).hexdigest()[:8]
         return self._mark
 
-    def is_ours(self, database: Store) -> bool:
+    def is_ours(self, database: Source) -> bool:
         """Whether triggers there write into the ledger itself."""
         return database in (self.databases.store, self.databases.store.home)
 
@@ -246,18 +246,19 @@ class Tracking:
             stamps.append(found.fed[rollup][1])
         return "ok", "", " ".join(stamps)
 
-    def _events(self, database: Store) -> tuple[str, ...]:
+    def _events(self, database: Source) -> tuple[str, ...]:
         return EVENTS if database.dialect.name == "postgres" else EVENTS[:3]
 
-    def found(self, database: Store, tracked: Tracked) -> Found:
+    def found(self, database: Source, tracked: Tracked) -> Found:
         """A table's triggers as they are."""
         place = (database.address, tracked.name)
         if database.dialect.name == "duckdb":
             names = [name for name, _ in duckdb_triggers_of(database, tracked.name)]
             return self._found_by_name(tracked, names, exists=bool(_duckdb_tables(database, tracked.name)))
         if database.dialect.name == "clickhouse":
+            # Only the store's own tables are tracked there.
             return self._found_by_name(
-                tracked, fed_names(database, tracked.name), exists=_has_table(database, tracked.name)
+                tracked, fed_names(self.databases.store, tracked.name), exists=_has_table(self.databases.store, tracked.name)
             )
         if place not in self._seen:
             log = f'"{database.schema}"."dayfold__marks"' if self.is_ours(database) else f'"{SCHEMA}"."marks"'
@@ -304,7 +305,7 @@ class Tracking:
             )  # fmt: skip
         return found
 
-    def _waiting(self, database: Store, tracked: Tracked) -> int:
+    def _waiting(self, database: Source, tracked: Tracked) -> int:
         if self.is_ours(database):
             return 0
         try:
@@ -329,7 +330,7 @@ def _fed(comment: str) -> dict[str, tuple[str, str]]:
         return {}
 
 
-def duckdb_triggers_of(database: Store, owner: str | None = None) -> list[tuple[str, str]]:
+def duckdb_triggers_of(database: Source, owner: str | None = None) -> list[tuple[str, str]]:
     """Our triggers in a DuckDB store: name and table."""
     query = "select trigger_name, table_name from duckdb_triggers() where trigger_name like 'dayfold\\_%' escape '\\'"
     plain = owner.rpartition(".")[2] if owner else None
@@ -356,7 +357,7 @@ def _has_table(database: Store, name: str) -> bool:
         return plain in database.stored_columns(session, [plain])
 
 
-def _duckdb_tables(database: Store, name: str) -> list[str]:
+def _duckdb_tables(database: Source, name: str) -> list[str]:
     with database.transaction(read_only=True) as session:
         query = statement(
             "select table_name from duckdb_tables() where table_name = :name", "duckdb", name=name.rpartition(".")[2]

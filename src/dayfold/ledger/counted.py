@@ -16,7 +16,7 @@ from typing import Any
 
 from dayfold.define.counter import DAY, CounterDef
 from dayfold.define.types import DATE, INT, TIMESTAMPTZ
-from dayfold.engines.base import Session, normal_type
+from dayfold.engines.base import Session, at_home, normal_type
 from dayfold.errors import StoreAltered
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
@@ -113,7 +113,7 @@ def ensure(ledger: Ledger, counter: CounterDef) -> None:
 def _missing(ledger: Ledger, session: Session, counter: CounterDef) -> list[tuple[str, list[Column]]]:
     """The tables, each with the columns that it does not have yet."""
     names = (counter.counted.label, counter.totals_table)
-    stored = ledger.home.stored_columns(session, names)
+    stored = ledger.home.stored_columns(at_home(session), names)
     found = []
     for name, columns in zip(names, _columns(counter), strict=True):
         have = stored.get(name, {})
@@ -264,7 +264,7 @@ def sums(
     ledger: Ledger, session: Session, counter: CounterDef, table: str, where: str = "true", **values: Any
 ) -> dict[str, int]:
     """The sum of each total over rows of a table of the counter's, those among them that are not declared any more."""
-    [stored] = ledger.home.stored_columns(session, [table]).values()
+    [stored] = ledger.home.stored_columns(at_home(session), [table]).values()
     whole = normal_type(ledger.home.dialect, INT)
     names = [name for name, type_ in stored.items() if type_ == whole and name not in counter.types]
     items = ", ".join(f"cast(coalesce(sum({quoted(name)}), 0) as text)" for name in names)

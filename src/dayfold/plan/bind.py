@@ -548,7 +548,7 @@ class _Binder:
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
     def _summed(self, scan: Scan, value: Typed, where: exp.Expr | None) -> exp.Expr:
-        return scan.dialect.cast(_filtered(sql("sum(_x)", _x=value.tree), where), _sum_type(value.type))
+        return scan.dialect.cast(_filtered(scan.dialect.total(value.tree, value.type), where), _sum_type(value.type))
 
     def _exact(self, scan: Scan, metric: Measured, value: Typed | None, where: exp.Expr | None) -> Typed:
         """A number that adds up the same in any order; floats and scaleless decimals rounded to ``scale``."""
@@ -619,7 +619,7 @@ class _Binder:
                 f"Distinct values are {listing(_DISTINCT_KINDS)}; the expression is {value.type}.",
                 "Cast it to one of these, so that one value has one text.",
             )
-        text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.cast(value.tree, TEXT)
+        text = value.tree if value.type.kind is Kind.TEXT else scan.dialect.text(value.tree, value.type)
         if self.rollup.is_profile:
             bare = scan.dialect.piece("bytewise", _x=value.tree) if value.type.kind is Kind.TEXT else value.tree
             given = _given(Typed(bare, value.type), where)
@@ -688,7 +688,7 @@ class _Binder:
         tree = sql("case when _c then _x end", _c=counts, _x=exact.tree)
         scan.levels = replace(scan.levels, each=(*scan.levels.each, Level(name, tree, guard)))
         stored = Column(name, _sum_type(exact.type), zero=True, source=scan.label)
-        scan.parts.append(Part(stored, sql("sum(_x)", _x=tree)))
+        scan.parts.append(Part(stored, scan.dialect.total(tree, exact.type)))
         scan.presence.append(sql("not _x is null", _x=column(name)))
 
     def _bound(self) -> BoundRollup:
@@ -815,7 +815,7 @@ def ordered(dialect: Dialect, what: str, value: exp.Expr, order: list[exp.Expr],
 
 def json_text(dialect: Dialect, value: Typed) -> exp.Expr:
     """A value as JSON writes it: numbers with all their digits, booleans, and everything else as a string."""
-    text = dialect.cast(value.tree, TEXT)
+    text = dialect.text(value.tree, value.type)
     if value.type.kind in (Kind.INT, Kind.DECIMAL, Kind.BOOL):
         return text
     if value.type.kind is Kind.FLOAT:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from dayfold.days import ONE_DAY, Days, union, without
-from dayfold.define.types import DATE, TEXT, Kind
+from dayfold.define.types import DATE, Kind
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Values, alias, both, column, derived, sql
@@ -90,7 +90,7 @@ def encoded(dialect: Dialect, parts: Iterable[tuple[Column, exp.Expr]]) -> exp.E
     texts: list[exp.Expr] = []
     for n, (one, tree) in enumerate(parts):
         bare = tree.this if isinstance(tree, exp.Collate) else tree
-        text = bare if one.type.kind is Kind.TEXT else dialect.cast(bare, TEXT)
+        text = bare if one.type.kind is Kind.TEXT else dialect.text(bare, one.type)
         texts += [exp.Literal.string("[" if n == 0 else ","), _or_null(dialect, text)]
     if not texts:
         return exp.Literal.string("[]")

@@ -61,8 +61,15 @@ _FIELDS = {
 class DayfoldClickhouse(_ClickHouse):
     """ClickHouse as Dayfold speaks it."""
 
-    class Generator(_ClickHouse.Generator):
+    class Generator(_ClickHouse.Generator):  # type: ignore[misc, valid-type]
+        """Prints trees."""
+
         TYPE_MAPPING = {**_ClickHouse.Generator.TYPE_MAPPING, **_NAMES}
+        TRANSFORMS = {
+            kind: how
+            for kind, how in _ClickHouse.Generator.TRANSFORMS.items()
+            if kind not in (exp.Lag, exp.Lead)
+        }
 
         def parameter_sql(self, expression: exp.Parameter) -> str:
             return f"${expression.name}"
@@ -71,7 +78,8 @@ class DayfoldClickhouse(_ClickHouse):
             to, value = expression.to, expression.this
             text, kind = self.sql(value), type_name(to)
             if isinstance(value, exp.Null):
-                return f"CAST({text} AS {kind if to.this is _T.ARRAY else f'Nullable({kind})'})"
+                # There is no NULL of an array; an empty one stands for it.
+                return f"CAST([] AS {kind})" if to.this is _T.ARRAY else f"CAST({text} AS Nullable({kind}))"
             if to.this in (_T.DECIMAL, _T.DECIMAL128, _T.DECIMAL256) and not isinstance(value, exp.Literal):
                 return _rounded(text, kind, *_digits(to))
             if to.this in _WHOLE:
@@ -80,6 +88,13 @@ class DayfoldClickhouse(_ClickHouse):
 
         def trycast_sql(self, expression: exp.TryCast) -> str:
             return f"accurateCastOrNull({self.sql(expression.this)}, {_quoted(type_name(expression.to))})"
+
+        def select_sql(self, expression: exp.Select) -> str:
+            for one in expression.expressions:
+                if isinstance(one, exp.Column) and one.table and not isinstance(one.this, exp.Star):
+                    # Where another relation has a column of that name, the result's would be called "relation.name".
+                    one.replace(exp.alias_(one.copy(), one.this.copy()))
+            return str(super().select_sql(expression))
 
         def extract_sql(self, expression: exp.Extract) -> str:
             if expression.name.upper() == "EPOCH":
@@ -102,7 +117,7 @@ class DayfoldClickhouse(_ClickHouse):
         def in_sql(self, expression: exp.In) -> str:
             options = expression.expressions
             if not options or all(isinstance(one, exp.Literal) for one in options):
-                return super().in_sql(expression)
+                return str(super().in_sql(expression))
             # A list takes constants of the value's own type, and no NULL among them makes it unknown.
             tests = [exp.EQ(this=expression.this.copy(), expression=one.copy()) for one in options]
             return f"({' OR '.join(self.sql(one) for one in tests)})"
@@ -110,11 +125,31 @@ class DayfoldClickhouse(_ClickHouse):
         def escape_sql(self, expression: exp.Escape) -> str:
             like = expression.this
             pattern = translated_pattern(like.expression.name, expression.expression.name)
-            return self.sql(type(like)(this=like.this.copy(), expression=exp.Literal.string(pattern)))
+            return str(self.sql(type(like)(this=like.this.copy(), expression=exp.Literal.string(pattern))))
 
         def translate_sql(self, expression: exp.Translate) -> str:
             parts = (expression.this, expression.args["from_"], expression.args["to"])
             return f"translate({', '.join(self.sql(one) for one in parts)})"
+
+        def count_sql(self, expression: exp.Count) -> str:
+            # An unsigned number has no type in common with a signed one.
+            return _signed(self.function_fallback_sql(expression), expression)
+
+        def filter_sql(self, expression: exp.Filter) -> str:
+            text = str(super().filter_sql(expression))
+            return _signed(text, expression) if isinstance(expression.this, exp.Count) else text
+
+        def window_sql(self, expression: exp.Window) -> str:
+            what = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
+            text = str(super().window_sql(expression))
+            return _signed(text, expression) if isinstance(what, exp.Count | exp.RowNumber) else text
+
+        def lag_sql(self, expression: exp.Lag) -> str:
+            # A column without NULLs has some other value where there is no such row.
+            return f"lag(toNullable({self.sql(expression.this)}))"
+
+        def lead_sql(self, expression: exp.Lead) -> str:
+            return f"lead(toNullable({self.sql(expression.this)}))"
 
         def logicalor_sql(self, expression: exp.LogicalOr) -> str:
             return f"max({self.sql(expression.this)})"
@@ -124,7 +159,7 @@ class DayfoldClickhouse(_ClickHouse):
 
         def values_sql(self, expression: exp.Values, values_as_table: bool = True) -> str:
             if not isinstance(expression.parent, exp.From | exp.Join):
-                return super().values_sql(expression, values_as_table)
+                return str(super().values_sql(expression, values_as_table))
             columns = [self.sql(one) for one in expression.args["alias"].columns]
             rows = [
                 ", ".join(f"{self.sql(v)} AS {c}" for v, c in zip(row.expressions, columns, strict=True))
@@ -135,54 +170,27 @@ class DayfoldClickhouse(_ClickHouse):
 
         def exists_sql(self, expression: exp.Exists) -> str:
             found = as_membership(expression)
-            return self.sql(found) if found is not None else super().exists_sql(expression)
-
-        def select_sql(self, expression: exp.Select) -> str:
-            """Lists that a select unfolds side by side; several of them would be unfolded in all their combinations."""
-            lists = [one for one in expression.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
-            if len(lists) < 2:
-                return super().select_sql(expression)
-            tree = expression.copy()
-            named = [one for one in tree.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
-            parts = [one.unalias() for one in named]
-            arrays = [one.expressions[0] if isinstance(one, exp.Unnest) else one.this for one in parts]
-            zipped = exp.Anonymous(
-                this="arrayJoin",
-                expressions=[exp.Anonymous(this="arrayZipUnaligned", expressions=[one.copy() for one in arrays])],
-            )
-            for place, one in enumerate(named):
-                element = exp.Anonymous(this="tupleElement", expressions=[zipped.copy(), exp.Literal.number(place + 1)])
-                one.replace(exp.alias_(element, one.alias, quoted=True) if one.alias else element)
-            return super().select_sql(tree)
-
-        def count_sql(self, expression: exp.Count) -> str:
-            """A number with a sign, as every other whole number is: ClickHouse knows no type for one of each."""
-            text = self.function_fallback_sql(expression)
-            return text if isinstance(expression.parent, exp.Filter | exp.Window) else f"toInt64({text})"
-
-        def filter_sql(self, expression: exp.Filter) -> str:
-            text = super().filter_sql(expression)
-            inside = isinstance(expression.parent, exp.Window) or not isinstance(expression.this, exp.Count)
-            return text if inside else f"toInt64({text})"
-
-        def window_sql(self, expression: exp.Window) -> str:
-            text = super().window_sql(expression)
-            of = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
-            return f"toInt64({text})" if isinstance(of, exp.Count | exp.RowNumber | exp.Rank) else text
+            return str(self.sql(found) if found is not None else super().exists_sql(expression))
 
         def windowspec_sql(self, expression: exp.WindowSpec) -> str:
             if expression.args.get("kind") != "GROUPS":
-                return super().windowspec_sql(expression)
+                return str(super().windowspec_sql(expression))
             # There are no frames of groups. Ours are over days, of which the group before is at most the day before.
             other = expression.copy()
             other.set("kind", "RANGE")
-            return super().windowspec_sql(other)
+            return str(super().windowspec_sql(other))
 
 
 def type_name(to: exp.DataType) -> str:
     """What ClickHouse calls a type, without whether it may be NULL."""
     if to.this is _T.ARRAY:
-        return f"Array({type_name(to.expressions[0])})"
+        # What is called a list in ClickHouse's own words says whether there are NULLs in it; what is in others' words may have some.
+        [inner] = to.expressions
+        return (
+            f"Array({type_name(inner)})"
+            if inner.args.get("nullable") is False
+            else f"Array(Nullable({type_name(inner)}))"
+        )
     if to.this in (_T.DECIMAL, _T.DECIMAL128, _T.DECIMAL256):
         precision, scale = _digits(to)
         return f"Decimal({precision}, {scale})"
@@ -206,6 +214,11 @@ def _rounded(text: str, kind: str, precision: int, scale: int) -> str:
     fits = f"CASE WHEN abs(v__) < {limit} THEN CAST(v__ AS {kind}) WHEN NOT v__ IS NULL THEN "
     fails = f"CAST(concat('!', toString(assumeNotNull(v__))) AS {kind}) END"
     return f"arrayElement(arrayMap(v__ -> {fits}{fails}, [round(toDecimal256({text}, {scale + 1}), {scale})]), 1)"
+
+
+def _signed(text: str, tree: exp.Expr) -> str:
+    """A count as a signed number, where it is not part of an aggregate that is."""
+    return text if isinstance(tree.parent, exp.Filter | exp.Window) else f"toInt64({text})"
 
 
 def _quoted(text: str) -> str:

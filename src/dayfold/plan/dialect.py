@@ -230,6 +230,8 @@ PIECES = {
     # ClickHouse orders identifiers by their second half first.
     "uuid_order": Spelling("_x", "_x", "toString(_x)"),
     # There is no NULL of a set in ClickHouse: an empty one stands for it, and no other is empty.
+    "differ": Spelling("_x IS DISTINCT FROM _y", "_x IS DISTINCT FROM _y", "_x IS DISTINCT FROM _y"),
+    "sets_differ": Spelling("_x IS DISTINCT FROM _y", "_x IS DISTINCT FROM _y", "_x <> _y"),
     "set_present": Spelling("NOT _x IS NULL", "NOT _x IS NULL", "notEmpty(_x)"),
     "as_utc": Spelling("CAST(_x AS TIMESTAMPTZ)", "_x AT TIME ZONE 'UTC'", "CAST(_x AS DateTime64(6, 'UTC'))"),
     "utc_start": Spelling("_x AT TIME ZONE 'UTC'", "_x AT TIME ZONE 'UTC'", "CAST(_x AS DateTime64(6, 'UTC'))"),
@@ -472,6 +474,14 @@ class Dialect:
     def total(self, tree: exp.Expr, type_: Type) -> exp.Expr:
         """The aggregate that adds up numbers of a type; sums that leave it are errors, and do not wrap."""
         return sql("sum(_x)", _x=self.spacious(tree, type_))
+
+    def days_from(self, first: exp.Expr, last: exp.Expr) -> exp.Expr:
+        """A select of the days from one to another as ``day``."""
+        if self.name == "clickhouse":
+            how_many = self.sql("toUInt32(dateDiff('day', _a, _b) + 1)", _a=first, _b=last)
+            return self.sql("SELECT _a + toInt32(arrayJoin(range(_n))) AS day", _a=first, _n=how_many)
+        text = "select cast(s.d as date) as day from generate_series(_a::timestamp, _b::timestamp, interval '1 day') as s(d)"
+        return sql(text, _a=first, _b=last)
 
     def text(self, tree: exp.Expr, type_: Type) -> exp.Expr:
         """The text of a value of a type."""

@@ -106,7 +106,7 @@ def _on_days(day: exp.Expr, ranges: Sequence[Days], values: Values) -> exp.Expr:
 def totals(rollup: BoundRollup, rows: exp.Expr, dialect: Dialect) -> exp.Select:
     """Each day's number of rows and the sum of their hashes, the same on every engine for the same rows."""
     parts = [_text(dialect, one, column(one.name)) for one in [*identity(rollup), *compared_columns(rollup)]]
-    parts.append(dialect.cast(column(THERE), TEXT))
+    parts.append(dialect.text(column(THERE), BOOL))
     whole = parts[0]
     for part in parts[1:]:
         whole = exp.DPipe(this=exp.DPipe(this=whole, expression=exp.Literal.string("|")), expression=part)
@@ -133,7 +133,7 @@ def _text(dialect: Dialect, one: Column, tree: exp.Expr) -> exp.Expr:
         case Kind.HASHES:
             text = dialect.piece("set_text", _x=tree)
         case _:
-            text = dialect.cast(tree, TEXT)
+            text = dialect.text(tree, one.type)
     return sql("coalesce(_t, 'null')", _t=text)
 
 
@@ -187,7 +187,11 @@ def differences(
     }
     has, should = (sql("coalesce(_t, false)", _t=column(THERE, side)) for side in ("s", "a"))
     differ = [
-        sql("_x is distinct from _y", _x=column(one.name, "s"), _y=column(one.name, "a"))
+        dialect.piece(
+            "sets_differ" if one.type.kind is Kind.HASHES else "differ",
+            _x=column(one.name, "s"),
+            _y=column(one.name, "a"),
+        )
         for one in compared_columns(rollup)
     ]
     bucket: exp.Expr = exp.Null()

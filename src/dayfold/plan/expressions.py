@@ -59,6 +59,7 @@ _TEXTS = (Kind.TEXT, Kind.NULL)
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 #: The pieces that put kinds of values into the order that they have everywhere.
 _ORDERS = {Kind.TEXT: "bytewise", Kind.UUID: "uuid_order"}
+_NORMAL_IN_CLICKHOUSE = (Kind.TEXT, Kind.FLOAT, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _OPERATORS = (exp.Add, exp.Sub, exp.Mul, exp.Mod, exp.Neg)
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -108,9 +109,10 @@ class Compiler:
                 f"{self.owner} has no column '{node.name}'{suggestion(node.name, self.scope)}.",
                 f"Columns: {listing(self.scope)}",
             )
-        if found.type.kind in (Kind.TEXT, Kind.FLOAT) and isinstance(found.tree, exp.Column):
+        kinds = _NORMAL_IN_CLICKHOUSE if self.dialect.name == "clickhouse" else (Kind.TEXT, Kind.FLOAT)
+        if found.type.kind in kinds and isinstance(found.tree, exp.Column):
             # An enum orders by its definition and knows no LIKE, and engines disagree about real = 0.1. Other text
-            # and doubles pass through this cast at no cost.
+            # and doubles pass through this cast at no cost. A moment of ClickHouse's has days of the zone of its column.
             return Typed(self.dialect.cast(found.tree, found.type), found.type)
         return found
 

@@ -58,7 +58,7 @@ def grown(
     items = [alias(column(k), one.name) for k, (one, _) in zip(reader.keys, scan.keys, strict=True)]
     items.append(alias(column(CELL_DAY), "slot__"))
     for n, part in enumerate(scan.parts):
-        total: exp.Expr = sql("sum(_x)", _x=growth)
+        total: exp.Expr = scan.dialect.total(growth, part.column.type)
         if reader.several:
             test = sql("_n = _m", _n=column(NUMBER), _m=exp.Literal.number(n))
             total = exp.Filter(this=total, expression=exp.Where(this=test))

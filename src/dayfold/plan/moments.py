@@ -121,7 +121,11 @@ class BoundMoment:
         if self.raw_kind in ("s", "ms"):
             factor = 86_400 * (1000 if self.raw_kind == "ms" else 1)
             # A difference of dates is a number of days on every engine.
-            whole = self.dialect.cast(exp.Paren(this=sql("_d - cast('1970-01-01' as date)", _d=day)), INT)
+            epoch = sql("cast('1970-01-01' as date)")
+            if self.dialect.name == "clickhouse":
+                whole = self.dialect.piece("days_between", _x=day, _y=epoch)
+            else:
+                whole = self.dialect.cast(exp.Paren(this=sql("_d - _e", _d=day, _e=epoch)), INT)
             return sql("_n * _f", _n=whole, _f=exp.Literal.number(factor))
         start = self.dialect.cast(day, TIMESTAMP)
         return start if self.raw_kind == "timestamp" else self.dialect.piece("utc_start", _x=start)
@@ -164,6 +168,9 @@ def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
             f"the moment '{moment.column}' is {typed.type}; tz={moment.tz!r} does not apply to it.",
             "A timestamptz already names an instant, and a date is taken as the UTC day it says.",
         )
+    if dialect.name == "clickhouse" and kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ) and isinstance(raw, exp.Cast):
+        # Ranges are of the column as it stands.
+        return _normal(raw.this, kind, moment, dialect)
     match kind:
         case Kind.TIMESTAMPTZ:
             return BoundMoment(raw, "timestamptz", raw, dialect.piece("utc_date", _x=raw), dialect)
@@ -181,6 +188,15 @@ def bind_moment(moment: Moment, compiler: Compiler) -> BoundMoment:
         f"the moment '{moment.column}' is {typed.type}.",
         "A moment is a timestamptz, timestamp, date, ISO text, or a number with Moment(…, unit='s' or 'ms').",
     )
+
+
+def _normal(raw: exp.Expr, kind: Kind, moment: Moment, dialect: Dialect) -> BoundMoment:
+    """A moment of ClickHouse, whose days are otherwise those of the zone that its column names."""
+    instant = dialect.cast(raw, TIMESTAMPTZ)
+    if moment.tz in (None, "UTC") or kind is Kind.TIMESTAMPTZ:
+        return BoundMoment(raw, "timestamptz", instant, dialect.cast(instant, DATE), dialect)
+    instant = dialect.piece("in_zone", _x=instant, _zone=exp.Literal.string(moment.tz))
+    return BoundMoment(raw, "local", instant, dialect.cast(instant, DATE), dialect)
 
 
 def _epoch(moment: Moment, typed: Typed, dialect: Dialect) -> BoundMoment:

@@ -138,7 +138,7 @@ class Branch:
         grown = proof_levels.grown(facts, listed, len(self.per), keys, self.dialect, start)
         names = [column(one) for one in keys]
         [stored] = self.measures[0].columns
-        total = self.dialect.cast(sql("sum(grown__)"), stored.type)
+        total = self.dialect.cast(self.dialect.total(column("grown__"), stored.type), stored.type)
         identity = [*names, alias(column("day"), DAY), alias(column("day"), SLOT)]
         rows = exp.select(*identity, alias(total, stored.name)).from_(nested(grown, "grown__"), copy=False)
         return rows.group_by(*names, column("day"), copy=False)
@@ -184,7 +184,7 @@ class Branch:
         value = column(f"v{n}__")
         match measure.kind:
             case "avg":
-                return [sql("sum(_v)", _v=value), sql("count(_v)", _v=value)]
+                return [self.dialect.total(value, measure.columns[0].type), sql("count(_v)", _v=value)]
             case "gauge":
                 last = sql("case when _u = _l then _v end", _u=column("us__"), _l=column(f"latest{n}__"), _v=value)
                 return [sql("max(_x)", _x=last)]
@@ -195,6 +195,8 @@ class Branch:
                 there = sql("not _v is null", _v=value)
                 whole = self.dialect.piece("hash_set", _x=hashed, _t=there)
                 return [sql("count(distinct _v)", _v=value), self.dialect.piece("smallest", _x=exp.Paren(this=whole))]
+            case "sum":
+                return [self.dialect.total(value, measure.columns[0].type)]
         return [sql(f"{measure.kind}(_v)", _v=value)]
 
 
@@ -262,7 +264,7 @@ def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str
         stored = (Column(name, INT, zero=True), Column(set_column(name), HASHES))
     elif isinstance(metric, Distinct):
         assert metric.expr is not None
-        value = dialect.piece("bytewise", _x=dialect.cast(compiler.compile(metric.expr).tree, TEXT))
+        value = dialect.piece("bytewise", _x=dialect.text(*_both(compiler.compile(metric.expr))))
         stored = (Column(name, INT, zero=True), Column(set_column(name), HASHES))
     else:
         value = contribution(compiler, metric)
@@ -270,7 +272,8 @@ def _measure(compiler: Compiler, name: str, metric: Measured, types: Mapping[str
         types = {**types, names[0]: decimal(MAX_DIGITS, metric.scale)} if metric.scale is not None else types
         stored = tuple(Column(one, types[one], zero=isinstance(metric, Sum)) for one in names)
     if metric.where is not None:
-        value = sql("case when _w then _v end", _w=compiler.condition(metric.where), _v=value)
+        no_set = dialect.cast(exp.Null(), HASHES) if united else exp.Null()
+        value = sql("case when _w then _v else _n end", _w=compiler.condition(metric.where), _v=value, _n=no_set)
     if united:
         value = dialect.piece("exploded", _x=value)
     kind = "united" if united else "count" if isinstance(metric, Size) else metric.kind
@@ -337,11 +340,7 @@ def listed_days(ranges: Sequence[Days], dialect: Dialect, values: Values) -> exp
     listed: exp.Expr | None = None
     for days in ranges:
         first, last = (values.bind(day, "date") for day in (days.first, days.last))
-        one = sql(
-            "select cast(s.d as date) as day from generate_series(_a::timestamp, _b::timestamp, interval '1 day') as s(d)",
-            _a=first,
-            _b=last,
-        )
+        one = dialect.days_from(first, last)
         listed = one if listed is None else exp.union(listed, one, distinct=False, copy=False)
     assert listed is not None, "there is a day to list"
     start = dialect.piece("epoch_micros", _x=column("day", "l"))
@@ -355,6 +354,10 @@ def listed_days(ranges: Sequence[Days], dialect: Dialect, values: Values) -> exp
 def nested(query: exp.Expr, name: str) -> exp.Subquery:
     """A query as something to select from, itself and no copy: copying large trees would be most of the cost."""
     return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+
+
+def _both(typed: Typed) -> tuple[exp.Expr, Type]:
+    return typed.tree, typed.type
 
 
 def set_column(metric: str) -> str:

@@ -16,10 +16,10 @@ from dayfold.days import Days
 from dayfold.define.lasting import Collect, Exists, First
 from dayfold.define.metric import Avg, Count, Distinct, Measured, Sum
 from dayfold.define.source import Table
-from dayfold.define.types import INT, TEXT, Kind, Type
+from dayfold.define.types import INT, Kind, Type
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.dialect import Dialect
-from dayfold.plan.expressions import Compiler
+from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.proof import DAY, SLOT, compiler_of, contribution, key_of, nested, timing_of
 from dayfold.plan.shape import Column, life
 from dayfold.plan.sql import Values, alias, both, column, either, sql
@@ -133,6 +133,8 @@ class LifeBranch:
                 return sql("count(_v) > 0", _v=value)
             case "distinct":
                 return sql("count(distinct _v)", _v=value)
+            case "sum":
+                return self.dialect.total(value, measure.columns[0].type)
         return sql(f"{measure.kind}(_v)", _v=value)
 
     def _list(self, n: int, measure: Measure) -> exp.Expr:
@@ -173,7 +175,7 @@ def _measure(compiler: Compiler, name: str, metric: Measured, type_: Type) -> Me
         value: exp.Expr = exp.Literal.number(1)
     elif isinstance(metric, Distinct):
         assert metric.expr is not None
-        value = dialect.piece("bytewise", _x=dialect.cast(compiler.compile(metric.expr).tree, TEXT))
+        value = _text_of(dialect, compiler.compile(metric.expr))
     else:
         value = contribution(compiler, metric)
     order: list[exp.Expr] = []
@@ -199,13 +201,17 @@ def _measure(compiler: Compiler, name: str, metric: Measured, type_: Type) -> Me
     return Measure(kind, name, value, (stored,), tuple(order), most, newest, written)
 
 
+def _text_of(dialect: Dialect, typed: Typed) -> exp.Expr:
+    return dialect.piece("bytewise", _x=dialect.text(typed.tree, typed.type))
+
+
 def _written(dialect: Dialect, value: exp.Expr, type_: Type) -> exp.Expr:
     """A value in JSON's spelling."""
     match type_.kind:
         case Kind.INT | Kind.DECIMAL | Kind.BOOL:
-            return dialect.cast(value, TEXT)
+            return dialect.text(value, type_)
         case Kind.FLOAT:
             return dialect.piece("float_text", _x=value)
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
             return dialect.piece("json_string", _x=dialect.piece("iso_micros", _x=value))
-    return dialect.piece("json_string", _x=dialect.cast(value, TEXT))
+    return dialect.piece("json_string", _x=dialect.text(value, type_))

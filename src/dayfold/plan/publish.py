@@ -104,7 +104,7 @@ class Publication:
         """One row where the scope holds anything that a source gave."""
         values = Values()
         mine = [one for one in self.shape.values if one.source == source]
-        held = either(one.holds(column(one.name)) for one in mine)
+        held = either(one.holds(column(one.name), self.dialect) for one in mine)
         select = exp.select(alias(exp.Literal.number(1), "one")).from_(self.shape.table)
         return Statement(select.where(both([self.in_scope(values), held])).limit(1), values)
 
@@ -217,7 +217,7 @@ class Publication:
     def _kept(self, of: str) -> exp.Expr:
         """True for a stored row that facts of a failed source still stand in."""
         held = [one for one in self.shape.values if one.name in self.frozen]
-        return either(one.holds(column(one.name, of)) for one in held)
+        return either(one.holds(column(one.name, of), self.dialect) for one in held)
 
     def _equal(self, one: exp.Expr, other: exp.Expr) -> exp.Expr:
         return self.dialect.piece("equal", _x=one, _y=other)

@@ -186,7 +186,7 @@ def _finished(rollup: BoundRollup, scan: Scan, select: exp.Expr) -> exp.Expr:
             items.append(column(one.name))
     whole = exp.select(*items).from_(derived(select, "cells__"))
     if absent:
-        has_set = [sql("not _h is null", _h=column(name)) for name in sorted(hashes)]
+        has_set = [scan.dialect.piece("set_present", _x=column(name)) for name in sorted(hashes)]
         whole = whole.where(either([*scan.presence, *has_set, sql("_b > 0", _b=column(BAD.name))]))
     return whole
 

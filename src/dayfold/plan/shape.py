@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from dayfold.days import LIFE, Days
 from dayfold.define.rollup import PACKED
-from dayfold.define.types import DATE, INT, JSON, TEXT, TIMESTAMPTZ, Kind, Type
+from dayfold.define.types import DATE, INT, JSON, TIMESTAMPTZ, Kind, Type
 from dayfold.names import fitted
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.sql import column, either, identifier, sql, table
@@ -48,8 +48,10 @@ class Column:
         """What absence means where it is not null."""
         return exp.false() if self.type.kind is Kind.BOOL else exp.Literal.number(0)
 
-    def holds(self, tree: exp.Expr) -> exp.Expr:
+    def holds(self, tree: exp.Expr, dialect: Dialect) -> exp.Expr:
         """True where a value of this column says that a fact contributed to it."""
+        if self.type.kind is Kind.HASHES:
+            return dialect.piece("set_present", _x=tree)
         return sql("_x <> _zero", _x=tree, _zero=self.absent) if self.zero else sql("not _x is null", _x=tree)
 
 
@@ -150,7 +152,7 @@ class Shape:
         text: exp.Expr = exp.Literal.string("{")
         for place, name in enumerate(self.extras):
             known = types[name]
-            value = dialect.cast(values[name], TEXT)
+            value = dialect.text(values[name], known)
             if not (known.is_number or known.kind is Kind.BOOL):
                 value = dialect.piece("json_string", _x=value)
             begin = exp.Literal.string(("," if place else "") + json.dumps(name) + ":")

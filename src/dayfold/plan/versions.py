@@ -9,7 +9,8 @@ Invariant: what a reader sees is decided by one snapshot of the ledger, whatever
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
@@ -23,9 +24,13 @@ from dayfold.plan.sql import alias, column, identifier, table
 WRITE, GONE, REVISES = "write__", "gone__", "revises__"
 #: What tells rows apart in a table that has no columns for it.
 ROW = "row__"
+#: What the table of versions of a table is called first; the write that made it follows.
+VERSIONS_PREFIX = "dayfold_versions__"
+#: The table by which views know what is published.
+SEEN = "dayfold_seen__"
 #: So many statements of one write are told apart.
 STEPS = 1 << 16
-_REVISED = "revised__"
+_REVISED, _PLACE = "revised__", "place__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +116,18 @@ class Reader:
     schema: str
     seen: Seen = field(default_factory=Seen)
 
-    def rows(self, kept: Kept, conditions: Collection[exp.Expr] = (), *, whole: bool = False) -> exp.Select:
-        """A select of a table's rows as readers see them.
+    def rows(self, kept: Kept, *, whole: bool = False) -> exp.Select:
+        """A select of a table's rows as readers see them; ``whole``: with what tells rows apart too.
 
-        Args:
-            conditions: On columns of the identity, by their bare names, that the reader asks for anyway.
-            whole: With what tells rows apart too.
+        Conditions on a row's identity that are asked around it are pushed through it by ClickHouse, down to the parts that are read.
         """
         names = [column(one) for one in (kept.all_names if whole else kept.names)]
         base = exp.select().from_(table(kept.versions, self.schema)).where(self.seen.shows())
-        for one in conditions:
-            base = base.where(one.copy())
         if not kept.revised:
             return base.select(*names)
         if kept.is_log:
             return self._of_log(kept, base, names)
-        newest = base.select(*names, column(GONE))
-        newest = newest.order_by(exp.Ordered(this=column(WRITE), desc=True, nulls_first=False))
-        newest.set("limit", limit_by([column(one) for one in kept.identity]))
-        return exp.select(*names).from_(newest.subquery(_REVISED)).where(exp.Not(this=column(GONE)))
+        return newest_of(kept, base, names)
 
     def _of_log(self, kept: Kept, base: exp.Select, names: Sequence[exp.Expr]) -> exp.Select:
         """Of a table whose rows hardly ever change: those that did are few, and are told apart from all others."""
@@ -137,17 +135,20 @@ class Reader:
         revised = base.copy().where(column(REVISES)).select(column(one))
         plain = base.copy().where(exp.Not(this=column(REVISES)))
         plain = plain.where(exp.Not(this=exp.In(this=column(one), query=exp.Subquery(this=revised)))).select(*names)
-        newest = base.copy().where(column(REVISES)).select(*names, column(GONE))
-        newest = newest.order_by(exp.Ordered(this=column(WRITE), desc=True, nulls_first=False))
-        newest.set("limit", limit_by([column(one)]))
-        fresh = exp.select(*names).from_(newest.subquery(_REVISED)).where(exp.Not(this=column(GONE)))
+        fresh = newest_of(kept, base.copy().where(column(REVISES)), names)
         both = exp.union(plain, fresh, distinct=False)
         return exp.select(*names).from_(both.subquery("kept__"))
 
 
-def limit_by(columns: Sequence[exp.Expr]) -> exp.Expr:
-    """The first row of each group, in the order of the select."""
-    return exp.Limit(expression=exp.Literal.number(1), expressions=[one.copy() for one in columns])
+def newest_of(kept: Kept, versions: exp.Select, names: Sequence[exp.Expr]) -> exp.Select:
+    """The newest of some versions of each row, but for those that say that the row is gone."""
+    newest = exp.Ordered(this=column(WRITE), desc=True, nulls_first=False)
+    place = exp.Window(
+        this=exp.RowNumber(), partition_by=[column(one) for one in kept.identity], order=exp.Order(expressions=[newest])
+    )
+    inner = versions.select(*names, column(GONE), alias(place, _PLACE))
+    first = exp.EQ(this=column(_PLACE), expression=exp.Literal.number(1))
+    return exp.select(*names).from_(inner.subquery(_REVISED)).where(first, exp.Not(this=column(GONE)))
 
 
 def rewritten(tree: exp.Expr, write: int, kept: Kept, reader: Reader) -> exp.Expr:
@@ -237,25 +238,14 @@ def _insert(kept: Kept, schema: str, names: Sequence[str], rows: exp.Expr) -> ex
     return exp.Insert(this=target, expression=rows)
 
 
-def pushed(tree: exp.Expr, kept: Kept, name: str) -> list[exp.Expr]:
-    """The conditions of a select that hold of a table's identity alone, with bare names: they may be asked before versions are compared."""
-    where = tree.args.get("where")
-    if where is None:
-        return []
-    parts = list(where.this.flatten()) if isinstance(where.this, exp.And) else [where.this]
-    known = set(kept.identity)
-    lone = not tree.args.get("joins")
-    found: list[exp.Expr] = []
-    for part in parts:
-        columns = list(part.find_all(exp.Column))
-        if not columns or part.find(exp.Query) is not None:
-            continue
-        if all(one.name in known and (one.table == name or (not one.table and lone)) for one in columns):
-            bare = part.copy()
-            for node in list(bare.find_all(exp.Column)):
-                node.set("table", None)
-            found.append(exp.Paren(this=bare))
-    return found
+def made_by(name: str) -> int:
+    """The write that made a table of versions, by the table's name; 0 where it is no such name.
+
+    >>> made_by("dayfold_versions__12__orders"), made_by("orders")
+    (12, 0)
+    """
+    found = re.match(rf"{VERSIONS_PREFIX}(\d+)__", name)
+    return int(found[1]) if found else 0
 
 
 def declaration(

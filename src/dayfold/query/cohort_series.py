@@ -114,7 +114,7 @@ class CohortSeries:
         select = exp.select(*groups, alias(self._active(), _ACTIVE))
         for name, mine in self.sums.items():
             tree = self._wide(name)
-            select = select.select(alias(sql("sum(_x)", _x=tree) if self._is_grouped else tree, mine))
+            select = select.select(alias(self._total(name) if self._is_grouped else tree, mine))
         select = select.from_(_as("members__", "m")).join(exp.alias_(self.activity, "a", table=True), on=both(join))
         select = select.where(both(tests))
         return select.group_by(*_places(len(groups))) if self._is_grouped else select
@@ -158,10 +158,13 @@ class CohortSeries:
 
     def _wide(self, name: str) -> exp.Expr:
         """A stored number with room for any sum."""
-        return self.dialect.cast(column(name, "a"), summed_type(self.activity_types[name]))
+        return self.dialect.exactly(column(name, "a"), summed_type(self.activity_types[name]))
+
+    def _total(self, name: str) -> exp.Expr:
+        return self.dialect.total(self._wide(name), summed_type(self.activity_types[name]))
 
     def _summed(self, name: str) -> exp.Expr:
-        return sql("sum(_x)", _x=self._wide(name)) if self._is_grouped else self._wide(name)
+        return self._total(name) if self._is_grouped else self._wide(name)
 
     def _periods(self) -> exp.Select:
         """Each entity once a period."""
@@ -172,7 +175,10 @@ class CohortSeries:
         inner = inner.from_(table("days__"))
         groups = [column(name) for name in (*self.key.values(), *self.by.values(), _COHORT, _PERIOD)]
         active = alias(sql("max(case when _a then 1 else 0 end)", _a=column(_ACTIVE)), _ACTIVE)
-        sums = [alias(sql("sum(_x)", _x=column(mine)), mine) for mine in self.sums.values()]
+        sums = [
+            alias(self.dialect.total(column(mine), summed_type(self.activity_types[name])), mine)
+            for name, mine in self.sums.items()
+        ]
         return exp.select(*groups, active, *sums).from_(derived(inner, "d")).group_by(*_places(len(groups)))
 
     def _ages(self) -> exp.Select:
@@ -188,7 +194,13 @@ class CohortSeries:
         groups = [column(name) for name in (_COHORT, *self.by.values(), _PERIOD)]
         active = alias(self.dialect.cast(sql("count(*) filter (where _c)", _c=counted), INT), _ACTIVE)
         sums = [
-            alias(self.dialect.cast(sql("sum(_x)", _x=column(mine)), summed_type(self.activity_types[name])), mine)
+            alias(
+                self.dialect.cast(
+                    self.dialect.total(column(mine), summed_type(self.activity_types[name])),
+                    summed_type(self.activity_types[name]),
+                ),
+                mine,
+            )
             for name, mine in self.sums.items()
         ]
         return exp.select(*groups, active, *sums).from_(source).group_by(*_places(len(groups)))

@@ -152,7 +152,7 @@ class _Merger:
             if not mine:
                 continue
             values = Values()
-            holds = either(one.holds(column(one.name)) for one in mine)
+            holds = either(one.holds(column(one.name), self.store.dialect) for one in mine)
             rows = self._scope(shape, scope.days, scope.cells).stored(values, "t")
             items = [column(one.name) for one in shape.key] + [alias(shape.slot_of(), "slot__")]
             items += [alias(column(one.name), names[one.name]) for one in mine]

@@ -183,7 +183,7 @@ class ProfileRows:
     def _groups(self, test: exp.Expr) -> exp.Expr:
         request = self.request
         sums = [
-            alias(self.dialect.cast(sql("sum(_x)", _x=column(name)), self.selected[name]), name)
+            alias(self.dialect.cast(self.dialect.total(column(name), self.types[name]), self.selected[name]), name)
             for name in request.columns
         ]
         items = [*(column(name) for name in request.count_by), alias(sql("count(*)"), COUNT), *sums]

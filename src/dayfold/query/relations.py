@@ -24,7 +24,7 @@ from sqlglot import exp
 from dayfold.define.access import AccessDef, Asked
 from dayfold.define.catalog import Catalog, by_place
 from dayfold.define.source import Table
-from dayfold.engines.base import Store
+from dayfold.engines.base import Source
 from dayfold.engines.databases import Databases
 from dayfold.errors import AccessUnknown, DayfoldError, Forbidden, Problem, TookTooLong, UnknownName, UsageError
 from dayfold.names import listing, suggestion
@@ -230,7 +230,7 @@ def _source(access: AccessDef, text: str) -> Table:
     return Table(sql=text, database=access.database)
 
 
-def database_of(databases: Databases, access: AccessDef) -> Store:
+def database_of(databases: Databases, access: AccessDef) -> Source:
     """The database that an access asks."""
     return databases.of(_source(access, ""))
 

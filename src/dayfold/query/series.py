@@ -185,6 +185,13 @@ class Series:
             items.append(alias(self._list(f"ok_{n}", "boolean"), f"ok_{n}__"))
             items.append(alias(self._list(f"last_{n}", kind), f"last_{n}__"))
         items += [alias(self._list(f"apart_{name}", "boolean"), f"apart_{name}__") for name in self.spine.apart]
+        if self.dialect.name == "clickhouse":
+            # Several lists side by side would be multiplied: they are one list of rows.
+            lists = [one.this.this for one in items]
+            rows = exp.select(alias(exp.Explode(this=exp.Anonymous(this="arrayZip", expressions=lists)), "row__"))
+            parts = [self.dialect.sql("tupleElement(row__, _n)", _n=one) for one in self._positions(len(items))]
+            named = [alias(part, one.alias) for part, one in zip(parts, items, strict=True)]
+            return exp.select(*named).from_(derived(rows, "rows__"))
         return exp.select(*items)
 
     def _list(self, name: str, type_: str) -> exp.Expr:
@@ -281,19 +288,29 @@ class Series:
         days = self.spine.partly[metric.source.label]
         if not days:
             return column(name)
+        return sql("case when not (_w) then _x end", _w=self._partly(metric), _x=column(name))
+
+    def _partly(self, metric: Measured) -> exp.Expr:
+        """True on days of the asked zone that are only partly covered."""
         n = self.sources.index(metric.source.label)
-        within = either(
-            sql("_d = _v", _d=self._day(), _v=self._value(f"partly_{n}_{m}", "date")) for m in range(len(days))
+        return either(
+            sql("_d = _v", _d=self._day(), _v=self._value(f"partly_{n}_{m}", "date"))
+            for m in range(len(self.spine.partly[metric.source.label]))
         )
-        return sql("case when not (_w) then _x end", _w=within, _x=column(name))
+
+    def _set_counts(self, name: str, metric: Measured) -> exp.Expr:
+        """True for rows with a set of a day that is wholly covered."""
+        there = self.dialect.piece("set_present", _x=column(name))
+        if not self.spine.partly[metric.source.label]:
+            return there
+        return both([there, exp.Not(this=exp.Paren(this=self._partly(metric)))])
 
     def _added(self, name: str, metric: Measured) -> exp.Expr:
         """The sum of a stored column, wide enough for any range."""
         type_ = self.types[name]
-        value = self.dialect.cast(
-            self._stored(name, metric), _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
-        )
-        self.parts.append(alias(sql("sum(_x)", _x=value), name))
+        wide = _WHOLE if type_.kind is Kind.INT else decimal(MAX_DIGITS, type_.scale)
+        value = self.dialect.exactly(self._stored(name, metric), wide)
+        self.parts.append(alias(self.dialect.total(value, wide), name))
         return column(name, "p")
 
     def _covered(self, metric: Measured, value: exp.Expr) -> exp.Expr:
@@ -338,7 +355,7 @@ class Series:
         for suffix, one in (
             ("__rows", sql("count(*) filter (where _x > 0)", _x=stored)),
             ("__most", sql("max(_x)", _x=stored)),
-            ("__all", sql("sum(cast(_x as numeric(38, 0)))", _x=stored)),
+            ("__all", self.dialect.total(self.dialect.exactly(stored, _WHOLE), _WHOLE)),
         ):
             self.parts.append(alias(one, name + suffix))
         groups = [LABEL, *self.request.by]
@@ -346,9 +363,7 @@ class Series:
         bound = sql("case when _s >= _n then _l end", _s=size, _n=exp.Literal.number(SET_LIMIT), _l=last)
         window = exp.Window(this=exp.Min(this=bound), partition_by=[column(one) for one in groups])
         kept = exp.select(*(column(one) for one in groups), alias(column(name), "set__"), alias(window, "bound__"))
-        kept = kept.from_(derived(self._rows(self.sets_table), "kept__")).where(
-            sql("not _x is null", _x=self._stored(name, metric))
-        )
+        kept = kept.from_(derived(self._rows(self.sets_table), "kept__")).where(self._set_counts(name, metric))
         hashes = exp.select(
             *(column(one) for one in groups),
             column("bound__"),
@@ -413,7 +428,7 @@ class Series:
         each = each.from_(derived(held, "held__")).group_by(*self._positions(1 + len(keys)))
         groups = [LABEL, *self.request.by]
         how = metric.over_keys if metric.over_keys != "refuse" else "max"
-        over = exp.select(*(column(one) for one in groups), alias(sql(f"{how}(_x)", _x=column(name)), name))
+        over = exp.select(*(column(one) for one in groups), alias(self._over(how, name, type_), name))
         level_name = f"level_{name}__"
         ctes.append((level_name, over.from_(each.subquery("each__")).group_by(*self._positions(len(groups)))))
         self.joins.append((level_name, self._matching(level_name)))
@@ -425,6 +440,12 @@ class Series:
             else decimal(MAX_DIGITS, type_.scale)
         )
         self._result(name, self._covered(metric, column(name, level_name)), result)
+
+    def _over(self, how: str, name: str, type_: Type) -> exp.Expr:
+        """A level of several keys."""
+        if how == "sum":
+            return self.dialect.total(column(name), type_)
+        return sql(f"{how}(_x)", _x=column(name))
 
     def _on_last_day(self, name: str, metric: Gauge) -> exp.Expr:
         rows = exp.select(exp.Column(this=exp.Star(), table=exp.to_identifier("r"))).from_(
@@ -452,7 +473,7 @@ class Series:
         keys = list(rollup.key)
         unit = self._unit()
         following = exp.Window(
-            this=exp.Anonymous(this="LEAD", expressions=[unit.copy()]),
+            this=exp.Lead(this=unit.copy()),
             partition_by=[column(key) for key in keys] or [exp.Literal.number(1)],
             order=exp.Order(expressions=[exp.Ordered(this=column(rollup.slot))]),
         )

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from sqlglot import exp
 
-from dayfold.engines.base import Session, Store
+from dayfold.engines.base import Session, Source
 from dayfold.engines.databases import Databases
 from dayfold.engines.scans import ScanFailed
 from dayfold.errors import ConnectionFailed, DayfoldError, SourceFailed, StoreError, TookTooLong
@@ -67,7 +67,7 @@ class Snapshots:
     ) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
 
-    def _begin(self, database: Store) -> Session:
+    def _begin(self, database: Source) -> Session:
         # PostgreSQL makes no temporary table in a read-only transaction; DuckDB does, and there a transaction that may write
         # would make the store's file.
         writes = database is self.databases.store and database.dialect.name == "postgres"
