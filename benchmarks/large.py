@@ -80,7 +80,7 @@ def _of_engine(engine: Engine, place: Path, rows: int, answers: dict[str, Any]) 
         engine.run("VACUUM ANALYZE event")
     made = time.perf_counter() - began
     size = engine.bytes_of("event")
-    yield Line(work, "bytes of an event", f"{size / rows:.1f}", "–", f"made there in {made:.0f} s, indexes included")
+    yield Line(work, "bytes of an event", f"{size / rows:.1f}", "–", f"made there in {made:.0f} s, with its indexes where it has any")
     place.joinpath("dayfold.toml").write_text(engine.toml)
     shutil.copyfile(subjects.HERE / "rollups" / "large.py", place / "metrics.py")
     for rollup in ROLLUPS:
@@ -261,7 +261,7 @@ def _events(count: int) -> list[Event]:
     return [
         Event(
             str(uuid.uuid4()), "asset_viewed" if n % 10 else "asset_downloaded", began + n * 3_000, began + n * 3_000, n, "server",
-            "web", '{"seconds": %d, "title": "A page of the catalogue"}' % (n % 60),
+            "web", f'{{"seconds": {n % 60}, "title": "A page of the catalogue"}}',
             entities=(f"project-{n % 20}", f"asset-{n % 200}", None), anonymous_id=f"visitor-{n * 7919 % 20000}",
             session_id=f"session-{n * 7919 % 20000}", page=f"https://studio.example/assets/{n % 300}", utm_source="letter",
             utm_campaign="autumn", device_type="desktop", browser="Chrome", os="Windows", is_bot=False,
