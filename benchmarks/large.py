@@ -80,7 +80,13 @@ def _of_engine(engine: Engine, place: Path, rows: int, answers: dict[str, Any]) 
         engine.run("VACUUM ANALYZE event")
     made = time.perf_counter() - began
     size = engine.bytes_of("event")
-    yield Line(work, "bytes of an event", f"{size / rows:.1f}", "–", f"made there in {made:.0f} s, with its indexes where it has any")
+    yield Line(
+        work,
+        "bytes of an event",
+        f"{size / rows:.1f}",
+        "–",
+        f"made there in {made:.0f} s, with its indexes where it has any",
+    )
     place.joinpath("dayfold.toml").write_text(engine.toml)
     shutil.copyfile(subjects.HERE / "rollups" / "large.py", place / "metrics.py")
     for rollup in ROLLUPS:

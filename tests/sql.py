@@ -208,6 +208,12 @@ class _Spelling(ClickHouse):
 
         explodinggenerateseries_sql = generateseries_sql
 
+        def table_sql(self, expression: exp.Table, sep: str = " AS ") -> str:
+            names = expression.args["alias"].columns if expression.args.get("alias") else []
+            if not isinstance(expression.this, exp.GenerateSeries | exp.ExplodingGenerateSeries) or not names:
+                return super().table_sql(expression, sep)
+            return f'(SELECT generate_series AS "{names[0].name}" FROM {self.sql(expression.this)}) AS "{expression.alias}"'
+
         def mul_sql(self, expression: exp.Mul) -> str:
             interval = expression.expression
             if not isinstance(interval, exp.Interval):

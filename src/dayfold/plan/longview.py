@@ -18,7 +18,7 @@ from dayfold.define.types import DATE, FLOAT, TEXT, TIMESTAMP, TIMESTAMPTZ, deci
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import SETS_SUFFIX
-from dayfold.plan.sql import alias, both, column, derived, sql, table
+from dayfold.plan.sql import alias, both, column, derived, spelled, sql, table
 
 #: What the comment on the view begins with: one without it is somebody else's.
 MARK = "Dayfold: every number of every rollup"
@@ -110,7 +110,7 @@ def long_view(rollups: Iterable[LongRollup], dialect: Dialect) -> str:
 
 
 def _printed(tree: exp.Expr, dialect: Dialect) -> str:
-    return tree.sql(dialect.name, identify=True, copy=False)
+    return tree.sql(spelled(dialect.name), identify=True, copy=False)
 
 
 def _from(query: exp.Expr, name: str) -> exp.Subquery:
