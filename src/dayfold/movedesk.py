@@ -174,9 +174,10 @@ class MoveDesk:
         if there.settings.store.db_schema:
             notes[0] += f' And: schema = "{there.settings.store.db_schema}".'
         if left := _standing_here(bound, app.databases):
+            where = "stands in the old store, and stays" if len(left) == 1 else "stand in the old store, and stay"
             notes.append(
-                f"{listing(left)} {'stands' if len(left) == 1 else 'stand'} in the old store, and stay there: name it under "
-                '[databases.NAME] and say database="NAME" in each Table(…). The next fold builds the rollups over them anew.'
+                f'{listing(left)} {where} there: name it under [databases.NAME] and say database="NAME" in each Table(…). The '
+                "next fold builds the rollups over them anew."
             )
         if any(rollup.definition.owner for rollup in bound.rollups):
             notes.append("Row-level policies are made anew: dayfold rls install")

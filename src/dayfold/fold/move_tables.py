@@ -41,7 +41,7 @@ class Moved:
         order: The columns that portions go by.
         day: The column that says of which day a row is, where one does.
         make: Makes it in another store, without a row; again is harmless.
-        finish: Gives it the indexes that cost less once its rows are there.
+        finish: Gives it the indexes that cost less once its rows are there, where there are such.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Moved:
     order: tuple[Column, ...]
     day: str | None = None
     make: Callable[[Ledger], object] = lambda ledger: None
-    finish: Callable[[Ledger, Session], object] = lambda ledger, session: None
+    finish: Callable[[Ledger, Session], object] | None = None
 
     def portions(self, ledger: Ledger) -> Portions:
         """The table as one of the two stores has it."""
