@@ -1171,6 +1171,7 @@ class Dayfold:
         to: str | None = None,
         *,
         schema: str | None = None,
+        sources: str | None = None,
         dry_run: bool = False,
         abandon: bool = False,
         progress: Progress | None = None,
@@ -1184,6 +1185,8 @@ class Dayfold:
         Args:
             to: The address of an empty place: ``duckdb:///FILE`` or ``postgresql://USER@HOST/DATABASE``.
             schema: The schema that tables are made in there. Default: the connection's own.
+            sources: What definitions will call the old store, ``[databases.NAME]``, as the database of sources that stand in it: with
+                ``database="NAME"`` in them they are the same sources, and nothing is folded anew.
             dry_run: Say what would be moved, and change nothing.
             abandon: Give up a move that is not done: the store is written to again.
             progress: Called after each portion with ``move``, rows done and rows in all, each of which is copied and compared.
@@ -1198,7 +1201,7 @@ class Dayfold:
         desk = MoveDesk(self)
         if abandon:
             return desk.abandon()
-        return desk.move(to, schema=schema, dry_run=dry_run, progress=progress, stop=stop)
+        return desk.move(to, schema=schema, sources=sources, dry_run=dry_run, progress=progress, stop=stop)
 
     def elsewhere(self, url: str, schema: str | None = None) -> Dayfold:
         """The same application over another store, with connections of its own, which closing it closes. Nothing is opened yet."""

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dayfold.define.catalog import Catalog
+from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded, Own, Table
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, UsageError
 from dayfold.fold import eventlog
 from dayfold.fold.binding import Bound
-from dayfold.fold.fold import Progress, StopCheck
+from dayfold.fold.fold import Progress, StopCheck, never
 from dayfold.fold.longview import LongView
 from dayfold.fold.move import Mover, MoveResult, abandon
 from dayfold.fold.move_tables import versions_of
 from dayfold.fold.track import Tracking
 from dayfold.ledger import cursors
 from dayfold.ledger.ledger import Ledger
-from dayfold.names import listing
+from dayfold.names import is_plain, listing
 from dayfold.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class App(Protocol):
         ...
 
 
+#: Sources that are read from the store wherever it is.
+_OURS = (Own, Folded, FunctionSource)
+
+
 @dataclass(slots=True)
 class MoveDesk:
     """Moves the store of one application.
@@ -70,11 +75,20 @@ class MoveDesk:
         return MoveResult(app.databases.store.address, place, "abandoned", notes=[note])
 
     def move(
-        self, to: str | None, *, schema: str | None, dry_run: bool, progress: Progress | None, stop: StopCheck
+        self,
+        to: str | None,
+        *,
+        schema: str | None = None,
+        sources: str | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        stop: StopCheck = never,
     ) -> MoveResult:
         """The store is in another place. Raises UsageError where none is named."""
         if to is None:
             raise UsageError("Nothing says where the store should go.", hint="Name an empty place: --to URL")
+        if sources is not None and not is_plain(sources):
+            raise UsageError(f"A database of dayfold.toml has a plain name, got {sources!r}.")
         app = self.app
         there = app.elsewhere(to, schema)
         try:
@@ -83,14 +97,15 @@ class MoveDesk:
             tracking = Tracking(app.databases, app.ledger, bound)
             self._check_untracked(tracking)
             self._note_stamps(bound, tracking)
+            standing = _standing_here(bound, app.databases)
             mover = Mover(
                 app.ledger, there.ledger, bound.rollups, app.counters.defined(), self._settle, lambda: self._tend(there), progress,
-                stop, self.rows_at_once,
+                stop, standing, sources, self.rows_at_once,
             )  # fmt: skip
             result = mover.run(dry_run=dry_run)
         finally:
             there.close()
-        result.notes += self._notes(bound, there)
+        result.notes += self._notes(bound, standing, sources, there)
         return result
 
     def _check_other(self, there: App) -> None:
@@ -168,21 +183,27 @@ class MoveDesk:
 
     # -- what does not go by itself ----------------------------------------------------------------
 
-    def _notes(self, bound: Bound, there: App) -> list[str]:
-        app, new = self.app, there.databases.store
+    def _notes(self, bound: Bound, standing: Sequence[Table], sources: str | None, there: App) -> list[str]:
+        new = there.databases.store
         notes = [f'In dayfold.toml: [store] url = "{new.address}", with its user and password.']
         if there.settings.store.db_schema:
             notes[0] += f' And: schema = "{there.settings.store.db_schema}".'
-        if left := _standing_here(bound, app.databases):
-            where = "stands in the old store, and stays" if len(left) == 1 else "stand in the old store, and stay"
-            notes.append(
-                f'{listing(left)} {where} there: name it under [databases.NAME] and say database="NAME" in each Table(…). The '
-                "next fold builds the rollups over them anew."
-            )
+        if standing:
+            notes.append(_left(sorted(one.title for one in standing), sources))
         if any(rollup.definition.owner for rollup in bound.rollups):
             notes.append("Row-level policies are made anew: dayfold rls install")
         notes.append("Grants, and indexes and views that others made, stay behind.")
         return notes
+
+
+def _left(names: Sequence[str], sources: str | None) -> str:
+    """What becomes of sources that stood in the store."""
+    where = "stands in the old store, and stays" if len(names) == 1 else "stand in the old store, and stay"
+    name = sources or "NAME"
+    text = f'{listing(names)} {where} there: name it in dayfold.toml, [databases.{name}] url, and say database="{name}" in each Table(…).'
+    if sources is None:
+        text += " The next fold then takes them for other sources, and builds the rollups over them anew; with --sources NAME it would not."
+    return text
 
 
 def _own(sources: Sequence[Table]) -> list[Own]:
@@ -190,18 +211,7 @@ def _own(sources: Sequence[Table]) -> list[Own]:
     return [source for source in sources if isinstance(source, Own)]
 
 
-def _standing_here(bound: Bound, databases: Databases) -> list[str]:
+def _standing_here(bound: Bound, databases: Databases) -> list[Table]:
     """The sources that are read from the store and are not of our making."""
-    found = {
-        source.title
-        for rollup in bound.rollups
-        for source in rollup.definition.sources
-        if not isinstance(source, Own | Folded) and source.database is None and _is_table(source)
-    }
-    return sorted(found)
-
-
-def _is_table(source: Table) -> bool:
-    from dayfold.define.function import FunctionSource
-
-    return not isinstance(source, FunctionSource)
+    sources = [source for rollup in bound.rollups for source in rollup.definition.sources]
+    return [source for source in dict.fromkeys(sources) if source.database is None and not isinstance(source, _OURS)]

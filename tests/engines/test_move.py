@@ -118,9 +118,7 @@ def test_portions_of_any_size_make_the_same_copy(pair: tuple[str, str], source: 
     """Also of a few rows, where every third row of every table ends a portion, NULL keys among them."""
     with small(pair[0], source) as app:
         before = rows(app)
-        result = MoveDesk(app, rows_at_once=3).move(
-            pair[1], schema=None, dry_run=False, progress=None, stop=lambda: None
-        )
+        result = MoveDesk(app, rows_at_once=3).move(pair[1])
     assert result.tables["visits"] == len([row for row in before if row["visits"]])
     with small(pair[1], source) as app:
         assert rows(app) == before
@@ -184,7 +182,7 @@ def test_a_move_that_is_stopped_goes_on(pair: tuple[str, str], source: str) -> N
     with small(here, source) as app:
         before = rows(app)
         with pytest.raises(KeyboardInterrupt):
-            MoveDesk(app, rows_at_once=7).move(there, schema=None, dry_run=False, progress=None, stop=stop)
+            MoveDesk(app, rows_at_once=7).move(there, stop=stop)
         assert rows(app) == before
         with pytest.raises(StoreMoved, match=r"is being moved to .*, and is not written to meanwhile") as refused:
             app.fold()
@@ -291,23 +289,37 @@ def test_a_copy_that_somebody_changed_is_not_gone_to(
         assert app.move(abandon=True).status == "abandoned"
 
 
-def test_tracked_tables_of_the_store_keep_it_where_it_is(postgres_url: str, duckdb_url: str) -> None:
-    """Their triggers would mark in a store that nobody reads any more."""
+@pytest.mark.parametrize("sources", [None, "old"], ids=["unnamed", "named"])
+def test_sources_of_the_store_stay_in_it(postgres_url: str, duckdb_url: str, sources: str | None) -> None:
+    """Triggers that mark in it are removed first. Named as the database that it is now, the sources are the same; else others."""
+
+    def rollup(database: str | None) -> type[Any]:
+        visit = Table("visit", database=database, changes="trigger")
+        return type("Visits", (Rollup,), {"key": "shop", "visits": Count(visit, at="made")})
+
     with Session(postgres_url) as session:
         session.run("CREATE TABLE visit (shop bigint, made timestamptz)")
-        session.insert("visit", [{"shop": 1, "made": march(3)}])
-    rollup = type("Visits", (Rollup,), {"key": "shop", "visits": Count(Table("visit", changes="trigger"), at="made")})
-    with Dayfold([rollup], {"store": {"url": postgres_url}}, clock=FixedClock(NOW)) as app:
+        session.insert("visit", [{"shop": n % 3, "made": march(n % 9 + 1)} for n in range(30)])
+    clock = FixedClock(NOW)
+    with Dayfold([rollup(None)], {"store": {"url": postgres_url, "long_view": ""}}, clock=clock) as app:
         app.track_install()
         app.fold()
         with pytest.raises(UsageError) as refused:
             app.move(duckdb_url)
         assert refused.value.message == "Triggers on visit mark in the store that is to be moved."
         app.track_remove()
-        result = app.move(duckdb_url)
-        assert result.notes[1].startswith(
-            "visit stands in the old store, and stays there: name it under [databases.NAME]"
-        )
+        result = app.move(duckdb_url, sources=sources)
+    begin = (
+        f"visit stands in the old store, and stays there: name it in dayfold.toml, [databases.{sources or 'NAME'}] url"
+    )
+    assert result.notes[1].startswith(begin)
+    words = {"store": {"url": duckdb_url, "long_view": ""}, "databases": {"old": {"url": postgres_url}}}
+    with Dayfold([rollup("old")], words, clock=clock) as app:
+        [run] = app.fold()
+        assert (run.error, run.rows_inserted + run.rows_updated) == (None, 0)
+        with app.ledger.store.transaction(read_only=True) as session:
+            [(version,)] = session.rows(app.ledger.sql("select version from dayfold__rollups"))
+    assert version == (1 if sources else 2)
 
 
 # -- the comparison --------------------------------------------------------------------------------------

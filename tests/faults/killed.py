@@ -231,7 +231,7 @@ def untrack(app: Dayfold) -> list[str]:
 def move(app: Dayfold) -> list[str]:
     """The store goes where the environment says, in small portions."""
     desk = MoveDesk(app, rows_at_once=16)
-    desk.move(os.environ["MOVE_TO"], schema=None, dry_run=False, progress=None, stop=lambda: None)
+    desk.move(os.environ["MOVE_TO"])
     return []
 
 

@@ -37,6 +37,14 @@ def run(
             show_default="the connection's own",
         ),
     ] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            "--sources",
+            metavar="NAME",
+            help="What definitions will call the old store, [databases.NAME], as the database of sources that stand in it.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, and change nothing.")] = False,
     abandon: Annotated[
         bool, typer.Option("--abandon", help="Give up a move that is not done: the store is written to again.")
@@ -46,7 +54,7 @@ def run(
     """Move the whole store to another place and compare every cell there. Run again, it goes on where it was interrupted."""
     # A server that serves the store would go on writing to it.
     with open_app(app, here=True) as dayfold, progress_shown("rows", _LINE_S) as progress:
-        result = dayfold.move(to, schema=schema, dry_run=dry_run, abandon=abandon, progress=progress)
+        result = dayfold.move(to, schema=schema, sources=sources, dry_run=dry_run, abandon=abandon, progress=progress)
     if json:
         write_json(as_object(result))
     else:

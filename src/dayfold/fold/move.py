@@ -20,21 +20,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dayfold.define.counter import CounterDef
+from dayfold.define.source import Table
 from dayfold.errors import Busy, StoreMoved, UsageError
 from dayfold.fold.fold import Progress, StopCheck, never
 from dayfold.fold.move_copy import Copier
 from dayfold.fold.move_receipts import renew
 from dayfold.fold.move_tables import Moved, left_counters, moved_tables, versions_of
 from dayfold.ledger import jobs, leases, moves
-from dayfold.ledger.ledger import MOVED_HINTS, Ledger, moved_words
+from dayfold.ledger.ledger import AWAY, MOVED, MOVED_HINTS, MOVING, Ledger, moved_words
 from dayfold.ledger.migrations import TABLES
-from dayfold.ledger.moves import AWAY, DONE, FILLING, HERE, MOVED, MOVING, WHOLE, Part, Way
+from dayfold.ledger.moves import DONE, FILLING, HERE, WHOLE, Part, Way
 from dayfold.names import listing
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.sql import column
 
 #: What is there already, or will be.
 PLANNED, DID, ALREADY = "planned", "moved", "moved before"
+#: Parts that are no table.
+_COMPARED, _NAMED = "all compared", "sources named"
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Mover:
     Attributes:
         settle: What was taken in and acknowledged is in the store.
         tend: Makes, over the new store, what its tables of ours need to be written to: triggers, and the long view; what could not be.
+        standing: The sources that stand in the store which goes; ``database``: what definitions will call it, where that is said.
         rows_at_once: So many rows in a portion, whatever a table's columns are.
     """
 
@@ -80,6 +84,8 @@ class Mover:
     tend: Callable[[], list[str]]
     progress: Progress | None = None
     stop: StopCheck = never
+    standing: Sequence[Table] = ()
+    database: str | None = None
     rows_at_once: int | None = None
 
     def run(self, *, dry_run: bool = False) -> MoveResult:
@@ -243,10 +249,27 @@ class Mover:
         copier = Copier(self.here, self.there, way.mark, self.stop, self.rows_at_once)
         known = self._parts(way)
         copied = [copier.copy(one, known.get(one.name), told) for one in tables]
-        for one, part in zip(tables, copied, strict=True):
-            copier.compare(one, part, told)
+        if _COMPARED not in known:
+            for one, part in zip(tables, copied, strict=True):
+                copier.compare(one, part, told)
+            # From here on the copy becomes what the original is not: a store of its own engine.
+            self._note(way, _COMPARED)
         self._renew_receipts(way)
-        return self.tend()
+        remarks = self.tend()
+        self._name_sources(way)
+        return remarks
+
+    def _note(self, way: Way, name: str) -> None:
+        with self.there.store.transaction() as session:
+            moves.note(self.there, session, way.mark, Part(name, DONE, 0, 0, 0))
+
+    def _name_sources(self, way: Way) -> None:
+        """Sources that stood in the store which goes are known by the database that it is from now on."""
+        if self.database is None or _NAMED in self._parts(way):
+            return
+        with self.there.store.transaction() as session:
+            moves.name_database(self.there, session, self.standing, self.database)
+            moves.note(self.there, session, way.mark, Part(_NAMED, DONE, 0, 0, 0))
 
     def _parts(self, way: Way) -> dict[str, Part]:
         with self.there.store.transaction(read_only=True) as session:

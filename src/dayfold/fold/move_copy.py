@@ -46,7 +46,7 @@ class Copier:
     mark: str
     stop: Callable[[], None]
     rows_at_once: int | None = None
-    _ends: dict[str, list[Row]] = field(default_factory=dict)
+    _known: dict[str, list[tuple[Row | None, Row | None]]] = field(default_factory=dict)
 
     def copy(self, moved: Moved, part: Part | None, told: Told) -> Part:
         """All rows of a table are in the other store, from the portion on that comes next."""
@@ -57,7 +57,7 @@ class Copier:
         if part.state != moves.BEGUN:
             return part
         source, target = moved.portions(self.here), moved.portions(self.there)
-        parts = spans(self._ends_of(moved, part.size))
+        parts = self._spans(moved, part.size)
         for number in range(part.portions, len(parts)):
             self.stop()
             with self.here.store.transaction(read_only=True) as session:
@@ -77,29 +77,25 @@ class Copier:
             moves.note(self.there, session, self.mark, part)
 
     def _finish(self, moved: Moved, part: Part) -> Part:
-        """A table has its indexes, and all rows of the original. No engine makes an index in the transaction that loads."""
+        """A table has its indexes, and all rows of the original. DuckDB makes no index over rows that its own transaction has written."""
+        part = Part(part.name, moves.COPIED, part.portions, part.rows, part.size)
         if moved.finish is None:
             return part
-        part = Part(part.name, moves.COPIED, part.portions, part.rows, part.size)
         with self.there.store.transaction() as session:
             moved.finish(self.there, session)
             moves.note(self.there, session, self.mark, part)
         return part
 
-    def _note(self, part: Part) -> None:
-        with self.there.store.transaction() as session:
-            moves.note(self.there, session, self.mark, part)
-
-    def _ends_of(self, moved: Moved, size: int) -> list[Row]:
-        """The rows that end a table's portions; the original stays as it is, and so do they."""
-        if moved.name not in self._ends:
+    def _spans(self, moved: Moved, size: int) -> list[tuple[Row | None, Row | None]]:
+        """A table's portions, none of an empty one; the original stays as it is, and so do they."""
+        if moved.name not in self._known:
             source = moved.portions(self.here)
             with self.here.store.transaction(read_only=True) as session:
                 [(rows,)] = session.rows(source.count())
                 found = session.arrow(source.ends(size), source.edges) if rows > size else None
             columns = [found[one.name].to_pylist() for one in source.edges] if found is not None else []
-            self._ends[moved.name] = list(zip(*columns, strict=True))
-        return self._ends[moved.name]
+            self._known[moved.name] = spans(list(zip(*columns, strict=True))) if rows else []
+        return self._known[moved.name]
 
     def compare(self, moved: Moved, part: Part, told: Told) -> None:
         """Every cell of a table is that of the original. Raises CopyDiffers, naming a day and the columns."""
@@ -107,7 +103,9 @@ class Copier:
             told(part.rows)
             return
         sides = moved.portions(self.here), moved.portions(self.there)
-        for span in spans(self._ends_of(moved, part.size)):
+        parts = self._spans(moved, part.size)
+        # What an empty original has a copy of is looked at too.
+        for span in parts or [(None, None)]:
             self.stop()
             one, other = (
                 self._read(ledger, moved, side, span)
@@ -120,7 +118,12 @@ class Copier:
                     "if nobody wrote to the copy, please report it.",
                 )
             told(one.num_rows)
-        self._note(Part(part.name, moves.SAME, part.portions, part.rows, part.size))
+        if len(parts) > 1:
+            # What is one portion is compared again sooner than it is noted.
+            with self.there.store.transaction() as session:
+                moves.note(
+                    self.there, session, self.mark, Part(part.name, moves.SAME, part.portions, part.rows, part.size)
+                )
 
     def _read(self, ledger: Ledger, moved: Moved, side: Portions, span: tuple[Row | None, Row | None]) -> pa.Table:
         """A portion of one side, in the form that both are compared in."""

@@ -9,10 +9,14 @@ transaction that makes it positive.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dayfold.define.fingerprint import digest
+from dayfold.define.source import Table
 from dayfold.engines.base import Session
-from dayfold.ledger.ledger import AWAY, MOVED, MOVING, Ledger
+from dayfold.ledger.ledger import Ledger
 from dayfold.ledger.migrations import SEQUENCES, VERSION
 
 #: The way in; `dayfold.ledger.ledger.AWAY` is the way out.
@@ -129,12 +133,42 @@ def note(ledger: Ledger, session: Session, mark: str, part: Part) -> None:
     )
 
 
+#: What names sources by their labels.
+_LABELLED = ("dayfold__coverage", "dayfold__cursors", "dayfold__tracked", "dayfold__sources")
+
+
+def name_database(ledger: Ledger, session: Session, sources: Sequence[Table], database: str) -> None:
+    """Sources that stood in the store are known as those of a named database; definitions that name it have these fingerprints."""
+    words = [one.as_words() for one in sources]
+    known = "select rollup, definition, building_definition from dayfold__rollups order by rollup"
+    for rollup, definition, building in session.rows(ledger.sql(known)):
+        fresh = [_named(text, words, database) for text in (definition, building)]
+        session.execute(
+            ledger.sql(
+                "update dayfold__rollups set fingerprint = :fingerprint::text, definition = :definition::text, "
+                "building = :building::text, building_definition = :built::text where rollup = :rollup",
+                rollup=rollup, fingerprint=fresh[0][1], definition=fresh[0][0], building=fresh[1][1], built=fresh[1][0],
+            )
+        )  # fmt: skip
+    for one in sources:
+        label = Table(one.name, sql=one.sql, database=database).label
+        for name in _LABELLED:
+            session.execute(
+                ledger.sql(f"update {name} set source = :label where source = :old", label=label, old=one.label)
+            )
+
+
+def _named(text: str | None, sources: Sequence[Sequence[object]], database: str) -> tuple[str | None, str | None]:
+    """A definition whose sources of the store are of a named database, and its fingerprint."""
+    if text is None:
+        return None, None
+    definition = json.loads(text)
+    for metric in definition["metrics"].values():
+        if metric.get("source") in sources:
+            metric["source"] = [database, *metric["source"][1:]]
+    return json.dumps(definition, sort_keys=True), digest(definition)
+
+
 def is_fresh(ledger: Ledger, session: Session, names: list[str]) -> bool:
     """Whether none of some tables of the ledger has a row."""
     return not any(session.rows(ledger.sql(f"select 1 from {name} limit 1")) for name in names)
-
-
-__all__ = [
-    "AWAY", "BEGUN", "COPIED", "DONE", "FILLING", "HERE", "MOVED", "MOVING", "SAME", "WHOLE", "Part", "Way", "begin", "end", "go",
-    "is_fresh", "note", "numbers", "parts", "stay", "way",
-]  # fmt: skip
