@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from dayfold.define.catalog import Catalog
 from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded, Own, Table
+from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import DayfoldError, UsageError
 from dayfold.fold import eventlog
@@ -51,6 +53,9 @@ class App(Protocol):
         ...
 
 
+_MEMORY = ":memory:"
+#: The schemas that are meant where none is named.
+_USUAL = ("main", "public")
 #: Sources that are read from the store wherever it is.
 _OURS = (Own, Folded, FunctionSource)
 
@@ -99,8 +104,8 @@ class MoveDesk:
             self._note_stamps(bound, tracking)
             standing = _standing_here(bound, app.databases)
             mover = Mover(
-                app.ledger, there.ledger, bound.rollups, app.counters.defined(), self._settle, lambda: self._tend(there), progress,
-                stop, standing, sources, self.rows_at_once,
+                app.ledger, there.ledger, place_of(app.databases.store), place_of(there.databases.store), bound.rollups,
+                app.counters.defined(), self._settle, lambda: self._tend(there), progress, stop, standing, sources, self.rows_at_once,
             )  # fmt: skip
             result = mover.run(dry_run=dry_run)
         finally:
@@ -113,8 +118,10 @@ class MoveDesk:
         here, other = self.app.databases.store, there.databases.store
         here.open()
         other.open()
-        if (here.address, here.schema) == (other.address, other.schema):
-            raise UsageError(f"{here.address} is the store already.", hint="Name another place: --to URL")
+        if other.address.endswith(_MEMORY):
+            raise UsageError("What is in memory ends with this command.", hint="Name a file or a database: --to URL")
+        if place_of(here) == place_of(other):
+            raise UsageError(f"{place_of(here)} is the store already.", hint="Name another place: --to URL")
 
     def _check_untracked(self, tracking: Tracking) -> None:
         """No table of somebody's has triggers that mark in the store which goes. Raises UsageError."""
@@ -194,6 +201,14 @@ class MoveDesk:
             notes.append("Row-level policies are made anew: dayfold rls install")
         notes.append("Grants, and indexes and views that others made, stay behind.")
         return notes
+
+
+def place_of(store: Store) -> str:
+    """What tells a place from any other, without any secret: the whole path of a file, and the schema where it is not the usual one."""
+    begin, address = "duckdb:///", store.address
+    if address.startswith(begin) and not address.endswith(_MEMORY):
+        address = begin + str(Path(address.removeprefix(begin)).expanduser().resolve())
+    return address if store.schema in _USUAL else f"{address}, schema {store.schema}"
 
 
 def _left(names: Sequence[str], sources: str | None) -> str:

@@ -17,7 +17,7 @@ from dayfold.errors import Busy, CopyDiffers, StoreIncomplete, StoreMoved, Usage
 from dayfold.fold.move_copy import canonical, difference
 from dayfold.fold.move_tables import Moved
 from dayfold.ledger import leases, moves
-from dayfold.movedesk import MoveDesk
+from dayfold.movedesk import MoveDesk, place_of
 from dayfold.plan.shape import Column
 from tests.engines import moving
 from tests.engines.ground import NOW, march
@@ -130,7 +130,7 @@ def test_nobody_writes_to_a_store_that_went(pair: tuple[str, str], source: str) 
     here, there = pair
     with small(here, source) as app:
         before = rows(app)
-        target = app.elsewhere(there).ledger.store.address
+        target = place_of(app.elsewhere(there).ledger.store)
         app.move(there)
         with pytest.raises(StoreMoved) as refused:
             app.fold()

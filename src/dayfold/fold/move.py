@@ -70,6 +70,7 @@ class Mover:
     """Moves one store.
 
     Attributes:
+        source: What the store that goes is called, ``target`` the other one: each told from any other place, without a secret.
         settle: What was taken in and acknowledged is in the store.
         tend: Makes, over the new store, what its tables of ours need to be written to: triggers, and the long view; what could not be.
         standing: The sources that stand in the store which goes; ``database``: what definitions will call it, where that is said.
@@ -78,6 +79,8 @@ class Mover:
 
     here: Ledger
     there: Ledger
+    source: str
+    target: str
     rollups: Sequence[BoundRollup]
     counters: Sequence[CounterDef]
     settle: Callable[[], None]
@@ -96,7 +99,7 @@ class Mover:
             Busy: where somebody works with it; StoreMoved: where it has gone elsewhere; CopyDiffers.
         """
         began = time.perf_counter()
-        result = MoveResult(self.here.store.address, self.there.store.address)
+        result = MoveResult(self.source, self.target)
         way = self._way_out()
         other = self._way_in(way)
         result.resumed = way is not None
@@ -119,7 +122,7 @@ class Mover:
             result.notes += self._fill(tables, way, result)
             self._gone(tables, way)
         with self.there.store.transaction() as session:
-            moves.end(self.there, session, Way(WHOLE, way.mark, self.here.store.address))
+            moves.end(self.there, session, Way(WHOLE, way.mark, self.source))
         result.status, result.seconds = DID, round(time.perf_counter() - began, 4)
         return result
 
@@ -127,7 +130,7 @@ class Mover:
 
     def _way_out(self) -> Way | None:
         """Where the store that goes is going. Raises UsageError, StoreMoved where that is another place."""
-        source, target = self.here.store.address, self.there.store.address
+        source, target = self.source, self.target
         with self.here.store.transaction(read_only=True) as session:
             if not self.here.is_there(session):
                 raise UsageError(f"There is no store at {source}, so that nothing is there to be moved.")
@@ -143,7 +146,7 @@ class Mover:
 
     def _way_in(self, out: Way | None) -> Way | None:
         """How the other store stands in this move; None where nothing of it is there. Raises UsageError where something else is."""
-        target = self.there.store.address
+        target = self.target
         with self.there.store.transaction(read_only=True) as session:
             version = self.there.version(session)
             way = moves.way(self.there, session, HERE) if version is not None else None
@@ -173,7 +176,7 @@ class Mover:
             found += [f"the job {job} runs" for job in jobs.beating(self.here, session)]
         if found:
             raise Busy(
-                f"The store {self.here.store.address} is being worked with: {'; '.join(found)}.",
+                f"The store {self.source} is being worked with: {'; '.join(found)}.",
                 hint="Stop `dayfold serve`, let what runs finish, and run it again.",
             )
 
@@ -199,7 +202,7 @@ class Mover:
             taken = sorted(self.there.store.stored_columns(session, names))
         if taken:
             raise UsageError(
-                f"{self.there.store.address} has tables already that are called like ours: {', '.join(taken)}.",
+                f"{self.target} has tables already that are called like ours: {', '.join(taken)}.",
                 hint="Drop or rename them, or name another schema: --schema NAME.",
             )
 
@@ -207,7 +210,7 @@ class Mover:
 
     def _leave(self, tables: Sequence[Moved]) -> Way:
         """Nobody writes to the store that goes any more. Raises Busy where somebody does at this moment."""
-        way = Way(MOVING, secrets.token_hex(8), self.there.store.address)
+        way = Way(MOVING, secrets.token_hex(8), self.target)
         self._freeze(tables, way)
         try:
             self._check_quiet()
@@ -233,7 +236,7 @@ class Mover:
             [(created_at,)] = session.rows(self.here.sql("select _at from dayfold__store", _at=at))
             numbers = moves.numbers(self.here, session)
         with self.there.store.transaction() as session:
-            entered = Way(FILLING, way.mark, self.here.store.address)
+            entered = Way(FILLING, way.mark, self.source)
             moves.begin(self.there, session, entered, key, created_at, numbers)
 
     def _fill(self, tables: Sequence[Moved], way: Way, result: MoveResult) -> list[str]:
