@@ -12,7 +12,7 @@ from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded, Own, Table
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
-from dayfold.errors import DayfoldError, UsageError
+from dayfold.errors import Busy, DayfoldError, UsageError
 from dayfold.fold import eventlog
 from dayfold.fold.binding import Bound
 from dayfold.fold.fold import Progress, StopCheck, never
@@ -95,6 +95,8 @@ class MoveDesk:
         if sources is not None and not is_plain(sources):
             raise UsageError(f"A database of dayfold.toml has a plain name, got {sources!r}.")
         app = self.app
+        if app.event_log.intake is not None:
+            raise Busy("This process takes events in for the store that is to be moved.", hint="Stop that first.")
         there = app.elsewhere(to, schema)
         try:
             self._check_other(there)

@@ -142,6 +142,8 @@ def test_nobody_writes_to_a_store_that_went(pair: tuple[str, str], source: str) 
         with pytest.raises(StoreMoved, match="was moved to"):
             app.accounts.create_token("reader", "read")
         assert app.move(there).status == "moved before"
+        [ledger] = [one for one in app.doctor() if one.subject == "ledger"]
+        assert (ledger.level, ledger.message) == ("problem", refused.value.message)
         with pytest.raises(StoreMoved, match="was moved to"):
             app.move(third(source))
         with pytest.raises(StoreMoved, match="was moved to"):
@@ -265,6 +267,15 @@ def test_a_store_that_is_worked_with_does_not_go(pair: tuple[str, str], source: 
         assert [run.error for run in app.fold()] == [None]
 
 
+def test_a_process_that_takes_events_in_does_not_move_their_store(duckdb_url: str, source: str) -> None:
+    """What it acknowledged afterwards would stay in a journal that nobody reads."""
+    with moving.opened(duckdb_url, source) as app:
+        app.ledger.ready()
+        app.event_log.open(lambda tickets: None)
+        with pytest.raises(Busy, match="This process takes events in"):
+            app.move(third(source))
+
+
 @pytest.mark.in_turn
 def test_a_copy_that_somebody_changed_is_not_gone_to(
     pair: tuple[str, str], source: str, monkeypatch: pytest.MonkeyPatch
@@ -337,6 +348,7 @@ MIXED = Moved(
     ),
     (Column("day", DATE),),
     "day",
+    is_identified=False,
 )
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dayfold.define.types import Kind
 from dayfold.errors import CopyDiffers
@@ -140,9 +140,9 @@ def canonical(rows: pa.Table, moved: Moved) -> pa.Table:
 
     columns = {one.name: _plain(rows[one.name], one) for one in moved.columns}
     order = [one.name for one in moved.order]
-    rest = [name for name in columns if name not in order]
-    table = pa.table(columns)
-    return table.sort_by([(name, "ascending") for name in (*order, *rest)]).combine_chunks() if rest or order else table
+    if not moved.is_identified:
+        order += [name for name in columns if name not in order]
+    return pa.table(columns).sort_by([(name, "ascending") for name in order]).combine_chunks()
 
 
 def _plain(column: pa.ChunkedArray, one: Column) -> pa.ChunkedArray:
@@ -176,19 +176,18 @@ def json_value(text: str) -> str:
     >>> json_value('{"b": 1.50, "a": [1e2, "x"]}') == json_value('{"a":[100,"x"],"b":1.5}')
     True
     """
-    return json.dumps(_tagged(json.loads(text, parse_float=Decimal, parse_int=Decimal)), sort_keys=True)
+    return _WRITE(_READ(text))
 
 
-def _tagged(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _tagged(one) for name, one in value.items()}
-        case list():
-            return [_tagged(one) for one in value]
-        case Decimal():
-            return {"": str(_EXACT.normalize(value)) if value else "0"}
-        case _:
-            return [value]
+def _number(value: object) -> dict[str, str]:
+    """A number as an object that no other value is written as: no document has such a name."""
+    assert isinstance(value, Decimal)
+    return {"\0": str(_EXACT.normalize(value)) if value else "0"}
+
+
+#: Made once: making one takes longer than reading a document.
+_READ = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal).decode
+_WRITE = json.JSONEncoder(sort_keys=True, default=_number).encode
 
 
 def difference(one: pa.Table, other: pa.Table, day: str | None) -> str:

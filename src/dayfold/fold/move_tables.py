@@ -39,6 +39,7 @@ class Moved:
 
     Attributes:
         order: The columns that portions go by.
+        is_identified: Whether no two rows are equal in these.
         day: The column that says of which day a row is, where one does.
         make: Makes it in another store, without a row; again is harmless.
         finish: Gives it the indexes that cost less once its rows are there, where there are such.
@@ -50,6 +51,7 @@ class Moved:
     day: str | None = None
     make: Callable[[Ledger], object] = lambda ledger: None
     finish: Callable[[Ledger, Session], object] | None = None
+    is_identified: bool = True
 
     def portions(self, ledger: Ledger) -> Portions:
         """The table as one of the two stores has it."""
@@ -165,7 +167,7 @@ def _fetched(ledger: Ledger, session: Session) -> list[Moved]:
         if columns:
             values = tuple(one for one in columns if one.name != FETCHED_DAY)
             shape = Shape(name, ledger.store.schema, (), FETCHED_DAY, FETCHED_DAY, values, stamped=False)
-            found.append(replace(_shaped(shape), finish=functools.partial(_index_fetched, shape)))
+            found.append(replace(_shaped(shape), finish=functools.partial(_index_fetched, shape), is_identified=False))
     return found
 
 

@@ -83,17 +83,17 @@ class Ledger:
         """
         with self.store.transaction(read_only=True) as session:
             if self._compared and self._stored_version(session) == VERSION:
-                self._check_stays(session)
+                self.check_stays(session)
                 return
             found = self.store.stored_columns(session, [*TABLES, *VIEWS])
             if "dayfold__store" in found:
                 self._compare(self._stored_version(session), found)
-                self._check_stays(session)
+                self.check_stays(session)
                 self._compared = True
                 return
         self.make_once(self.exists, self.migrate)
 
-    def _check_stays(self, session: Session) -> None:
+    def check_stays(self, session: Session) -> None:
         """Raise StoreMoved where the store goes, or went, elsewhere."""
         for state, place in session.rows(
             self.sql("select state, place from dayfold__moves where name = :name", name=AWAY)
