@@ -47,4 +47,4 @@ def test_a_move_says_what_keeps_it_from_beginning(folded: Path) -> None:
         f"{here} is the store already.\n  Name another place: --to URL"
     )
     assert "starts with 'mysql:'" in fails("move", "--to", "mysql://a/b", cwd=folded, status=2)
-    assert fails("move", "--abandon", cwd=folded, status=2) == f"The store {here} is not being moved."
+    assert fails("move", "--abandon", cwd=folded, status=2) == "The store duckdb:///dayfold.duckdb is not being moved."

@@ -145,6 +145,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "table finished": (Copier, "_finish"),
     "table compared": (Copier, "compare"),
     "receipts renewed": (move_receipts, "_write"),
+    "sources named": (moves, "name_database"),
     "gone": (Mover, "_gone"),
     "store whole": (moves, "end"),
     "way given up": (moves, "stay"),
@@ -231,7 +232,7 @@ def untrack(app: Dayfold) -> list[str]:
 def move(app: Dayfold) -> list[str]:
     """The store goes where the environment says, in small portions."""
     desk = MoveDesk(app, rows_at_once=16)
-    desk.move(os.environ["MOVE_TO"])
+    desk.move(os.environ["MOVE_TO"], sources="old")
     return []
 
 

@@ -16,7 +16,8 @@ from tests.faults.test_kills import comparable
 Store = Callable[[], str]
 MOVE = [
     ("way taken", 1), ("committed", 1), ("committed", 2), ("store begun", 1), ("part noted", 1), ("portion put", 8),
-    ("table finished", 44), ("table compared", 9), ("receipts renewed", 2), ("way taken", 3), ("gone", 1), ("store whole", 1),
+    ("table finished", 44), ("table compared", 9), ("receipts renewed", 2), ("sources named", 1),
+    ("way taken", 3), ("gone", 1), ("store whole", 1),
 ]  # fmt: skip
 STAY = [("way given up", 1), ("committed", 1)]
 LISTS = [MOVE, STAY]
