@@ -37,7 +37,7 @@ from dayfold.engines import compacting, kept
 from dayfold.engines.base import Session, Store, make_shape, normal_type
 from dayfold.engines.clickhouse import ClickHouse, ClickHouseSession
 from dayfold.engines.routing import HOME, Router, target_of
-from dayfold.engines.writes import COMPACTED, KEEP_S, OURS, Writes
+from dayfold.engines.writes import COMPACTED, KEEP_S, OURS, PUBLISHED, TABLES, WRITES, Writes
 from dayfold.errors import Conflict, DayfoldError, StoreError
 from dayfold.plan.dialect import CLICKHOUSE
 from dayfold.plan.longview import MARK
@@ -289,6 +289,13 @@ class PairStore:
             [(rows,)] = session.rows(Statement(exp.select(exp.Count(this=exp.Star())).from_(table(name, self.schema))))
             found[name] = (int(rows or 0), int(size or 0))
         return found
+
+    def freeze(self, session: Session, names: Sequence[str], why: str | None) -> None:
+        """The ledger refuses: no row in ClickHouse changes without a number from it, and none is seen that it has not published."""
+        assert isinstance(session, PairSession)
+        at_home = [name for name in names if name not in session.kept]
+        keeping = [WRITES, PUBLISHED, TABLES] if self.writes.is_made(session.home) else []
+        self._home.freeze(session.home, [*at_home, *keeping], why)
 
     # -- what it does for itself -----------------------------------------------------------------
 
