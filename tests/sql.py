@@ -234,7 +234,7 @@ class _Rows:
 
     def run(self, sql: str, parameters: Sequence[Any], ledger: Session | None) -> list[tuple[Any, ...]]:
         tree = parse_one(sql, read="postgres")
-        names = {node.name for node in tree.find_all(exp.Table)}
+        names = {node.name for node in tree.find_all(exp.Table) if node.db in ("", "public", "main")}
         if ledger is not None and any(one.db == "information_schema" for one in tree.find_all(exp.Table)):
             return [*self._run(tree, parameters, {}), *ledger.run(sql, parameters)]
         if ledger is not None and any(_is_ledgers(name) or self._is_counters(name, ledger) for name in names):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from typing import Any
 
 import duckdb
@@ -13,7 +14,7 @@ from dayfold import Count, Distinct, Max, Rollup, Sum, Table
 from dayfold.errors import DefinitionError
 from dayfold.fold import reshape
 from tests.engines.ground import Ground, march
-from tests.sql import run_sql
+from tests.sql import rows_of, run_sql
 
 D = dt.date
 DDL = "shop bigint, who text, amount bigint, made timestamptz"
@@ -164,12 +165,19 @@ def test_long_table_names_can_be_edited(loaded: Ground, letters: int) -> None:
 
 def test_the_schema_of_the_settings_is_made(loaded: Ground) -> None:
     """Every table of Dayfold stands in it, and none beside it."""
-    loaded.config["store"]["schema"] = "metrics"
+    in_clickhouse = loaded.engine == "clickhouse"
+    # There it is a database of the server that all tests share, and what is beside it is the ledger.
+    name = f"metrics_{secrets.token_hex(6)}" if in_clickhouse else "metrics"
+    loaded.config["store"]["schema"] = name
     define(loaded)
     loaded.fold()
-    assert sorted(loaded.stored("SELECT shop, total FROM metrics.sales")) == [(1, 1), (2, 1)]
+    assert sorted(loaded.stored(f"SELECT shop, total FROM {name}.sales")) == [(1, 1), (2, 1)]
     schemas = "SELECT DISTINCT table_schema FROM information_schema.tables WHERE table_name LIKE 'dayfold%'"
-    assert loaded.stored(schemas) == [("metrics",)]
+    if in_clickhouse:
+        assert run_sql(rows_of(loaded.pairing.store), schemas) == []
+        loaded.stored(f"DROP DATABASE {name}")
+    else:
+        assert loaded.stored(schemas) == [(name,)]
 
 
 def test_a_comment_above_a_query_is_no_other_source(loaded: Ground) -> None:
