@@ -92,7 +92,9 @@ def versions_of(python: Path, packages: list[str]) -> str:
 def description() -> list[str]:
     """Cores, memory, versions and the date, a line each."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    own = ", ".join(f"{p} {_version(p)}" for p in ("dayfold", "duckdb", "pyarrow", "psycopg"))
+    own = ", ".join(
+        f"{p} {_version(p)}" for p in ("dayfold", "duckdb", "pyarrow", "psycopg", "clickhouse-connect", "chdb")
+    )
     computer = f"{os.cpu_count()} cores, {memory_gib:.0f} GiB of memory, {platform.system()} {platform.machine()}"
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",

@@ -108,6 +108,12 @@ def renewed(lines: list[Line]) -> list[Line]:
     return found + [line for left in fresh.values() for line in left]
 
 
+def kept_facts(beginnings: tuple[str, ...]) -> list[str]:
+    """The facts of RESULTS.md that begin so."""
+    rows = RESULTS.read_text(encoding="utf-8").splitlines()
+    return [row[2:] for row in rows if row.startswith(tuple(f"- {one}" for one in beginnings))]
+
+
 def _kept() -> list[Line]:
     """The lines that RESULTS.md has."""
     found = []

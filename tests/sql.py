@@ -165,7 +165,15 @@ _TYPES = {
     _T.TIMESTAMP: "DateTime64(6)", _T.TIMESTAMPTZ: _MOMENT,
 }  # fmt: skip
 #: The tables of ours whose names begin with ``dayfold_`` and that hold rows, not the ledger.
-_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__", "dayfold__source_")
+_OF_ROWS = (
+    "dayfold_versions__",
+    "dayfold_seen__",
+    "dayfold_events",
+    "dayfold_attribution",
+    "dayfold_build__",
+    "dayfold_rebuild__",
+    "dayfold__source_",
+)
 #: So many versions of one write are told apart.
 _STEPS = 1 << 16
 _MARKS = ("write__", "gone__", "revises__")

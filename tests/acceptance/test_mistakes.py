@@ -110,7 +110,7 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
         (
             "[stroe]\nurl = 'x'",
             "dayfold.toml: there is no setting 'stroe'; the nearest is 'store'.\n"
-            "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, "
+            "  Settings: store, ledger, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, "
             "collect, live, export, dashboard",
         ),
         (
@@ -126,7 +126,7 @@ def test_all_mistakes_are_told_at_once(shop: Path) -> None:
         (
             "[store]\nurl = 'mysql://root:s3cret@localhost/shop'",
             "store.url is an address that starts with 'mysql:', which no engine answers to.\n"
-            "  Expected duckdb:///FILE or postgresql://USER@HOST/DATABASE.",
+            "  Expected duckdb:///FILE or postgresql://USER@HOST/DATABASE or clickhouse://USER@HOST/DATABASE.",
         ),
     ],
 )  # fmt: skip
@@ -143,7 +143,7 @@ def test_wrong_variable_is_named(shop: Path) -> None:
     )
     assert fails("fold", cwd=shop, status=2, env={"DAYFOLD_STOER__URL": "duckdb:///other.duckdb"}) == (
         "The variable DAYFOLD_STOER__URL sets nothing; the nearest is 'DAYFOLD_STORE__'.\n"
-        "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, "
+        "  Variables of settings begin with: DAYFOLD_STORE__, DAYFOLD_LEDGER__, DAYFOLD_DATABASES__, DAYFOLD_FOLD__, DAYFOLD_QUERY__, "
         "DAYFOLD_VERIFY__, DAYFOLD_SERVE__, DAYFOLD_AUTH__, DAYFOLD_RLS__, DAYFOLD_ALERTS__, DAYFOLD_ERRORS__, "
         "DAYFOLD_SCHEDULE__, DAYFOLD_JOBS__, DAYFOLD_RETAIN__, DAYFOLD_COLLECT__, DAYFOLD_LIVE__, DAYFOLD_EXPORT__, DAYFOLD_DASHBOARD__"
     )

@@ -69,7 +69,7 @@ def test_a_variable_may_hold_what_looks_like_a_reference(monkeypatch: pytest.Mon
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stor": {}},
      "the configuration: there is no setting 'stor'; the nearest is 'store'.\n"
-     "  Settings: store, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, collect, live, "
+     "  Settings: store, ledger, databases, fold, query, verify, serve, auth, rls, alerts, errors, schedule, jobs, retain, collect, live, "
      "export, dashboard"),
     ({"fold": {"chunk_row": 1}},
      "the configuration: there is no setting 'fold.chunk_row'; the nearest is 'chunk_rows'.\n  Settings: chunk_rows, wait_s"),

@@ -159,9 +159,9 @@ class Router:
                 self.bring(node.name, side)
         if side == ROWS:
             return self.shown(tree)
-        for node in tree.find_all(exp.DataType):
-            if node.this in _AT_HOME:
-                node.replace(exp.DataType.build(_AT_HOME[node.this]))
+        for kind in list(tree.find_all(exp.DataType)):
+            if kind.this in _AT_HOME:
+                kind.replace(exp.DataType.build(_AT_HOME[kind.this]))
         return tree
 
     def _largest(self, node: exp.Table, tree: exp.Expr, other: str) -> exp.Expr:

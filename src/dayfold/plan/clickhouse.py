@@ -109,7 +109,7 @@ class DayfoldClickhouse(_ClickHouse):
         def in_sql(self, expression: exp.In) -> str:
             options = expression.expressions
             if not options or all(isinstance(one, exp.Literal) for one in options):
-                return super().in_sql(expression)
+                return str(super().in_sql(expression))
             # A list takes constants of the value's own type, and no NULL among them makes it unknown.
             tests = [exp.EQ(this=expression.this.copy(), expression=one.copy()) for one in options]
             return f"({' OR '.join(self.sql(one) for one in tests)})"
@@ -117,7 +117,7 @@ class DayfoldClickhouse(_ClickHouse):
         def escape_sql(self, expression: exp.Escape) -> str:
             like = expression.this
             pattern = translated_pattern(like.expression.name, expression.expression.name)
-            return self.sql(type(like)(this=like.this.copy(), expression=exp.Literal.string(pattern)))
+            return str(self.sql(type(like)(this=like.this.copy(), expression=exp.Literal.string(pattern))))
 
         def translate_sql(self, expression: exp.Translate) -> str:
             parts = (expression.this, expression.args["from_"], expression.args["to"])
@@ -138,7 +138,7 @@ class DayfoldClickhouse(_ClickHouse):
 
         def values_sql(self, expression: exp.Values, values_as_table: bool = True) -> str:
             if not isinstance(expression.parent, exp.From | exp.Join):
-                return super().values_sql(expression, values_as_table)
+                return str(super().values_sql(expression, values_as_table))
             columns = [self.sql(one) for one in expression.args["alias"].columns]
             rows = [
                 ", ".join(f"{self.sql(v)} AS {c}" for v, c in zip(row.expressions, columns, strict=True))
@@ -149,7 +149,7 @@ class DayfoldClickhouse(_ClickHouse):
 
         def exists_sql(self, expression: exp.Exists) -> str:
             found = as_membership(expression)
-            return self.sql(found) if found is not None else super().exists_sql(expression)
+            return str(self.sql(found) if found is not None else super().exists_sql(expression))
 
         def select_sql(self, expression: exp.Select) -> str:
             """Lists that a select unfolds side by side; several of them would be unfolded in all their combinations."""
@@ -159,7 +159,7 @@ class DayfoldClickhouse(_ClickHouse):
                     one.replace(exp.alias_(one.copy(), one.this.copy()))
             lists = [one for one in expression.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
             if len(lists) < 2:
-                return super().select_sql(expression)
+                return str(super().select_sql(expression))
             tree = expression.copy()
             named = [one for one in tree.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
             parts = [one.unalias() for one in named]
@@ -171,30 +171,30 @@ class DayfoldClickhouse(_ClickHouse):
             for place, one in enumerate(named):
                 element = exp.Anonymous(this="tupleElement", expressions=[zipped.copy(), exp.Literal.number(place + 1)])
                 one.replace(exp.alias_(element, one.alias, quoted=True) if one.alias else element)
-            return super().select_sql(tree)
+            return str(super().select_sql(tree))
 
         def count_sql(self, expression: exp.Count) -> str:
             """A number with a sign, as every other whole number is: ClickHouse knows no type for one of each."""
-            text = self.function_fallback_sql(expression)
+            text = str(self.function_fallback_sql(expression))
             return text if isinstance(expression.parent, exp.Filter | exp.Window) else f"toInt64({text})"
 
         def filter_sql(self, expression: exp.Filter) -> str:
-            text = super().filter_sql(expression)
+            text = str(super().filter_sql(expression))
             inside = isinstance(expression.parent, exp.Window) or not isinstance(expression.this, exp.Count)
-            return text if inside else f"toInt64({text})"
+            return str(text) if inside else f"toInt64({text})"
 
         def window_sql(self, expression: exp.Window) -> str:
-            text = super().window_sql(expression)
+            text = str(super().window_sql(expression))
             of = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
             return f"toInt64({text})" if isinstance(of, exp.Count | exp.RowNumber | exp.Rank) else text
 
         def windowspec_sql(self, expression: exp.WindowSpec) -> str:
             if expression.args.get("kind") != "GROUPS":
-                return super().windowspec_sql(expression)
+                return str(super().windowspec_sql(expression))
             # There are no frames of groups. Ours are over days, of which the group before is at most the day before.
             other = expression.copy()
             other.set("kind", "RANGE")
-            return super().windowspec_sql(other)
+            return str(super().windowspec_sql(other))
 
 
 def type_name(to: exp.DataType) -> str:
