@@ -259,7 +259,9 @@ class _Rows:
         if not text:
             return []
         if isinstance(tree, exp.Query | exp.Describe):
-            return [tuple(map(_read, row)) for row in self.client.query(text, values).result_rows]
+            found = self.client.query(text, values)
+            walls = ["DateTime" in one.name and "'" not in one.name for one in found.column_types]
+            return [tuple(map(_read, row, walls)) for row in found.result_rows]
         self.client.command(text, values)
         return []
 
@@ -459,6 +461,8 @@ def _sent(value: Any) -> Any:
     return value if isinstance(value, bool | int | str | list | None) else str(_text(value))
 
 
-def _read(value: Any) -> Any:
-    """A value as the other engines give it: no set is none."""
+def _read(value: Any, wall: bool) -> Any:
+    """A value as the other engines give it: no set is none, and a moment without a zone stands in none."""
+    if wall and value is not None:
+        return value.astimezone(dt.UTC).replace(tzinfo=None)
     return None if value == [] else value
