@@ -165,7 +165,15 @@ _TYPES = {
     _T.TIMESTAMP: "DateTime64(6)", _T.TIMESTAMPTZ: _MOMENT,
 }  # fmt: skip
 #: The tables of ours whose names begin with ``dayfold_`` and that hold rows, not the ledger.
-_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__", "dayfold__source_")
+_OF_ROWS = (
+    "dayfold_versions__",
+    "dayfold_seen__",
+    "dayfold_events",
+    "dayfold_attribution",
+    "dayfold_build__",
+    "dayfold_rebuild__",
+    "dayfold__source_",
+)
 #: So many versions of one write are told apart.
 _STEPS = 1 << 16
 _MARKS = ("write__", "gone__", "revises__")
@@ -237,9 +245,14 @@ class _Rows:
         names = {node.name for node in tree.find_all(exp.Table)}
         if ledger is not None and any(one.db == "information_schema" for one in tree.find_all(exp.Table)):
             return [*self._run(tree, parameters, {}), *ledger.run(sql, parameters)]
-        if ledger is not None and any(_is_ledgers(name) for name in names):
+        if ledger is not None and any(_is_ledgers(name) or self._is_counters(name, ledger) for name in names):
             return ledger.run(sql, parameters)
         return self._run(tree, parameters, _kept(ledger))
+
+    def _is_counters(self, name: str, ledger: Session) -> bool:
+        """Whether a table is one of a counter's, which stands where the ledger does under the counter's own name."""
+        there = ledger.run("SELECT 1 FROM information_schema.tables WHERE table_name = $1", [name])
+        return bool(there) and not self.client.command(f'EXISTS TABLE "{name}"')
 
     def _run(self, tree: exp.Expr, parameters: Sequence[Any], kept: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         text, values = self._spelled(tree, parameters, kept)

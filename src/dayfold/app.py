@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from dayfold import settings as configuration
 from dayfold.clock import Clock, SystemClock, today
 from dayfold.counterdesk import CounterDesk
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from dayfold.fold.doctor import Finding
     from dayfold.fold.erase import Eraser, Outside
     from dayfold.fold.install import Installer
+    from dayfold.fold.move import MoveResult
     from dayfold.fold.plan import RollupPlan
     from dayfold.fold.prune import Orphan
     from dayfold.fold.rebuild import RebuildResult
@@ -1163,6 +1166,58 @@ class Dayfold:
         from dayfold.jobs.alerts import Alerts
 
         return Alerts(self)
+
+    def move(
+        self,
+        to: str | None = None,
+        *,
+        schema: str | None = None,
+        sources: str | None = None,
+        dry_run: bool = False,
+        abandon: bool = False,
+        progress: Progress | None = None,
+        stop: StopCheck = never,
+    ) -> MoveResult:
+        """The store, with all that Dayfold made in it, is in another place, and compared there cell by cell.
+
+        Nothing is written to this store from then on; what is in it can still be read. A move that ended anywhere is gone on with by
+        the same call.
+
+        Args:
+            to: The address of an empty place: ``duckdb:///FILE`` or ``postgresql://USER@HOST/DATABASE``.
+            schema: The schema that tables are made in there. Default: the connection's own.
+            sources: What definitions will call the old store, ``[databases.NAME]``, as the database of sources that stand in it: with
+                ``database="NAME"`` in them they are the same sources, and nothing is folded anew.
+            dry_run: Say what would be moved, and change nothing.
+            abandon: Give up a move that is not done: the store is written to again.
+            progress: Called after each portion with ``move``, rows done and rows in all, each of which is copied and compared.
+            stop: Called between portions; where it raises `Stopped`, the same call goes on later.
+
+        Raises:
+            UsageError: where the other place has something in it; Busy: where somebody works with the store; StoreMoved: where it
+                has gone elsewhere; CopyDiffers: where the copy is not the original.
+        """
+        from dayfold.movedesk import MoveDesk
+
+        desk = MoveDesk(self)
+        if abandon:
+            return desk.abandon()
+        return desk.move(to, schema=schema, sources=sources, dry_run=dry_run, progress=progress, stop=stop)
+
+    def elsewhere(self, url: str, schema: str | None = None) -> Dayfold:
+        """The same application over another store, with connections of its own, which closing it closes. Nothing is opened yet."""
+        store = self.settings.store.model_copy(update={"url": SecretStr(url), "db_schema": schema})
+        other = copy.copy(self)
+        other.settings = self.settings.model_copy(update={"store": store})
+        other.databases = _databases(other.settings, self.folder)
+        other.ledger = Ledger(other.databases.store, self.clock)
+        other._bindings = {}
+        other.event_log = EventDesk(other)
+        other.counters = CounterDesk(other)
+        other._closers = []
+        other._connections_are_ours = True
+        other._published = None
+        return other
 
     def migrate(self) -> list[str]:
         """Bring the store's ledger to this program's version; the names of the migrations applied."""

@@ -23,7 +23,10 @@
     │   ├── StoreExhausted       1  no disk, memory, lock or time for it just now
     │   ├── StoreNewer           1  made by a later version of the program
     │   ├── StoreNotMigrated     1  made by an earlier version of the program
-    │   └── StoreAltered         1  changed by hand
+    │   ├── StoreAltered         1  changed by hand
+    │   ├── StoreMoved           1  it goes, or went, elsewhere, and is only read
+    │   ├── StoreIncomplete      1  a move has not filled it yet
+    │   └── CopyDiffers          1  a moved table is not the original
     ├── SourceFailed             1  a source could not be read or computed
     ├── AccessRefused            2
     │   ├── Unauthenticated      2  no token, or one that is not valid any more
@@ -213,6 +216,24 @@ class StoreAltered(StoreError):
     """A table of the store is not as Dayfold made it."""
 
     code = "store-altered"
+
+
+class StoreMoved(StoreError):
+    """The store is being moved, or was: what stands in it can be read, and nothing is written to it."""
+
+    code = "store-moved"
+
+
+class StoreIncomplete(StoreError):
+    """The store is being filled by a move, and nobody works with it before it is whole."""
+
+    code = "store-incomplete"
+
+
+class CopyDiffers(StoreError):
+    """A table that was moved does not hold what the original holds."""
+
+    code = "copy-differs"
 
 
 class SourceFailed(DayfoldError):

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 import dayfold
 from dayfold import errors
-from dayfold.cli import adopt, fold, rebuild, verify
+from dayfold.cli import adopt, fold, move, rebuild, verify
 from dayfold.days import GRAINS, STORED_GRAINS
 from dayfold.define import access, alert, cohort, condition, event_types, rollup, source
 from dayfold.define.metric import OVER_KEYS, Metric
@@ -208,8 +208,9 @@ def test_every_view_of_the_ledger_is_documented() -> None:
 
 #: What commands make JSON of.
 FORMS = (
-    fold.as_object, rebuild.as_object, rebuild._move, adopt.as_object, verify.as_object, verify._drift, alerts.Alerts, alerts._episode,
-    rules, thresholds._Pair, cohorts.CohortAnswer.said, funnels.FunnelAnswer.said, funnels.FunnelAnswer.as_object,
+    fold.as_object, move.as_object, rebuild.as_object, rebuild._move, adopt.as_object, verify.as_object, verify._drift,
+    alerts.Alerts, alerts._episode, rules, thresholds._Pair, cohorts.CohortAnswer.said,
+    funnels.FunnelAnswer.said, funnels.FunnelAnswer.as_object,
 )  # fmt: skip
 
 

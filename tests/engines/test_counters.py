@@ -26,7 +26,7 @@ def usage(postgres_url: str, live_words: dict[str, Any]) -> Iterator[Counting]:
         yield made
 
 
-@pytest.fixture(params=["postgres", "duckdb", "postgres-embedded", "duckdb-embedded"])
+@pytest.fixture(params=["postgres", "duckdb", "clickhouse", "postgres-embedded", "duckdb-embedded"])
 def anywhere(request: pytest.FixtureRequest, live_words: dict[str, Any]) -> Iterator[Counting]:
     """The same on both engines, and with increments that wait in the store itself."""
     engine, _, embedded = request.param.partition("-")

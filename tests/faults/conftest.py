@@ -84,6 +84,6 @@ def new_store(request: pytest.FixtureRequest, engine: str) -> Callable[[], str]:
     return make
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=["duckdb", "postgres", "clickhouse"])
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)

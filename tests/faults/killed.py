@@ -20,11 +20,15 @@ from typing import Any
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.define.alert import of_settings
-from dayfold.engines import base, rewriting, scans
+from dayfold.engines import base, compacting, kept, rewriting, scans
+from dayfold.engines.pair import PairSession, PairStore
+from dayfold.engines.writes import Writes
 from dayfold.errors import SourceFailed
-from dayfold.fold import chunk, discover, fetch, prune, reduce, reshape
+from dayfold.fold import chunk, discover, fetch, move_receipts, prune, reduce, reshape
 from dayfold.fold.install import Installer
 from dayfold.fold.longview import LongView
+from dayfold.fold.move import Mover
+from dayfold.fold.move_copy import Copier
 from dayfold.fold.rebuild import Rebuilder
 from dayfold.fold.retain import Retainer
 from dayfold.jobs.alerts import Alerts
@@ -40,6 +44,7 @@ from dayfold.ledger import (
     holders,
     leases,
     marks,
+    moves,
     receipts,
     runs,
     verifications,
@@ -47,11 +52,12 @@ from dayfold.ledger import (
 )
 from dayfold.ledger import exports as ledger_exports
 from dayfold.ledger import jobs as ledger_jobs
+from dayfold.movedesk import MoveDesk
 from dayfold.plan.access import UNREDACTED
 from dayfold.plan.exports import ExportAsked
 from dayfold.settings import AlertsSettings
 from tests.faults.shops import NOW, config, definitions
-from tests.sql import is_duckdb
+from tests.sql import is_clickhouse, is_duckdb
 
 #: Name of a point to the function after whose call it lies.
 POINTS: dict[str, tuple[Any, str]] = {
@@ -134,6 +140,26 @@ POINTS: dict[str, tuple[Any, str]] = {
     "erasure ended": (erasures, "done"),
     "events deleted": (Retainer, "_delete_day"),
     "ids deleted": (Retainer, "_delete_ids"),
+    "write begun": (Writes, "_begun"),
+    "versions written": (PairSession, "_write"),
+    "write published": (Writes, "publish"),
+    "table made": (kept, "note"),
+    "told": (Writes, "tell"),
+    "view put": (PairSession, "_put_view"),
+    "versions removed": (Writes, "_remove"),
+    "table written anew": (PairSession, "renew"),
+    "versions compacted": (compacting, "_compacted"),
+    "way taken": (moves, "go"),
+    "store begun": (moves, "begin"),
+    "part noted": (moves, "note"),
+    "portion put": (Copier, "_put"),
+    "table finished": (Copier, "_finish"),
+    "table compared": (Copier, "compare"),
+    "receipts renewed": (move_receipts, "_write"),
+    "sources named": (moves, "name_database"),
+    "gone": (Mover, "_gone"),
+    "store whole": (moves, "end"),
+    "way given up": (moves, "stay"),
 }
 #: After a transaction that writes has committed.
 COMMITTED = "committed"
@@ -173,6 +199,8 @@ def store_class(url: str) -> type[Any]:
         from dayfold.engines.duckdb import DuckStore
 
         return DuckStore
+    if is_clickhouse(url):
+        return PairStore
     from dayfold.engines.postgres import PostgresStore
 
     return PostgresStore
@@ -211,6 +239,19 @@ def track(app: Dayfold) -> list[str]:
 
 def untrack(app: Dayfold) -> list[str]:
     app.track_remove()
+    return []
+
+
+def move(app: Dayfold) -> list[str]:
+    """The store goes where the environment says, in small portions."""
+    desk = MoveDesk(app, rows_at_once=16)
+    desk.move(os.environ["MOVE_TO"], sources="old")
+    return []
+
+
+def stay(app: Dayfold) -> list[str]:
+    """A move is given up."""
+    app.move(abandon=True)
     return []
 
 
@@ -327,8 +368,8 @@ def exported(app: Dayfold) -> list[str]:
 JOBS = {
     one.__name__: one
     for one in (
-        fold, later, rebuild, adopt, remove, track, untrack, heal, scheduled, served, stopped, moved, beating, failing_once, retained,
-        alerts, exported,
+        fold, later, rebuild, adopt, remove, track, untrack, move, stay, heal, scheduled, served, stopped, moved, beating,
+        failing_once, retained, alerts, exported,
     )
 }  # fmt: skip
 
@@ -344,7 +385,8 @@ def main(store: str, version: str, point: str, nth: int, job: str = "fold", sour
             os.kill(os.getpid(), signal.SIGKILL)
 
     around_points(act)
-    around_commits(store_class(store), act)
+    for kind in {store_class(url) for url in (store, os.environ.get("MOVE_TO", store))}:
+        around_commits(kind, act)
     with Dayfold(definitions(version, apart=source is not None), config(store, source), clock=FixedClock(NOW)) as app:
         errors = JOBS[job](app)
     sys.exit("; ".join(errors) or 0)

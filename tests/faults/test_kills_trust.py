@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 import dayfold
-from tests.faults import killed, shops, test_kills, test_kills_alerts, test_kills_jobs, test_kills_privacy
+from tests.faults import (
+    killed,
+    shops,
+    test_kills,
+    test_kills_alerts,
+    test_kills_jobs,
+    test_kills_move,
+    test_kills_privacy,
+)
 from tests.faults.conftest import do, fold, kill, spread
 from tests.faults.test_kills import comparable, undisturbed
 from tests.sql import run_sql
@@ -350,6 +358,7 @@ NO_POINT = {
     ("ledger/coverage.py", "seal_days"): "part of the transaction that closes days, and 'committed' follows it",
     ("fold/fold.py", "_make_tables"): "ends with 'registered'",
     ("fold/reshape.py", "publish_version"): "ends with 'build ended'",
+    ("fold/fetch.py", "index_table"): "part of the transaction that makes the table, or of 'table finished'",
     ("fold/install.py", "_remove_from"): "is 'triggers removed'",
     ("ledger/jobs.py", "touch"): "only says when a job was last seen; the next registering says it again",
     ("ledger/alerts.py", "touch"): "only says when an episode was last looked at; the next look says it again",
@@ -451,7 +460,7 @@ def test_every_point_is_killed_at() -> None:
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
         HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET, VIEW, *test_kills_alerts.LISTS, *test_kills_jobs.LISTS,
-        *test_kills_privacy.LISTS,
+        *test_kills_privacy.LISTS, *test_kills_move.LISTS,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()

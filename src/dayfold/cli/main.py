@@ -30,6 +30,7 @@ from dayfold.cli import (
     funnel,
     init,
     migrate,
+    move,
     plan,
     profile,
     query,
@@ -77,6 +78,7 @@ for command in (
     serve,
     migrate,
     adopt,
+    move,
     erase,
     retain,
 ):

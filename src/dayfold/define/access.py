@@ -131,6 +131,10 @@ def asked(text: str, dialect: str) -> Asked:
             "the query has no parameter, so that everybody would see the same.",
             f"Name one. {_EXAMPLE}",
         )
+    if dialect == "clickhouse":
+        # It has no numbers of values; the session names them.
+        for node in list(tree.find_all(exp.Parameter)):
+            node.replace(exp.Var(this=f"${node.name}"))
     return Asked(tree.sql(dialect=dialect, comments=False, normalize_functions=False), tuple(names))
 
 

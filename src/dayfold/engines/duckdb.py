@@ -38,7 +38,7 @@ from dayfold.define.types import (
     Type,
     decimal,
 )  # fmt: skip
-from dayfold.engines import owners
+from dayfold.engines import freezing, owners
 from dayfold.engines.base import Session, make_shape, normal_type, try_making
 from dayfold.errors import (
     Busy,
@@ -50,6 +50,7 @@ from dayfold.errors import (
     SourceFailed,
     StoreError,
     StoreExhausted,
+    StoreMoved,
     TookTooLong,
 )
 from dayfold.plan.bind import relation
@@ -500,6 +501,18 @@ class DuckStore:
             found[name] = (rows, int(blocks[0][0] or 0))
         return found
 
+    def freeze(self, session: Session, names: Sequence[str], why: str | None) -> None:
+        """Triggers refuse whoever writes."""
+        found = session.rows(
+            statement(
+                "select trigger_name, table_name from duckdb_triggers() where database_name = :home and schema_name = :schema and "
+                "starts_with(trigger_name, :begin)",
+                "duckdb", home=self._home, schema=self.schema, begin=freezing.PREFIX,
+            )
+        )  # fmt: skip
+        for text in freezing.duckdb(self.schema, names, found, why):
+            session.execute(text)
+
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
@@ -661,6 +674,8 @@ class DuckSession:
 
 def translated(error: duckdb.Error, address: str) -> DayfoldError:
     """A DuckDB error as one of ours; its text may hold values of rows, so only its kind is passed on."""
+    if (why := freezing.told(str(error))) is not None:
+        return StoreMoved(why)
     if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException | duckdb.InvalidInputException):
         kind = "a number left its range" if _left_range(error) else _kind(error)
         return SourceFailed(f"a value cannot be computed with ({kind})", hint=_advice(error))

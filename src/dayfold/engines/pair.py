@@ -37,7 +37,7 @@ from dayfold.engines import compacting, kept
 from dayfold.engines.base import Session, Store, make_shape, normal_type
 from dayfold.engines.clickhouse import ClickHouse, ClickHouseSession
 from dayfold.engines.routing import HOME, Router, target_of
-from dayfold.engines.writes import COMPACTED, KEEP_S, OURS, Writes
+from dayfold.engines.writes import COMPACTED, KEEP_S, OURS, PUBLISHED, TABLES, WRITES, Writes
 from dayfold.errors import Conflict, DayfoldError, StoreError
 from dayfold.plan.dialect import CLICKHOUSE
 from dayfold.plan.longview import MARK
@@ -63,7 +63,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _BEHIND = {"action": "views-behind"}
 #: What the names of tables of ours begin with that hold rows, and not the ledger.
-_OF_ROWS = ("dayfold_events", "dayfold_attribution", "dayfold_build__", "dayfold_rebuild__", "dayfold__source_", VERSIONS_PREFIX, SEEN)
+_OF_ROWS = (
+    "dayfold_events",
+    "dayfold_attribution",
+    "dayfold_build__",
+    "dayfold_rebuild__",
+    "dayfold__source_",
+    VERSIONS_PREFIX,
+    SEEN,
+)
 _KEPT = "dayfold_kept__"
 #: Texts that make or drop something, which come from above as texts.
 _CREATE_AS = re.compile(r'CREATE TABLE "(?P<schema>[^"]+)"\."(?P<name>[^"]+)" AS (?P<query>.+)', re.DOTALL)
@@ -85,6 +93,8 @@ class PairStore:
         self.family = family
         self.writes = Writes(home, rows, family)
         self._tend_at = time.monotonic() + KEEP_S
+        #: Whether this process has seen that every table has its view.
+        self.is_viewed = False
 
     @property
     def home(self) -> Store:
@@ -280,6 +290,13 @@ class PairStore:
             found[name] = (int(rows or 0), int(size or 0))
         return found
 
+    def freeze(self, session: Session, names: Sequence[str], why: str | None) -> None:
+        """The ledger refuses: no row in ClickHouse changes without a number from it, and none is seen that it has not published."""
+        assert isinstance(session, PairSession)
+        at_home = [name for name in names if name not in session.kept]
+        keeping = [WRITES, PUBLISHED, TABLES] if self.writes.is_made(session.home) else []
+        self._home.freeze(session.home, [*at_home, *keeping], why)
+
     # -- what it does for itself -----------------------------------------------------------------
 
     def tend(self) -> None:
@@ -407,13 +424,22 @@ class PairSession:
             return
         try:
             self.writes.tell(covers=self._covers or bool(self._after))
-            for name in dict.fromkeys(self._views):
+            for name in dict.fromkeys([*self._views, *self._unviewed()]):
                 self._put_view(name)
             for text in self._after:
                 self.raw.command(text)
             self.store.tend()
         except DayfoldError as error:
             _log.warning("Views for other programs follow with the next write: %s", error.message, extra=_BEHIND)
+
+    def _unviewed(self) -> list[str]:
+        """The tables whose views another process did not come to; looked for once in a process."""
+        if self.store.is_viewed:
+            return []
+        self.store.is_viewed = True
+        query = "SELECT name, as_select FROM system.tables WHERE database = $1 AND engine = 'View' AND startsWith(comment, $2)"
+        there = dict(self.raw.query(query, [self.store.schema, OURS]))
+        return [name for name, one in self.kept.items() if one.versions not in there.get(name, "")]
 
     def _put_view(self, name: str) -> None:
         """What other programs read under a table's name is what is published of it."""

@@ -33,6 +33,7 @@ from dayfold.define.types import (
     Type,
     decimal,
 )  # fmt: skip
+from dayfold.engines import freezing
 from dayfold.engines.base import Session, normal_type, try_making
 from dayfold.engines.csv import from_csv, to_csv, written
 from dayfold.errors import (
@@ -46,6 +47,7 @@ from dayfold.errors import (
     SourceFailed,
     StoreError,
     StoreExhausted,
+    StoreMoved,
     TookTooLong,
 )
 from dayfold.plan.bind import relation
@@ -444,6 +446,12 @@ class PostgresStore:
             found[name] = (rows, size)
         return found
 
+    def freeze(self, session: Session, names: Sequence[str], why: str | None) -> None:
+        """Triggers refuse whoever writes; making them waits for transactions that have written, and no longer than for a while."""
+        session.execute(f"SET LOCAL lock_timeout = '{_REWRITE_WAIT_S}s'")
+        for text in freezing.postgres(self.schema, names, why):
+            session.execute(text)
+
 
 class PostgresSession:
     """One PostgreSQL transaction."""
@@ -642,6 +650,8 @@ def translated(error: psycopg.Error, address: str) -> DayfoldError:
     import psycopg
 
     state = error.sqlstate or ""
+    if (why := freezing.told(error.diag.message_primary or "")) is not None:
+        return StoreMoved(why)
     if isinstance(error, psycopg.OperationalError) and not state:
         return ConnectionFailed(
             f"The connection to {address} was lost.",

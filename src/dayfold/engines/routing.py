@@ -181,7 +181,7 @@ class Router:
         if any(not isinstance(one.this, exp.Identifier) for one in query.find_all(exp.Table)):
             # A function that gives rows is spelled for the side that the statement is for.
             return False
-        if not _is_closed(query) or (_is_foreign(query) if side == HOME else _numbers(query)):
+        if not _is_closed(query) or (_is_foreign(query) if side == HOME else _is_numbering(query)):
             return False
         for one in _tables(query):
             place = self._place_of(one)
@@ -231,7 +231,7 @@ def _is_foreign(tree: exp.Expr) -> bool:
     return any(FOREIGN in node.meta for node in tree.walk() if node._meta)
 
 
-def _numbers(tree: exp.Expr) -> bool:
+def _is_numbering(tree: exp.Expr) -> bool:
     """Whether a tree takes numbers of a sequence, which is at home."""
     return any(one.name.lower() == "nextval" for one in tree.find_all(exp.Anonymous))
 

@@ -138,7 +138,7 @@ class Binder:
             self.described[source] = DescribedSource(source.described, self.databases.store.dialect)
             return
         if isinstance(source, Own):
-            dialect = replace(self.databases.store.dialect, forgiving=source.forgiving)
+            dialect = replace(self.databases.of(source).dialect, forgiving=source.forgiving)
             known = {**source.described, **(self._entities if isinstance(source, EventLog) else {})}
             self.described[source] = DescribedSource(known, dialect)
             return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dayfold.days import Days, union
-from dayfold.engines.base import Session, Source, Store
+from dayfold.engines.base import Session, Source
 from dayfold.engines.databases import Databases
 from dayfold.errors import SourceFailed, StoreError
 from dayfold.ledger import fetches, receipts

@@ -149,6 +149,7 @@ def _ledger(ledger: Ledger) -> Finding:
             if version is None:
                 return Finding(OK, "ledger", "there is none yet; the first fold makes it")
             ledger.check(session, version)
+            ledger.check_stays(session)
     except DayfoldError as error:
         return Finding(PROBLEM, "ledger", error.message, error.hint)
     return Finding(OK, "ledger", f"version {version}")

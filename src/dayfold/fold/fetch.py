@@ -340,10 +340,15 @@ def make_table(ledger: Ledger, source: FunctionSource) -> None:
     shape = staging(source, ledger.store.schema)
     with ledger.store.transaction() as session:
         session.make(shape.name, shape.columns, required=shape.required, day=DAY, is_log=True)
-        if ledger.store.dialect.name == "postgres":
-            session.execute(f"CREATE INDEX ON {quoted(shape.schema)}.{quoted(shape.name)} ({quoted(DAY)})")
+        index_table(ledger.store, session, shape)
         fetches.forget_fetches(ledger, session, source.staging)
         versions.add_fence(ledger, session, source_lease(source))
+
+
+def index_table(store: Store, session: Session, shape: Shape) -> None:
+    """Days of a new table are found by an index, where the engine needs one."""
+    if store.dialect.name == "postgres":
+        session.execute(f"CREATE INDEX ON {quoted(shape.schema)}.{quoted(shape.name)} ({quoted(DAY)})")
 
 
 def stage_answers(session: Session, source: FunctionSource, schema: str, answers: Sequence[Answer]) -> set[dt.date]:

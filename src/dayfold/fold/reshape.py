@@ -38,21 +38,22 @@ def build_of(rollup: BoundRollup) -> BoundRollup:
     sets = rollup.sets_shape
     return changed_copy(
         rollup,
-        shape=rollup.shape.named(_build_name(rollup.shape)),
-        sets_shape=sets.named(_build_name(sets)) if sets else None,
+        shape=rollup.shape.named(build_name(rollup.shape.name)),
+        sets_shape=sets.named(build_name(sets.name)) if sets else None,
     )
 
 
-def _build_name(shape: Shape) -> str:
+def build_name(name: str) -> str:
+    """What a table is called while an edited definition of it is built."""
     # A long name is cut, and told from others with the same beginning by a digest of the whole.
-    return fitted(_BUILD_PREFIX + shape.name)
+    return fitted(_BUILD_PREFIX + name)
 
 
 def drop_build(ledger: Ledger, session: Session, shape: Shape) -> None:
     """Forget what was built aside for a table and its sets."""
     schema = quoted(ledger.store.schema)
     for one in (shape, shape.named(shape.name + SETS_SUFFIX)):
-        session.execute(f"DROP TABLE IF EXISTS {schema}.{quoted(_build_name(one))}")
+        session.execute(f"DROP TABLE IF EXISTS {schema}.{quoted(build_name(one.name))}")
 
 
 def aside_name(shape: Shape) -> str:

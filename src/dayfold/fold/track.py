@@ -258,7 +258,9 @@ class Tracking:
         if database.dialect.name == "clickhouse":
             # Only the store's own tables are tracked there.
             return self._found_by_name(
-                tracked, fed_names(self.databases.store, tracked.name), exists=_has_table(self.databases.store, tracked.name)
+                tracked,
+                fed_names(self.databases.store, tracked.name),
+                exists=_has_table(self.databases.store, tracked.name),
             )
         if place not in self._seen:
             log = f'"{database.schema}"."dayfold__marks"' if self.is_ours(database) else f'"{SCHEMA}"."marks"'

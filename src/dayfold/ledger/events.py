@@ -90,7 +90,7 @@ def ensure(ledger: Ledger, entities: Mapping[str, Type]) -> None:
 
     def is_there() -> bool:
         with ledger.store.transaction(read_only=True) as session:
-            return not _missing(ledger, session, entities)
+            return not _missing(ledger, session, entities) and VIEW in ledger.store.stored_columns(session, [VIEW])
 
     ledger.make_once(is_there, lambda: _make(ledger, entities))
 
@@ -118,10 +118,11 @@ def _make(ledger: Ledger, entities: Mapping[str, Type]) -> None:
         is_new = len(missing) == len(columns(entities))
         if is_new:
             session.make(TABLE, missing, identity=("id",), day="occurred_at", is_log=True)
-            parts = ", ".join(quoted(one) for one in ATTRIBUTION)
-            session.execute(f"CREATE VIEW {quoted(schema)}.{quoted(VIEW)} AS SELECT {parts} FROM {name}")
         else:
             session.add_columns(TABLE, missing)
+        if VIEW not in ledger.store.stored_columns(session, [VIEW]):
+            parts = ", ".join(quoted(one) for one in ATTRIBUTION)
+            session.execute(f"CREATE VIEW {quoted(schema)}.{quoted(VIEW)} AS SELECT {parts} FROM {name}")
         if dialect.name == "postgres":
             indexed = [*(_INDEXED if is_new else ()), *(one.name for one in missing if one.name in entities)]
             if is_new:

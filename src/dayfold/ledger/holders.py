@@ -218,6 +218,7 @@ WITHOUT: dict[str, str] = {
     "dayfold__adds": "increments that wait for the next flush, with which an erasure begins",
     "dayfold__adders": "processes, and sums of what each has added",
     "dayfold__checks": "counts, verdicts, and the two numbers of a comparison",
+    "dayfold__moves": "addresses of stores, and counts",
     "dayfold__erasures": "names until they are erased, and certificates with salted digests",
 }
 

@@ -331,6 +331,12 @@ def put_back(
     return str(found[0][0]) if found else None
 
 
+def beating(ledger: Ledger, session: Session) -> list[str]:
+    """The jobs that run now in a process that is not certainly gone."""
+    query = "select job, backend from dayfold__job_runs where status = 'running' and beats_until > now() order by job"
+    return [job for job, backend in session.rows(ledger.sql(query)) if not leases.is_dead(ledger, session, backend)]
+
+
 def note_interrupted(ledger: Ledger, mine: Iterable[str], attempts: int) -> list[tuple[int, str]]:
     """Runs whose process died are interrupted, and their work is queued again at once; their numbers and jobs.
 

@@ -153,6 +153,14 @@ def _acquire(ledger: Ledger, rollup: str, lease_s: float) -> Lease | str:
     return Lease(rollup, me, int(token))
 
 
+def held(ledger: Ledger, session: Session) -> list[tuple[str, str]]:
+    """What is leased now by somebody who is not certainly gone, and by whom."""
+    found = session.rows(
+        ledger.sql("select rollup, holder, backend from dayfold__leases where expires_at > now() order by rollup")
+    )
+    return [(rollup, holder) for rollup, holder, backend in found if not is_dead(ledger, session, backend)]
+
+
 def _until(lease_s: float) -> exp.Expr:
     """The moment a lease taken now runs out."""
     return sql(f"now() + {int(lease_s * 1000)} * interval '1 millisecond'")

@@ -18,13 +18,15 @@ from sqlglot import exp
 from dayfold.clock import Clock
 from dayfold.define.types import Kind, Type
 from dayfold.engines.base import Session, Store, normal_type
-from dayfold.errors import Conflict, StoreAltered, StoreNewer, StoreNotMigrated
+from dayfold.errors import Conflict, StoreAltered, StoreIncomplete, StoreMoved, StoreNewer, StoreNotMigrated
 from dayfold.ledger.migrations import MIGRATIONS, SEQUENCES, TABLES, VERSION, VIEWS
 from dayfold.plan.sql import Constant, Statement, Values, identifier, statement, table
 
 #: How long a run waits for another one that makes the same tables: a transaction of some milliseconds.
 _MAKING_TRIES = 10
 _MAKING_PAUSE_SECONDS = 0.1
+#: Under this name stands where a store goes; the store is ``MOVING`` there, or has ``MOVED``.
+AWAY, MOVING, MOVED = "to", "moving", "moved"
 Result = TypeVar("Result")
 _NAMES = (*TABLES, *VIEWS, *SEQUENCES)
 
@@ -79,20 +81,30 @@ class Ledger:
             return self.version(session) is not None
 
     def ready(self) -> None:
-        """A ledger of this program's version is there: made in an empty store, checked in any other.
+        """A ledger of this program's version is there, that may be written to: made in an empty store, checked in any other.
 
         Raises:
             StoreNewer, StoreNotMigrated, StoreAltered: with what differs and what to do.
+            StoreIncomplete, StoreMoved: where a move has not filled it yet, or has taken it elsewhere.
         """
         with self.store.transaction(read_only=True) as session:
             if self._compared and self._stored_version(session) == VERSION:
+                self.check_stays(session)
                 return
             found = self.store.stored_columns(session, [*TABLES, *VIEWS])
             if "dayfold__store" in found:
                 self._compare(self._stored_version(session), found)
+                self.check_stays(session)
                 self._compared = True
                 return
         self.make_once(self.exists, self.migrate)
+
+    def check_stays(self, session: Session) -> None:
+        """Raise StoreMoved where the store goes, or went, elsewhere."""
+        for state, place in session.rows(
+            self.sql("select state, place from dayfold__moves where name = :name", name=AWAY)
+        ):
+            raise StoreMoved(moved_words(self.store.address, state, place), hint=MOVED_HINTS[state])
 
     def is_there(self, session: Session) -> bool:
         """Whether there is a ledger, which then is of this program's version. Its tables are compared once in a process.
@@ -147,6 +159,11 @@ class Ledger:
         self._compare(version, self.store.stored_columns(session, [*TABLES, *VIEWS]))
 
     def _compare(self, version: int, found: Mapping[str, dict[str, str]]) -> None:
+        if version < 0:
+            raise StoreIncomplete(
+                f"The store {self.store.address} is being filled by a move, and is not whole yet.",
+                hint="Run the same `dayfold move` again; it goes on where it was. If that move was given up, drop what it made.",
+            )
         if version > VERSION:
             raise StoreNewer(
                 f"The store {self.store.address} is of version {version}; this program knows versions up to {VERSION}.",
@@ -240,6 +257,20 @@ class Ledger:
         if not known:
             return None
         return {name: Type(Kind(kind), precision, scale) for name, kind, precision, scale in json.loads(known[0][0])}
+
+
+#: What to do about a store that is written to no more, by how it stands.
+MOVED_HINTS = {
+    MOVING: "What stands in it can be read meanwhile. To go on: dayfold move --to URL. To stay: dayfold move --abandon.",
+    MOVED: "Name that one in dayfold.toml: [store] url. What stands in the old one can still be read.",
+}
+
+
+def moved_words(address: str, state: str, place: str) -> str:
+    """What whoever writes to a store is told that goes, or went, elsewhere."""
+    if state == MOVING:
+        return f"The store {address} is being moved to {place}, and is not written to meanwhile."
+    return f"The store {address} was moved to {place}, and is not written to any more."
 
 
 def _dumped(columns: Mapping[str, Type]) -> str:

@@ -191,6 +191,14 @@ MIGRATIONS = (
             "description TEXT NOT NULL, words TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL, updated_at TIMESTAMPTZ NOT NULL)",
         ),
     ),
+    Migration(
+        8,
+        "moves: where the store came from and goes to, and how far that is",
+        (
+            "CREATE TABLE dayfold__moves (name TEXT PRIMARY KEY, state TEXT NOT NULL, mark TEXT NOT NULL, place TEXT NOT NULL, "
+            "portions BIGINT NOT NULL, row_count BIGINT NOT NULL, noted_at TIMESTAMPTZ NOT NULL)",
+        ),
+    ),
 )
 VERSION = MIGRATIONS[-1].number
 
@@ -333,5 +341,9 @@ TABLES: dict[str, dict[str, str]] = {
     "dayfold__pages": {
         "id": "text", "title": "text", "owner": "text", "shared": "boolean", "description": "text", "words": "text",
         "created_at": "timestamptz", "updated_at": "timestamptz",
+    },
+    "dayfold__moves": {
+        "name": "text", "state": "text", "mark": "text", "place": "text", "portions": "bigint", "row_count": "bigint",
+        "noted_at": "timestamptz",
     },
 }  # fmt: skip

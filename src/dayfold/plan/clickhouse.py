@@ -10,6 +10,7 @@ piece that fails, for texts that somebody else wrote.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.clickhouse import ClickHouse as _ClickHouse
@@ -62,13 +63,11 @@ class DayfoldClickhouse(_ClickHouse):
     """ClickHouse as Dayfold speaks it."""
 
     class Generator(_ClickHouse.Generator):  # type: ignore[misc, valid-type]
-        """Prints trees."""
+        """Trees of ours, as the module says."""
 
-        TYPE_MAPPING = {**_ClickHouse.Generator.TYPE_MAPPING, **_NAMES}
-        TRANSFORMS = {
-            kind: how
-            for kind, how in _ClickHouse.Generator.TRANSFORMS.items()
-            if kind not in (exp.Lag, exp.Lead)
+        TYPE_MAPPING: ClassVar[dict[Any, str]] = {**_ClickHouse.Generator.TYPE_MAPPING, **_NAMES}
+        TRANSFORMS: ClassVar[dict[Any, Any]] = {
+            kind: how for kind, how in _ClickHouse.Generator.TRANSFORMS.items() if kind not in (exp.Lag, exp.Lead)
         }
 
         def parameter_sql(self, expression: exp.Parameter) -> str:
@@ -88,13 +87,6 @@ class DayfoldClickhouse(_ClickHouse):
 
         def trycast_sql(self, expression: exp.TryCast) -> str:
             return f"accurateCastOrNull({self.sql(expression.this)}, {_quoted(type_name(expression.to))})"
-
-        def select_sql(self, expression: exp.Select) -> str:
-            for one in expression.expressions:
-                if isinstance(one, exp.Column) and one.table and not isinstance(one.this, exp.Star):
-                    # Where another relation has a column of that name, the result's would be called "relation.name".
-                    one.replace(exp.alias_(one.copy(), one.this.copy()))
-            return str(super().select_sql(expression))
 
         def extract_sql(self, expression: exp.Extract) -> str:
             if expression.name.upper() == "EPOCH":
@@ -131,19 +123,6 @@ class DayfoldClickhouse(_ClickHouse):
             parts = (expression.this, expression.args["from_"], expression.args["to"])
             return f"translate({', '.join(self.sql(one) for one in parts)})"
 
-        def count_sql(self, expression: exp.Count) -> str:
-            # An unsigned number has no type in common with a signed one.
-            return _signed(self.function_fallback_sql(expression), expression)
-
-        def filter_sql(self, expression: exp.Filter) -> str:
-            text = str(super().filter_sql(expression))
-            return _signed(text, expression) if isinstance(expression.this, exp.Count) else text
-
-        def window_sql(self, expression: exp.Window) -> str:
-            what = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
-            text = str(super().window_sql(expression))
-            return _signed(text, expression) if isinstance(what, exp.Count | exp.RowNumber) else text
-
         def lag_sql(self, expression: exp.Lag) -> str:
             # A column without NULLs has some other value where there is no such row.
             return f"lag(toNullable({self.sql(expression.this)}))"
@@ -171,6 +150,43 @@ class DayfoldClickhouse(_ClickHouse):
         def exists_sql(self, expression: exp.Exists) -> str:
             found = as_membership(expression)
             return str(self.sql(found) if found is not None else super().exists_sql(expression))
+
+        def select_sql(self, expression: exp.Select) -> str:
+            """Lists that a select unfolds side by side; several of them would be unfolded in all their combinations."""
+            for one in expression.expressions:
+                if isinstance(one, exp.Column) and one.table and not isinstance(one.this, exp.Star):
+                    # Where another relation has a column of that name, the result's would be called "relation.name".
+                    one.replace(exp.alias_(one.copy(), one.this.copy()))
+            lists = [one for one in expression.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
+            if len(lists) < 2:
+                return str(super().select_sql(expression))
+            tree = expression.copy()
+            named = [one for one in tree.expressions if isinstance(one.unalias(), exp.Explode | exp.Unnest)]
+            parts = [one.unalias() for one in named]
+            arrays = [one.expressions[0] if isinstance(one, exp.Unnest) else one.this for one in parts]
+            zipped = exp.Anonymous(
+                this="arrayJoin",
+                expressions=[exp.Anonymous(this="arrayZipUnaligned", expressions=[one.copy() for one in arrays])],
+            )
+            for place, one in enumerate(named):
+                element = exp.Anonymous(this="tupleElement", expressions=[zipped.copy(), exp.Literal.number(place + 1)])
+                one.replace(exp.alias_(element, one.alias, quoted=True) if one.alias else element)
+            return str(super().select_sql(tree))
+
+        def count_sql(self, expression: exp.Count) -> str:
+            """A number with a sign, as every other whole number is: ClickHouse knows no type for one of each."""
+            text = str(self.function_fallback_sql(expression))
+            return text if isinstance(expression.parent, exp.Filter | exp.Window) else f"toInt64({text})"
+
+        def filter_sql(self, expression: exp.Filter) -> str:
+            text = str(super().filter_sql(expression))
+            inside = isinstance(expression.parent, exp.Window) or not isinstance(expression.this, exp.Count)
+            return str(text) if inside else f"toInt64({text})"
+
+        def window_sql(self, expression: exp.Window) -> str:
+            text = str(super().window_sql(expression))
+            of = expression.this.this if isinstance(expression.this, exp.Filter) else expression.this
+            return f"toInt64({text})" if isinstance(of, exp.Count | exp.RowNumber | exp.Rank) else text
 
         def windowspec_sql(self, expression: exp.WindowSpec) -> str:
             if expression.args.get("kind") != "GROUPS":
@@ -216,11 +232,6 @@ def _rounded(text: str, kind: str, precision: int, scale: int) -> str:
     return f"arrayElement(arrayMap(v__ -> {fits}{fails}, [round(toDecimal256({text}, {scale + 1}), {scale})]), 1)"
 
 
-def _signed(text: str, tree: exp.Expr) -> str:
-    """A count as a signed number, where it is not part of an aggregate that is."""
-    return text if isinstance(tree.parent, exp.Filter | exp.Window) else f"toInt64({text})"
-
-
 def _quoted(text: str) -> str:
     return exp.Literal.string(text).sql(dialect="clickhouse")
 
@@ -234,8 +245,8 @@ def translated_pattern(pattern: str, mark: str) -> str:
     found, signs = "", iter(pattern)
     for sign in signs:
         if sign == mark:
-            sign = next(signs, "")
-            found += f"\\{sign}" if sign in ("%", "_", "\\") else sign
+            escaped = next(signs, "")
+            found += f"\\{escaped}" if escaped in ("%", "_", "\\") else escaped
         else:
             found += "\\\\" if sign == "\\" else sign
     return found

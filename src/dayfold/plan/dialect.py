@@ -118,6 +118,11 @@ def _trimmed(kept: str) -> str:
     return f"CASE WHEN NOT _x IS NULL AND NOT _signs IS NULL THEN arrayStringConcat({whole}) END"
 
 
+# Each value has the number of times that it was there up to its place: the greatest of these is that of the commonest one.
+_MODE_CLICKHOUSE = (
+    "arrayElementOrNull(arrayMap(t__ -> tupleElement(t__, 2), arraySort(arrayMap((n__, v__) -> tuple(-toInt64(n__), v__), "
+    "arrayEnumerateUniq(groupArray(_x) FILTER (WHERE _w)), groupArray(_x) FILTER (WHERE _w)))), 1)"
+)
 _FLOOR_CLICKHOUSE = (
     "fromUnixTimestamp64Micro(toUnixTimestamp64Micro(CAST(_x AS DateTime64(6, 'UTC'))) - "
     "positiveModulo(toUnixTimestamp64Micro(CAST(_x AS DateTime64(6, 'UTC'))), {}), 'UTC')"
@@ -179,7 +184,8 @@ PIECES = {
         "CASE WHEN CAST(PG_TYPEOF(_x) AS text) IN ('smallint', 'integer', 'bigint', 'numeric') THEN 'number' "
         "WHEN CAST(PG_TYPEOF(_x) AS text) IN ('real', 'double precision') THEN 'double' "
         "WHEN CAST(PG_TYPEOF(_x) AS text) = 'boolean' THEN 'boolean' ELSE 'text' END",
-        "multiIf(match(toTypeName(_x), '^(Nullable[(])?(U?Int|Decimal)'), 'number', match(toTypeName(_x), '^(Nullable[(])?Float'), 'double', "
+        "multiIf(match(toTypeName(_x), '^(Nullable[(])?(U?Int|Decimal)'), 'number', "
+        "match(toTypeName(_x), '^(Nullable[(])?Float'), 'double', "
         "match(toTypeName(_x), '^(Nullable[(])?Bool'), 'boolean', 'text')",
     ),
     "finite": Spelling("ISFINITE(_x)", "_x NOT IN ('NaN', 'Infinity', '-Infinity')", "isFinite(_x)"),
@@ -301,8 +307,7 @@ PIECES = {
         "MAP_KEYS(HISTOGRAM(_x) FILTER (WHERE _w))[LIST_POSITION(MAP_VALUES(HISTOGRAM(_x) FILTER (WHERE _w)), "
         "LIST_MAX(MAP_VALUES(HISTOGRAM(_x) FILTER (WHERE _w))))]",
         "MODE() WITHIN GROUP (ORDER BY _x) FILTER (WHERE _w)",
-        "arrayElementOrNull(arrayMap(t__ -> tupleElement(t__, 2), arraySort(arrayMap((k__, n__) -> tuple(-toInt64(n__), k__), "
-        "mapKeys(sumMap(map(assumeNotNull(_x), 1)) FILTER (WHERE _w)), mapValues(sumMap(map(assumeNotNull(_x), 1)) FILTER (WHERE _w))))), 1)",
+        _MODE_CLICKHOUSE,
     ),
     "commonest": Spelling(
         "STRUCT_EXTRACT(MIN(ROW(-_n, _x)), 2)",
@@ -317,7 +322,8 @@ PIECES = {
     "joined_by": Spelling(
         "STRING_AGG(_x, ',' ORDER BY _by) FILTER (WHERE _w)",
         "STRING_AGG(_x, ',' ORDER BY _by) FILTER (WHERE _w)",
-        "nullIf(arrayStringConcat(arrayMap(t__ -> tupleElement(t__, 2), arraySort(groupArray(tuple(_by, _x)) FILTER (WHERE _w))), ','), '')",
+        "nullIf(arrayStringConcat(arrayMap(t__ -> tupleElement(t__, 2), "
+        "arraySort(groupArray(tuple(_by, _x)) FILTER (WHERE _w))), ','), '')",
     ),
     "any_value": Spelling("ANY_VALUE(_x)", "(ARRAY_AGG(_x) FILTER (WHERE NOT _x IS NULL))[1]", "any(_x)"),
     "json_empty": Spelling("CAST('{}' AS JSON)", "CAST('{}' AS jsonb)", "'{}'"),

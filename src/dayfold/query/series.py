@@ -185,13 +185,6 @@ class Series:
             items.append(alias(self._list(f"ok_{n}", "boolean"), f"ok_{n}__"))
             items.append(alias(self._list(f"last_{n}", kind), f"last_{n}__"))
         items += [alias(self._list(f"apart_{name}", "boolean"), f"apart_{name}__") for name in self.spine.apart]
-        if self.dialect.name == "clickhouse":
-            # Several lists side by side would be multiplied: they are one list of rows.
-            lists = [one.this.this for one in items]
-            rows = exp.select(alias(exp.Explode(this=exp.Anonymous(this="arrayZip", expressions=lists)), "row__"))
-            parts = [self.dialect.sql("tupleElement(row__, _n)", _n=one) for one in self._positions(len(items))]
-            named = [alias(part, one.alias) for part, one in zip(parts, items, strict=True)]
-            return exp.select(*named).from_(derived(rows, "rows__"))
         return exp.select(*items)
 
     def _list(self, name: str, type_: str) -> exp.Expr:

@@ -1,0 +1,388 @@
+"""Moves of a whole store: what is asked of it before and after has one answer, and nobody writes to what has gone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from dayfold import Count, Dayfold, Distinct, Rollup, Sum, Table
+from dayfold.clock import FixedClock
+from dayfold.define.types import DATE, HASHES, INT, JSON, TEXT, decimal
+from dayfold.errors import Busy, CopyDiffers, StoreIncomplete, StoreMoved, UsageError
+from dayfold.fold.move_copy import canonical, difference
+from dayfold.fold.move_tables import Moved
+from dayfold.ledger import leases, moves
+from dayfold.movedesk import MoveDesk, place_of
+from dayfold.plan.shape import Column
+from tests.engines import moving
+from tests.engines.ground import NOW, march
+from tests.sql import Session, run_sql
+
+Places = Callable[[str, str], str]
+
+
+@pytest.fixture
+def places(new_duckdb: Callable[..., str], new_postgres: Callable[[], str]) -> Places:
+    """Makes an empty place on an engine, by a name of its own."""
+
+    def make(engine: str, name: str) -> str:
+        return new_duckdb(name) if engine == "duckdb" else new_postgres()
+
+    return make
+
+
+def test_questions_are_more_than_two_hundred_of_every_kind() -> None:
+    """What moves are judged by."""
+    asked = moving.questions()
+    assert len(asked) >= 200
+    assert {verb for verb, _, _ in asked} == {
+        "query", "profile", "profiles", "cohort", "funnel", "events", "event_rates", "event_report", "covered", "explain", "export",
+    }  # fmt: skip
+
+
+def test_a_moved_store_gives_the_same_answers(places: Places) -> None:
+    """Every question, coverage, marks that wait, receipts and what they say; there and back again. Then it goes on as it would have."""
+    app = places("duckdb", "app")
+    urls = [places(engine, f"store{n}") for n, engine in enumerate(("duckdb", "postgres", "duckdb"))]
+    moving.fill(urls[0], app)
+    with moving.opened(urls[0], app) as dayfold:
+        said, known = moving.answers(dayfold), moving.standing(dayfold)
+    assert known["receipts of Shops"][1] == ["2026-03-02"]
+    for here, there in pairwise(urls):
+        with moving.opened(here, app) as dayfold:
+            result = dayfold.move(there)
+        assert (result.status, result.resumed) == ("moved", False)
+        with moving.opened(there, app) as dayfold:
+            assert moving.unlike(said, moving.answers(dayfold)) == []
+            assert moving.standing(dayfold) == known
+    with moving.opened(urls[-1], app) as dayfold:
+        cells = {run.rollup: (run.cells, run.error) for run in dayfold.fold()}
+    # Nine cells of events are marked, and nothing else is computed of them: triggers have missed nothing.
+    assert cells["Seen"] == (9, None)
+
+
+# -- a small store ---------------------------------------------------------------------------------------
+
+
+def small(url: str, source: str) -> Dayfold:
+    """A rollup with sets and a NULL key, over a table in another database."""
+    visit = Table("visit", database="app")
+    metrics = {
+        "visits": Count(visit, at="made"),
+        "people": Distinct(visit, "who", at="made"),
+        "paid": Sum(visit, "paid", at="made"),
+    }
+    rollup = type("Visits", (Rollup,), {"key": "shop", **metrics})
+    words = {"store": {"url": url, "long_view": ""}, "databases": {"app": {"url": source}}}
+    return Dayfold([rollup], words, clock=FixedClock(NOW))
+
+
+@pytest.fixture
+def source(new_duckdb: Callable[..., str]) -> str:
+    """Visits of ten days."""
+    url = new_duckdb("source")
+    with Session(url) as session:
+        session.run("CREATE TABLE visit (shop bigint, who text, paid numeric(12,2), made timestamptz)")
+        rows = [
+            {"shop": n % 4 or None, "who": f"p{n % 13}", "paid": n / 4, "made": march(n % 10 + 1)} for n in range(200)
+        ]
+        session.insert("visit", rows)
+    return url
+
+
+@pytest.fixture(params=[("duckdb", "postgres"), ("postgres", "duckdb")], ids="-".join)
+def pair(request: pytest.FixtureRequest, places: Places, source: str) -> tuple[str, str]:
+    """A folded store, and an empty place on the other engine."""
+    here, there = (places(engine, name) for engine, name in zip(request.param, ("here", "there"), strict=True))
+    with small(here, source) as app:
+        assert [run.error for run in app.fold()] == [None]
+    return here, there
+
+
+def third(source: str) -> str:
+    """A place that is neither of a pair."""
+    return source.replace("source.duckdb", "third.duckdb")
+
+
+def rows(app: Dayfold) -> list[dict[str, Any]]:
+    """What the store says."""
+    return list(app.query("Visits", from_="2026-03-01", to="2026-03-12", by=["shop"]).rows)
+
+
+def test_portions_of_any_size_make_the_same_copy(pair: tuple[str, str], source: str) -> None:
+    """Also of a few rows, where every third row of every table ends a portion, NULL keys among them."""
+    with small(pair[0], source) as app:
+        before = rows(app)
+        result = MoveDesk(app, rows_at_once=3).move(pair[1])
+    assert result.tables["visits"] == len([row for row in before if row["visits"]])
+    with small(pair[1], source) as app:
+        assert rows(app) == before
+        assert [run.rows_inserted + run.rows_updated for run in app.fold()] == [0]
+
+
+def test_nobody_writes_to_a_store_that_went(pair: tuple[str, str], source: str) -> None:
+    """A fold is told where it went, and so is whoever goes past Dayfold; what is in it can be read."""
+    here, there = pair
+    with small(here, source) as app:
+        before = rows(app)
+        target = place_of(app.elsewhere(there).ledger.store)
+        app.move(there)
+        with pytest.raises(StoreMoved) as refused:
+            app.fold()
+        assert str(refused.value) == (
+            f"The store {app.ledger.store.address} was moved to {target}, and is not written to any more.\n"
+            "  Name that one in dayfold.toml: [store] url. What stands in the old one can still be read."
+        )
+        assert rows(app) == before
+        with pytest.raises(StoreMoved, match="was moved to"):
+            app.accounts.create_token("reader", "read")
+        assert app.move(there).status == "moved before"
+        [ledger] = [one for one in app.doctor() if one.subject == "ledger"]
+        assert (ledger.level, ledger.message) == ("problem", refused.value.message)
+        with pytest.raises(StoreMoved, match="was moved to"):
+            app.move(third(source))
+        with pytest.raises(StoreMoved, match="was moved to"):
+            app.move(abandon=True)
+    for text in (
+        "UPDATE visits SET visits = 0",
+        "DELETE FROM dayfold__coverage",
+        "INSERT INTO dayfold__removed VALUES ('a', 1)",
+    ):
+        with pytest.raises(Exception, match=r"dayfold: The store .* was moved to"):
+            run_sql(here, text)
+
+
+@pytest.mark.in_turn
+def test_dry_run_says_what_would_go_and_changes_nothing(pair: tuple[str, str], source: str) -> None:
+    """Tables with their rows; the other place stays empty."""
+    here, there = pair
+    with small(here, source) as app:
+        result = app.move(there, dry_run=True)
+        assert (result.status, result.tables["visits"], result.tables["visits__sets"]) == ("planned", 20, 20)
+        assert result.notes[-1] == "Grants, and indexes and views that others made, stay behind."
+        assert [run.error for run in app.fold()] == [None]
+    with small(there, source) as app:
+        assert not app.ledger.exists()
+
+
+def test_a_move_that_is_stopped_goes_on(pair: tuple[str, str], source: str) -> None:
+    """Meanwhile one store is read and not written, and the other is neither; elsewhere it cannot go."""
+    here, there = pair
+    portions = 0
+
+    def stop() -> None:
+        nonlocal portions
+        portions += 1
+        if portions == 30:
+            raise KeyboardInterrupt
+
+    with small(here, source) as app:
+        before = rows(app)
+        with pytest.raises(KeyboardInterrupt):
+            MoveDesk(app, rows_at_once=7).move(there, stop=stop)
+        assert rows(app) == before
+        with pytest.raises(StoreMoved, match=r"is being moved to .*, and is not written to meanwhile") as refused:
+            app.fold()
+        assert refused.value.hint == (
+            "What stands in it can be read meanwhile. To go on: dayfold move --to URL. To stay: dayfold move --abandon."
+        )
+        with pytest.raises(UsageError, match="is being moved to"):
+            app.move(third(source))
+    with small(there, source) as app:
+        for use in (app.fold, lambda: rows(app), app.status):
+            with pytest.raises(StoreIncomplete, match="is being filled by a move, and is not whole yet"):
+                use()
+    with small(here, source) as app:
+        assert app.move(there, dry_run=True).resumed
+        result = app.move(there)
+        assert (result.status, result.resumed) == ("moved", True)
+    with small(there, source) as app:
+        assert rows(app) == before
+
+
+@pytest.mark.in_turn
+def test_an_abandoned_move_leaves_the_store_as_it_was(pair: tuple[str, str], source: str) -> None:
+    """It is folded again; what the other place has of it is refused, by another move too."""
+    here, there = pair
+    told: list[int] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.append(done)
+        if len(told) == 5:
+            raise KeyboardInterrupt
+
+    with small(here, source) as app:
+        with pytest.raises(KeyboardInterrupt):
+            app.move(there, progress=progress)
+        result = app.move(abandon=True)
+        assert result.status == "abandoned"
+        assert [run.error for run in app.fold()] == [None]
+        with pytest.raises(UsageError, match="is not being moved"):
+            app.move(abandon=True)
+        with pytest.raises(UsageError, match="holds a part of another move, which is not this one"):
+            app.move(there)
+
+
+@pytest.mark.in_turn
+def test_a_place_with_something_in_it_is_refused(pair: tuple[str, str], source: str) -> None:
+    """A store of its own, a table of a name that comes, and the store itself; nothing is changed by any of them."""
+    here, there = pair
+    run_sql(there, "CREATE TABLE visits (a bigint)")
+    with small(here, source) as app:
+        with pytest.raises(UsageError, match="has tables already that are called like ours: visits"):
+            app.move(there)
+        with pytest.raises(UsageError, match="is the store already"):
+            app.move(here)
+        with pytest.raises(UsageError, match="Nothing says where the store should go"):
+            app.move()
+        assert [run.error for run in app.fold()] == [None]
+    run_sql(there, "DROP TABLE visits")
+    with small(there, source) as app:
+        app.fold()
+    with (
+        small(here, source) as app,
+        pytest.raises(UsageError, match=r"There is a store at .* already, with rows of its own"),
+    ):
+        app.move(there)
+    with (
+        small(third(source), source) as app,
+        pytest.raises(UsageError, match=r"There is no store at .*, so that nothing"),
+    ):
+        app.move(there)
+
+
+@pytest.mark.in_turn
+def test_a_store_that_is_worked_with_does_not_go(pair: tuple[str, str], source: str) -> None:
+    """Whoever holds a rollup is named; the store is written to afterwards as before."""
+    here, there = pair
+    with small(here, source) as app:
+        held = pytest.raises(Busy, match=r"is being worked with: Visits is held by .* process \d+")
+        with leases.lease(app.ledger, "Visits", wait_s=0), held:
+            app.move(there)
+        assert [run.error for run in app.fold()] == [None]
+
+
+def test_a_process_that_takes_events_in_does_not_move_their_store(duckdb_url: str, source: str) -> None:
+    """What it acknowledged afterwards would stay in a journal that nobody reads."""
+    with moving.opened(duckdb_url, source) as app:
+        app.ledger.ready()
+        app.event_log.open(lambda tickets: None)
+        with pytest.raises(Busy, match="This process takes events in"):
+            app.move(third(source))
+
+
+@pytest.mark.in_turn
+def test_a_copy_that_somebody_changed_is_not_gone_to(
+    pair: tuple[str, str], source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table, the day and the column are named, and no value."""
+    here, there = pair
+    whole = moves.note
+
+    def note(ledger: Any, session: Any, mark: str, part: Any) -> None:
+        whole(ledger, session, mark, part)
+        if (part.name, part.state) == ("visits", moves.COPIED):
+            session.execute("UPDATE visits SET visits = visits + 1 WHERE day = DATE '2026-03-04' AND shop = 1")
+
+    monkeypatch.setattr(moves, "note", note)
+    with small(here, source) as app:
+        address = app.elsewhere(there).ledger.store.address
+        with pytest.raises(CopyDiffers) as refused:
+            app.move(there)
+        assert refused.value.message == (
+            f"The copy of visits in {address} is not the original: it differs in visits on 2026-03-04."
+        )
+        assert app.move(abandon=True).status == "abandoned"
+
+
+@pytest.mark.parametrize("sources", [None, "old"], ids=["unnamed", "named"])
+def test_sources_of_the_store_stay_in_it(postgres_url: str, duckdb_url: str, sources: str | None) -> None:
+    """Triggers that mark in it are removed first. Named as the database that it is now, the sources are the same; else others."""
+
+    def rollup(database: str | None) -> type[Any]:
+        visit = Table("visit", database=database, changes="trigger")
+        return type("Visits", (Rollup,), {"key": "shop", "visits": Count(visit, at="made")})
+
+    with Session(postgres_url) as session:
+        session.run("CREATE TABLE visit (shop bigint, made timestamptz)")
+        session.insert("visit", [{"shop": n % 3, "made": march(n % 9 + 1)} for n in range(30)])
+    clock = FixedClock(NOW)
+    with Dayfold([rollup(None)], {"store": {"url": postgres_url, "long_view": ""}}, clock=clock) as app:
+        app.track_install()
+        app.fold()
+        with pytest.raises(UsageError) as refused:
+            app.move(duckdb_url)
+        assert refused.value.message == "Triggers on visit mark in the store that is to be moved."
+        app.track_remove()
+        result = app.move(duckdb_url, sources=sources)
+    begin = (
+        f"visit stands in the old store, and stays there: name it in dayfold.toml, [databases.{sources or 'NAME'}] url"
+    )
+    assert result.notes[1].startswith(begin)
+    words = {"store": {"url": duckdb_url, "long_view": ""}, "databases": {"old": {"url": postgres_url}}}
+    with Dayfold([rollup("old")], words, clock=clock) as app:
+        [run] = app.fold()
+        assert (run.error, run.rows_inserted + run.rows_updated) == (None, 0)
+        with app.ledger.store.transaction(read_only=True) as session:
+            [(version,)] = session.rows(app.ledger.sql("select version from dayfold__rollups"))
+    assert version == (1 if sources else 2)
+
+
+# -- the comparison --------------------------------------------------------------------------------------
+
+
+MIXED = Moved(
+    "mixed",
+    (
+        Column("day", DATE),
+        Column("n", decimal(12, 2)),
+        Column("doc", JSON),
+        Column("set", HASHES),
+        Column("t", TEXT),
+        Column("i", INT),
+    ),
+    (Column("day", DATE),),
+    "day",
+    is_identified=False,
+)
+
+
+def mixed(*found: tuple[Any, ...]) -> Any:
+    """Rows as an engine gives them."""
+    import pyarrow as pa
+
+    types = (pa.date32(), pa.decimal128(12, 2), pa.string(), pa.list_(pa.int64()), pa.string(), pa.int64())
+    columns = zip(*found, strict=True)
+    names = [one.name for one in MIXED.columns]
+    return canonical(
+        pa.table([pa.array(values, type_) for values, type_ in zip(columns, types, strict=True)], names), MIXED
+    )
+
+
+DAY = dt.date(2026, 3, 1)
+
+
+def test_cells_are_compared_by_value_and_not_by_spelling() -> None:
+    """The order of rows, that of a document's names, an empty set for none."""
+    one = mixed((DAY, Decimal("1.50"), '{"a":1.0,"b":[1e2]}', None, "x", None), (DAY, None, None, [1, 2], "", 3))
+    other = mixed((DAY, None, None, [1, 2], "", 3), (DAY, Decimal("1.5"), '{"b": [100], "a": 1}', [], "x", None))
+    assert one.equals(other)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(1, None), (2, '{"a": 1.00000000000000000001}'), (3, [1, 3]), (4, None), (4, "X"), (5, 0)]
+)
+def test_no_difference_is_too_small(place: int, value: Any) -> None:
+    """Nothing for something, a digit, a letter's case, an empty text for NULL; the difference is told by column and day."""
+    row = [DAY, Decimal("1.50"), '{"a": 1}', [1, 2], "", None]
+    changed = [*row[:place], value, *row[place + 1 :]]
+    one, other = mixed(tuple(row)), mixed(tuple(changed))
+    assert not one.equals(other)
+    assert difference(one, other, "day") == f"it differs in {MIXED.columns[place].name} on 2026-03-01"
+    more = mixed(tuple(row), tuple(row))
+    assert difference(one, more, "day") == "it has 2 rows where the original has 1, first on 2026-03-01"
