@@ -198,6 +198,11 @@ class _Spelling(ClickHouse):
                 return f"toDateTime64('{_text(dt.datetime.fromisoformat(given.name))}', 6, 'UTC')"
             return super().cast_sql(expression, safe_prefix)
 
+        def eq_sql(self, expression: exp.EQ) -> str:
+            value = expression.expression
+            is_nan = isinstance(value, exp.Cast) and value.this.name.lower() == "nan"
+            return f"isNaN({self.sql(expression, 'this')})" if is_nan else super().eq_sql(expression)
+
         def attimezone_sql(self, expression: exp.AtTimeZone) -> str:
             zone = expression.args["zone"].name
             whole = self.sql(expression, "this")
@@ -377,6 +382,12 @@ def _column(one: exp.ColumnDef) -> str:
 def _updated(tree: exp.Update, known: Any, say: Any) -> str:
     where = tree.args.get("where")
     condition = say(where.this) if where is not None else "true"
+    for one in tree.expressions:
+        # A sum with a decimal fraction is one, and not a double that is cut to so many digits.
+        for number in [node for node in one.find_all(exp.Literal) if not node.is_string and "." in node.name]:
+            number.replace(
+                exp.cast(exp.Literal.string(number.name), f"decimal(38, {len(number.name.partition('.')[2])})")
+            )
     changed = {one.this.name: say(one.expression) for one in tree.expressions}
     place = known["versions"] if known else tree.this.name
     if not known or not {*changed} & {*known["identity"]}:
@@ -402,10 +413,9 @@ def _deleted(tree: exp.Delete, known: Any, say: Any) -> str:
         return f'ALTER TABLE "{known["versions"]}" DELETE WHERE {condition}'
     # All versions of the row: of those before it none becomes the newest.
     identity = ", ".join(f'"{name}"' for name in known["identity"])
-    return (
-        f'ALTER TABLE "{known["versions"]}" DELETE WHERE ({identity}) IN '
-        f'(SELECT {identity} FROM "{tree.this.name}" WHERE {condition})'
-    )
+    # As texts, where NULL is like NULL.
+    row = f"toJSONString(tuple({identity}))"
+    return f'ALTER TABLE "{known["versions"]}" DELETE WHERE {row} IN (SELECT {row} FROM "{tree.this.name}" WHERE {condition})'
 
 
 def _inserted(tree: exp.Insert, kept: Mapping[str, Any], say: Any) -> str:
