@@ -258,7 +258,13 @@ class _Rows:
             return [*self._run(tree, parameters, {}), *ledger.run(sql, parameters)]
         if ledger is not None and any(_is_ledgers(name) or self._is_counters(name, ledger) for name in names):
             return ledger.run(sql, parameters)
-        return self._run(tree, parameters, _kept(ledger))
+        kept = _kept(ledger)
+        gone = kept.keys() & names if isinstance(tree, exp.Drop) else ()
+        for name in gone if ledger is not None else ():
+            # As if it was never made: neither its versions nor what is known of them is there.
+            self.client.command(f'DROP TABLE "{kept[name]["versions"]}"')
+            ledger.run("DELETE FROM dayfold__tables WHERE name = $1", [name])
+        return self._run(tree, parameters, kept)
 
     def _is_counters(self, name: str, ledger: Session) -> bool:
         """Whether a table is one of a counter's, which stands where the ledger does under the counter's own name."""
