@@ -83,10 +83,10 @@ def test_a_transaction_that_is_undone_leaves_no_version(new_store: Callable[[], 
     url = new_store()
     fold(url)
     before, many = comparable(url), versions(url)
-    with Dayfold(shops.definitions("first"), store_config(url), clock=FixedClock(shops.NOW)) as app:
-        with undone(app.databases.store) as session:
-            statement = app.ledger.sql("delete from _t where day >= '2026-03-01'", _t=app.ledger.place("shops"))
-            assert session.execute(statement) > 0
-            assert session.rows(app.ledger.sql("select count(*) from _t", _t=app.ledger.place("shops"))) == [(0,)]
+    app = Dayfold(shops.definitions("first"), store_config(url), clock=FixedClock(shops.NOW))
+    with app, undone(app.databases.store) as session:
+        statement = app.ledger.sql("delete from _t where day >= '2026-03-01'", _t=app.ledger.place("shops"))
+        assert session.execute(statement) > 0
+        assert session.rows(app.ledger.sql("select count(*) from _t", _t=app.ledger.place("shops"))) == [(0,)]
     assert comparable(url) == before
     assert versions(url) == many
