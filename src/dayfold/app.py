@@ -1172,6 +1172,7 @@ class Dayfold:
         to: str | None = None,
         *,
         schema: str | None = None,
+        ledger: str | None = None,
         sources: str | None = None,
         dry_run: bool = False,
         abandon: bool = False,
@@ -1184,7 +1185,9 @@ class Dayfold:
         the same call.
 
         Args:
-            to: The address of an empty place: ``duckdb:///FILE`` or ``postgresql://USER@HOST/DATABASE``.
+            to: The address of an empty place: ``duckdb:///FILE``, ``postgresql://USER@HOST/DATABASE`` or
+                ``clickhouse://USER@HOST/DATABASE``.
+            ledger: Where the ledger goes, of a store in ClickHouse: an empty place of another kind.
             schema: The schema that tables are made in there. Default: the connection's own.
             sources: What definitions will call the old store, ``[databases.NAME]``, as the database of sources that stand in it: with
                 ``database="NAME"`` in them they are the same sources, and nothing is folded anew.
@@ -1202,13 +1205,16 @@ class Dayfold:
         desk = MoveDesk(self)
         if abandon:
             return desk.abandon()
-        return desk.move(to, schema=schema, sources=sources, dry_run=dry_run, progress=progress, stop=stop)
+        return desk.move(
+            to, schema=schema, ledger=ledger, sources=sources, dry_run=dry_run, progress=progress, stop=stop
+        )
 
-    def elsewhere(self, url: str, schema: str | None = None) -> Dayfold:
+    def elsewhere(self, url: str, schema: str | None = None, ledger: str | None = None) -> Dayfold:
         """The same application over another store, with connections of its own, which closing it closes. Nothing is opened yet."""
         store = self.settings.store.model_copy(update={"url": SecretStr(url), "db_schema": schema})
+        home = configuration.LedgerSettings(url=SecretStr(ledger) if ledger is not None else None)
         other = copy.copy(self)
-        other.settings = self.settings.model_copy(update={"store": store})
+        other.settings = self.settings.model_copy(update={"store": store, "ledger": home})
         other.databases = _databases(other.settings, self.folder)
         other.ledger = Ledger(other.databases.store, self.clock)
         other._bindings = {}

@@ -44,7 +44,7 @@ class App(Protocol):
         """The rollups over their sources."""
         ...
 
-    def elsewhere(self, url: str, schema: str | None = None) -> App:
+    def elsewhere(self, url: str, schema: str | None = None, ledger: str | None = None) -> App:
         """The same application over another store."""
         ...
 
@@ -84,6 +84,7 @@ class MoveDesk:
         to: str | None,
         *,
         schema: str | None = None,
+        ledger: str | None = None,
         sources: str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
@@ -97,7 +98,7 @@ class MoveDesk:
         app = self.app
         if app.event_log.intake is not None:
             raise Busy("This process takes events in for the store that is to be moved.", hint="Stop that first.")
-        there = app.elsewhere(to, schema)
+        there = app.elsewhere(to, schema, ledger)
         try:
             self._check_other(there)
             bound = app.bind()
@@ -197,6 +198,10 @@ class MoveDesk:
         notes = [f'In dayfold.toml: [store] url = "{new.address}", with its user and password.']
         if there.settings.store.db_schema:
             notes[0] += f' And: schema = "{there.settings.store.db_schema}".'
+        if new.home is not new:
+            notes[0] += f' And: [ledger] url = "{new.home.address}".'
+        elif self.app.databases.store.home is not self.app.databases.store:
+            notes[0] += " [ledger] is not said any more."
         if standing:
             notes.append(_left(sorted(one.title for one in standing), sources))
         if any(rollup.definition.owner for rollup in bound.rollups):
@@ -210,7 +215,8 @@ def place_of(store: Store) -> str:
     begin, address = "duckdb:///", store.address
     if address.startswith(begin) and not address.endswith(_MEMORY):
         address = begin + str(Path(address.removeprefix(begin)).expanduser().resolve())
-    return address if store.schema in _USUAL else f"{address}, schema {store.schema}"
+    is_said = store.schema in _USUAL or address.endswith(f"/{store.schema}")
+    return address if is_said else f"{address}, schema {store.schema}"
 
 
 def _left(names: Sequence[str], sources: str | None) -> str:

@@ -24,7 +24,7 @@ def run(
             "--to",
             metavar="URL",
             envvar="DAYFOLD_MOVE_TO",
-            help="An empty place: duckdb:///FILE or postgresql://USER@HOST/DATABASE.",
+            help="An empty place: duckdb:///FILE, postgresql://USER@HOST/DATABASE or clickhouse://USER@HOST/DATABASE.",
         ),
     ] = None,
     app: AppOption = DEFAULT_APP,
@@ -35,6 +35,15 @@ def run(
             metavar="NAME",
             help="The schema that tables are made in there.",
             show_default="the connection's own",
+        ),
+    ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger",
+            metavar="URL",
+            envvar="DAYFOLD_MOVE_LEDGER",
+            help="Where the ledger goes, of a store in ClickHouse: an empty place of another kind.",
         ),
     ] = None,
     sources: Annotated[
@@ -54,7 +63,9 @@ def run(
     """Move the whole store to another place and compare every cell there. Run again, it goes on where it was interrupted."""
     # A server that serves the store would go on writing to it.
     with open_app(app, here=True) as dayfold, progress_shown("rows", _LINE_S) as progress:
-        result = dayfold.move(to, schema=schema, sources=sources, dry_run=dry_run, abandon=abandon, progress=progress)
+        result = dayfold.move(
+            to, schema=schema, ledger=ledger, sources=sources, dry_run=dry_run, abandon=abandon, progress=progress
+        )
     if json:
         write_json(as_object(result))
     else:

@@ -184,7 +184,7 @@ class Mover:
         with self.here.store.transaction(read_only=True) as session:
             tables = moved_tables(self.here, session, self.rollups, self.counters)
             for one in tables:
-                [(rows,)] = session.rows(one.portions(self.here).count())
+                [(rows,)] = one.session(session).rows(one.portions(self.here).count())
                 if rows:
                     result.tables[one.name] = int(rows)
             left = left_counters(self.here, session, self.counters)
@@ -197,9 +197,11 @@ class Mover:
 
     def _check_room(self, tables: Sequence[Moved]) -> None:
         """No table of the other store has the name of one that comes. Raises UsageError."""
-        names = [one.name for one in tables if one.name not in TABLES]
+        coming = [one for one in tables if one.name not in TABLES]
         with self.there.store.transaction(read_only=True) as session:
-            taken = sorted(self.there.store.stored_columns(session, names))
+            taken = [
+                one.name for one in coming if one.store(self.there).stored_columns(one.session(session), [one.name])
+            ]
         if taken:
             raise UsageError(
                 f"{self.target} has tables already that are called like ours: {', '.join(taken)}.",
@@ -230,7 +232,7 @@ class Mover:
         """The other store has a ledger that nobody works with, with the key and the numbers of the one that goes."""
         if not self.there.exists():
             self.there.make_once(self.there.exists, self.there.migrate)
-        at = self.here.store.dialect.piece("iso_micros", _x=column("created_at"))
+        at = self.here.home.dialect.piece("iso_micros", _x=column("created_at"))
         with self.here.store.transaction() as session:
             key = self.here.store_key(session)
             [(created_at,)] = session.rows(self.here.sql("select _at from dayfold__store", _at=at))
