@@ -45,9 +45,10 @@ from dayfold import (
 from dayfold.clock import FixedClock
 from dayfold.days import Days
 from dayfold.errors import DayfoldError
+from dayfold.fold.move import MoveResult
 from dayfold.ledger import receipts, versions
 from tests.eventlog import event, send
-from tests.sql import Session, run_sql
+from tests.sql import Session, run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
 DDL = (
@@ -132,12 +133,19 @@ def definitions() -> list[Any]:
 
 def config(store: str, app: str, **more: Any) -> dict[str, Any]:
     """What ``dayfold.toml`` would say."""
-    return {"store": {"url": store}, "databases": {"app": {"url": app}}, "retain": {"events_days": 20}, **more}
+    words = store_config(store, long_view="")
+    return {**words, "databases": {"app": {"url": app}}, "retain": {"events_days": 20}, **more}
 
 
 def opened(store: str, app: str, **more: Any) -> Dayfold:
     """The application over a store."""
     return Dayfold(definitions(), config(store, app, **more), clock=FixedClock(NOW))
+
+
+def go(app: Dayfold, there: str, **how: Any) -> MoveResult:
+    """The store of an application goes to a place as tests name it."""
+    to, _, ledger = there.partition("#")
+    return app.move(to, ledger=ledger or None, **how)
 
 
 # -- the world -----------------------------------------------------------------------------------------

@@ -244,8 +244,8 @@ def untrack(app: Dayfold) -> list[str]:
 
 def move(app: Dayfold) -> list[str]:
     """The store goes where the environment says, in small portions."""
-    desk = MoveDesk(app, rows_at_once=16)
-    desk.move(os.environ["MOVE_TO"], sources="old")
+    to, _, ledger = os.environ["MOVE_TO"].partition("#")
+    MoveDesk(app, rows_at_once=16).move(to, ledger=ledger or None, sources="old")
     return []
 
 

@@ -9,11 +9,11 @@ import pytest
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.errors import StoreIncomplete, StoreMoved
+from tests.conftest import SOAK
 from tests.faults import shops
-from tests.faults.conftest import do, kill, spread
+from tests.faults.conftest import do, kill
 from tests.faults.test_kills import comparable
 
-Store = Callable[[], str]
 MOVE = [
     ("way taken", 1), ("committed", 1), ("committed", 2), ("store begun", 1), ("part noted", 1), ("portion put", 8),
     ("table finished", 44), ("table compared", 9), ("receipts renewed", 2), ("sources named", 1),
@@ -34,15 +34,27 @@ def source(new_duckdb: Callable[[str], str]) -> str:
     return url
 
 
+#: From which engine to which; each point is killed at on one of these ways, by turns.
+WAYS = (("duckdb", "postgres"), ("postgres", "clickhouse"), ("clickhouse", "duckdb"))
+
+
+def by_turns(points: list[tuple[str, int]]) -> pytest.MarkDecorator:
+    """Each point on one way; in the soak on all."""
+    cases = [
+        pytest.param(way, *point, id=f"{'-'.join(way)}-{point[0]}-{point[1]}")
+        for n, point in enumerate(points)
+        for way in (WAYS if SOAK else WAYS[n % 3 : n % 3 + 1])
+    ]
+    return pytest.mark.parametrize(("places", "point", "nth"), cases, indirect=["places"])
+
+
 @pytest.fixture
-def places(
-    engine: str, new_duckdb: Callable[[str], str], new_postgres: Store, monkeypatch: pytest.MonkeyPatch
-) -> tuple[str, str]:
-    """A store's place on the test's engine, and one on the other, to which it goes."""
-    pair = (new_duckdb("moving"), new_postgres())
-    here, there = pair if engine == "duckdb" else (pair[1], pair[0])
+def places(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A store's place, and the one that it goes to."""
+    make = {name: request.getfixturevalue(f"new_{name}") for name in request.param}
+    here, there = (make[name]("moving") if name == "duckdb" else make[name]() for name in request.param)
     monkeypatch.setenv("MOVE_TO", there)
-    return here, there
+    return str(here), str(there)
 
 
 def may_write(url: str, source: str) -> bool:
@@ -63,9 +75,9 @@ def seen(url: str) -> dict[str, object]:
     return {**found, "receipts": [(*row[:3], row[-1]) for row in found["receipts"]]}  # type: ignore[attr-defined]
 
 
-@spread(MOVE)
+@by_turns(MOVE)
 def test_a_killed_move_goes_on_and_ends_with_the_same_store(
-    engine: str, places: tuple[str, str], source: str, point: str, nth: int
+    places: tuple[str, str], source: str, point: str, nth: int
 ) -> None:
     """At no moment are both written to; what is there in the end is what was here, and a fold goes on with it."""
     here, there = places
@@ -81,10 +93,8 @@ def test_a_killed_move_goes_on_and_ends_with_the_same_store(
     do(there, VERSION, "fold", source)
 
 
-@spread(STAY)
-def test_a_killed_abandonment_is_done_or_not(
-    engine: str, places: tuple[str, str], source: str, point: str, nth: int
-) -> None:
+@by_turns(STAY)
+def test_a_killed_abandonment_is_done_or_not(places: tuple[str, str], source: str, point: str, nth: int) -> None:
     """Where it was done the store is written to; else the next one does it."""
     here, _ = places
     do(here, VERSION, "fold", source)
