@@ -323,7 +323,7 @@ class PairSession:
         self.store = store
         self.home = home
         self.writes = store.writes
-        self.router = Router(home, store.home.schema, lambda: self.raw, self._shown)
+        self.router = Router(home, store.home.schema, lambda: self.raw, self._shown, store.is_home)
         self.feeds = kept.Feeds(store.writes, home)
         self._raw: ClickHouseSession | None = None
         self._raw_context: contextlib.ExitStack | None = None

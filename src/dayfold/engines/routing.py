@@ -38,6 +38,7 @@ class Router:
     Args:
         home: The session of the ledger's database, whose tables are in ``schema``.
         raw: Gives the session of the other one, which may not be needed at all.
+        is_ours: Whether a table without a schema is one of the ledger, by its name.
         shown: Puts what readers see into a tree where it names tables of versions.
     """
 
@@ -47,11 +48,13 @@ class Router:
         schema: str,
         raw: Callable[[], ClickHouseSession],
         shown: Callable[[exp.Expr], exp.Expr],
+        is_ours: Callable[[str], bool],
     ) -> None:
         self.home = home
         self.schema = schema
         self.raw = raw
         self.shown = shown
+        self.is_ours = is_ours
         #: The sides that each temporary table is on; what was loaded and is on none yet.
         self._sides: dict[str, set[str]] = {}
         self._loads: dict[str, tuple[Sequence[Column], pa.Table]] = {}
@@ -146,7 +149,9 @@ class Router:
         """The side of a table; None for a temporary one."""
         if node.db:
             return HOME if node.db == self.schema else ROWS
-        return None if node.name in self._sides else ROWS
+        if node.name in self._sides:
+            return None
+        return HOME if self.is_ours(node.name) else ROWS
 
     def _gathered(self, tree: exp.Expr, side: str, values: Values) -> exp.Expr:
         """The tree with all that it reads on its own side, and of versions what is shown."""
