@@ -1172,6 +1172,8 @@ class Dayfold:
         to: str | None = None,
         *,
         schema: str | None = None,
+        ledger: str | None = None,
+        ledger_schema: str | None = None,
         sources: str | None = None,
         dry_run: bool = False,
         abandon: bool = False,
@@ -1184,8 +1186,12 @@ class Dayfold:
         the same call.
 
         Args:
-            to: The address of an empty place: ``duckdb:///FILE`` or ``postgresql://USER@HOST/DATABASE``.
+            to: The address of an empty place: ``duckdb:///FILE``, ``postgresql://USER@HOST/DATABASE`` or
+                ``clickhouse://USER@HOST/DATABASE``.
             schema: The schema that tables are made in there. Default: the connection's own.
+            ledger: The address of an empty place for the ledger, in PostgreSQL or a DuckDB file: needed where the store goes to
+                ClickHouse, and nowhere else.
+            ledger_schema: The schema that the ledger's tables are made in there. Default: the connection's own.
             sources: What definitions will call the old store, ``[databases.NAME]``, as the database of sources that stand in it: with
                 ``database="NAME"`` in them they are the same sources, and nothing is folded anew.
             dry_run: Say what would be moved, and change nothing.
@@ -1202,13 +1208,20 @@ class Dayfold:
         desk = MoveDesk(self)
         if abandon:
             return desk.abandon()
-        return desk.move(to, schema=schema, sources=sources, dry_run=dry_run, progress=progress, stop=stop)
+        return desk.move(
+            to, schema=schema, ledger=ledger, ledger_schema=ledger_schema, sources=sources, dry_run=dry_run, progress=progress, stop=stop,
+        )  # fmt: skip
 
-    def elsewhere(self, url: str, schema: str | None = None) -> Dayfold:
+    def elsewhere(
+        self, url: str, schema: str | None = None, *, ledger: str | None = None, ledger_schema: str | None = None
+    ) -> Dayfold:
         """The same application over another store, with connections of its own, which closing it closes. Nothing is opened yet."""
         store = self.settings.store.model_copy(update={"url": SecretStr(url), "db_schema": schema})
         other = copy.copy(self)
-        other.settings = self.settings.model_copy(update={"store": store})
+        home = self.settings.ledger.model_copy(
+            update={"url": SecretStr(ledger) if ledger is not None else None, "db_schema": ledger_schema}
+        )
+        other.settings = self.settings.model_copy(update={"store": store, "ledger": home})
         other.databases = _databases(other.settings, self.folder)
         other.ledger = Ledger(other.databases.store, self.clock)
         other._bindings = {}

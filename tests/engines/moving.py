@@ -45,9 +45,10 @@ from dayfold import (
 from dayfold.clock import FixedClock
 from dayfold.days import Days
 from dayfold.errors import DayfoldError
+from dayfold.fold.move import MoveResult
 from dayfold.ledger import receipts, versions
 from tests.eventlog import event, send
-from tests.sql import Session, run_sql
+from tests.sql import Session, is_clickhouse, ledger_of, rows_of, run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
 DDL = (
@@ -132,12 +133,17 @@ def definitions() -> list[Any]:
 
 def config(store: str, app: str, **more: Any) -> dict[str, Any]:
     """What ``dayfold.toml`` would say."""
-    return {"store": {"url": store}, "databases": {"app": {"url": app}}, "retain": {"events_days": 20}, **more}
+    return {**store_config(store), "databases": {"app": {"url": app}}, "retain": {"events_days": 20}, **more}
 
 
 def opened(store: str, app: str, **more: Any) -> Dayfold:
     """The application over a store."""
     return Dayfold(definitions(), config(store, app, **more), clock=FixedClock(NOW))
+
+
+def went(app: Dayfold, to: str, **words: Any) -> MoveResult:
+    """A move to a place whose address names its ledger where it has one apart."""
+    return app.move(rows_of(to), ledger=ledger_of(to) if is_clickhouse(to) else None, **words)
 
 
 # -- the world -----------------------------------------------------------------------------------------

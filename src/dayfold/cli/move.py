@@ -24,7 +24,7 @@ def run(
             "--to",
             metavar="URL",
             envvar="DAYFOLD_MOVE_TO",
-            help="An empty place: duckdb:///FILE or postgresql://USER@HOST/DATABASE.",
+            help="An empty place: duckdb:///FILE, postgresql://USER@HOST/DATABASE or clickhouse://USER@HOST/DATABASE.",
         ),
     ] = None,
     app: AppOption = DEFAULT_APP,
@@ -34,6 +34,24 @@ def run(
             "--schema",
             metavar="NAME",
             help="The schema that tables are made in there.",
+            show_default="the connection's own",
+        ),
+    ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger",
+            metavar="URL",
+            envvar="DAYFOLD_MOVE_LEDGER",
+            help="An empty place for the ledger, in PostgreSQL or a DuckDB file, where the store goes to ClickHouse.",
+        ),
+    ] = None,
+    ledger_schema: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger-schema",
+            metavar="NAME",
+            help="The schema that the ledger's tables are made in there.",
             show_default="the connection's own",
         ),
     ] = None,
@@ -54,7 +72,10 @@ def run(
     """Move the whole store to another place and compare every cell there. Run again, it goes on where it was interrupted."""
     # A server that serves the store would go on writing to it.
     with open_app(app, here=True) as dayfold, progress_shown("rows", _LINE_S) as progress:
-        result = dayfold.move(to, schema=schema, sources=sources, dry_run=dry_run, abandon=abandon, progress=progress)
+        result = dayfold.move(
+            to, schema=schema, ledger=ledger, ledger_schema=ledger_schema, sources=sources, dry_run=dry_run, abandon=abandon,
+            progress=progress,
+        )  # fmt: skip
     if json:
         write_json(as_object(result))
     else:

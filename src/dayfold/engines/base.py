@@ -402,6 +402,16 @@ def types_of(store: Store, name: str, found: Mapping[str, str]) -> dict[str, Typ
     return {one: known[type_] for one, type_ in found.items()}
 
 
+def kept_columns(store: Store, session: Session, name: str) -> tuple[Column, ...]:
+    """The columns of a table of ours as it is stored; none where there is no such table. Raises StoreAltered."""
+    # What a store of versions keeps as a text, and what type it is, is known of its tables at home.
+    kept: Mapping[str, Any] = getattr(session, "kept", {})
+    if name in kept:
+        return tuple(kept[name].columns)
+    found = store.stored_columns(session, [name]).get(name, {})
+    return tuple(Column(one, type_) for one, type_ in types_of(store, name, found).items())
+
+
 def replace(
     store: Store,
     session: Session,

@@ -184,7 +184,7 @@ class Mover:
         with self.here.store.transaction(read_only=True) as session:
             tables = moved_tables(self.here, session, self.rollups, self.counters)
             for one in tables:
-                [(rows,)] = session.rows(one.portions(self.here).count())
+                [(rows,)] = one.session(session).rows(one.portions(self.here).count())
                 if rows:
                     result.tables[one.name] = int(rows)
             left = left_counters(self.here, session, self.counters)
@@ -197,12 +197,16 @@ class Mover:
 
     def _check_room(self, tables: Sequence[Moved]) -> None:
         """No table of the other store has the name of one that comes. Raises UsageError."""
-        names = [one.name for one in tables if one.name not in TABLES]
+        taken: list[str] = []
         with self.there.store.transaction(read_only=True) as session:
-            taken = sorted(self.there.store.stored_columns(session, names))
+            for is_at_home in (False, True):
+                mine = [one for one in tables if one.is_at_home == is_at_home and one.name not in TABLES]
+                if mine:
+                    names = [one.name for one in mine]
+                    taken += mine[0].store(self.there).stored_columns(mine[0].session(session), names)
         if taken:
             raise UsageError(
-                f"{self.target} has tables already that are called like ours: {', '.join(taken)}.",
+                f"{self.target} has tables already that are called like ours: {', '.join(sorted(taken))}.",
                 hint="Drop or rename them, or name another schema: --schema NAME.",
             )
 
@@ -230,7 +234,7 @@ class Mover:
         """The other store has a ledger that nobody works with, with the key and the numbers of the one that goes."""
         if not self.there.exists():
             self.there.make_once(self.there.exists, self.there.migrate)
-        at = self.here.store.dialect.piece("iso_micros", _x=column("created_at"))
+        at = self.here.home.dialect.piece("iso_micros", _x=column("created_at"))
         with self.here.store.transaction() as session:
             key = self.here.store_key(session)
             [(created_at,)] = session.rows(self.here.sql("select _at from dayfold__store", _at=at))

@@ -61,7 +61,7 @@ class Copier:
         for number in range(part.portions, len(parts)):
             self.stop()
             with self.here.store.transaction(read_only=True) as session:
-                rows = session.arrow(source.portion(*parts[number]), source.read)
+                rows = moved.session(session).arrow(source.portion(*parts[number]), source.read)
             is_whole = number + 1 == len(parts) and moved.finish is None
             state = moves.COPIED if is_whole else moves.BEGUN
             part = Part(part.name, state, number + 1, part.rows + rows.num_rows, part.size)
@@ -73,7 +73,7 @@ class Copier:
         """A portion is there, with the note that it is."""
         with self.there.store.transaction() as session:
             if rows.num_rows:
-                session.append(moved.name, columns, rows)
+                moved.session(session).append(moved.name, columns, rows)
             moves.note(self.there, session, self.mark, part)
 
     def _finish(self, moved: Moved, part: Part) -> Part:
@@ -91,8 +91,9 @@ class Copier:
         if moved.name not in self._known:
             source = moved.portions(self.here)
             with self.here.store.transaction(read_only=True) as session:
-                [(rows,)] = session.rows(source.count())
-                found = session.arrow(source.ends(size), source.edges) if rows > size else None
+                mine = moved.session(session)
+                [(rows,)] = mine.rows(source.count())
+                found = mine.arrow(source.ends(size), source.edges) if rows > size else None
             columns = [found[one.name].to_pylist() for one in source.edges] if found is not None else []
             self._known[moved.name] = spans(list(zip(*columns, strict=True))) if rows else []
         return self._known[moved.name]
@@ -128,7 +129,7 @@ class Copier:
     def _read(self, ledger: Ledger, moved: Moved, side: Portions, span: tuple[Row | None, Row | None]) -> pa.Table:
         """A portion of one side, in the form that both are compared in."""
         with ledger.store.transaction(read_only=True) as session:
-            return canonical(session.arrow(side.portion(*span), side.read), moved)
+            return canonical(moved.session(session).arrow(side.portion(*span), side.read), moved)
 
 
 # -- one form for both sides ---------------------------------------------------------------------------

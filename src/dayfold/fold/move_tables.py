@@ -18,7 +18,7 @@ from dayfold.define.events import COLUMNS, TABLE
 from dayfold.define.fingerprint import digest
 from dayfold.define.function import DAY as FETCHED_DAY
 from dayfold.define.types import Kind
-from dayfold.engines.base import Session, check_columns, ensure, match_indexes, types_of
+from dayfold.engines.base import Session, Store, at_home, check_columns, ensure, kept_columns, match_indexes
 from dayfold.fold import fetch, reshape
 from dayfold.ledger import counted, events, fetches, versions
 from dayfold.ledger.ledger import Ledger
@@ -43,6 +43,7 @@ class Moved:
         day: The column that says of which day a row is, where one does.
         make: Makes it in another store, without a row; again is harmless.
         finish: Gives it the indexes that cost less once its rows are there, where there are such.
+        is_at_home: Whether it stands where the ledger does, also in a store of two databases.
     """
 
     name: str
@@ -52,10 +53,19 @@ class Moved:
     make: Callable[[Ledger], object] = lambda ledger: None
     finish: Callable[[Ledger, Session], object] | None = None
     is_identified: bool = True
+    is_at_home: bool = False
+
+    def store(self, ledger: Ledger) -> Store:
+        """The database of a store that has the table."""
+        return ledger.home if self.is_at_home else ledger.store
+
+    def session(self, session: Session) -> Session:
+        """The session of that database."""
+        return at_home(session) if self.is_at_home else session
 
     def portions(self, ledger: Ledger) -> Portions:
         """The table as one of the two stores has it."""
-        store = ledger.store
+        store = self.store(ledger)
         place = Shape(self.name, store.schema, (), "day", "day", ()).table
         return Portions(store.dialect, place, self.columns, self.order)
 
@@ -77,19 +87,18 @@ def moved_tables(
     ]
 
 
-def _columns(ledger: Ledger, session: Session, name: str) -> tuple[Column, ...]:
+def _columns(ledger: Ledger, session: Session, name: str, *, is_at_home: bool = False) -> tuple[Column, ...]:
     """The columns of a table as it is stored; none where there is no such table."""
-    found = ledger.store.stored_columns(session, [name]).get(name, {})
-    return tuple(Column(one, type_) for one, type_ in types_of(ledger.store, name, found).items())
+    return kept_columns(*((ledger.home, at_home(session)) if is_at_home else (ledger.store, session)), name)
 
 
 def _of_ledger(ledger: Ledger, session: Session) -> list[Moved]:
     found = []
     for name in TABLES:
         if name not in STAYING:
-            columns = _columns(ledger, session, name)
+            columns = _columns(ledger, session, name, is_at_home=True)
             day = "day" if any(one.name == "day" and one.type.kind is Kind.DATE for one in columns) else None
-            found.append(Moved(name, columns, columns, day))
+            found.append(Moved(name, columns, columns, day, is_at_home=True))
     return found
 
 
@@ -193,13 +202,14 @@ def _counted(ledger: Ledger, session: Session, counters: Iterable[CounterDef]) -
     found = []
     for counter in counters:
         for name in (counter.counted.label, counter.totals_table):
-            columns = _columns(ledger, session, name)
+            columns = _columns(ledger, session, name, is_at_home=True)
             if columns:
                 by_name = {one.name: one for one in columns}
                 days = [by_name[COUNTED_DAY]] if COUNTED_DAY in by_name else []
                 order = (*days, *(by_name[one] for one in counter.key))
                 day = COUNTED_DAY if days else None
-                found.append(Moved(name, columns, order, day, functools.partial(_make_counted, counter)))
+                make = functools.partial(_make_counted, counter)
+                found.append(Moved(name, columns, order, day, make, is_at_home=True))
     return found
 
 

@@ -92,7 +92,7 @@ def numbers(ledger: Ledger, session: Session) -> dict[str, int]:
     """The next number of each sequence, which is taken."""
     return {
         name: int(
-            session.rows(ledger.sql("select nextval(:sequence)", sequence=f'"{ledger.store.schema}"."{name}"'))[0][0]
+            session.rows(ledger.sql("select nextval(:sequence)", sequence=f'"{ledger.home.schema}"."{name}"'))[0][0]
         )
         for name in SEQUENCES
     }
