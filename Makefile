@@ -44,8 +44,9 @@ format: $(READY) ## put the code in order
 bench: $(READY) .venv-bench-sqlmesh/.ready .venv-bench-dbt/.ready ## measure, beside hand-written SQL, SQLMesh and dbt
 	$(BIN)/python -m benchmarks
 
-soak: $(READY) ## the long tests: thousands of histories, large tables
+soak: $(READY) ## the long tests: thousands of histories, large tables; then 100 M events on each engine, some 40 GB of disk
 	DAYFOLD_SOAK=1 $(BIN)/python -m pytest -n 2 -m soak $(ARGS)
+	$(BIN)/python -m benchmarks --only large --keep
 
 venv: $(READY) ## make .venv from the lock; again when the lock or pyproject.toml changed
 

@@ -172,7 +172,7 @@ def _ids(work: str, engine: str, stored: int, sizes: dict[str, tuple[int, int]],
     events, ids = (sizes[name][1] / stored for name in ("dayfold_events", "dayfold__event_ids"))
     said = f"{events:,.0f} bytes an event in the log" + (f", {ids:,.0f} in the table of ids" if ids else "")
     if engine == "DuckDB":
-        found = _key_bytes(stored)
+        found = key_bytes(stored)
         return Line(
             work,
             "bytes of the key of ids, in memory",
@@ -183,7 +183,7 @@ def _ids(work: str, engine: str, stored: int, sizes: dict[str, tuple[int, int]],
     return Line(work, "bytes of an event with its indexes", f"{events:,.0f}", "–", said)
 
 
-def _key_bytes(stored: int) -> float:
+def key_bytes(stored: int) -> float:
     """What a process that only opens a key of so many ids and looks one up holds, without what it holds before."""
     program = (
         "import duckdb, sys, uuid\n"

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks import subjects
-from benchmarks.collect import METRICS
+from benchmarks.collect import METRICS, key_bytes
 from benchmarks.engines import ENGINES, Engine, Peak, cleared, script
 from benchmarks.machine import Failed, Stolen, run
 from benchmarks.measures import MIB, millions
@@ -46,6 +46,8 @@ LATE = {
     "addDays(toDateTime64('2025-01-02 12:00:00', 6, 'UTC'), intDiv(number, 500) * 40), 'purchase', toDecimal64('12.34', 2), 'late' "
     "FROM numbers({count})",
 }
+#: Ids whose key is measured.
+KEYS = 5_000_000
 ROLLUPS = {"CountsDaily": "without a Distinct", "VisitorsDaily": "with a Distinct"}
 _SCRIPTS = {"CountsDaily": "counts", "VisitorsDaily": "distinct"}
 _TABLES = {"CountsDaily": ["counts_daily"], "VisitorsDaily": ["visitors_daily", "visitors_daily__sets"]}
@@ -80,7 +82,13 @@ def _of_engine(engine: Engine, place: Path, rows: int, answers: dict[str, Any]) 
         engine.run("VACUUM ANALYZE event")
     made = time.perf_counter() - began
     size = engine.bytes_of("event")
-    yield Line(work, "bytes of an event", f"{size / rows:.1f}", "–", f"made there in {made:.0f} s, with its indexes where it has any")
+    yield Line(
+        work,
+        "bytes of an event",
+        f"{size / rows:.1f}",
+        "–",
+        f"made there in {made:.0f} s, with its indexes where it has any",
+    )
     place.joinpath("dayfold.toml").write_text(engine.toml)
     shutil.copyfile(subjects.HERE / "rollups" / "large.py", place / "metrics.py")
     for rollup in ROLLUPS:
@@ -253,6 +261,10 @@ def _logged(engine: Engine, place: Path, work: str) -> Iterator[Line]:
         of_log, of_ids = (sizes[name][1] / sent for name in ("dayfold_events", log.IDS))
         said = f"{of_ids:.0f} bytes more for its id; {sent:,} events left {int(pending):,} marks"
         yield Line(work, "event log, bytes of an event", f"{of_log:.0f}", "–", said)
+    if engine.name == "DuckDB":
+        # What is looked up of it has to be in memory, and in the end that is all.
+        bytes_ = key_bytes(KEYS) / KEYS
+        yield Line(work, "event log, memory of a key of ids", f"{bytes_:.0f} bytes", "–", f"an id, of {millions(KEYS)}")
 
 
 def _events(count: int) -> list[Event]:

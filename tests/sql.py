@@ -208,6 +208,12 @@ class _Spelling(ClickHouse):
 
         explodinggenerateseries_sql = generateseries_sql
 
+        def table_sql(self, expression: exp.Table, sep: str = " AS ") -> str:
+            names = expression.args["alias"].columns if expression.args.get("alias") else []
+            if not isinstance(expression.this, exp.GenerateSeries | exp.ExplodingGenerateSeries) or not names:
+                return super().table_sql(expression, sep)
+            return f'(SELECT generate_series AS "{names[0].name}" FROM {self.sql(expression.this)}) AS "{expression.alias}"'
+
         def mul_sql(self, expression: exp.Mul) -> str:
             interval = expression.expression
             if not isinstance(interval, exp.Interval):
@@ -242,7 +248,7 @@ class _Rows:
 
     def run(self, sql: str, parameters: Sequence[Any], ledger: Session | None) -> list[tuple[Any, ...]]:
         tree = parse_one(sql, read="postgres")
-        names = {node.name for node in tree.find_all(exp.Table)}
+        names = {node.name for node in tree.find_all(exp.Table) if node.db in ("", "public", "main")}
         if ledger is not None and any(one.db == "information_schema" for one in tree.find_all(exp.Table)):
             return [*self._run(tree, parameters, {}), *ledger.run(sql, parameters)]
         if ledger is not None and any(_is_ledgers(name) or self._is_counters(name, ledger) for name in names):
@@ -259,7 +265,9 @@ class _Rows:
         if not text:
             return []
         if isinstance(tree, exp.Query | exp.Describe):
-            return [tuple(map(_read, row)) for row in self.client.query(text, values).result_rows]
+            found = self.client.query(text, values)
+            walls = ["DateTime" in one.name and "'" not in one.name for one in found.column_types]
+            return [tuple(map(_read, row, walls)) for row in found.result_rows]
         self.client.command(text, values)
         return []
 
@@ -459,6 +467,8 @@ def _sent(value: Any) -> Any:
     return value if isinstance(value, bool | int | str | list | None) else str(_text(value))
 
 
-def _read(value: Any) -> Any:
-    """A value as the other engines give it: no set is none."""
+def _read(value: Any, wall: bool) -> Any:
+    """A value as the other engines give it: no set is none, and a moment without a zone stands in none."""
+    if wall and value is not None:
+        return value.astimezone(dt.UTC).replace(tzinfo=None)
     return None if value == [] else value

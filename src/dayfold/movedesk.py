@@ -257,10 +257,8 @@ def _side_of(store: Store) -> str:
     if begin and not address.endswith(_MEMORY):
         path, mark, words = address.removeprefix(begin).partition("?" if begin == "chdb:///" else "\0")
         address = begin + str(Path(path).expanduser().resolve()) + mark + words
-    # An address in ClickHouse names the database, which is what others call a schema.
-    return (
-        address if store.schema in _USUAL or store.dialect.name == "clickhouse" else f"{address}, schema {store.schema}"
-    )
+    is_said = store.schema in _USUAL or address.endswith((f"/{store.schema}", f"?database={store.schema}"))
+    return address if is_said else f"{address}, schema {store.schema}"
 
 
 def _left(names: Sequence[str], sources: str | None) -> str:

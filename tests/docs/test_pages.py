@@ -62,7 +62,7 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
 HOW_TOS = [
     "late-data", "time-zones", "compare", "edit-a-definition", "live", "explain", "verify", "track-changes", "adopt-a-table",
     "fetch-from-an-api", "keep-profiles",
-    "be-alerted", "check", "cohorts", "profiles",
+    "be-alerted", "check", "clickhouse", "cohorts", "profiles",
 ]  # fmt: skip
 
 
@@ -149,3 +149,19 @@ def test_page_about_limits_holds_people_to_their_rows(shop: str, tmp_path: Path)
     variables = {"APP_DATABASE_URL": shop, "STORE_URL": shop, **NOW}
     page = DOCS / "how-to" / "limit-what-people-see.md"
     check(page, with_example_addresses(shop, Player(tmp_path, variables, owner_sql(shop)).play(page)))
+
+
+@pytest.mark.parametrize("name", ["clickhouse", "shard"])
+def test_statements_for_clickhouse_are_its_grammar(name: str, clickhouse_url: str) -> None:
+    """What a page tells an owner of ClickHouse to run is at least parsed there; clusters, users and backups need what tests do not have."""
+    from dayfold.engines.clickhouse import ClickHouse
+
+    store = ClickHouse(clickhouse_url)
+    texts = [one.text for one in blocks(DOCS / "how-to" / f"{name}.md") if one.language == "sql"]
+    marked = [one.text for one in blocks(DOCS / "how-to" / f"{name}.md") if one.mark == "parsed: clickhouse"]
+    assert texts == marked
+    with store.transaction() as session:
+        for text in texts:
+            for one in filter(str.strip, text.split(";\n")):
+                assert session.query("SELECT formatQuery($1)", [one])
+    store.close()

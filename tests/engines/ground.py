@@ -56,6 +56,11 @@ class Ground:
             pytest.skip("ClickHouse has no triggers that see what a row was")
         return Table(name, database=self.pairing.database, **more)
 
+    def needs(self, what: str) -> None:
+        """The test is left out where the store's engine has no such thing."""
+        if self.engine == "clickhouse":
+            pytest.skip(f"ClickHouse has no {what}")
+
     def label(self, name: str) -> str:
         """What the table is called in messages."""
         return self.table(name).label

@@ -134,6 +134,7 @@ def test_an_edit_taken_back_finds_everything_as_it_was(folded: Ground) -> None:
 
 def test_indexes_follow_the_definition(folded: Ground) -> None:
     """One that is no longer named goes, a new one comes; neither is a new version."""
+    folded.needs("indexes of rows")
     names = {
         "duckdb": "SELECT index_name FROM duckdb_indexes() WHERE table_name = 'sales'",
         "postgres": "SELECT indexname FROM pg_indexes WHERE tablename = 'sales'",

@@ -191,7 +191,7 @@ def test_rows_that_go_with_a_deleted_row_are_not_lost(postgres_url: str) -> None
             "INSERT INTO request_event SELECT id, 'click', TIMESTAMPTZ '2026-03-01 12:00+00' + id * interval '1 day' FROM request"
         )
         source = Table(
-            sql=CLICKS, reads=["request", "request_event"], changes="trigger", database=store.pairing.database
+            sql=CLICKS, reads=["request", "request_event"], changes="trigger", database=ground.pairing.database
         )
         ground.define(
             type("Clicked", (Rollup,), {"key": "shop_id", "clicked": Distinct(source, "request_id", at="clicked_at")})

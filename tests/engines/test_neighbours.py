@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from typing import Any
 
 import duckdb
@@ -13,6 +14,7 @@ from dayfold import Count, Distinct, Max, Rollup, Sum, Table
 from dayfold.errors import DefinitionError
 from dayfold.fold import reshape
 from tests.engines.ground import Ground, march
+from tests.sql import rows_of, run_sql
 
 D = dt.date
 DDL = "shop bigint, who text, amount bigint, made timestamptz"
@@ -93,8 +95,11 @@ def test_a_table_that_comes_while_a_version_is_built_is_not_taken(
     real = reshape.publish_version
 
     def publish(ledger: Any, *args: Any) -> Any:
-        with ledger.store.transaction() as session:
-            session.execute(f"CREATE TABLE {ledger.store.schema}.bills (note text)")
+        if folded.engine == "clickhouse":
+            run_sql(folded.pairing.store, "CREATE TABLE bills (note text)")
+        else:
+            with ledger.store.transaction() as session:
+                session.execute(f"CREATE TABLE {ledger.store.schema}.bills (note text)")
         return real(ledger, *args)
 
     monkeypatch.setattr(reshape, "publish_version", publish)
@@ -124,6 +129,7 @@ def test_a_rollup_does_not_count_its_own_table(folded: Ground) -> None:
 
 def test_indexes_of_others_outlive_folds_and_edits(folded: Ground) -> None:
     """One that a person made for their own queries is there after any change that keeps its columns."""
+    folded.needs("indexes of rows")
     folded.stored("CREATE INDEX mine ON sales (total)")
     folded.insert("sale", [{"shop": 3, "who": "cat", "amount": 1, "made": march(11)}])
     define(folded)
@@ -137,6 +143,7 @@ def test_indexes_of_others_outlive_folds_and_edits(folded: Ground) -> None:
 
 def test_a_dropped_table_is_folded_again(folded: Ground) -> None:
     """Its days are no longer called covered, so that all of them come back, not only those of the lookback."""
+    folded.needs("table under the name, but a view of its versions")
     folded.stored("DROP TABLE sales")
     define(folded)
     folded.fold()
@@ -158,12 +165,19 @@ def test_long_table_names_can_be_edited(loaded: Ground, letters: int) -> None:
 
 def test_the_schema_of_the_settings_is_made(loaded: Ground) -> None:
     """Every table of Dayfold stands in it, and none beside it."""
-    loaded.config["store"]["schema"] = "metrics"
+    in_clickhouse = loaded.engine == "clickhouse"
+    # There it is a database of the server that all tests share, and what is beside it is the ledger.
+    name = f"metrics_{secrets.token_hex(6)}" if in_clickhouse else "metrics"
+    loaded.config["store"]["schema"] = name
     define(loaded)
     loaded.fold()
-    assert sorted(loaded.stored("SELECT shop, total FROM metrics.sales")) == [(1, 1), (2, 1)]
+    assert sorted(loaded.stored(f"SELECT shop, total FROM {name}.sales")) == [(1, 1), (2, 1)]
     schemas = "SELECT DISTINCT table_schema FROM information_schema.tables WHERE table_name LIKE 'dayfold%'"
-    assert loaded.stored(schemas) == [("metrics",)]
+    if in_clickhouse:
+        assert run_sql(rows_of(loaded.pairing.store), schemas) == []
+        loaded.stored(f"DROP DATABASE {name}")
+    else:
+        assert loaded.stored(schemas) == [(name,)]
 
 
 def test_a_comment_above_a_query_is_no_other_source(loaded: Ground) -> None:
@@ -215,6 +229,7 @@ def test_a_table_called_like_our_sets_is_somebodys(folded: Ground) -> None:
 
 def test_a_column_that_somebody_added_is_not_dropped_by_an_edit(folded: Ground) -> None:
     """It is named before anything is built."""
+    folded.needs("table under the name, but a view of its versions")
     for index in ("sales_key", "sales_day"):
         names = [name for (name,) in folded.stored(INDEXES[folded.engine]) if name.startswith(index)]
         folded.stored(f"DROP INDEX {names[0]}")
@@ -251,6 +266,7 @@ def test_a_key_and_a_metric_that_trade_places(loaded: Ground, later: bool) -> No
 
 def test_indexes_with_names_that_read_alike_are_all_made(loaded: Ground) -> None:
     """Of a column called key, of two columns or one of their joined name, of two tables."""
+    loaded.needs("indexes of rows")
     loaded.load(
         "visit",
         "key bigint, a text, b text, a_b text, made timestamptz",

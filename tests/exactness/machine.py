@@ -30,7 +30,7 @@ from tests.exactness.histories import BEGIN, History
 from tests.exactness.oracle import answer, history_start
 from tests.exactness.rollups import CLASSES, SPECS, definitions
 from tests.exactness.stored import check_stored
-from tests.sql import Session, is_duckdb
+from tests.sql import Session, is_clickhouse, is_duckdb, ledger_of, rows_of
 
 #: A history has so many steps; hypothesis adds a few shorter ones of its own.
 STEPS = 32
@@ -42,6 +42,13 @@ def emptied(url: str) -> None:
     if is_duckdb(url):
         for suffix in ("", ".wal"):
             Path(url.removeprefix("duckdb:///") + suffix).unlink(missing_ok=True)
+        return
+    if is_clickhouse(url):
+        with Session(rows_of(url)) as session:
+            for (name,) in session.run("SELECT name FROM system.tables WHERE database = currentDatabase()"):
+                session.run(f'DROP TABLE "{name}"')
+        if ledger_of(url):
+            emptied(ledger_of(url))
         return
     with Session(url) as session:
         session.run("DROP SCHEMA public CASCADE")

@@ -15,6 +15,11 @@ COUNTS = {
     "postgres-to-duckdb": 5,
     "postgres-same": 40,
     "postgres-databases": 5,
+    "clickhouse-to-duckdb": 2,
+    "clickhouse-to-postgres": 2,
+    "clickhouse-same": 5,
+    "duckdb-to-clickhouse": 2,
+    "postgres-to-clickhouse": 2,
 }
 SOAK_FACTOR = 60
 

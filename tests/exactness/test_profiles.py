@@ -30,6 +30,11 @@ TOLD = {
     "postgres-databases": ("trigger", 3),
     "duckdb-files": (None, 1),
     "duckdb-to-postgres": (None, 1),
+    "clickhouse-to-duckdb": (None, 1),
+    "clickhouse-to-postgres": ("updated_at", 1),
+    "clickhouse-same": ("updated_at", 2),
+    "duckdb-to-clickhouse": (None, 1),
+    "postgres-to-clickhouse": ("trigger", 2),
 }
 SOAK_FACTOR = 100
 STEPS = 12

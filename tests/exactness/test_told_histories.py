@@ -8,7 +8,13 @@ from tests.conftest import SOAK, Pairing
 from tests.exactness.machine import run_histories
 from tests.exactness.told import ToldMachine
 
-COUNTS = {"duckdb-same": 4, "postgres-same": 4, "postgres-to-duckdb": 2, "postgres-databases": 2}
+COUNTS = {
+    "duckdb-same": 4,
+    "postgres-same": 4,
+    "postgres-to-duckdb": 2,
+    "postgres-databases": 2,
+    "postgres-to-clickhouse": 2,
+}
 SOAK_FACTOR = 200
 
 

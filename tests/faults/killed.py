@@ -57,7 +57,7 @@ from dayfold.plan.access import UNREDACTED
 from dayfold.plan.exports import ExportAsked
 from dayfold.settings import AlertsSettings
 from tests.faults.shops import NOW, config, definitions
-from tests.sql import is_clickhouse, is_duckdb
+from tests.sql import is_clickhouse, is_duckdb, ledger_of, rows_of
 
 #: Name of a point to the function after whose call it lies.
 POINTS: dict[str, tuple[Any, str]] = {
@@ -245,7 +245,8 @@ def untrack(app: Dayfold) -> list[str]:
 def move(app: Dayfold) -> list[str]:
     """The store goes where the environment says, in small portions."""
     desk = MoveDesk(app, rows_at_once=16)
-    desk.move(os.environ["MOVE_TO"], sources="old")
+    there = os.environ["MOVE_TO"]
+    desk.move(rows_of(there), ledger=ledger_of(there) if is_clickhouse(there) else None, sources="old")
     return []
 
 

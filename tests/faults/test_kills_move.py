@@ -20,7 +20,10 @@ MOVE = [
     ("way taken", 3), ("gone", 1), ("store whole", 1),
 ]  # fmt: skip
 STAY = [("way given up", 1), ("committed", 1)]
-LISTS = [MOVE, STAY]
+#: Where one of the two stores is in two databases: what lies between these.
+INTO = [("table made", 2), ("write begun", 3), ("write published", 3), ("told", 4)]
+OUT = [("committed", 1), ("portion put", 12), ("gone", 1)]
+LISTS = [MOVE, STAY, INTO, OUT]
 
 
 VERSION = "stamped"
@@ -68,7 +71,11 @@ def test_a_killed_move_goes_on_and_ends_with_the_same_store(
     engine: str, places: tuple[str, str], source: str, point: str, nth: int
 ) -> None:
     """At no moment are both written to; what is there in the end is what was here, and a fold goes on with it."""
-    here, there = places
+    go_on(*places, source, point, nth)
+
+
+def go_on(here: str, there: str, source: str, point: str, nth: int) -> None:
+    """A store is moved twice, the first time until it is killed."""
     do(here, VERSION, "fold", source)
     shops.change_far_back(source)
     before = seen(here)
@@ -79,6 +86,20 @@ def test_a_killed_move_goes_on_and_ends_with_the_same_store(
     assert seen(there) == before
     assert seen(here) == before
     do(there, VERSION, "fold", source)
+
+
+@pytest.mark.in_turn
+@pytest.mark.parametrize("other", ["duckdb", "postgres"])
+@pytest.mark.parametrize(("way", "point", "nth"), [("into", *one) for one in INTO] + [("out", *one) for one in OUT])
+def test_a_killed_move_to_or_from_two_databases_goes_on(
+    other: str, way: str, point: str, nth: int, new_duckdb: Callable[[str], str], new_postgres: Store,
+    new_clickhouse: Callable[..., str], source: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As between any two; views of other programs show all of it too, whether or not they were told of it before the end."""
+    two, one = new_clickhouse("postgres"), new_duckdb("moving") if other == "duckdb" else new_postgres()
+    here, there = (one, two) if way == "into" else (two, one)
+    monkeypatch.setenv("MOVE_TO", there)
+    go_on(here, there, source, point, nth)
 
 
 @spread(STAY)

@@ -12,26 +12,11 @@ import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dayfold.define.source import Table
-from dayfold.define.types import (
-    BOOL,
-    DATE,
-    FLOAT,
-    HASHES,
-    INT,
-    JSON,
-    MAX_DIGITS,
-    TEXT,
-    TIMESTAMP,
-    TIMESTAMPTZ,
-    UUID,
-    Type,
-    decimal,
-)
+from dayfold.define.types import Type
 from dayfold.errors import StoreAltered
 from dayfold.plan.bind import Scan
 from dayfold.plan.dialect import Dialect
@@ -380,36 +365,6 @@ def normal_type(dialect: Dialect, type_: Type) -> str:
     return {"timestamptz": "timestamp with time zone", "timestamp": "timestamp without time zone"}.get(
         name, name.replace("NUMERIC(", "numeric(").replace(", ", ",")
     )
-
-
-@lru_cache(maxsize=4)
-def _types(dialect: Dialect) -> Mapping[str, Type]:
-    """The types of columns that we make, by how the engine's catalogue prints them."""
-    plain = [BOOL, INT, FLOAT, TEXT, UUID, DATE, TIMESTAMP, TIMESTAMPTZ, JSON, HASHES]
-    numbers = [decimal(digits, scale) for digits in range(1, MAX_DIGITS + 1) for scale in range(digits + 1)]
-    return {normal_type(dialect, one): one for one in (*plain, *numbers)}
-
-
-def types_of(store: Store, name: str, found: Mapping[str, str]) -> dict[str, Type]:
-    """The types of a table of ours, from what `Store.stored_columns` says. Raises StoreAltered for one that we do not make."""
-    known = _types(store.dialect)
-    strange = [f"{one} ({type_})" for one, type_ in found.items() if type_ not in known]
-    if strange:
-        raise StoreAltered(
-            f"The table {name} has columns of types that Dayfold does not make: {', '.join(strange)}.",
-            hint="Undo the change by hand.",
-        )
-    return {one: known[type_] for one, type_ in found.items()}
-
-
-def kept_columns(store: Store, session: Session, name: str) -> tuple[Column, ...]:
-    """The columns of a table of ours as it is stored; none where there is no such table. Raises StoreAltered."""
-    # What a store of versions keeps as a text, and what type it is, is known of its tables at home.
-    kept: Mapping[str, Any] = getattr(session, "kept", {})
-    if name in kept:
-        return tuple(kept[name].columns)
-    found = store.stored_columns(session, [name]).get(name, {})
-    return tuple(Column(one, type_) for one, type_ in types_of(store, name, found).items())
 
 
 def replace(

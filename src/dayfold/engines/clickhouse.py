@@ -132,9 +132,11 @@ class ClickHouse:
             self._folder = str(
                 (base or Path()) / Path(unquote(url.removeprefix("chdb:///").partition("?")[0])).expanduser()
             )
-            self.schema = schema or words.get("database", _EMBEDDED)
+            self._database = words.get("database", _EMBEDDED)
         else:
-            self.schema = schema or unquote(parts.path.strip("/")) or "default"
+            self._database = unquote(parts.path.strip("/")) or "default"
+        #: The database that tables are made in. Names of sources are those of the address's own.
+        self.schema = schema or self._database
         self._words = words
         self._parts = parts
         self._idle: list[Client] = []
@@ -150,10 +152,10 @@ class ClickHouse:
     def address(self) -> str:
         """Host, port and database, or the folder; never the user's password."""
         if self.is_embedded:
-            words = "" if self.schema == _EMBEDDED else f"?database={self.schema}"
+            words = "" if self._database == _EMBEDDED else f"?database={self._database}"
             return f"chdb:///{self._folder}{words}"
         port = f":{self._parts.port}" if self._parts.port else ""
-        return f"clickhouse://{self._parts.hostname or 'localhost'}{port}/{self.schema}"
+        return f"clickhouse://{self._parts.hostname or 'localhost'}{port}/{self._database}"
 
     @property
     def journal(self) -> None:
@@ -187,11 +189,11 @@ class ClickHouse:
             if self.is_embedded:
                 Path(self._folder).parent.mkdir(parents=True, exist_ok=True)
                 client = clickhouse_connect.get_client(interface="chdb", path=self._folder, settings=dict(SETTINGS))
-                client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(self.schema)}")
-                client.command(f"USE {quoted(self.schema)}")
+                client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(self._database)}")
+                client.command(f"USE {quoted(self._database)}")
                 return client
             try:
-                return self._dial(self.schema, words)
+                return self._dial(self._database, words)
             except ClickHouseError as error:
                 if _code(error) != _NO_DATABASE:
                     raise
@@ -293,7 +295,7 @@ class ClickHouse:
         query = statement(
             "select name from system.tables where database = :schema and not is_temporary and not startsWith(comment, :mark) "
             "order by name",
-            "clickhouse", schema=self.schema, mark=MARK,
+            "clickhouse", schema=self._database, mark=MARK,
         )  # fmt: skip
         with self.transaction(read_only=True) as session:
             return [name for (name,) in session.rows(query) if not name.startswith("dayfold_")]

@@ -309,6 +309,8 @@ class PairStore:
         at_home = [name for name in names if name not in session.kept]
         keeping = [WRITES, PUBLISHED, TABLES] if self.writes.is_made(session.home) else []
         self._home.freeze(session.home, [*at_home, *keeping], why)
+        if why is None:
+            session.catch_up()
 
     # -- what it does for itself -----------------------------------------------------------------
 
@@ -433,7 +435,7 @@ class PairSession:
         """The transaction is committed: what other programs read follows."""
         number, self._number = self._number, 0
         self.writes.ended(number)
-        if not (number or self._after):
+        if not (number or self._after or self._covers):
             return
         try:
             self.writes.tell(covers=self._covers or bool(self._after))
@@ -444,6 +446,10 @@ class PairSession:
             self.store.tend()
         except DayfoldError as error:
             _log.warning("Views for other programs follow with the next write: %s", error.message, extra=_BEHIND)
+
+    def catch_up(self) -> None:
+        """What other programs read is what is published, whatever was killed or refused, once the transaction is committed."""
+        self._covers = True
 
     def _unviewed(self) -> list[str]:
         """The tables whose views another process did not come to; looked for once in a process."""
@@ -557,6 +563,7 @@ class PairSession:
         known = self.kept.get(name)
         if known is None:
             self.home.append(name, columns, rows)
+            self._covers = self._covers or name == "dayfold__coverage"
             return
         if not rows.num_rows:
             return

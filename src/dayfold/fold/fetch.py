@@ -339,10 +339,15 @@ def make_table(ledger: Ledger, source: FunctionSource) -> None:
     """Make the table and forget what was in an earlier one."""
     shape = staging(source, ledger.store.schema)
     with ledger.store.transaction() as session:
-        session.make(shape.name, shape.columns, required=shape.required, day=DAY, is_log=True)
+        make_empty(session, shape)
         index_table(ledger.store, session, shape)
         fetches.forget_fetches(ledger, session, source.staging)
         versions.add_fence(ledger, session, source_lease(source))
+
+
+def make_empty(session: Session, shape: Shape) -> None:
+    """A table of fetched rows is there, without a row."""
+    session.make(shape.name, shape.columns, required=shape.required, day=DAY, is_log=True)
 
 
 def index_table(store: Store, session: Session, shape: Shape) -> None:

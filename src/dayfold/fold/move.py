@@ -123,6 +123,8 @@ class Mover:
             self._gone(tables, way)
         with self.there.store.transaction() as session:
             moves.end(self.there, session, Way(WHOLE, way.mark, self.source))
+            # Nothing of it is frozen; where other programs read a copy of what is published, that is told again.
+            self.there.store.freeze(session, [], None)
         result.status, result.seconds = DID, round(time.perf_counter() - began, 4)
         return result
 
@@ -197,16 +199,14 @@ class Mover:
 
     def _check_room(self, tables: Sequence[Moved]) -> None:
         """No table of the other store has the name of one that comes. Raises UsageError."""
-        taken: list[str] = []
+        coming = [one for one in tables if one.name not in TABLES]
         with self.there.store.transaction(read_only=True) as session:
-            for is_at_home in (False, True):
-                mine = [one for one in tables if one.is_at_home == is_at_home and one.name not in TABLES]
-                if mine:
-                    names = [one.name for one in mine]
-                    taken += mine[0].store(self.there).stored_columns(mine[0].session(session), names)
+            taken = [
+                one.name for one in coming if one.store(self.there).stored_columns(one.session(session), [one.name])
+            ]
         if taken:
             raise UsageError(
-                f"{self.target} has tables already that are called like ours: {', '.join(sorted(taken))}.",
+                f"{self.target} has tables already that are called like ours: {', '.join(taken)}.",
                 hint="Drop or rename them, or name another schema: --schema NAME.",
             )
 

@@ -17,8 +17,10 @@ from dayfold.define.counter import CounterDef
 from dayfold.define.events import COLUMNS, TABLE
 from dayfold.define.fingerprint import digest
 from dayfold.define.function import DAY as FETCHED_DAY
+from dayfold.define.source import Table
 from dayfold.define.types import Kind
-from dayfold.engines.base import Session, Store, at_home, check_columns, ensure, kept_columns, match_indexes
+from dayfold.engines.base import Session, Store, at_home, check_columns, ensure, match_indexes
+from dayfold.errors import StoreAltered
 from dayfold.fold import fetch, reshape
 from dayfold.ledger import counted, events, fetches, versions
 from dayfold.ledger.ledger import Ledger
@@ -43,7 +45,7 @@ class Moved:
         day: The column that says of which day a row is, where one does.
         make: Makes it in another store, without a row; again is harmless.
         finish: Gives it the indexes that cost less once its rows are there, where there are such.
-        is_at_home: Whether it stands where the ledger does, also in a store of two databases.
+        is_at_home: Whether it stands where the ledger does, in a store of two databases.
     """
 
     name: str
@@ -56,11 +58,11 @@ class Moved:
     is_at_home: bool = False
 
     def store(self, ledger: Ledger) -> Store:
-        """The database of a store that has the table."""
+        """The database of a store that it stands in."""
         return ledger.home if self.is_at_home else ledger.store
 
     def session(self, session: Session) -> Session:
-        """The session of that database."""
+        """The part of a transaction that is there."""
         return at_home(session) if self.is_at_home else session
 
     def portions(self, ledger: Ledger) -> Portions:
@@ -89,7 +91,17 @@ def moved_tables(
 
 def _columns(ledger: Ledger, session: Session, name: str, *, is_at_home: bool = False) -> tuple[Column, ...]:
     """The columns of a table as it is stored; none where there is no such table."""
-    return kept_columns(*((ledger.home, at_home(session)) if is_at_home else (ledger.store, session)), name)
+    store, mine = (ledger.home, at_home(session)) if is_at_home else (ledger.store, session)
+    if not store.stored_columns(mine, [name]):
+        return ()
+    found = store.describe(Table(f"{store.schema}.{name}"))
+    strange = [one for one, type_ in found.items() if type_.kind is Kind.OTHER]
+    if strange:
+        raise StoreAltered(
+            f"The table {name} has columns of types that Dayfold does not make: {', '.join(strange)}.",
+            hint="Undo the change by hand.",
+        )
+    return tuple(Column(one, type_) for one, type_ in found.items())
 
 
 def _of_ledger(ledger: Ledger, session: Session) -> list[Moved]:
@@ -176,8 +188,15 @@ def _fetched(ledger: Ledger, session: Session) -> list[Moved]:
         if columns:
             values = tuple(one for one in columns if one.name != FETCHED_DAY)
             shape = Shape(name, ledger.store.schema, (), FETCHED_DAY, FETCHED_DAY, values, stamped=False)
-            found.append(replace(_shaped(shape), finish=functools.partial(_index_fetched, shape), is_identified=False))
+            one = replace(_shaped(shape), make=functools.partial(_make_fetched, shape), is_identified=False)
+            found.append(replace(one, finish=functools.partial(_index_fetched, shape)))
     return found
+
+
+def _make_fetched(shape: Shape, there: Ledger) -> None:
+    with there.store.transaction() as session:
+        if not there.store.stored_columns(session, [shape.name]):
+            fetch.make_empty(session, replace(shape, schema=there.store.schema))
 
 
 def _index_fetched(shape: Shape, there: Ledger, session: Session) -> None:

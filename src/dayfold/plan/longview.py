@@ -8,6 +8,7 @@ Weakness: a carried level stands where its key has a row, and to find it all row
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from dayfold.define.types import DATE, FLOAT, TEXT, TIMESTAMP, TIMESTAMPTZ, deci
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.expressions import Compiler, Typed
 from dayfold.plan.shape import SETS_SUFFIX
-from dayfold.plan.sql import alias, both, column, derived, sql, table
+from dayfold.plan.sql import alias, both, column, derived, spelled, sql, table
 
 #: What the comment on the view begins with: one without it is somebody else's.
 MARK = "Dayfold: every number of every rollup"
@@ -110,7 +111,7 @@ def long_view(rollups: Iterable[LongRollup], dialect: Dialect) -> str:
 
 
 def _printed(tree: exp.Expr, dialect: Dialect) -> str:
-    return tree.sql(dialect.name, identify=True, copy=False)
+    return tree.sql(spelled(dialect.name), identify=True, copy=False)
 
 
 def _from(query: exp.Expr, name: str) -> exp.Subquery:
@@ -198,9 +199,20 @@ class _Branch:
             pairs += [exp.Literal.string(name), column(name, "r")]
         if not pairs:
             return self.dialect.piece("json_empty")
+        if self.dialect.name == "clickhouse":
+            return self._written_dimensions()
         return exp.Anonymous(
             this="JSON_OBJECT" if self.dialect.name == "duckdb" else "JSONB_BUILD_OBJECT", expressions=pairs
         )
+
+    def _written_dimensions(self) -> exp.Expr:
+        """The same where no function makes an object."""
+        text: exp.Expr = exp.Literal.string("{")
+        for place, name in enumerate(self.rollup.key):
+            begin = exp.Literal.string(("," if place else "") + json.dumps(name) + ":")
+            value = self.dialect.piece("json_string", _x=column(name, "r"))
+            text = sql("_a || _b || coalesce(_c, 'null')", _a=text, _b=begin, _c=value)
+        return sql("_a || '}'", _a=text)
 
     def _start(self, day: exp.Expr) -> exp.Expr:
         return self.dialect.piece("utc_start", _x=self.dialect.cast(day, TIMESTAMP))
@@ -284,7 +296,11 @@ class _Branch:
         ).from_(derived(days, "days__"))  # fmt: skip
         unit = UNITS[self.period]
         after = self.dialect.cast(sql(f"cast(bucket__ as timestamp) + interval '1 {unit}'"), DATE)
-        expected = sql("least(_after - 1, ends__) - greatest(bucket__, begins__) + 1", _after=after)
+        last, first = sql("least(_after - 1, ends__)", _after=after), sql("greatest(bucket__, begins__)")
+        length = sql("_a - _b", _a=last, _b=first)
+        if self.dialect.name == "clickhouse":
+            length = self.dialect.piece("days_between", _x=last, _y=first)
+        expected = sql("_n + 1", _n=length)
         return (
             exp.select(
                 column("bucket__"), alias(sql("max(folded_at)"), "folded_at"), alias(sql("max(day)"), "last__"),
@@ -364,7 +380,7 @@ class _Branch:
             total: exp.Expr = column(f"{metric.name}__sum", "t")
             count: exp.Expr = column(f"{metric.name}__count", "t")
             if not self._is_stored:
-                total, count = sql("sum(_x)", _x=total), sql("sum(_x)", _x=count)
+                total, count = self._total(metric, total), self._total(metric, count)
             return self.dialect.piece("divide", _x=total, _y=count)
         if self._is_stored:
             return stored
@@ -372,12 +388,15 @@ class _Branch:
             return sql(f"{metric.kind}(_x)", _x=stored)
         if metric.kind == "distinct":
             return self._united(metric, stored)
-        return sql("sum(_x)", _x=stored)
+        return self._total(metric, stored)
+
+    def _total(self, metric: LongMetric, stored: exp.Expr) -> exp.Expr:
+        return sql("sum(_x)", _x=stored) if metric.is_float else self.dialect.total(stored, VALUE)
 
     def _united(self, metric: LongMetric, stored: exp.Expr) -> exp.Expr:
         """The size of united sets, where all of them are complete."""
         hashes = column(f"{metric.name}__hashes", "t")
-        union = self.dialect.piece("united_sets", _x=hashes, _t=sql("not _h is null", _h=hashes))
+        union = self.dialect.piece("united_sets", _x=hashes, _t=self.dialect.piece("set_present", _x=hashes))
         return self.dialect.sql(
             "CASE WHEN COUNT(*) FILTER (WHERE _n > 0) <= 1 THEN MAX(_n) WHEN SUM(_n) = SUM(_size) AND "
             "COALESCE(_first, 0) >= 0 THEN _whole END",

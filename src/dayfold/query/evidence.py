@@ -23,7 +23,7 @@ from dayfold.plan.bind import BoundRollup, Levels, Scan, stored_columns
 from dayfold.plan.growth import behind
 from dayfold.plan.keys import KeyFilter
 from dayfold.plan.scan import Scope, compute
-from dayfold.plan.sql import Statement, Values, alias, both, column, sql
+from dayfold.plan.sql import Statement, Values, alias, both, column, spelled, sql
 from dayfold.query.sources import Snapshots, Sources
 
 #: What stands for the store's key where it would be a parameter.
@@ -130,7 +130,7 @@ def written(statement: Statement, dialect: str) -> tuple[str, list[Any]]:
     for node in list(tree.find_all(exp.Placeholder, bfs=False)):
         place = order.setdefault(node.name, len(order) + 1)
         node.replace(exp.Parameter(this=exp.Literal.number(place)))
-    return tree.sql(dialect=dialect, identify=True, pretty=True), parameters
+    return tree.sql(dialect=spelled(dialect), identify=True, pretty=True), parameters
 
 
 def _columns(sources: Sources, snapshots: Snapshots, scan: Scan, schema: str) -> dict[str, Type]:
