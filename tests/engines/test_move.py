@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dayfold import Count, Dayfold, Distinct, Rollup, Sum, Table
+from dayfold import Count, Dayfold, Distinct, Rollup, Sum, Table, events
 from dayfold.clock import FixedClock
 from dayfold.define.types import DATE, HASHES, INT, JSON, TEXT, decimal
 from dayfold.errors import Busy, CopyDiffers, StoreIncomplete, StoreMoved, UsageError
@@ -21,6 +21,7 @@ from dayfold.movedesk import MoveDesk, place_of
 from dayfold.plan.shape import Column
 from tests.engines import moving
 from tests.engines.ground import NOW, march
+from tests.eventlog import send
 from tests.sql import Session, is_clickhouse, ledger_of, rows_of, run_sql, store_config
 
 Places = Callable[[str, str], str]
@@ -275,6 +276,64 @@ def test_a_store_that_is_worked_with_does_not_go(pair: tuple[str, str], source: 
         with leases.lease(app.ledger, "Visits", wait_s=0), held:
             moving.went(app, there)
         assert [run.error for run in app.fold()] == [None]
+
+
+def test_what_comes_into_two_databases_is_marked_there(places: Places) -> None:
+    """No mark is lost on the way and nothing begins to be tracked: events of before and after the move change their cells, and no other."""
+    app, here, there = places("duckdb", "app"), places("duckdb", "here"), places("clickhouse", "there")
+
+    def opened(url: str) -> Dayfold:
+        seen = {"seen": Count(events, at="occurred_at"), "actors": Distinct(events, "actor_id", at="occurred_at")}
+        rollup = type("Seen", (Rollup,), {"key": "event_type", **seen})
+        return Dayfold([rollup, events.columns(project="text")], moving.config(url, app), clock=FixedClock(moving.NOW))
+
+    with opened(here) as dayfold:
+        moving.assert_folded(dayfold)
+        send(dayfold, *(moving.happened(n, n % 10 + 1) for n in range(60)))
+        moving.assert_folded(dayfold)
+        send(dayfold, moving.happened(600, 2))
+        moving.went(dayfold, there)
+    with opened(there) as dayfold:
+        send(dayfold, moving.happened(601, 5))
+        assert [(run.cells, run.error) for run in dayfold.fold()] == [(2, None)]
+
+
+@pytest.mark.parametrize(
+    ("to", "ledger", "message"),
+    [
+        ("clickhouse://h/d", None, "A store in ClickHouse has its ledger in another database"),
+        ("clickhouse://h/d", "clickhouse://h/l", "The ledger cannot stand in ClickHouse"),
+        ("duckdb:///other.duckdb", "duckdb:///ledger.duckdb", "Only a store in ClickHouse has its ledger in another"),
+    ],
+)
+def test_a_ledger_is_named_where_one_is_needed(
+    duckdb_url: str, source: str, to: str, ledger: str | None, message: str
+) -> None:
+    """And nowhere else."""
+    with small(duckdb_url, source) as app, pytest.raises(UsageError, match=message):
+        app.move(to, ledger=ledger)
+
+
+def test_the_two_databases_of_a_store_are_two_empty_places(
+    places: Places, new_clickhouse: Callable[..., str], source: str
+) -> None:
+    """A ledger does not go where the store is, and rows do not go beside those that another ledger knows."""
+    here, there, rows_alone = places("duckdb", "here"), places("clickhouse", "there"), new_clickhouse("")
+    with small(here, source) as app:
+        app.fold()
+        with pytest.raises(UsageError, match="holds a part of the store that is to be moved"):
+            app.move(rows_alone, ledger=here)
+    with small(there, source) as app:
+        app.fold()
+    with small(here, source) as app:
+        with pytest.raises(UsageError, match="has tables already that are called like ours: visits"):
+            app.move(rows_of(there), ledger=places("postgres", ""))
+        assert [run.error for run in app.fold()] == [None]
+    with (
+        small(f"{rows_of(there)}#{places('postgres', '')}", source) as app,
+        pytest.raises(UsageError, match="holds rows of a store whose ledger is not at"),
+    ):
+        app.fold()
 
 
 def test_a_process_that_takes_events_in_does_not_move_their_store(duckdb_url: str, source: str) -> None:
