@@ -35,7 +35,7 @@ def places(
 
     def make(engine: str, name: str) -> str:
         if engine == "clickhouse":
-            return new_clickhouse("postgres")
+            return new_clickhouse()
         return new_duckdb(name) if engine == "duckdb" else new_postgres()
 
     return make
@@ -50,10 +50,10 @@ def test_questions_are_more_than_two_hundred_of_every_kind() -> None:
     }  # fmt: skip
 
 
-def test_a_moved_store_gives_the_same_answers(places: Places) -> None:
+def test_a_moved_store_gives_the_same_answers(places: Places, new_clickhouse: Callable[..., str]) -> None:
     """Every question, coverage, marks that wait, receipts and what they say; through all engines and back. Then it goes on as before."""
     app = places("duckdb", "app")
-    urls = [places(engine, f"store{n}") for n, engine in enumerate(("duckdb", "postgres", "clickhouse", "duckdb"))]
+    urls = [places("duckdb", "here"), places("postgres", ""), new_clickhouse("postgres"), places("duckdb", "there")]
     moving.fill(urls[0], app)
     with moving.opened(urls[0], app) as dayfold:
         said, known = moving.answers(dayfold), moving.standing(dayfold)
