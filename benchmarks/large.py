@@ -181,7 +181,11 @@ def _late(engine: Engine, app: Dayfold, work: str, rows: int, rollup: str) -> It
             if result.error or result.cells != count:
                 raise Failed(result.error or f"expected {count} cells, got {result.cells}")
         title = "one late row" if count == 1 else f"{count:,} stale cells"
-        said = f"{min(times) / count * 1e6:,.0f} µs a cell" if count > 1 else "1 cell computed, in a process that is up"
+        said = (
+            f"{min(times) / count * 1e6:,.0f} µs a cell"
+            if count > 1
+            else "1 cell computed, and two empty days looked at, in a process that is up"
+        )
         yield Line(work, f"{title} {ROLLUPS[rollup]}", f"{min(times):.3f} s", f"{statistics.median(times):.3f} s", said)
 
 

@@ -40,11 +40,13 @@ HOW = """\
 - Pages: the retail demo, served by one process and asked over loopback. The server's time is the client's; the first overview is the first
   page that the process is asked for, three seconds after it began. Drawing is timed in the page, from its numbers to the picture, in
   Chromium on the same two cores.
-- Very many events (`--only large`, and `make soak`): 500 accounts, 20,000 visitors each, 90 days, made inside each engine from whole numbers, so that they are the
-  same everywhere; answers of the engines are compared. Once each: the SQL that a person would write (`sql/`), then `dayfold fold` as a whole process. ClickHouse is its engine of
-  the chdb wheel in a process of its own behind its protocol, so times of small questions hold that process's Python; its ledger is in PostgreSQL. PostgreSQL has indexes on (account, occurred_at) and, BRIN, on the time; nobody
-  configured it. A late row's cell is marked, as triggers, stamps or the event log would. The engine's memory is the most that its processes had at once, shared pages counted once. Bytes of a table of DuckDB are those of its blocks,
-  without indexes. Events go into the log by the way that collectors use, from one process.
+- Very many events (`--only large`, and `make soak`): 500 accounts, 20,000 visitors each, 90 days, made inside each engine from whole
+  numbers, so that they are the same everywhere; answers of the engines are compared. Once each: the SQL that a person would write
+  (`sql/`), then `dayfold fold` as a whole process. ClickHouse is its engine of the chdb wheel in a process of its own behind its
+  protocol, so times of small questions hold that process's Python; its ledger is in PostgreSQL. PostgreSQL has indexes on (account,
+  occurred_at) and, BRIN, on the time; nobody configured it. A late row's cell is marked, as triggers, stamps or the event log would. The
+  engine's memory is the most that its processes had at once, shared pages counted once. Bytes of a table of DuckDB are those of its
+  blocks, without indexes. Events go into the log by the way that collectors use, from one process.
 - Memory is the high-water mark of resident memory of the whole process, the engine's page cache included.
 """
 

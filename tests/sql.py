@@ -198,6 +198,11 @@ class _Spelling(ClickHouse):
                 return f"toDateTime64('{_text(dt.datetime.fromisoformat(given.name))}', 6, 'UTC')"
             return super().cast_sql(expression, safe_prefix)
 
+        def eq_sql(self, expression: exp.EQ) -> str:
+            value = expression.expression
+            is_nan = isinstance(value, exp.Cast) and value.this.name.lower() == "nan"
+            return f"isNaN({self.sql(expression, 'this')})" if is_nan else super().eq_sql(expression)
+
         def attimezone_sql(self, expression: exp.AtTimeZone) -> str:
             zone = expression.args["zone"].name
             whole = self.sql(expression, "this")
@@ -253,7 +258,13 @@ class _Rows:
             return [*self._run(tree, parameters, {}), *ledger.run(sql, parameters)]
         if ledger is not None and any(_is_ledgers(name) or self._is_counters(name, ledger) for name in names):
             return ledger.run(sql, parameters)
-        return self._run(tree, parameters, _kept(ledger))
+        kept = _kept(ledger)
+        gone = kept.keys() & names if isinstance(tree, exp.Drop) else ()
+        for name in gone if ledger is not None else ():
+            # As if it was never made: neither its versions nor what is known of them is there.
+            self.client.command(f'DROP TABLE "{kept[name]["versions"]}"')
+            ledger.run("DELETE FROM dayfold__tables WHERE name = $1", [name])
+        return self._run(tree, parameters, kept)
 
     def _is_counters(self, name: str, ledger: Session) -> bool:
         """Whether a table is one of a counter's, which stands where the ledger does under the counter's own name."""
@@ -377,6 +388,12 @@ def _column(one: exp.ColumnDef) -> str:
 def _updated(tree: exp.Update, known: Any, say: Any) -> str:
     where = tree.args.get("where")
     condition = say(where.this) if where is not None else "true"
+    for one in tree.expressions:
+        # A sum with a decimal fraction is one, and not a double that is cut to so many digits.
+        for number in [node for node in one.find_all(exp.Literal) if not node.is_string and "." in node.name]:
+            number.replace(
+                exp.cast(exp.Literal.string(number.name), f"decimal(38, {len(number.name.partition('.')[2])})")
+            )
     changed = {one.this.name: say(one.expression) for one in tree.expressions}
     place = known["versions"] if known else tree.this.name
     if not known or not {*changed} & {*known["identity"]}:
@@ -402,10 +419,9 @@ def _deleted(tree: exp.Delete, known: Any, say: Any) -> str:
         return f'ALTER TABLE "{known["versions"]}" DELETE WHERE {condition}'
     # All versions of the row: of those before it none becomes the newest.
     identity = ", ".join(f'"{name}"' for name in known["identity"])
-    return (
-        f'ALTER TABLE "{known["versions"]}" DELETE WHERE ({identity}) IN '
-        f'(SELECT {identity} FROM "{tree.this.name}" WHERE {condition})'
-    )
+    # As texts, where NULL is like NULL.
+    row = f"toJSONString(tuple({identity}))"
+    return f'ALTER TABLE "{known["versions"]}" DELETE WHERE {row} IN (SELECT {row} FROM "{tree.this.name}" WHERE {condition})'
 
 
 def _inserted(tree: exp.Insert, kept: Mapping[str, Any], say: Any) -> str:

@@ -48,7 +48,7 @@ from dayfold.errors import DayfoldError
 from dayfold.fold.move import MoveResult
 from dayfold.ledger import receipts, versions
 from tests.eventlog import event, send
-from tests.sql import Session, is_clickhouse, ledger_of, rows_of, run_sql, store_config
+from tests.sql import Session, run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
 DDL = (
@@ -133,7 +133,8 @@ def definitions() -> list[Any]:
 
 def config(store: str, app: str, **more: Any) -> dict[str, Any]:
     """What ``dayfold.toml`` would say."""
-    return {**store_config(store), "databases": {"app": {"url": app}}, "retain": {"events_days": 20}, **more}
+    words = store_config(store, long_view="")
+    return {**words, "databases": {"app": {"url": app}}, "retain": {"events_days": 20}, **more}
 
 
 def opened(store: str, app: str, **more: Any) -> Dayfold:
@@ -141,9 +142,10 @@ def opened(store: str, app: str, **more: Any) -> Dayfold:
     return Dayfold(definitions(), config(store, app, **more), clock=FixedClock(NOW))
 
 
-def went(app: Dayfold, to: str, **words: Any) -> MoveResult:
-    """A move to a place whose address names its ledger where it has one apart."""
-    return app.move(rows_of(to), ledger=ledger_of(to) if is_clickhouse(to) else None, **words)
+def go(app: Dayfold, there: str, **how: Any) -> MoveResult:
+    """The store of an application goes to a place as tests name it."""
+    to, _, ledger = there.partition("#")
+    return app.move(to, ledger=ledger or None, **how)
 
 
 # -- the world -----------------------------------------------------------------------------------------

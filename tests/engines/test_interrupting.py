@@ -61,6 +61,8 @@ def end(interrupt: interrupting.Interrupt, thread: threading.Thread) -> None:
 
 def test_statement_that_runs_is_interrupted(store: Store, store_url: str) -> None:
     """It would take hours; what the transaction wrote is undone, and the store works as ever."""
+    if store.dialect.name == "clickhouse":
+        pytest.skip("the ClickHouse of the tests does not know a statement by the number that it was given")
     interrupt, running = interrupting.Interrupt(), threading.Event()
 
     def tells() -> Iterator[pa.RecordBatch]:

@@ -459,7 +459,7 @@ def _earliest_level(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(
         dialect.PIECES,
         "last_value",
-        dialect.Spelling("ARG_MIN(_x, _at)", "(ARRAY_AGG(_x ORDER BY _at))[1]"),
+        dialect.Spelling("ARG_MIN(_x, _at)", "(ARRAY_AGG(_x ORDER BY _at))[1]", "argMin(_x, _at)"),
     )
 
 

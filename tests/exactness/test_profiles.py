@@ -31,8 +31,8 @@ TOLD = {
     "duckdb-files": (None, 1),
     "duckdb-to-postgres": (None, 1),
     "clickhouse-to-duckdb": (None, 1),
-    "clickhouse-to-postgres": ("updated_at", 1),
-    "clickhouse-same": ("updated_at", 2),
+    "clickhouse-to-postgres": (None, 1),
+    "clickhouse-same": (None, 2),
     "duckdb-to-clickhouse": (None, 1),
     "postgres-to-clickhouse": ("trigger", 2),
 }

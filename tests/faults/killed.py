@@ -57,7 +57,7 @@ from dayfold.plan.access import UNREDACTED
 from dayfold.plan.exports import ExportAsked
 from dayfold.settings import AlertsSettings
 from tests.faults.shops import NOW, config, definitions
-from tests.sql import is_clickhouse, is_duckdb, ledger_of, rows_of
+from tests.sql import is_clickhouse, is_duckdb
 
 #: Name of a point to the function after whose call it lies.
 POINTS: dict[str, tuple[Any, str]] = {
@@ -244,9 +244,8 @@ def untrack(app: Dayfold) -> list[str]:
 
 def move(app: Dayfold) -> list[str]:
     """The store goes where the environment says, in small portions."""
-    desk = MoveDesk(app, rows_at_once=16)
-    there = os.environ["MOVE_TO"]
-    desk.move(rows_of(there), ledger=ledger_of(there) if is_clickhouse(there) else None, sources="old")
+    to, _, ledger = os.environ["MOVE_TO"].partition("#")
+    MoveDesk(app, rows_at_once=16).move(to, ledger=ledger or None, sources="old")
     return []
 
 

@@ -9,21 +9,20 @@ import pytest
 from dayfold import Dayfold
 from dayfold.clock import FixedClock
 from dayfold.errors import StoreIncomplete, StoreMoved
+from tests.conftest import SOAK
 from tests.faults import shops
-from tests.faults.conftest import do, kill, spread
+from tests.faults.conftest import do, kill
 from tests.faults.test_kills import comparable
 
-Store = Callable[[], str]
 MOVE = [
     ("way taken", 1), ("committed", 1), ("committed", 2), ("store begun", 1), ("part noted", 1), ("portion put", 8),
     ("table finished", 44), ("table compared", 9), ("receipts renewed", 2), ("sources named", 1),
     ("way taken", 3), ("gone", 1), ("store whole", 1),
 ]  # fmt: skip
 STAY = [("way given up", 1), ("committed", 1)]
-#: Where one of the two stores is in two databases: what lies between these.
-INTO = [("table made", 2), ("write begun", 3), ("write published", 3), ("told", 4)]
-OUT = [("committed", 1), ("portion put", 12), ("gone", 1)]
-LISTS = [MOVE, STAY, INTO, OUT]
+#: What lies between the two databases that a store is filled in.
+BETWEEN = [("table made", 2), ("write begun", 3), ("write published", 3), ("told", 4)]
+LISTS = [MOVE, STAY, BETWEEN]
 
 
 VERSION = "stamped"
@@ -37,15 +36,27 @@ def source(new_duckdb: Callable[[str], str]) -> str:
     return url
 
 
+#: From which engine to which; each point is killed at on one of these ways, by turns.
+WAYS = (("duckdb", "postgres"), ("postgres", "clickhouse"), ("clickhouse", "duckdb"))
+
+
+def by_turns(points: list[tuple[str, int]]) -> pytest.MarkDecorator:
+    """Each point on one way; in the soak on all."""
+    cases = [
+        pytest.param(way, *point, id=f"{'-'.join(way)}-{point[0]}-{point[1]}")
+        for n, point in enumerate(points)
+        for way in (WAYS if SOAK else WAYS[n % 3 : n % 3 + 1])
+    ]
+    return pytest.mark.parametrize(("places", "point", "nth"), cases, indirect=["places"])
+
+
 @pytest.fixture
-def places(
-    engine: str, new_duckdb: Callable[[str], str], new_postgres: Store, monkeypatch: pytest.MonkeyPatch
-) -> tuple[str, str]:
-    """A store's place on the test's engine, and one on the other, to which it goes."""
-    pair = (new_duckdb("moving"), new_postgres())
-    here, there = pair if engine == "duckdb" else (pair[1], pair[0])
+def places(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A store's place, and the one that it goes to."""
+    make = {name: request.getfixturevalue(f"new_{name}") for name in request.param}
+    here, there = (make[name]("moving") if name == "duckdb" else make[name]() for name in request.param)
     monkeypatch.setenv("MOVE_TO", there)
-    return here, there
+    return str(here), str(there)
 
 
 def may_write(url: str, source: str) -> bool:
@@ -66,11 +77,20 @@ def seen(url: str) -> dict[str, object]:
     return {**found, "receipts": [(*row[:3], row[-1]) for row in found["receipts"]]}  # type: ignore[attr-defined]
 
 
-@spread(MOVE)
+@by_turns(MOVE)
 def test_a_killed_move_goes_on_and_ends_with_the_same_store(
-    engine: str, places: tuple[str, str], source: str, point: str, nth: int
+    places: tuple[str, str], source: str, point: str, nth: int
 ) -> None:
     """At no moment are both written to; what is there in the end is what was here, and a fold goes on with it."""
+    go_on(*places, source, point, nth)
+
+
+@pytest.mark.parametrize("places", [("duckdb", "clickhouse")], ids="-".join, indirect=True)
+@pytest.mark.parametrize(("point", "nth"), BETWEEN)
+def test_a_move_that_is_killed_between_two_databases_goes_on(
+    places: tuple[str, str], source: str, point: str, nth: int
+) -> None:
+    """As between any two; views for other programs show all of it too, whether or not they were told of it before the end."""
     go_on(*places, source, point, nth)
 
 
@@ -88,24 +108,8 @@ def go_on(here: str, there: str, source: str, point: str, nth: int) -> None:
     do(there, VERSION, "fold", source)
 
 
-@pytest.mark.in_turn
-@pytest.mark.parametrize("other", ["duckdb", "postgres"])
-@pytest.mark.parametrize(("way", "point", "nth"), [("into", *one) for one in INTO] + [("out", *one) for one in OUT])
-def test_a_killed_move_to_or_from_two_databases_goes_on(
-    other: str, way: str, point: str, nth: int, new_duckdb: Callable[[str], str], new_postgres: Store,
-    new_clickhouse: Callable[..., str], source: str, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """As between any two; views of other programs show all of it too, whether or not they were told of it before the end."""
-    two, one = new_clickhouse("postgres"), new_duckdb("moving") if other == "duckdb" else new_postgres()
-    here, there = (one, two) if way == "into" else (two, one)
-    monkeypatch.setenv("MOVE_TO", there)
-    go_on(here, there, source, point, nth)
-
-
-@spread(STAY)
-def test_a_killed_abandonment_is_done_or_not(
-    engine: str, places: tuple[str, str], source: str, point: str, nth: int
-) -> None:
+@by_turns(STAY)
+def test_a_killed_abandonment_is_done_or_not(places: tuple[str, str], source: str, point: str, nth: int) -> None:
     """Where it was done the store is written to; else the next one does it."""
     here, _ = places
     do(here, VERSION, "fold", source)

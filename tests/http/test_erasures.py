@@ -13,7 +13,6 @@ from dayfold import Count, Dayfold, Rollup, events
 from dayfold.clock import FixedClock
 from dayfold.http.application import make
 from dayfold.http.service import Service
-from dayfold.ledger import events as log
 from dayfold.ledger import tokens
 from dayfold.plan.access import EVERYTHING
 from tests.eventlog import NOON, event, send
@@ -77,7 +76,7 @@ class Served:
         held = []
         with self.app.ledger.store.transaction(read_only=True) as session:
             for name in ("dayfold__job_runs", "dayfold__audit", "dayfold__erasures", "dayfold__runs", "dayfold__marks"):
-                place = log.table(name, self.app.ledger.store.schema)
+                place = self.app.ledger.place(name)
                 held += [
                     str(row)
                     for row in session.rows(self.app.ledger.sql("select cast(t as text) from _t as t", _t=place))

@@ -17,6 +17,7 @@ from dayfold.http.service import Service
 from dayfold.http.work import work
 from dayfold.ledger import tokens
 from dayfold.plan.access import EVERYTHING
+from tests.engines.test_jobs import run_sql_apart
 from tests.sql import load_rows, run_sql, store_config
 
 NOW = dt.datetime(2026, 3, 12, 12, tzinfo=dt.UTC)
@@ -136,8 +137,7 @@ def test_days_of_a_trigger_are_resolved_when_it_is_asked(served: Served) -> None
 def test_a_rebuild_and_a_verification_are_asked_for(served: Served) -> None:
     """Counts and no values: a dry run says how many cells would change, and changes nothing."""
     served.settle()
-    with served.app.databases.store.transaction() as session:
-        session.execute("INSERT INTO orders VALUES (7, TIMESTAMPTZ '2026-03-05 09:00:00+00')")
+    run_sql_apart(served.app, "INSERT INTO orders VALUES (7, TIMESTAMPTZ '2026-03-05 09:00:00+00')")
     words = {"rollup": "shops", "from": "2026-03-01", "to": "2026-03-06"}
     dry = served.ask("POST", "/rebuild", 202, json={**words, "where": ["shop=7"], "dry_run": True})["run_id"]
     drift = served.ask("POST", "/verify", 202, json=words)["run_id"]

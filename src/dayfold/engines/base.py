@@ -78,9 +78,8 @@ class Session(Protocol):
     ) -> None:  # fmt: skip
         """Make a table of ours, without indexes.
 
-        Args:
-            identity: The columns that tell its rows apart; ``required``: those that are never NULL.
-            day: That of the day of a row; ``is_log``: whether rows hardly ever change once they are there.
+        ``identity``: the columns that tell its rows apart; ``required``: those that are never NULL; ``day``: that of the day of a row;
+        ``is_log``: whether rows hardly ever change once they are there.
         """
         ...
 

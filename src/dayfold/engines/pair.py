@@ -54,6 +54,8 @@ from dayfold.plan.versions import (
     Kept,
     Reader,
     Seen,
+    beside,
+    limited,
     rewritten,
 )  # fmt: skip
 
@@ -398,7 +400,8 @@ class PairSession:
             if known is None or node is target:
                 continue
             name = exp.TableAlias(this=exp.to_identifier(node.alias or node.name, quoted=True))
-            node.replace(exp.Subquery(this=self.reader.rows(known), alias=name))
+            rows = limited(self.reader.rows(known), _beside(node, known))
+            node.replace(exp.Subquery(this=rows, alias=name))
         return tree
 
     # -- the transaction -------------------------------------------------------------------------
@@ -700,3 +703,12 @@ def _covers(one: Statement) -> bool:
     if isinstance(one, Constant):
         return "dayfold__coverage" in one.text
     return any(node.name == "dayfold__coverage" for node in one.tree.find_all(exp.Table))
+
+
+def _beside(node: exp.Table, known: Kept) -> list[exp.Expr]:
+    """What is asked of a table that is joined to a temporary one, of which only the rows count that fit."""
+    join = node.parent
+    if not isinstance(join, exp.Join) or join.this is not node or join.side not in ("", "LEFT"):
+        return []
+    source = join.parent.args.get("from_") if isinstance(join.parent, exp.Select) else None
+    return beside(known, node.alias or node.name, join.args.get("on"), source.this) if source is not None else []

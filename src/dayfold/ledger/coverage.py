@@ -9,17 +9,19 @@ folded.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from dayfold.days import LIFE, Days, union
+from dayfold.define.types import DATE
 from dayfold.engines.base import Session
 from dayfold.ledger import versions
 from dayfold.ledger.ledger import Ledger
 from dayfold.plan.cells import CELL_DAY, Cells, Covered
-from dayfold.plan.sql import Values, column, either, sql
+from dayfold.plan.sql import Statement, Values, column, derived, either, sql, table
 
 OPEN, FOLDED, FAILED, SEALED = "open", "folded", "failed", "sealed"
 
@@ -239,6 +241,8 @@ def facts_of(ledger: Ledger, session: Session, rollup: str, version: int, ranges
     return found
 
 
+#: How many facts each day has, of a store whose ledger is in another database.
+_FACTS = "dayfold_facts__"
 _EACH_DAY = (
     "(select cast(s.d as date) as day from "
     "generate_series(:first::date::timestamp, :last::date::timestamp, interval '1 day') as s(d))"
@@ -263,6 +267,22 @@ def record_folded(
     ``as_of``: what `now()` was, of a profile that uses it; ``earlier``: facts of the one day that were counted before.
     """
     facts = " union all ".join(f'select cast(slot__ as date) as day, facts__ as facts from "{name}"' for name in scans)
+    if scans and ledger.home is not ledger.store:
+        # Counted where they are: days go to the ledger, and not all that a scan has found.
+        parts: list[exp.Query] = [
+            exp.select(
+                ledger.store.dialect.cast(column("slot__"), DATE).as_("day"), column("facts__").as_("facts")
+            ).from_(table(name))
+            for name in scans
+        ]
+        whole = functools.reduce(lambda one, other: exp.union(one, other, distinct=False), parts)
+        session.stage(
+            _FACTS,
+            Statement(
+                sql("select day, cast(sum(facts) as bigint) as facts from _r group by day", _r=derived(whole, "r"))
+            ),
+        )
+        facts = f'select day, facts from "{_FACTS}"'
     session.execute(
         ledger.sql(
             "insert into dayfold__coverage as c (rollup, version, source, day, state, facts, folded_at, run_id, as_of) "

@@ -376,6 +376,12 @@ PIECES = {
         "arraySort(arrayMap(h__ -> CASE WHEN has(_gone, h__) THEN -1 ELSE h__ END, _x))",
     ),
     "sets_meet": Spelling("LIST_HAS_ANY(_x, _gone)", "_x && _gone", "hasAny(_x, _gone)"),
+    # What stands before the query and the fragment of an address.
+    "bare_address": Spelling(
+        "SPLIT_PART(SPLIT_PART(_c, '?', 1), '#', 1)",
+        "SPLIT_PART(SPLIT_PART(_c, '?', 1), '#', 1)",
+        "arrayElement(splitByChar('#', arrayElement(splitByChar('?', assumeNotNull(_c)), 1)), 1)",
+    ),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]", "arrayElementOrNull(_x, -1)"),
 }
 

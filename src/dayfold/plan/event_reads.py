@@ -220,7 +220,7 @@ def selected(
         if name in missing or (name in PERSONAL and not personal):
             tree = dialect.cast(exp.null(), shown)
         elif name in ADDRESSES and not personal:
-            tree = dialect.sql("split_part(split_part(_c, '?', 1), '#', 1)", _c=tree)
+            tree = dialect.piece("bare_address", _c=tree)
         elif shown != type_:
             tree = dialect.cast(tree, shown)
         found.append((Column(name, shown), tree))

@@ -10,7 +10,7 @@ Invariant: what a reader sees is decided by one snapshot of the ledger, whatever
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
@@ -151,6 +151,38 @@ def newest_of(kept: Kept, versions: exp.Select, names: Sequence[exp.Expr]) -> ex
     return exp.select(*names).from_(inner.subquery(_REVISED)).where(first, exp.Not(this=column(GONE)))
 
 
+def beside(kept: Kept, name: str, condition: exp.Expr | None, other: exp.Expr) -> list[exp.Expr]:
+    """What a table's rows meet anyway, by a temporary table that they are joined to on this condition.
+
+    With it only the parts are read that hold such rows, and not the whole table.
+
+    ``name``: what the table is called there. A NULL is equal to another, so it is let through where the column may have one.
+    """
+    if condition is None or not isinstance(other, exp.Table) or other.db:
+        return []
+    known = other.alias or other.name
+    found: list[exp.Expr] = []
+    for part in condition.unnest().flatten() if isinstance(condition.unnest(), exp.And) else [condition]:
+        equal = part.unnest()
+        if not isinstance(equal, exp.EQ | exp.NullSafeEQ):
+            continue
+        pair = {one.table: one for one in (equal.this, equal.expression) if isinstance(one, exp.Column)}
+        if pair.keys() != {name, known} or pair[name].name not in kept.identity:
+            continue
+        values = exp.select(column(pair[known].name)).from_(table(other.name))
+        mine: exp.Expr = exp.In(this=column(pair[name].name), query=exp.Subquery(this=values))
+        if isinstance(equal, exp.NullSafeEQ):
+            null = exp.Is(this=column(pair[name].name), expression=exp.null())
+            mine = exp.Paren(this=exp.or_(mine, null))
+        found.append(mine)
+    return found
+
+
+def limited(rows: exp.Select, conditions: Collection[exp.Expr]) -> exp.Select:
+    """Those of some rows that meet conditions."""
+    return exp.select("*").from_(rows.subquery("beside__")).where(*conditions) if conditions else rows
+
+
 def rewritten(tree: exp.Expr, write: int, kept: Kept, reader: Reader) -> exp.Expr:
     """An INSERT, UPDATE or DELETE of a table as the insert of versions.
 
@@ -160,10 +192,11 @@ def rewritten(tree: exp.Expr, write: int, kept: Kept, reader: Reader) -> exp.Exp
         return _inserted(tree, write, kept, reader)
     here = tree.this
     name = here.alias or here.name
-    old = exp.alias_(exp.Subquery(this=reader.rows(kept, whole=True)), name, table=True)
     where = tree.args.get("where")
     condition = where.this.copy() if where is not None else None
     others = _others(tree)
+    near = [one for other in others for one in beside(kept, name, condition, other)]
+    old = exp.alias_(exp.Subquery(this=limited(reader.rows(kept, whole=True), near)), name, table=True)
     changed: dict[str, exp.Expr] = {}
     if isinstance(tree, exp.Update):
         changed = {one.this.name: one.expression.copy() for one in tree.args["expressions"]}
