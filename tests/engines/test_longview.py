@@ -243,6 +243,8 @@ def oid(ground: Ground) -> Any:
     """What moves when the view is made again."""
     if ground.engine == "postgres":
         return ground.stored(f"SELECT xmin::text FROM pg_rewrite WHERE ev_class = '{VIEW}'::regclass")
+    if ground.engine == "clickhouse":
+        return ground.stored(f"SELECT uuid FROM system.tables WHERE name = '{VIEW}' AND database = current_database()")
     return ground.stored(f"SELECT view_oid FROM duckdb_views() WHERE view_name = '{VIEW}'")
 
 

@@ -380,7 +380,7 @@ PIECES = {
     "bare_address": Spelling(
         "SPLIT_PART(SPLIT_PART(_c, '?', 1), '#', 1)",
         "SPLIT_PART(SPLIT_PART(_c, '?', 1), '#', 1)",
-        "arrayElement(splitByChar('#', arrayElement(splitByChar('?', assumeNotNull(_c)), 1)), 1)",
+        "CASE WHEN NOT _c IS NULL THEN arrayElement(splitByChar('#', arrayElement(splitByChar('?', assumeNotNull(_c)), 1)), 1) END",
     ),
     "set_last": Spelling("LIST_LAST(_x)", "_x[CARDINALITY(_x)]", "arrayElementOrNull(_x, -1)"),
 }
