@@ -1173,6 +1173,7 @@ class Dayfold:
         *,
         schema: str | None = None,
         ledger: str | None = None,
+        ledger_schema: str | None = None,
         sources: str | None = None,
         dry_run: bool = False,
         abandon: bool = False,
@@ -1187,8 +1188,10 @@ class Dayfold:
         Args:
             to: The address of an empty place: ``duckdb:///FILE``, ``postgresql://USER@HOST/DATABASE`` or
                 ``clickhouse://USER@HOST/DATABASE``.
-            ledger: Where the ledger goes, of a store in ClickHouse: an empty place of another kind.
             schema: The schema that tables are made in there. Default: the connection's own.
+            ledger: The address of an empty place for the ledger, in PostgreSQL or a DuckDB file: needed where the store goes to
+                ClickHouse, and nowhere else.
+            ledger_schema: The schema that the ledger's tables are made in there. Default: the connection's own.
             sources: What definitions will call the old store, ``[databases.NAME]``, as the database of sources that stand in it: with
                 ``database="NAME"`` in them they are the same sources, and nothing is folded anew.
             dry_run: Say what would be moved, and change nothing.
@@ -1206,14 +1209,18 @@ class Dayfold:
         if abandon:
             return desk.abandon()
         return desk.move(
-            to, schema=schema, ledger=ledger, sources=sources, dry_run=dry_run, progress=progress, stop=stop
-        )
+            to, schema=schema, ledger=ledger, ledger_schema=ledger_schema, sources=sources, dry_run=dry_run, progress=progress, stop=stop,
+        )  # fmt: skip
 
-    def elsewhere(self, url: str, schema: str | None = None, ledger: str | None = None) -> Dayfold:
+    def elsewhere(
+        self, url: str, schema: str | None = None, *, ledger: str | None = None, ledger_schema: str | None = None
+    ) -> Dayfold:
         """The same application over another store, with connections of its own, which closing it closes. Nothing is opened yet."""
         store = self.settings.store.model_copy(update={"url": SecretStr(url), "db_schema": schema})
-        home = configuration.LedgerSettings(url=SecretStr(ledger) if ledger is not None else None)
         other = copy.copy(self)
+        home = self.settings.ledger.model_copy(
+            update={"url": SecretStr(ledger) if ledger is not None else None, "db_schema": ledger_schema}
+        )
         other.settings = self.settings.model_copy(update={"store": store, "ledger": home})
         other.databases = _databases(other.settings, self.folder)
         other.ledger = Ledger(other.databases.store, self.clock)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from dayfold.define.catalog import Catalog
 from dayfold.define.function import FunctionSource
 from dayfold.define.source import Folded, Own, Table
+from dayfold.engines import connect
 from dayfold.engines.base import Store
 from dayfold.engines.databases import Databases
 from dayfold.errors import Busy, DayfoldError, UsageError
@@ -44,7 +45,9 @@ class App(Protocol):
         """The rollups over their sources."""
         ...
 
-    def elsewhere(self, url: str, schema: str | None = None, ledger: str | None = None) -> App:
+    def elsewhere(
+        self, url: str, schema: str | None = None, *, ledger: str | None = None, ledger_schema: str | None = None
+    ) -> App:
         """The same application over another store."""
         ...
 
@@ -54,6 +57,8 @@ class App(Protocol):
 
 
 _MEMORY = ":memory:"
+#: What addresses of files and folders begin with.
+_FILES = ("duckdb:///", "chdb:///")
 #: The schemas that are meant where none is named.
 _USUAL = ("main", "public")
 #: Sources that are read from the store wherever it is.
@@ -85,20 +90,22 @@ class MoveDesk:
         *,
         schema: str | None = None,
         ledger: str | None = None,
+        ledger_schema: str | None = None,
         sources: str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
         stop: StopCheck = never,
     ) -> MoveResult:
-        """The store is in another place. Raises UsageError where none is named."""
+        """The store is in another place. Raises UsageError where none is named, or not all of it."""
         if to is None:
             raise UsageError("Nothing says where the store should go.", hint="Name an empty place: --to URL")
+        _check_ledger(to, ledger, ledger_schema)
         if sources is not None and not is_plain(sources):
             raise UsageError(f"A database of dayfold.toml has a plain name, got {sources!r}.")
         app = self.app
         if app.event_log.intake is not None:
             raise Busy("This process takes events in for the store that is to be moved.", hint="Stop that first.")
-        there = app.elsewhere(to, schema, ledger)
+        there = app.elsewhere(to, schema, ledger=ledger, ledger_schema=ledger_schema)
         try:
             self._check_other(there)
             bound = app.bind()
@@ -121,10 +128,16 @@ class MoveDesk:
         here, other = self.app.databases.store, there.databases.store
         here.open()
         other.open()
-        if other.address.endswith(_MEMORY):
+        if any(one.address.endswith(_MEMORY) for one in (other, other.home)):
             raise UsageError("What is in memory ends with this command.", hint="Name a file or a database: --to URL")
         if place_of(here) == place_of(other):
             raise UsageError(f"{place_of(here)} is the store already.", hint="Name another place: --to URL")
+        shared = {_side_of(one) for one in (here, here.home)} & {_side_of(one) for one in (other, other.home)}
+        if shared:
+            raise UsageError(
+                f"{min(shared)} holds a part of the store that is to be moved.",
+                hint="Name an empty database, another file, or another schema of it: --schema NAME, --ledger-schema NAME.",
+            )
 
     def _check_untracked(self, tracking: Tracking) -> None:
         """No table of somebody's has triggers that mark in the store which goes. Raises UsageError."""
@@ -199,9 +212,11 @@ class MoveDesk:
         if there.settings.store.db_schema:
             notes[0] += f' And: schema = "{there.settings.store.db_schema}".'
         if new.home is not new:
-            notes[0] += f' And: [ledger] url = "{new.home.address}".'
+            notes[0] += f' [ledger] url = "{new.home.address}", likewise.'
+            if there.settings.ledger.db_schema:
+                notes[0] += f' And there: schema = "{there.settings.ledger.db_schema}".'
         elif self.app.databases.store.home is not self.app.databases.store:
-            notes[0] += " [ledger] is not said any more."
+            notes[0] += " Take [ledger] out: the ledger stands beside the rows from now on."
         if standing:
             notes.append(_left(sorted(one.title for one in standing), sources))
         if any(rollup.definition.owner for rollup in bound.rollups):
@@ -210,12 +225,39 @@ class MoveDesk:
         return notes
 
 
+def _check_ledger(to: str, ledger: str | None, ledger_schema: str | None) -> None:
+    """A ledger is named for a store that needs one of its own, and for no other. Raises UsageError."""
+    if connect.is_clickhouse(to):
+        if ledger is None:
+            raise UsageError(
+                "A store in ClickHouse has its ledger in another database, and nothing says in which.",
+                hint="Name an empty one: --ledger postgresql://USER@HOST/DATABASE, or duckdb:///FILE where one process does everything.",
+            )
+        if connect.is_clickhouse(ledger):
+            raise UsageError(
+                "The ledger cannot stand in ClickHouse: it needs transactions.",
+                hint="Name a place in PostgreSQL or a DuckDB file: --ledger URL",
+            )
+    elif ledger is not None or ledger_schema is not None:
+        raise UsageError(
+            "Only a store in ClickHouse has its ledger in another database; in any other it stands beside the rows.",
+            hint="Leave --ledger out.",
+        )
+
+
 def place_of(store: Store) -> str:
-    """What tells a place from any other, without any secret: the whole path of a file, and the schema where it is not the usual one."""
-    begin, address = "duckdb:///", store.address
-    if address.startswith(begin) and not address.endswith(_MEMORY):
-        address = begin + str(Path(address.removeprefix(begin)).expanduser().resolve())
-    is_said = store.schema in _USUAL or address.endswith(f"/{store.schema}")
+    """What tells a place from any other, without any secret: of a store in two databases both."""
+    place = _side_of(store)
+    return place if store.home is store else f"{place} with its ledger at {_side_of(store.home)}"
+
+
+def _side_of(store: Store) -> str:
+    """What tells one database of a store from any other: the whole path of a file, and the schema where it is not the usual one."""
+    begin, address = next((one for one in _FILES if store.address.startswith(one)), ""), store.address
+    if begin and not address.endswith(_MEMORY):
+        path, mark, words = address.removeprefix(begin).partition("?" if begin == "chdb:///" else "\0")
+        address = begin + str(Path(path).expanduser().resolve()) + mark + words
+    is_said = store.schema in _USUAL or address.endswith((f"/{store.schema}", f"?database={store.schema}"))
     return address if is_said else f"{address}, schema {store.schema}"
 
 

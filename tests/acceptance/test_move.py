@@ -36,6 +36,31 @@ def test_a_store_is_moved_and_goes_on_in_its_new_place(folded: Path, postgres_ur
     assert succeeds("verify", "--json", cwd=folded).status == 0
 
 
+def test_a_store_goes_into_two_databases_and_comes_back(folded: Path) -> None:
+    """Both are named, and what `dayfold.toml` says of them; nothing is folded anew, and no number is another."""
+    succeeds("fold", cwd=folded)
+    before = succeeds(*QUESTION, cwd=folded).json
+    assert "has its ledger in another database" in fails("move", "--to", "chdb:///rows", cwd=folded, status=2)
+    ledger = {"DAYFOLD_MOVE_LEDGER": "duckdb:///ledger.duckdb"}
+    moved = succeeds("move", "--to", "chdb:///rows", "--json", cwd=folded, env=ledger).json
+    assert moved["notes"][0] == (
+        'In dayfold.toml: [store] url = "chdb:///rows", with its user and password. '
+        '[ledger] url = "duckdb:///ledger.duckdb", likewise.'
+    )
+    toml = folded / "dayfold.toml"
+    words = toml.read_text()
+    apart = words.replace('"duckdb:///dayfold.duckdb"', '"chdb:///rows"')
+    toml.write_text(apart + '\n[ledger]\nurl = "duckdb:///ledger.duckdb"\n')
+    assert succeeds(*QUESTION, cwd=folded).json == before
+    moved = succeeds("move", "--to", "duckdb:///back.duckdb", "--json", cwd=folded).json
+    assert moved["notes"][0].endswith(" Take [ledger] out: the ledger stands beside the rows from now on.")
+    assert "was moved to duckdb:///" in fails("fold", cwd=folded, status=1)
+    toml.write_text(words.replace("dayfold.duckdb", "back.duckdb"))
+    assert succeeds(*QUESTION, cwd=folded).json == before
+    runs = succeeds("fold", "--json", cwd=folded).json["runs"]
+    assert {run["rows_inserted"] + run["rows_updated"] for run in runs} == {0}
+
+
 def test_a_move_says_what_keeps_it_from_beginning(folded: Path) -> None:
     """Words of nothing, of the store itself, of a place that no engine has, and of a move that there is none of."""
     assert (

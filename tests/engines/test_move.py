@@ -23,6 +23,7 @@ from dayfold.plan.shape import Column
 from dayfold.plan.sql import statement, table
 from tests.engines import moving
 from tests.engines.ground import NOW, march
+from tests.eventlog import send
 from tests.sql import Session, run_sql, store_config
 
 Places = Callable[[str, str], str]
@@ -49,10 +50,10 @@ def test_questions_are_more_than_two_hundred_of_every_kind() -> None:
     }  # fmt: skip
 
 
-def test_a_moved_store_gives_the_same_answers(places: Places) -> None:
+def test_a_moved_store_gives_the_same_answers(places: Places, new_clickhouse: Callable[..., str]) -> None:
     """Every question, coverage, marks that wait, receipts and what they say; there and back again. Then it goes on as it would have."""
     app = places("duckdb", "app")
-    urls = [places(engine, f"store{n}") for n, engine in enumerate(("duckdb", "postgres", "clickhouse", "duckdb"))]
+    urls = [places("duckdb", "here"), places("postgres", ""), new_clickhouse("postgres"), places("duckdb", "there")]
     moving.fill(urls[0], app)
     with moving.opened(urls[0], app) as dayfold:
         said, known = moving.answers(dayfold), moving.standing(dayfold)
@@ -284,6 +285,64 @@ def test_a_store_that_is_worked_with_does_not_go(pair: tuple[str, str], source: 
         with leases.lease(app.ledger, "Visits", wait_s=0), held:
             moving.go(app, there)
         assert [run.error for run in app.fold()] == [None]
+
+
+def test_what_comes_into_two_databases_is_marked_there(places: Places) -> None:
+    """No mark is lost on the way and nothing begins to be tracked: events of before and after the move change their cells, and no other."""
+    app, here, there = places("duckdb", "app"), places("duckdb", "here"), places("clickhouse", "there")
+
+    def opened(url: str) -> Dayfold:
+        seen = {"seen": Count(events, at="occurred_at"), "actors": Distinct(events, "actor_id", at="occurred_at")}
+        rollup = type("Seen", (Rollup,), {"key": "event_type", **seen})
+        return Dayfold([rollup, events.columns(project="text")], moving.config(url, app), clock=FixedClock(moving.NOW))
+
+    with opened(here) as dayfold:
+        moving.assert_folded(dayfold)
+        send(dayfold, *(moving.happened(n, n % 10 + 1) for n in range(60)))
+        moving.assert_folded(dayfold)
+        send(dayfold, moving.happened(600, 2))
+        moving.go(dayfold, there)
+    with opened(there) as dayfold:
+        send(dayfold, moving.happened(601, 5))
+        assert [(run.cells, run.error) for run in dayfold.fold()] == [(2, None)]
+
+
+@pytest.mark.parametrize(
+    ("to", "ledger", "message"),
+    [
+        ("clickhouse://h/d", None, "A store in ClickHouse has its ledger in another database"),
+        ("clickhouse://h/d", "clickhouse://h/l", "The ledger cannot stand in ClickHouse"),
+        ("duckdb:///other.duckdb", "duckdb:///ledger.duckdb", "Only a store in ClickHouse has its ledger in another"),
+    ],
+)
+def test_a_ledger_is_named_where_one_is_needed(
+    duckdb_url: str, source: str, to: str, ledger: str | None, message: str
+) -> None:
+    """And nowhere else."""
+    with small(duckdb_url, source) as app, pytest.raises(UsageError, match=message):
+        app.move(to, ledger=ledger)
+
+
+def test_the_two_databases_of_a_store_are_two_empty_places(
+    places: Places, new_clickhouse: Callable[..., str], source: str
+) -> None:
+    """A ledger does not go where the store is, and rows do not go beside those that another ledger knows."""
+    here, there, rows_alone = places("duckdb", "here"), places("clickhouse", "there"), new_clickhouse("")
+    with small(here, source) as app:
+        app.fold()
+        with pytest.raises(UsageError, match="holds a part of the store that is to be moved"):
+            app.move(rows_alone, ledger=here)
+    with small(there, source) as app:
+        app.fold()
+    with small(here, source) as app:
+        with pytest.raises(UsageError, match="has tables already that are called like ours: visits"):
+            app.move(there.partition("#")[0], ledger=places("postgres", ""))
+        assert [run.error for run in app.fold()] == [None]
+    with (
+        small(f"{there.partition('#')[0]}#{places('postgres', '')}", source) as app,
+        pytest.raises(UsageError, match="holds rows of a store whose ledger is not at"),
+    ):
+        app.fold()
 
 
 def test_a_process_that_takes_events_in_does_not_move_their_store(duckdb_url: str, source: str) -> None:

@@ -20,7 +20,9 @@ MOVE = [
     ("way taken", 3), ("gone", 1), ("store whole", 1),
 ]  # fmt: skip
 STAY = [("way given up", 1), ("committed", 1)]
-LISTS = [MOVE, STAY]
+#: What lies between the two databases that a store is filled in.
+BETWEEN = [("table made", 2), ("write begun", 3), ("write published", 3), ("told", 4)]
+LISTS = [MOVE, STAY, BETWEEN]
 
 
 VERSION = "stamped"
@@ -80,7 +82,20 @@ def test_a_killed_move_goes_on_and_ends_with_the_same_store(
     places: tuple[str, str], source: str, point: str, nth: int
 ) -> None:
     """At no moment are both written to; what is there in the end is what was here, and a fold goes on with it."""
-    here, there = places
+    go_on(*places, source, point, nth)
+
+
+@pytest.mark.parametrize("places", [("duckdb", "clickhouse")], ids="-".join, indirect=True)
+@pytest.mark.parametrize(("point", "nth"), BETWEEN)
+def test_a_move_that_is_killed_between_two_databases_goes_on(
+    places: tuple[str, str], source: str, point: str, nth: int
+) -> None:
+    """As between any two; views for other programs show all of it too, whether or not they were told of it before the end."""
+    go_on(*places, source, point, nth)
+
+
+def go_on(here: str, there: str, source: str, point: str, nth: int) -> None:
+    """A store is moved twice, the first time until it is killed."""
     do(here, VERSION, "fold", source)
     shops.change_far_back(source)
     before = seen(here)

@@ -43,7 +43,16 @@ def run(
             "--ledger",
             metavar="URL",
             envvar="DAYFOLD_MOVE_LEDGER",
-            help="Where the ledger goes, of a store in ClickHouse: an empty place of another kind.",
+            help="An empty place for the ledger, in PostgreSQL or a DuckDB file, where the store goes to ClickHouse.",
+        ),
+    ] = None,
+    ledger_schema: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger-schema",
+            metavar="NAME",
+            help="The schema that the ledger's tables are made in there.",
+            show_default="the connection's own",
         ),
     ] = None,
     sources: Annotated[
@@ -64,8 +73,9 @@ def run(
     # A server that serves the store would go on writing to it.
     with open_app(app, here=True) as dayfold, progress_shown("rows", _LINE_S) as progress:
         result = dayfold.move(
-            to, schema=schema, ledger=ledger, sources=sources, dry_run=dry_run, abandon=abandon, progress=progress
-        )
+            to, schema=schema, ledger=ledger, ledger_schema=ledger_schema, sources=sources, dry_run=dry_run, abandon=abandon,
+            progress=progress,
+        )  # fmt: skip
     if json:
         write_json(as_object(result))
     else:

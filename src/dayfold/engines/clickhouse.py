@@ -64,6 +64,8 @@ ADDRESS_HINT = (
     "Expected clickhouse://USER:PASSWORD@HOST:PORT/DATABASE, the port that of HTTP (8123, or 8443 with ?secure=true), "
     "or chdb:///FOLDER for the engine in this process."
 )
+#: The database in a folder where none is named.
+_EMBEDDED = "dayfold"
 #: Holds rows whose identifiers are texts yet.
 _TEXTS = "dayfold_texts__"
 #: What every session asks of the engine, so that NULLs, names and overflows are what they are elsewhere.
@@ -130,7 +132,7 @@ class ClickHouse:
             self._folder = str(
                 (base or Path()) / Path(unquote(url.removeprefix("chdb:///").partition("?")[0])).expanduser()
             )
-            self._database = words.get("database", "dayfold")
+            self._database = words.get("database", _EMBEDDED)
         else:
             self._database = unquote(parts.path.strip("/")) or "default"
         #: The database that tables are made in. Names of sources are those of the address's own.
@@ -150,7 +152,8 @@ class ClickHouse:
     def address(self) -> str:
         """Host, port and database, or the folder; never the user's password."""
         if self.is_embedded:
-            return f"chdb:///{self._folder}"
+            words = "" if self._database == _EMBEDDED else f"?database={self._database}"
+            return f"chdb:///{self._folder}{words}"
         port = f":{self._parts.port}" if self._parts.port else ""
         return f"clickhouse://{self._parts.hostname or 'localhost'}{port}/{self._database}"
 

@@ -38,7 +38,7 @@ from dayfold.engines.base import Session, Store, make_shape, normal_type
 from dayfold.engines.clickhouse import ClickHouse, ClickHouseSession
 from dayfold.engines.routing import HOME, Router, target_of
 from dayfold.engines.writes import COMPACTED, KEEP_S, OURS, PUBLISHED, TABLES, WRITES, Writes
-from dayfold.errors import Conflict, DayfoldError, StoreError
+from dayfold.errors import Conflict, DayfoldError, StoreError, UsageError
 from dayfold.plan.dialect import CLICKHOUSE
 from dayfold.plan.longview import MARK
 from dayfold.plan.shape import Column, Shape, quoted
@@ -182,9 +182,21 @@ class PairStore:
         return Table(f"{self.schema}.{source.name}") if isinstance(source, Own) else source
 
     def make_schema(self, session: Session) -> None:
-        """The database, the schema of the ledger, and what keeps the two together are there."""
+        """The database, the schema of the ledger, and what keeps the two together are there.
+
+        Raises:
+            UsageError: where the database has rows that another ledger knows: numbers of writes would mean both.
+        """
         assert isinstance(session, PairSession)
         self.rows.make_database()
+        if session.unmade:
+            with self.rows.transaction() as raw:
+                query = "SELECT 1 FROM system.tables WHERE database = $1 AND startsWith(name, $2) LIMIT 1"
+                if raw.query(query, [self.schema, VERSIONS_PREFIX]):
+                    raise UsageError(
+                        f"{self.address} holds rows of a store whose ledger is not at {self._home.address}.",
+                        hint="Name that ledger (ledger.url), or an empty database, or drop the tables there.",
+                    )
         self.writes.make(session.home)
 
     def check_writable(self) -> None:
@@ -217,12 +229,13 @@ class PairStore:
                 found[name] = {one.name: normal_type(CLICKHOUSE, one.type) for one in kept.columns}
             else:
                 strange.append(name)
-        if strange and not session.unmade:
+        if strange:
+            # Before anything is kept in the store, what serves versions there is another's.
             rows = session.raw.query(
                 "SELECT c.table, c.name, c.type FROM system.columns AS c JOIN system.tables AS t ON t.database = c.database AND "
-                "t.name = c.table WHERE c.database = $1 AND has($2, c.table) AND NOT startsWith(t.comment, $3) "
+                "t.name = c.table WHERE c.database = $1 AND has($2, c.table) AND ($3 OR NOT startsWith(t.comment, $4)) "
                 "ORDER BY c.table, c.position",
-                [self.schema, strange, OURS],
+                [self.schema, strange, session.unmade, OURS],
             )
             for owner, name, type_ in rows:
                 found.setdefault(owner, {})[name] = type_
@@ -298,6 +311,8 @@ class PairStore:
         at_home = [name for name in names if name not in session.kept]
         keeping = [WRITES, PUBLISHED, TABLES] if self.writes.is_made(session.home) else []
         self._home.freeze(session.home, [*at_home, *keeping], why)
+        if why is None:
+            session.catch_up()
 
     # -- what it does for itself -----------------------------------------------------------------
 
@@ -423,7 +438,7 @@ class PairSession:
         """The transaction is committed: what other programs read follows."""
         number, self._number = self._number, 0
         self.writes.ended(number)
-        if not (number or self._after):
+        if not (number or self._after or self._covers):
             return
         try:
             self.writes.tell(covers=self._covers or bool(self._after))
@@ -434,6 +449,10 @@ class PairSession:
             self.store.tend()
         except DayfoldError as error:
             _log.warning("Views for other programs follow with the next write: %s", error.message, extra=_BEHIND)
+
+    def catch_up(self) -> None:
+        """What other programs read is what is published, whatever was killed or refused, once the transaction is committed."""
+        self._covers = True
 
     def _unviewed(self) -> list[str]:
         """The tables whose views another process did not come to; looked for once in a process."""
@@ -547,6 +566,7 @@ class PairSession:
         known = self.kept.get(name)
         if known is None:
             self.home.append(name, columns, rows)
+            self._covers = self._covers or name == "dayfold__coverage"
             return
         if not rows.num_rows:
             return

@@ -123,6 +123,8 @@ class Mover:
             self._gone(tables, way)
         with self.there.store.transaction() as session:
             moves.end(self.there, session, Way(WHOLE, way.mark, self.source))
+            # Nothing of it is frozen; where other programs read a copy of what is published, that is told again.
+            self.there.store.freeze(session, [], None)
         result.status, result.seconds = DID, round(time.perf_counter() - began, 4)
         return result
 

@@ -73,7 +73,7 @@ class Copier:
         """A portion is there, with the note that it is."""
         with self.there.store.transaction() as session:
             if rows.num_rows:
-                moved.session(session).append(moved.name, columns, rows)
+                session.append(moved.name, columns, rows)
             moves.note(self.there, session, self.mark, part)
 
     def _finish(self, moved: Moved, part: Part) -> Part:
