@@ -18,6 +18,7 @@ from tests.faults import (
     test_kills_jobs,
     test_kills_move,
     test_kills_privacy,
+    test_kills_versions,
 )
 from tests.faults.conftest import do, fold, kill, spread
 from tests.faults.test_kills import comparable, undisturbed
@@ -356,7 +357,6 @@ NO_POINT = {
     ("engines/base.py", "try_making"): "leaves nothing behind, it undoes itself",
     ("engines/base.py", "_update"): "part of the transaction that publishes, which has points before and after",
     ("ledger/coverage.py", "seal_days"): "part of the transaction that closes days, and 'committed' follows it",
-    ("fold/fold.py", "_make_tables"): "ends with 'registered'",
     ("fold/reshape.py", "publish_version"): "ends with 'build ended'",
     ("fold/fetch.py", "index_table"): "part of the transaction that makes the table, or of 'table finished'",
     ("fold/install.py", "_remove_from"): "is 'triggers removed'",
@@ -460,7 +460,7 @@ def test_every_point_is_killed_at() -> None:
     lists = [
         test_kills.BACKFILL, test_kills.REFOLD, test_kills.EDIT, TRACKED, STAMPED, APART, REBUILD, ADOPT, REMOVE, EDIT_AGAIN,
         HEAL, FAILING, OTHERS, CLOSING, FETCH, CORRECT, LOST, FORGET, VIEW, *test_kills_alerts.LISTS, *test_kills_jobs.LISTS,
-        *test_kills_privacy.LISTS, *test_kills_move.LISTS,
+        *test_kills_privacy.LISTS, *test_kills_move.LISTS, *test_kills_versions.LISTS,
     ]  # fmt: skip
     used = {point for one in lists for point, _ in one} | {"triggers installed", "triggers removed"}
     assert killed.POINTS.keys() - used == set()

@@ -11,7 +11,7 @@ from dayfold.clock import FixedClock
 from dayfold.engines import compacting
 from dayfold.engines.base import undone
 from tests.faults import shops
-from tests.faults.conftest import fold, kill
+from tests.faults.conftest import do, fold, kill
 from tests.faults.test_kills import comparable, undisturbed
 from tests.sql import run_sql, store_config
 
@@ -28,6 +28,16 @@ POINTS = [
     ("view put", 1),
     ("view put", 2),
 ]
+
+TENDING = [
+    ("versions compacted", 1),
+    ("versions compacted", 2),
+    ("table written anew", 1),
+    ("table written anew", 2),
+    ("committed", 2),
+]
+REMOVING = [("versions removed", 1)]
+LISTS = [POINTS, TENDING, REMOVING]
 
 
 @pytest.fixture
@@ -90,3 +100,30 @@ def test_a_transaction_that_is_undone_leaves_no_version(new_store: Callable[[], 
         assert session.rows(app.ledger.sql("select count(*) from _t", _t=app.ledger.place("shops"))) == [(0,)]
     assert comparable(url) == before
     assert versions(url) == many
+
+
+@pytest.mark.parametrize(("point", "nth"), TENDING, ids=str)
+def test_a_kill_while_versions_go_changes_nothing(new_store: Callable[[], str], point: str, nth: int) -> None:
+    """Whatever went was replaced, and what is written anew has its name once all of it is there."""
+    url = new_store()
+    fold(url)
+    run_sql(url, "DELETE FROM request WHERE shop = 1")
+    with Dayfold(shops.definitions("first"), shops.config(url), clock=FixedClock(shops.NOW)) as app:
+        app.rebuild("Shops", from_="2026-03-01", to="2026-03-20", allow_empty=True)
+    before = comparable(url)
+    kill(url, "first", point, nth, "compacted")
+    assert comparable(url) == before
+    do(url, "first", "compacted")
+    assert comparable(url) == before
+    assert versions(url) == {name: run_sql(url, f"SELECT count(*) FROM {name}")[0][0] for name in versions(url)}
+
+
+@pytest.mark.parametrize(("point", "nth"), REMOVING, ids=str)
+def test_a_kill_while_what_was_left_is_removed(new_store: Callable[[], str], point: str, nth: int) -> None:
+    """It is removed by the next write, as often as it takes."""
+    url = new_store()
+    kill(url, "first", "versions written", 2)
+    kill(url, "first", point, nth)
+    fold(url)
+    assert comparable(url) == undisturbed("clickhouse", new_store, fold)
+    assert versions(url) == {name: run_sql(url, f"SELECT count(*) FROM {name}")[0][0] for name in versions(url)}
