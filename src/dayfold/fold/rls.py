@@ -71,9 +71,11 @@ class Policies:
 
     def _check_engine(self) -> None:
         if self.store.dialect.name != "postgres":
+            why = "a DuckDB file has neither users nor roles, and who opens it reads all of it"
+            if self.store.dialect.name == "clickhouse":
+                why = "policies of ClickHouse hold per user, and Dayfold makes none there"
             raise UsageError(
-                f"{self.store.address} has no row-level policies: a DuckDB file has neither users nor roles, and who opens it "
-                "reads all of it.",
+                f"{self.store.address} has no row-level policies: {why}.",
                 hint="Make PostgreSQL the store; or give people the HTTP API, whose tokens limit rows on every engine.",
             )
 
