@@ -414,7 +414,7 @@ _TYPES = {
     Kind.TEXT: Spelling("VARCHAR", "text", "String"),
     Kind.UUID: Spelling("UUID", "uuid", "UUID"),
     Kind.DATE: Spelling("DATE", "date", "Date32"),
-    Kind.TIMESTAMP: Spelling("TIMESTAMP", "timestamp", "DateTime64(6, 'UTC')"),
+    Kind.TIMESTAMP: Spelling("TIMESTAMP", "timestamp", "DateTime64(6)"),
     Kind.TIMESTAMPTZ: Spelling("TIMESTAMPTZ", "timestamptz", "DateTime64(6, 'UTC')"),
     Kind.JSON: Spelling("JSON", "jsonb", "String"),
     Kind.HASHES: Spelling("BIGINT[]", "bigint[]", "Array(Int64)"),
