@@ -491,7 +491,9 @@ class _Binder:
         order = self._order(scan, metric)
         given = both([_given(typed, where), sql("not _at is null", _at=order[0])])
         what = "last_of" if isinstance(metric, Last) else "first_of"
-        self._one_of(scan, name, typed, ordered(scan.dialect, what, typed.tree, [*order, typed.tree], given))
+        self._one_of(
+            scan, name, typed, ordered(scan.dialect, what, typed.tree, [*order, _sortable(scan.dialect, typed)], given)
+        )
 
     def _collect(self, scan: Scan, name: str, metric: Measured, value: Typed | None, where: exp.Expr | None) -> None:
         assert isinstance(metric, Collect)
@@ -503,7 +505,11 @@ class _Binder:
         what = "newest_of" if metric.newest else "oldest_of"
         most = exp.Literal.number(metric.most)
         lists = [
-            scan.dialect.piece("json_list", _x=ordered(scan.dialect, what, text, [*order, typed.tree], facts), _n=most)
+            scan.dialect.piece(
+                "json_list",
+                _x=ordered(scan.dialect, what, text, [*order, _sortable(scan.dialect, typed)], facts),
+                _n=most,
+            )
             for facts in (given, exp.true())
         ]
         apart = Apart(given, None, scan.dialect.cast(lists[1], JSON))
@@ -800,6 +806,11 @@ def _storable(type_: Type) -> Type:
 def _given(typed: Typed, where: exp.Expr | None) -> exp.Expr:
     """True for facts that have a value and count."""
     return both([sql("not _x is null", _x=typed.tree), *([where] if where is not None else [])])
+
+
+def _sortable(dialect: Dialect, typed: Typed) -> exp.Expr:
+    """A value as facts are ordered by it: identifiers by their texts, on every engine."""
+    return dialect.piece("uuid_order", _x=typed.tree) if typed.type.kind is Kind.UUID else typed.tree
 
 
 def ordered(dialect: Dialect, what: str, value: exp.Expr, order: list[exp.Expr], given: exp.Expr) -> exp.Expr:

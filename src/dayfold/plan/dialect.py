@@ -120,7 +120,9 @@ def _trimmed(kept: str) -> str:
 
 # Each value has the number of times that it was there up to its place: the greatest of these is that of the commonest one.
 _MODE_CLICKHOUSE = (
-    "arrayElementOrNull(arrayMap(t__ -> tupleElement(t__, 2), arraySort(arrayMap((n__, v__) -> tuple(-toInt64(n__), v__), "
+    "arrayElementOrNull(arrayMap(t__ -> tupleElement(t__, 3), arraySort(arrayMap((n__, v__) -> "
+    # Among identifiers it has an order of its own.
+    "tuple(-toInt64(n__), if(toTypeName(v__) LIKE '%UUID%', toString(v__), ''), v__), "
     "arrayEnumerateUniq(groupArray(_x) FILTER (WHERE _w)), groupArray(_x) FILTER (WHERE _w)))), 1)"
 )
 _FLOOR_CLICKHOUSE = (
@@ -312,7 +314,7 @@ PIECES = {
     "commonest": Spelling(
         "STRUCT_EXTRACT(MIN(ROW(-_n, _x)), 2)",
         "(ARRAY_AGG(_x ORDER BY _n DESC, _x))[1]",
-        "argMin(_x, tuple(-toInt64(_n), _x))",
+        "argMin(_x, tuple(-toInt64(_n), if(toTypeName(_x) LIKE '%UUID%', toString(_x), ''), _x))",
     ),
     "different": Spelling(
         "COALESCE(CARDINALITY(HISTOGRAM(_x) FILTER (WHERE _w)), 0)",

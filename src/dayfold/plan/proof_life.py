@@ -16,7 +16,7 @@ from dayfold.days import Days
 from dayfold.define.lasting import Collect, Exists, First
 from dayfold.define.metric import Avg, Count, Distinct, Measured, Sum
 from dayfold.define.source import Table
-from dayfold.define.types import INT, Kind, Type
+from dayfold.define.types import INT, Kind, Kind, Type
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.expressions import Compiler, Typed
@@ -94,6 +94,12 @@ class LifeBranch:
                 counts.append(alias(often, f"o{n}_0__"))
         return exp.select("*", *counts).from_(nested(facts, "counted__"), copy=False) if counts else facts
 
+    def _sortable(self, n: int) -> exp.Expr:
+        """A value as facts are ordered by it: identifiers by their texts, on every engine."""
+        value = column(f"v{n}__")
+        is_identifier = any(one.type.kind is Kind.UUID for one in self.measures[n].columns)
+        return self.dialect.piece("uuid_order", _x=value) if is_identifier else value
+
     def _numbered(self, facts: exp.Select) -> exp.Select:
         """The place of each fact among those of its key, where a metric depends on it."""
         places = []
@@ -105,7 +111,7 @@ class LifeBranch:
                 continue
             down = measure.kind == "last" or measure.newest
             trees = [column(f"o{n}_{place}__") for place in range(len(measure.order))]
-            by += [exp.Ordered(this=one, desc=down, nulls_first=down) for one in [*trees, column(f"v{n}__")]]
+            by += [exp.Ordered(this=one, desc=down, nulls_first=down) for one in [*trees, self._sortable(n)]]
             number = exp.Window(this=exp.RowNumber(), partition_by=list(self._names), order=exp.Order(expressions=by))
             places.append(alias(number, f"n{n}__"))
         return exp.select("*", *places).from_(nested(facts, "numbered__"), copy=False) if places else facts
