@@ -16,7 +16,7 @@ from dayfold.days import Days
 from dayfold.define.lasting import Collect, Exists, First
 from dayfold.define.metric import Avg, Count, Distinct, Measured, Sum
 from dayfold.define.source import Table
-from dayfold.define.types import INT, Kind, Kind, Type
+from dayfold.define.types import INT, Kind, Type
 from dayfold.plan.bind import BoundRollup
 from dayfold.plan.dialect import Dialect
 from dayfold.plan.expressions import Compiler, Typed
