@@ -106,7 +106,7 @@ def new_clickhouse(
             rows = databases.enter_context(server.database())
             if ledger == "":
                 return rows
-            home = new_duckdb("ledger") if (ledger or _ledger(request.node.nodeid)) == "duckdb" else new_postgres()
+            home = new_duckdb(f"ledger_{secrets.token_hex(4)}") if (ledger or _ledger(request.node.nodeid)) == "duckdb" else new_postgres()
             return f"{rows}#{home}"
 
         yield make

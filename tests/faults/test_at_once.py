@@ -19,7 +19,7 @@ from tests.conftest import SOAK
 from tests.faults import shops
 from tests.faults.conftest import do, fold
 from tests.faults.test_kills import comparable, undisturbed
-from tests.sql import Session, run_sql, store_config
+from tests.sql import Session, is_clickhouse, run_sql, store_config
 
 #: A minute in the soak; enough of everything in a few seconds.
 SECONDS = 60 if SOAK else 4
@@ -48,6 +48,8 @@ def open_app(url: str) -> Dayfold:
 
 def filled(url: str) -> None:
     """Rows whose number and amount stay the same on each day, however they move between shops."""
+    if is_clickhouse(url):
+        pytest.skip("what changes is told by triggers, which tables in ClickHouse have not")
     with Session(url) as session:
         session.run(f"CREATE TABLE request ({shops.DDL})")
         start = shops.NOW.replace(hour=9, minute=0)
