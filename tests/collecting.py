@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from dayfold import Dayfold
 from tests.acceptance.command import COMMAND, LIMIT_S, Done, environment, succeeds
-from tests.sql import run_sql, store_config
+from tests.sql import is_clickhouse, ledger_of, rows_of, run_sql, store_config
 
 METRICS = """\
 from dayfold import Count, Distinct, Rollup, Sum, events
@@ -52,7 +52,9 @@ class Station:
         self.process: subprocess.Popen[str] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.py").write_text(metrics)
-        words = f'[store]\nurl = "{url}"\nlong_view = ""\n[serve]\njobs = false\n'
+        words = f'[store]\nurl = "{rows_of(url)}"\nlong_view = ""\n[serve]\njobs = false\n'
+        if is_clickhouse(url):
+            words += f'[ledger]\nurl = "{ledger_of(url)}"\n'
         (folder / "dayfold.toml").write_text(words + settings)
         self.server_key, self.page_key, self.reader = "", "", ""
 
@@ -79,7 +81,7 @@ class Station:
         self.process = process = self.begin(**env)
         assert process.stdout is not None
         text = ""
-        while not text.endswith("}\n"):
+        while not text.endswith("\n}\n"):
             line = process.stdout.readline()
             assert line, self.log
             text += line
