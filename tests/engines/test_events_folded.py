@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -271,7 +272,7 @@ def test_looking_makes_no_log(make: Make) -> None:
 
 def test_the_log_is_in_the_stores_schema(make: Make) -> None:
     """A store with a schema of its own has the events there too."""
-    app = make(schema="metrics")
+    app = make(schema=f"metrics_{secrets.token_hex(4)}")
     app.fold()
     send(app, event(1, project_id="p", asset_id=1))
     app.fold()
@@ -317,7 +318,7 @@ def test_a_declared_column_of_another_type_is_refused(make: Make, store_url: str
 
 def test_doctor_knows_the_indexes_of_the_log(make: Make) -> None:
     """It is made with one for moments, in the schema of the store; nobody is told to make another."""
-    app = make(schema="metrics")
+    app = make(schema=f"metrics_{secrets.token_hex(4)}")
     assert [one for one in app.doctor() if one.level != "ok"] == [], "there is no log yet"
     app.fold()
     found = [(one.level, one.message) for one in app.doctor() if one.subject == "dayfold_events"]
