@@ -203,6 +203,10 @@ class PairStore:
         """Whether tables can be made in both."""
         self._home.check_writable()
         with self.rows.transaction() as session:
+            if not session.query("SELECT 1 FROM system.databases WHERE name = $1", [self.schema]):
+                session.command(f"CREATE DATABASE {quoted(self.schema)}")
+                session.command(f"DROP DATABASE {quoted(self.schema)}")
+                return
             name = f"{quoted(self.schema)}.{quoted('dayfold_doctor__')}"
             session.command(f"CREATE TABLE IF NOT EXISTS {name} (a Int64) ENGINE = MergeTree ORDER BY a")
             session.command(f"DROP TABLE IF EXISTS {name}")
