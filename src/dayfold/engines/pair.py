@@ -400,7 +400,7 @@ class PairSession:
         """Tables of versions are what readers see of them."""
         target = target_of(tree)
         for node in list(tree.find_all(exp.Table)):
-            known = self.kept.get(node.name) if node.db == self.store.schema else None
+            known = self.kept.get(node.name) if node.db in ("", self.store.schema) else None
             if known is None or node is target:
                 continue
             name = exp.TableAlias(this=exp.to_identifier(node.alias or node.name, quoted=True))
