@@ -1,4 +1,4 @@
-"""Rows that are versions, joined to a change set: what is asked of them before versions are compared."""
+"""Rows that are versions: which of them are shown, and what is asked of them where they are joined to a change set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlglot
 from dayfold.define.types import DATE, INT, TEXT
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import table
-from dayfold.plan.versions import Kept, beside
+from dayfold.plan.versions import STEPS, Kept, Seen, beside
 
 KEPT = Kept(
     "shop_daily",
@@ -37,3 +37,15 @@ def test_nothing_is_asked_where_other_rows_could_count() -> None:
     assert conditions("t.shop = c.shop or t.day = c.day") == []
     assert conditions("t.shop = t.shop") == []
     assert conditions("t.day >= c.day") == []
+
+
+def test_any_number_of_writes_may_go_on_at_once() -> None:
+    """What is not published is a list: its text nests no deeper for a thousand writes than for one."""
+    text = Seen(last=2000, pending=tuple(range(5, 2001, 2)), own=7).shows().sql("clickhouse")
+    assert text.startswith(f'("write__" < {2001 * STEPS} AND NOT (intDiv("write__", {STEPS}) IN (5, 9, 11, ')
+    assert Seen(last=3).shows().sql("clickhouse") == f'("write__" < {4 * STEPS})'
+
+
+def test_writes_are_settled_up_to_the_first_that_goes_on() -> None:
+    """What one of them replaced, nobody who begins now reads."""
+    assert (Seen(last=9, pending=(7, 4)).settled, Seen(last=9).settled, Seen().settled) == (3, 9, 0)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dayfold.engines.kept import note_unrevised
-from dayfold.engines.writes import COMPACTED, KEEP_S
+from dayfold.engines.writes import COMPACTED, HORIZONS, KEEP_S
 from dayfold.errors import Conflict
 from dayfold.plan.shape import quoted
 from dayfold.plan.versions import GONE, REVISES, STEPS, VERSIONS_PREFIX, WRITE, Kept, made_by
@@ -22,18 +22,27 @@ if TYPE_CHECKING:
     from dayfold.engines.pair import PairSession, PairStore
 
 
+def is_due(store: PairStore) -> bool:
+    """Whether no process has looked for replaced versions for `KEEP_S`."""
+    with store.home.transaction(read_only=True) as home:
+        if not store.writes.is_made(home):
+            return False
+        young = f"select 1 from {HORIZONS} where noted_at > now() - {KEEP_S} * interval '1 second' limit 1"
+        return not home.rows(store.writes.sql(young))
+
+
 def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
     """Versions that were replaced longer ago than this are gone; the tables that had some."""
+    # First it is known up to where they go, so that whoever reads by an older snapshot learns of it however early it ends.
     with store.transaction() as session:
-        if session.unmade or not session.kept:
-            return []
-        bound = _bound(session, keep_s)
+        bound = 0 if session.unmade or not session.kept else _bound(session, keep_s)
         if not bound:
             return []
+        _note_compacted(session, bound - 1)
+    with store.transaction() as session:
         revised = [one for one in session.kept.values() if one.revised]
         done = [one.name for one in revised if _compacted(session, one, bound)]
         _drop_unknown(session, bound)
-        _note_compacted(session, bound - 1)
     return done
 
 
@@ -47,22 +56,19 @@ def _drop_unknown(session: PairSession, bound: int) -> None:
 
 
 def _bound(session: PairSession, keep_s: float) -> int:
-    """The first write that is not old enough, and older than all that are not published; 0 where none is old enough."""
-    home = session.home
-    seen = session.seen
-    now = (
-        "insert into dayfold__horizons (last, noted_at) select :last, now() where not exists "
-        "(select 1 from dayfold__horizons where last = :last)"
-    )
-    home.execute(session.writes.sql(now, last=seen.last))
-    old = (
-        "select max(last) from dayfold__horizons where noted_at <= now() - cast(:keep as bigint) * interval '1 second'"
-    )
-    [(last,)] = home.rows(session.writes.sql(old, keep=int(keep_s)))
+    """The first write after those that were settled this long ago; 0 where none was.
+
+    What one of them replaced was replaced before that: a write that went on then may replace rows of younger ones only.
+    """
+    home, sql, settled = session.home, session.writes.sql, session.seen.settled
+    now = f"insert into {HORIZONS} (last, noted_at) select :last, now() where not exists (select 1 from {HORIZONS} where last = :last)"
+    home.execute(sql(now, last=settled))
+    old = f"select max(last) from {HORIZONS} where noted_at <= now() - cast(:keep as bigint) * interval '1 second'"
+    [(last,)] = home.rows(sql(old, keep=int(keep_s)))
     if last is None:
         return 0
-    home.execute(session.writes.sql("delete from dayfold__horizons where last < :last", last=int(last)))
-    return min([int(last) + 1, *seen.pending])
+    home.execute(sql(f"delete from {HORIZONS} where last < :last", last=int(last)))
+    return int(last) + 1
 
 
 def _note_compacted(session: PairSession, last: int) -> None:
@@ -84,10 +90,10 @@ def _compacted(session: PairSession, kept: Kept, bound: int) -> bool:
         within = f" AND {part}" if part else ""
         revised = f"SELECT {ids} FROM {place} WHERE {revises} AND {old}{within}"
         newest = f"SELECT {ids}, max({quoted(WRITE)}) FROM {place} WHERE {old}{within} GROUP BY {ids}"
-        raw.command(
-            f"DELETE FROM {place} WHERE {old}{within} AND ({ids}) IN ({revised}) AND (({ids}, {quoted(WRITE)}) NOT IN ({newest}) OR "
-            f"{quoted(GONE)}) SETTINGS transform_null_in = 1"
-        )
+        replaced = f"({ids}) IN ({revised}) AND ({ids}, {quoted(WRITE)}) NOT IN ({newest})"
+        # Parts are changed one after another, and readers see some done and some not: what says that a row is gone goes after the row.
+        for what in (replaced, f"{quoted(GONE)} AND ({ids}, {quoted(WRITE)}) IN ({newest})"):
+            raw.command(f"DELETE FROM {place} WHERE {old}{within} AND {what} SETTINGS transform_null_in = 1")
         raw.command(f"ALTER TABLE {place} UPDATE {revises} = false WHERE {revises} AND {old}{within}")
     if not raw.query(f"SELECT 1 FROM {place} WHERE {revises} LIMIT 1"):
         note_unrevised(session.writes, session.home, kept)

@@ -94,7 +94,7 @@ class PairStore:
         self.schema = rows.schema
         self.family = family
         self.writes = Writes(home, rows, family)
-        self._tend_at = time.monotonic() + KEEP_S
+        self._tend_at = 0.0
         #: Whether this process has seen that every table has its view.
         self.is_viewed = False
 
@@ -321,14 +321,19 @@ class PairStore:
     # -- what it does for itself -----------------------------------------------------------------
 
     def tend(self) -> None:
-        """Versions that others have replaced go, now and then."""
+        """Versions that others have replaced go, now and then.
+
+        A process looks at its first write and from then on now and then; whether it is time yet says the ledger, so that it is done
+        where each process lives for a moment too, and not by each of many.
+        """
         now = time.monotonic()
         if now < self._tend_at:
             return
-        self._tend_at = now + KEEP_S
+        self._tend_at = now + KEEP_S / 2
         with contextlib.suppress(Conflict):
-            self.writes.tidy()
-            compacting.compact(self)
+            if compacting.is_due(self):
+                self.writes.tidy()
+                compacting.compact(self)
 
     def rewrite(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
         """Only the newest version of every row stands in any file, on both sides."""
@@ -350,7 +355,6 @@ class PairSession:
         self._seen: Seen | None = None
         self._number = 0
         self._step = 0
-        self._wrote = False
         #: Tables that rows were added to; whose views are made anew, and what is said after that.
         self._added: set[str] = set()
         self._views: list[str] = []
@@ -418,7 +422,6 @@ class PairSession:
         self._step += 1
         if self._step >= STEPS:
             raise StoreError("One transaction writes more than is told apart.", hint="Fold smaller portions.")
-        self._wrote = True
         return self._number * STEPS + self._step
 
     def publish(self) -> None:
@@ -435,7 +438,7 @@ class PairSession:
             return
         with self.store.home.transaction(read_only=True) as home:
             [(last,)] = home.rows(self.writes.sql(f"select last from {COMPACTED} where id = 1"))
-        if int(last) > self._seen.last:
+        if int(last) > self._seen.settled:
             raise Conflict("Rows that this was read from may be gone.", hint="Run it again; nothing was changed.")
 
     def published(self) -> None:

@@ -134,11 +134,6 @@ class Writes:
         """The transaction of a write is over, whatever became of it."""
         self._live.discard(number)
 
-    def withdraw(self, number: int) -> None:
-        """Nothing was written under a number."""
-        with contextlib.suppress(Conflict), self.home.transaction() as home:
-            home.execute(self.sql(f"delete from {WRITES} where id = :id", id=number))
-
     # -- what is seen ----------------------------------------------------------------------------
 
     def seen(self, home: Session, own: int = 0) -> Seen:

@@ -87,14 +87,21 @@ class Seen:
     own: int = 0
     below: int | None = None
 
-    def shows(self, of: str | None = None) -> exp.Expr:
+    @property
+    def settled(self) -> int:
+        """The last write that is published and has none before it that is not."""
+        return min([self.last + 1, *self.pending]) - 1
+
+    def shows(self) -> exp.Expr:
         """True for versions that readers of this snapshot may see."""
-        write = column(WRITE, of)
+        write = column(WRITE)
         limit = exp.Literal.number((self.last + 1) * STEPS)
         shown: exp.Expr = exp.LT(this=write.copy(), expression=limit)
-        for one in sorted(self.pending):
-            if one != self.own:
-                shown = exp.and_(shown, exp.Not(this=exp.Paren(this=_of_write(write, one))))
+        hidden = [exp.Literal.number(one) for one in sorted(self.pending) if one != self.own]
+        if hidden:
+            # One list, however many go on at once: a condition for each would nest as deep as there are.
+            number = exp.Anonymous(this="intDiv", expressions=[write.copy(), exp.Literal.number(STEPS)])
+            shown = exp.and_(shown, exp.Not(this=exp.In(this=number, expressions=hidden)))
         if self.own > self.last:
             shown = exp.or_(exp.Paren(this=shown), _of_write(write, self.own))
         if self.below is not None:
