@@ -91,6 +91,7 @@ class _Postgres:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._above: int | None = None
         self.toml = f'[store]\nurl = "{url}"\n'
 
     def run(self, text: str) -> float:
@@ -114,10 +115,11 @@ class _Postgres:
         return int(self.ask(f"SELECT pg_total_relation_size('{table}')")[1])
 
     def pids(self) -> list[int]:
-        """The one that answers, its siblings and the one above them."""
-        own = int(self.ask("SELECT pg_backend_pid()")[1])
-        above = _parent(own)
-        return [above, *_children(above)]
+        """The one above all, and those that answer."""
+        if self._above is None:
+            folder = self.ask("SHOW data_directory")[1]
+            self._above = int(Path(folder, "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        return [self._above, *_children(self._above)]
 
 
 class _ClickHouse:

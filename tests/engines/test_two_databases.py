@@ -1,10 +1,11 @@
-"""A store in two databases: what travels between them."""
+"""A store in two databases: what travels between them, and what several processes see and leave of each other."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from sqlglot import exp
 
 from dayfold import Count, Dayfold, Distinct, Rollup, Table
 from dayfold.define.types import DATE, INT
-from dayfold.engines import duckdb
+from dayfold.engines import compacting, duckdb, pair
 from dayfold.engines.clickhouse import ClickHouse
+from dayfold.engines.pair import PairStore
+from dayfold.engines.writes import Writes
+from dayfold.errors import Conflict
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, sql, table
-from tests.sql import rows_of, store_config
+from tests.sql import rows_of, run_sql, store_config
 
 visit = Table(
     sql="select number % 50 as shop, concat('v', toString(number % 700)) as visitor, "
@@ -99,3 +103,182 @@ def test_nobody_sees_half_of_a_transaction(new_clickhouse: Callable[..., str], l
     assert stored == [(40,), (60,)]
     assert {total for _, total in found} == {100}
     assert len(found) > 20
+
+
+# -- several processes over one store ------------------------------------------------------------------
+
+COLUMNS = [Column("day", DATE), Column("n", INT)]
+
+
+class Shared:
+    """A table of one store that several processes have open."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.apps: list[Dayfold] = []
+
+    def store(self) -> PairStore:
+        """The store as a process of its own has it."""
+        app = Dayfold([], store_config(self.url))
+        self.apps.append(app)
+        if len(self.apps) == 1:
+            app.ledger.ready()
+            with app.databases.store.transaction() as session:
+                session.make("shared", COLUMNS, identity=["day"], required=["day"], day="day")
+        store = app.databases.store
+        assert isinstance(store, PairStore)
+        return store
+
+
+@pytest.fixture
+def shared(new_clickhouse: Callable[..., str]) -> Iterator[Shared]:
+    """A table in ClickHouse, its ledger in PostgreSQL."""
+    one = Shared(new_clickhouse("postgres"))
+    yield one
+    for app in one.apps:
+        app.close()
+
+
+def add(session: Any, *days: int) -> None:
+    """A row for each of these days of January."""
+    rows = {"day": pa.array([dt.date(2026, 1, day) for day in days], pa.date32()), "n": pa.array([1] * len(days))}
+    session.append("shared", COLUMNS, pa.table(rows))
+
+
+def change(store: PairStore) -> None:
+    """Every row has another number."""
+    with store.transaction() as session:
+        session.execute(Statement(sql("update _t set n = n + 1", _t=table("shared", store.schema))))
+
+
+def days(store: PairStore) -> list[int]:
+    """The days that are there."""
+    with store.transaction(read_only=True) as session:
+        return days_of(session, store)
+
+
+def days_of(session: Any, store: PairStore) -> list[int]:
+    """The days that a transaction sees."""
+    rows = session.rows(Statement(sql("select day from _t order by day", _t=table("shared", store.schema))))
+    return [day.day for (day,) in rows]
+
+
+def test_what_another_process_is_writing_is_not_seen_and_not_tidied_away(shared: Shared) -> None:
+    """A write that goes on is nobody's business but its own, however often others clean up."""
+    mine, theirs = shared.store(), shared.store()
+    with mine.transaction() as session:
+        add(session, 1, 2)
+        assert days(theirs) == []
+        theirs.writes.tidy()
+        assert days_of(session, mine) == [1, 2]
+    assert days(theirs) == [1, 2]
+
+
+def test_what_was_published_while_others_clean_up_stays(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever cleans up has listed a write that was going on, and comes to it when it is published."""
+    mine, theirs = shared.store(), shared.store()
+    listed, published = threading.Event(), threading.Event()
+    is_abandoned = Writes._is_abandoned
+
+    def slow(self: Writes, *words: Any) -> bool:
+        listed.set()
+        assert published.wait(60)
+        return is_abandoned(self, *words)
+
+    with ThreadPoolExecutor(1) as pool:
+        with mine.transaction() as session:
+            add(session, 1, 2)
+            monkeypatch.setattr(theirs.writes, "_is_abandoned", slow.__get__(theirs.writes))
+            tidied = pool.submit(theirs.writes.tidy)
+            assert listed.wait(60)
+        published.set()
+        tidied.result()
+    assert days(theirs) == days(mine) == [1, 2]
+
+
+def test_rows_that_are_added_while_a_table_is_written_anew_are_not_lost(shared: Shared) -> None:
+    """They would stand in a table that nobody reads: the transaction is refused, and is whole at its second try."""
+    mine, theirs = shared.store(), shared.store()
+    with mine.transaction() as session:
+        add(session, 1)
+
+    def add_another(meanwhile: Callable[[], object] = lambda: None) -> None:
+        with mine.transaction() as session:
+            add(session, 2)
+            meanwhile()
+
+    def write_anew() -> None:
+        with theirs.transaction() as session:
+            session.renew("shared")
+
+    with pytest.raises(Conflict):
+        add_another(write_anew)
+    assert days(mine) == days(theirs) == [1]
+    add_another()
+    assert days(mine) == days(theirs) == [1, 2]
+
+
+def test_reader_from_before_a_compaction_is_refused(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it read may have been gone: that is no answer. Whoever begins afterwards reads on."""
+    monkeypatch.setattr(pair, "KEEP_S", 0)
+    mine, theirs = shared.store(), shared.store()
+    with mine.transaction() as session:
+        add(session, 1, 2)
+
+    def read() -> None:
+        with mine.transaction(read_only=True) as session:
+            assert days_of(session, mine) == [1, 2]
+            change(theirs)
+            assert compacting.compact(theirs, keep_s=0) == ["shared"]
+
+    with pytest.raises(Conflict, match="may be gone"):
+        read()
+    assert days(mine) == [1, 2]
+
+
+def test_what_a_long_write_replaces_stays_for_whoever_reads_by_it(shared: Shared) -> None:
+    """Versions are old by when they were replaced, and not by when the write began that replaced them."""
+    mine, theirs = shared.store(), shared.store()
+    with mine.transaction() as session:
+        add(session, 1, 2)
+    with contextlib.ExitStack() as reading:
+        with theirs.transaction() as session:
+            session.execute(Statement(sql("update _t set n = n + 1", _t=table("shared", theirs.schema))))
+            with mine.transaction() as other:
+                # Younger than that write, and published before it.
+                other.make("another", COLUMNS, identity=["day"], required=["day"], day="day")
+            compacting.compact(mine, keep_s=0)
+            reader = reading.enter_context(mine.transaction(read_only=True))
+            assert days_of(reader, mine) == [1, 2]
+        later(shared.url)
+        compacting.compact(mine)
+        assert days_of(reader, mine) == [1, 2]
+
+
+def later(url: str) -> None:
+    """Two hours go by for the ledger."""
+    run_sql(url, "UPDATE dayfold__horizons SET noted_at = noted_at - interval '2 hours'")
+
+
+def versions(shared: Shared) -> int:
+    """How many versions of rows stand in the table."""
+    [(name,)] = run_sql(shared.url, "SELECT versions FROM dayfold__tables WHERE name = 'shared'")
+    [(count,)] = run_sql(shared.url, f'SELECT count(*) FROM "{name}"')
+    return int(count)
+
+
+def test_replaced_versions_go_where_no_process_lives_long(shared: Shared) -> None:
+    """A fold by cron is a process of seconds: each looks in the ledger whether it is time, whoever looked last."""
+    with shared.store().transaction() as session:
+        add(session, 1, 2)
+    for _ in range(3):
+        change(shared.store())
+    assert versions(shared) == 8
+    later(shared.url)
+    # The first notes what is settled, and the next, when that is old, removes what was replaced up to there.
+    change(shared.store())
+    assert versions(shared) == 10
+    later(shared.url)
+    change(shared.store())
+    assert versions(shared) == 4
+    assert days(shared.store()) == [1, 2]

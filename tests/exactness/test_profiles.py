@@ -109,7 +109,12 @@ class History:
                 self._put(name, make(self.next))
                 self.next += 1
         elif what < 0.65:
-            self._put(name, make(self.draw.choice(list(kept))))
+            number = self.draw.choice(list(kept))
+            row = make(number)
+            if self.changes == "updated_at":
+                # A stamp says where a row is, and nothing of the entity that it was taken from.
+                row |= {one: kept[number][one] for one in ("org", "customer_id", "payer") if one in row}
+            self._put(name, row)
         elif what < 0.8 and self.changes != "updated_at":
             number = self.draw.choice(list(kept))
             self.ground.source(f"delete from {name} where id = {number}")

@@ -224,6 +224,8 @@ class ClickHouse:
             send_receive_timeout=3600,
             form_encode_query_params=True,
             client_name="dayfold",
+            # A pool that all clients share keeps eight connections, and throws away what a ninth session gives back.
+            dedicated_pool=True,
             **words,
         )
 

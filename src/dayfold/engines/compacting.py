@@ -35,7 +35,7 @@ def compact(store: PairStore, keep_s: float = KEEP_S) -> list[str]:
     """Versions that were replaced longer ago than this are gone; the tables that had some."""
     # First it is known up to where they go, so that whoever reads by an older snapshot learns of it however early it ends.
     with store.transaction() as session:
-        bound = 0 if session.unmade or not session.kept else _bound(session, keep_s)
+        bound = 0 if session.unmade else _bound(session, keep_s)
         if not bound:
             return []
         _note_compacted(session, bound - 1)
@@ -121,7 +121,7 @@ def rewrite(store: PairStore, names: Sequence[str]) -> tuple[list[str], list[str
         done.append(f"the table {name}")
     at_home, missed = store.home.rewrite([name for name in names if name not in kept])
     if kept:
-        missed = [*missed, "backups and other replicas of ClickHouse, until their own parts are gone"]
+        missed = [*missed, "backups, other replicas and system logs of ClickHouse, until they are gone themselves"]
     return [*done, *at_home], missed
 
 

@@ -146,7 +146,7 @@ class Writes:
         """What views of other programs go by is what is published now; ``covers``: and what is covered."""
         for turn in range(_TRIES):
             try:
-                with self.home.transaction() as home:
+                with self._lock, self.home.transaction() as home:
                     self._settle(home)
                     home.execute(self.sql(f"update {HEAD} set told = told + 1 where id = 1"))
                     [(told,)] = home.rows(self.sql(f"select told from {HEAD} where id = 1"))
