@@ -17,3 +17,5 @@ SELECT
     toDecimal64(bitShiftRight(number * 668265263 % 4294967296, 8) % 1000000, 2) / 100,
     concat('visitor-', leftPad(toString(account * 20000 + bitShiftRight(number * 2246822519 % 4294967296, 8) % 20000), 8, '0'))
 FROM (SELECT number, bitShiftRight(number * 2654435761 % 4294967296, 8) % 500 AS account FROM numbers($rows));
+
+OPTIMIZE TABLE event FINAL;

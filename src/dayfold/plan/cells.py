@@ -64,6 +64,13 @@ class Cells:
         """Whether NULLs are equal, for each part of a condition's union: equality alone leads to an index."""
         return [False, True] if self.has_null else [False]
 
+    def near(self, keys: Sequence[exp.Expr], day: exp.Expr) -> list[exp.Expr]:
+        """What rows of listed cells meet, and few others: each part of the key, and the day, is that of some cell."""
+        pairs = [*((tree, cell_key(n)) for n, tree in enumerate(keys)), (day, cell_day())]
+        return [
+            exp.In(this=tree.copy(), query=exp.Subquery(this=exp.select(one).from_(self.source))) for tree, one in pairs
+        ]
+
     def listed(self, keys: Sequence[exp.Expr], on_day: exp.Expr, null_safe: bool) -> exp.Expr:
         """True where a row's key and day are those of a cell ``c`` that it is joined with."""
         tests = [

@@ -15,12 +15,15 @@ def from_cells(select: exp.Select, scan: Scan, cells: Cells | None) -> exp.Expr:
         return select.from_(scan.relation.copy())
     day = cell_day()
     on_day = scan.moment.on_day(day) if cells.by_range else sql("_d = _day", _d=scan.moment.day, _day=day)
-    parts = [
-        select.copy()
-        .from_(cells.source)
-        .join(scan.relation.copy(), on=cells.listed([bare(tree) for _, tree in scan.keys], on_day, null_safe))
-        for null_safe in cells.branches()
-    ]
+    keys = [bare(tree) for _, tree in scan.keys]
+    parts = []
+    for null_safe in cells.branches():
+        part = select.copy().from_(cells.source)
+        part = part.join(scan.relation.copy(), on=cells.listed(keys, on_day, null_safe))
+        if scan.dialect.name == "clickhouse" and not null_safe:
+            # A join reads all days from the first cell to the last there; by lists only the granules are read that hold some of it.
+            part = part.where(*cells.near(keys, scan.moment.day))
+        parts.append(part)
     return parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
 
 

@@ -210,7 +210,12 @@ def first_day(scan: Scan, dialect: Dialect) -> Statement:
     )
     select = select.from_(scan.relation.copy())
     # A moment before year 1 (or after 9999) is on no day; a local one at the edge is at most a day from UTC.
-    if scan.moment.raw is not None and scan.moment.raw_kind in ("timestamptz", "timestamp", "date", "local"):
+    if dialect.name == "clickhouse" and scan.moment.raw_kind in ("timestamptz", "timestamp", "date"):
+        # There is no such moment. Each part knows its first one, which is told without reading, if nothing is asked of rows.
+        select = exp.select(sql("case when count(*) > 0 then _d end", _d=select.expressions[0].this).as_("day"))
+        select = select.from_(scan.relation.copy())
+        select.set("settings", [sql("aggregate_functions_null_for_empty = 0")])
+    elif scan.moment.raw is not None and scan.moment.raw_kind in ("timestamptz", "timestamp", "date", "local"):
         kind = "timestamp" if scan.moment.raw_kind == "local" else scan.moment.raw_kind
         first = "0001-01-02" if scan.moment.raw_kind == "local" else "0001-01-01"
         offset = "+00" if kind == "timestamptz" else ""
