@@ -45,6 +45,11 @@ STATUSES = ["ACCEPTED", "ACCEPTED", "ACCEPTED", "CANCELLED", "NO_SHOW", "PENDING
 MOMENTS = [dt.timedelta(0), dt.timedelta(microseconds=-1), dt.timedelta(hours=10), dt.timedelta(hours=23, minutes=59)]
 
 
+def _stamp() -> dt.datetime:
+    """When a row was written, by the clock of its database: that is what positions are told by, whatever day is folded."""
+    return dt.datetime.now(dt.UTC)
+
+
 class History:
     """Two source tables and their rows in Python, changed together."""
 
@@ -78,12 +83,12 @@ class History:
             location=self.draw.choice(PLACES), status=self.draw.choice(STATUSES), note=self.draw.choice(NOTES),
             minutes=self.draw.choice([None, 0, 15, 30, 45]),
         )  # fmt: skip
-        return {**row, "start_at": self._moment(), "updated_at": self.ground.clock.now()}
+        return {**row, "start_at": self._moment(), "updated_at": _stamp()}
 
     def _payment(self, number: int) -> Row:
         return payment(
             number, self.draw.choice(CUSTOMERS), self.draw.choice([0, 1, 999, -5, 2**40]), org=self.draw.choice(["o", "p"]),
-            status=self.draw.choice(["COMPLETED", "COMPLETED", "FAILED"]), updated_at=self.ground.clock.now(),
+            status=self.draw.choice(["COMPLETED", "COMPLETED", "FAILED"]), updated_at=_stamp(),
         )  # fmt: skip
 
     def _put(self, table: str, row: Row) -> None:
