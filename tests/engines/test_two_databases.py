@@ -23,7 +23,7 @@ from dayfold.engines.writes import Writes
 from dayfold.errors import Conflict
 from dayfold.plan.shape import Column
 from dayfold.plan.sql import Statement, sql, table
-from tests.sql import rows_of, run_sql, store_config
+from tests.sql import ledger_of, rows_of, run_sql, store_config
 
 visit = Table(
     sql="select number % 50 as shop, concat('v', toString(number % 700)) as visitor, "
@@ -282,3 +282,59 @@ def test_replaced_versions_go_where_no_process_lives_long(shared: Shared) -> Non
     change(shared.store())
     assert versions(shared) == 4
     assert days(shared.store()) == [1, 2]
+
+
+# -- a ledger from a backup ----------------------------------------------------------------------------
+
+
+def test_rows_that_are_newer_than_the_ledger_are_not_seen_again(new_clickhouse: Callable[..., str]) -> None:
+    """The ledger is one from yesterday: it would give out numbers again, and what was written under them would come back."""
+    url = new_clickhouse("duckdb")
+    file = Path(ledger_of(url).removeprefix("duckdb:///"))
+    with Dayfold([], store_config(url)) as app:
+        app.ledger.ready()
+        with app.databases.store.transaction() as session:
+            session.make("shared", COLUMNS, identity=["day"], required=["day"], day="day")
+        with app.databases.store.transaction() as session:
+            add(session, 1)
+    yesterday = file.read_bytes()
+    with Dayfold([], store_config(url)) as app:
+        for day in range(2, 6):
+            with app.databases.store.transaction() as session:
+                add(session, day)
+        with app.databases.store.transaction() as session:
+            session.make("lost", COLUMNS, identity=["day"], required=["day"], day="day")
+    file.write_bytes(yesterday)
+    with Dayfold([], store_config(url)) as app:
+        store = app.databases.store
+        assert isinstance(store, PairStore)
+        assert days(store) == [1]
+        for day in range(6, 12):
+            with store.transaction() as session:
+                add(session, day)
+        assert days(store) == [1, *range(6, 12)]
+    raw = ClickHouse(rows_of(url))
+    with raw.transaction(read_only=True) as other:
+        assert other.query("SELECT toDayOfMonth(day) FROM shared ORDER BY day") == [
+            (day,) for day in (1, *range(6, 12))
+        ]
+        query = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND endsWith(name, '__lost')"
+        assert other.query(query) == [(0,)]
+    raw.close()
+
+
+def test_process_that_outlives_its_ledger_gives_out_no_number_twice(shared: Shared) -> None:
+    """The database of the ledger fell over to a copy that lacks the last commits, while a process went on."""
+    mine = shared.store()
+    [(last,)] = run_sql(shared.url, "SELECT last FROM dayfold__head")
+    for day in (1, 2, 3):
+        with mine.transaction() as session:
+            add(session, day)
+    run_sql(shared.url, "DELETE FROM dayfold__published WHERE id > $1", [last])
+    run_sql(shared.url, "DELETE FROM dayfold__writes WHERE id > $1", [last])
+    run_sql(shared.url, "UPDATE dayfold__head SET last = $1", [last])
+    assert days(mine) == []
+    for day in (4, 5, 6, 7):
+        with mine.transaction() as session:
+            add(session, day)
+    assert days(mine) == days(shared.store()) == [4, 5, 6, 7]

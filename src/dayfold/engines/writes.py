@@ -23,7 +23,7 @@ from sqlglot import exp
 
 from dayfold.engines.base import Session, Store
 from dayfold.engines.clickhouse import ClickHouse, ClickHouseSession
-from dayfold.errors import Conflict
+from dayfold.errors import Conflict, StoreError
 from dayfold.plan.shape import Column, quoted
 from dayfold.plan.sql import Statement, statement, table
 from dayfold.plan.triggers import FEEDS
@@ -58,6 +58,10 @@ _TRIES, _PAUSE_S = 20, 0.05
 _SEEN_KEPT, _SEEN_EVERY = 100, 500
 
 
+class _SetBack(Exception):
+    """The ledger gives out a number that this process has met before."""
+
+
 class Writes:
     """The writes of one store, as its ledger has them."""
 
@@ -67,9 +71,11 @@ class Writes:
         self.family = family
         #: Those of this process that go on.
         self._live: set[int] = set()
-        self._lock = threading.Lock()
+        self._lock, self._first = threading.Lock(), threading.Lock()
         self._made = False
         self._tidied = False
+        #: The greatest number that this process has met.
+        self._met = 0
 
     def sql(self, text: str, **values: Any) -> Statement:
         """A statement of these tables, in the spelling that the engines at home share."""
@@ -98,10 +104,12 @@ class Writes:
 
     def begin(self, home: Session) -> int:
         """The number of a new write of a transaction, known at home before anything is written under it."""
-        if not self._tidied:
-            self._tidied = True
-            with contextlib.suppress(Conflict):
-                self.tidy()
+        with self._first:
+            if not self._tidied:
+                self.adopt()
+                self._tidied = True
+                with contextlib.suppress(Conflict):
+                    self.tidy()
         holder = secrets.randbits(62)
         if self.home.dialect.name == "postgres":
             # Held until the transaction has ended, however it ends: whoever gets it knows that nobody works under the number.
@@ -109,21 +117,26 @@ class Writes:
         for turn in range(_TRIES):
             try:
                 return self._begun(holder)
+            except _SetBack:
+                self.adopt()
             except Conflict:
                 if turn == _TRIES - 1:
                     raise
                 time.sleep(_PAUSE_S * (turn + 1))
-        raise AssertionError
+        raise Conflict("The ledger gives out numbers that were given out before.", hint="Run it again.")
 
     def _begun(self, holder: int) -> int:
         with self._lock, self.home.transaction() as home:
             self.make(home)
             home.execute(self.sql(f"update {HEAD} set last = last + 1 where id = 1"))
             [(number,)] = home.rows(self.sql(f"select last from {HEAD} where id = 1"))
+            if int(number) <= self._met:
+                raise _SetBack
             # Known here before anybody can see it there.
             self._live.add(int(number))
             intent = f"insert into {WRITES} (id, holder, begun_at) values (:id, :holder, now())"
             home.execute(self.sql(intent, id=int(number), holder=holder))
+        self._met = max(self._met, int(number))
         return int(number)
 
     def publish(self, home: Session, number: int) -> None:
@@ -139,6 +152,7 @@ class Writes:
     def seen(self, home: Session, own: int = 0) -> Seen:
         """What a transaction at home shows."""
         [(last,)] = home.rows(self.sql(f"select last from {HEAD} where id = 1"))
+        self._met = max(self._met, int(last))
         query = f"select w.id from {WRITES} as w left join {PUBLISHED} as p on p.id = w.id where p.id is null"
         return Seen(int(last), tuple(sorted(int(number) for (number,) in home.rows(self.sql(query)))), own)
 
@@ -182,6 +196,60 @@ class Writes:
         return columns, home.arrow(Statement(tree.copy()), columns)
 
     # -- what is left behind ---------------------------------------------------------------------
+
+    def adopt(self) -> None:
+        """Versions of writes that the ledger does not know any more, as after a restore, are those of abandoned writes.
+
+        Their numbers would be given out again, and what was inserted under them before would be shown.
+        """
+        for turn in range(_TRIES):
+            try:
+                with self.home.transaction(read_only=True) as home:
+                    if not self.is_made(home):
+                        return
+                    last, told = self._head(home)
+                # First the rows, then the ledger: a number is known there before anything is written under it.
+                found, shown = self._stands(last)
+                if found or shown > told:
+                    with self.home.transaction() as home:
+                        self._know(home, found, shown)
+                return
+            except StoreError:
+                # Somebody else has written to the ledger meanwhile, or dropped a table.
+                if turn == _TRIES - 1:
+                    raise
+                time.sleep(_PAUSE_S * (turn + 1))
+
+    def _head(self, home: Session) -> tuple[int, int]:
+        """The last write, and how often other programs were told."""
+        [(last, told)] = home.rows(self.sql(f"select last, told from {HEAD} where id = 1"))
+        return int(last), int(told)
+
+    def _stands(self, after: int) -> tuple[list[int], int]:
+        """The writes after this one that rows or tables are of, and how often views were told what is published."""
+        with self.rows.transaction(read_only=True) as raw:
+            query = "SELECT name FROM system.tables WHERE database = $1 AND (startsWith(name, $2) OR name = $3)"
+            names = {name for (name,) in raw.query(query, [self.rows.schema, VERSIONS_PREFIX, SEEN])}
+            versions = names - {SEEN}
+            found = {self._met, *map(made_by, versions)}
+            parts = [
+                f"SELECT intDiv({quoted(WRITE)}, {STEPS}) AS n FROM {self._place(name)} WHERE {quoted(WRITE)} >= {(after + 1) * STEPS}"
+                for name in sorted(versions)
+            ]
+            if parts:
+                found |= {int(n) for (n,) in raw.query(f"SELECT DISTINCT n FROM ({' UNION ALL '.join(parts)})")}
+            told = raw.query(f"SELECT max(told) FROM {self._place(SEEN)}")[0][0] if SEEN in names else 0
+        return sorted(number for number in found if number > after), int(told or 0)
+
+    def _know(self, home: Session, numbers: Sequence[int], shown: int) -> None:
+        """Those of some numbers that the ledger has not given out are intents of nobody, and are not given out again."""
+        last, told = self._head(home)
+        lost = [number for number in numbers if number > last]
+        text = f"update {HEAD} set last = :last, told = :told where id = 1"
+        home.execute(self.sql(text, last=max([last, *lost]), told=max(told, shown)))
+        for number in lost:
+            text = f"insert into {WRITES} (id, holder, begun_at) values (:id, :holder, now())"
+            home.execute(self.sql(text, id=number, holder=secrets.randbits(62)))
 
     def tidy(self) -> None:
         """What abandoned writes left is gone, and what is published need not be listed to be known.
