@@ -33,7 +33,8 @@ class ShopDaily(Rollup):
     customers = Distinct(orders, "customer_id", at="created_at")
     revenue_per_order = Ratio("revenue", "paid_count")
 '''
-TOML = """# Where rollups live. An embedded DuckDB file, or postgresql://user@host/database
+TOML = """# Where rollups live. An embedded DuckDB file, postgresql://user@host/database, or clickhouse://user@host:8123/database
+# with its ledger in one of the other two: [ledger] url = "postgresql://…"
 [store]
 url = "duckdb:///dayfold.duckdb"
 

@@ -106,7 +106,12 @@ class Decider:
             # Of a source that tells its changes, only what is marked can be older than what was covered.
             told = coverage.known_from(known, () if marked.everything else reporting)
             apart = {*told, *(one.label for one in rollup.functions)}
-            moments += [self.first_day(scan, failed) for scan in rollup.scans if scan.label not in apart]
+            # What is known of a source begins with a day: only an earlier fact would change where its history begins.
+            moments += [
+                self.first_day(scan, failed, covered[scan.label].first)
+                for scan in rollup.scans
+                if scan.label not in apart
+            ]
         moments += marked.days[:1]
         start = history_start(moments, covered.values(), definition.since, today)
         sealed = coverage.sealed_days(known)
@@ -137,14 +142,14 @@ class Decider:
         ]
         return Work(days, sum(map(len, days)), today, facts, marked, cells, closing)
 
-    def first_day(self, scan: Scan, failed: dict[str, DayfoldError]) -> dt.date | None:
-        """The day of a source's first fact; a source that cannot be read is added to ``failed``."""
+    def first_day(self, scan: Scan, failed: dict[str, DayfoldError], before: dt.date | None = None) -> dt.date | None:
+        """The day of a source's first fact, before a day; a source that cannot be read is added to ``failed``."""
         if scan.label in failed:
             return None
         database = self.databases.of(scan.source)
         try:
             with database.transaction(read_only=True) as session, session.within(scan.source):
-                found = session.rows(first_day(scan, database.dialect))
+                found = session.rows(first_day(scan, database.dialect, before))
         except DayfoldError as error:
             failed[scan.label] = as_source_failure(scan, error)
             return None

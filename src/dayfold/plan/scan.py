@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -199,37 +200,40 @@ def _may_be_absent(scan: Scan) -> bool:
     return bool(scan.sets) or not all(counts)
 
 
-def first_day(scan: Scan, dialect: Dialect) -> Statement:
-    """The day of a source's first moment; no row or null where it has none."""
+def first_day(scan: Scan, dialect: Dialect, before: dt.date | None = None) -> Statement:
+    """The day of a source's first moment; no row or null where it has none.
+
+    ``before``: only of earlier days than this one, to which an index leads, or what an engine keeps of ranges of rows.
+    """
+    values = Values()
     tree = scan.moment.first_day()
-    select = exp.select(
-        alias(
-            dialect.cast(tree, DATE) if scan.moment.raw_kind != "timestamptz" else dialect.piece("utc_date", _x=tree),
-            "day",
-        )
-    )
-    select = select.from_(scan.relation.copy())
-    # A moment before year 1 (or after 9999) is on no day; a local one at the edge is at most a day from UTC.
-    if dialect.name == "clickhouse" and scan.moment.raw_kind in ("timestamptz", "timestamp", "date"):
-        # There is no such moment. Each part knows its first one, which is told without reading, if nothing is asked of rows.
-        select = exp.select(sql("case when count(*) > 0 then _d end", _d=select.expressions[0].this).as_("day"))
-        select = select.from_(scan.relation.copy())
-        select.set("settings", [sql("aggregate_functions_null_for_empty = 0")])
-    elif scan.moment.raw is not None and scan.moment.raw_kind in ("timestamptz", "timestamp", "date", "local"):
-        kind = "timestamp" if scan.moment.raw_kind == "local" else scan.moment.raw_kind
-        first = "0001-01-02" if scan.moment.raw_kind == "local" else "0001-01-01"
-        offset = "+00" if kind == "timestamptz" else ""
-        bounds = (
-            f"_m >= cast('{first} 00:00:00{offset}' as {kind}) and _m < cast('9999-12-31 00:00:00{offset}' as {kind})"
-        )
-        if kind == "date":
-            bounds = "_m >= cast('0001-01-01' as date) and _m < cast('9999-12-31' as date)"
-        select = select.where(sql(bounds, _m=scan.moment.raw))
-    else:
-        select = select.where(sql("_m >= cast('0001-01-01 00:00:00+00' as timestamptz)", _m=scan.moment.instant))
-    if (common := scan.common_filter) is not None:
-        select = select.where(common)
-    return Statement(select)
+    day = dialect.cast(tree, DATE) if scan.moment.raw_kind != "timestamptz" else dialect.piece("utc_date", _x=tree)
+    common = scan.common_filter
+    is_bare = scan.moment.raw_kind in ("timestamptz", "timestamp", "date")
+    if dialect.name == "clickhouse" and is_bare and before is None and common is None:
+        # Every moment is in the calendar there, and each part knows its first one: it is told without reading, if nothing is asked of rows.
+        told = exp.select(alias(sql("case when count(*) > 0 then _d end", _d=day), "day")).from_(scan.relation.copy())
+        told.set("settings", [sql("aggregate_functions_null_for_empty = 0")])
+        return Statement(told)
+    conditions = [_in_calendar(scan)]
+    if before is not None:
+        conditions.append(scan.moment.before(values.bind(before, "date")))
+    if common is not None:
+        conditions.append(common)
+    return Statement(exp.select(alias(day, "day")).from_(scan.relation.copy()).where(both(conditions)), values)
+
+
+def _in_calendar(scan: Scan) -> exp.Expr:
+    """True for moments that are on a day: none before year 1 or after 9999. A local one at the edge is at most a day from UTC."""
+    kind = scan.moment.raw_kind
+    if scan.moment.raw is None or kind not in ("timestamptz", "timestamp", "date", "local"):
+        return sql("_m >= cast('0001-01-01 00:00:00+00' as timestamptz)", _m=scan.moment.instant)
+    if kind == "date":
+        return sql("_m >= cast('0001-01-01' as date) and _m < cast('9999-12-31' as date)", _m=scan.moment.raw)
+    first, kind = ("0001-01-02", "timestamp") if kind == "local" else ("0001-01-01", kind)
+    offset = "+00" if kind == "timestamptz" else ""
+    bounds = f"_m >= cast('{first} 00:00:00{offset}' as {kind}) and _m < cast('9999-12-31 00:00:00{offset}' as {kind})"
+    return sql(bounds, _m=scan.moment.raw)
 
 
 def changed_since(scan: Scan, position: str, values: Values, *, led: bool = False) -> exp.Query:

@@ -178,16 +178,20 @@ class Decider:
             reporting = {one.label for one in definition.sources if one.reports_changes} - self.sources.untracked
             told = coverage.known_from(known, () if everything else reporting)
             told |= {one.label for one in self.rollup.functions}
-            moments += [self._first_day(scan) for scan in self._healthy if scan.label not in told]
+            moments += [
+                self._first_day(scan, covered[scan.label].first if scan.label in covered else None)
+                for scan in self._healthy
+                if scan.label not in told
+            ]
         return history_start(moments, covered.values(), definition.since, today)
 
     @property
     def _healthy(self) -> list[Scan]:
         return [scan for scan in self.rollup.scans if scan.label not in self.failed]
 
-    def _first_day(self, scan: Scan) -> dt.date | None:
+    def _first_day(self, scan: Scan, before: dt.date | None) -> dt.date | None:
         with self.snapshots.reading(scan) as session:
-            found = session.rows(first_day(scan, scan.dialect))
+            found = session.rows(first_day(scan, scan.dialect, before))
         day = found[0][0] if found else None
         return day if isinstance(day, dt.date) else None
 
