@@ -15,7 +15,7 @@ import pytest
 from sqlglot import exp
 
 from dayfold import Count, Dayfold, Distinct, Rollup, Table
-from dayfold.define.types import DATE, INT
+from dayfold.define.types import DATE, INT, TEXT
 from dayfold.engines import compacting, duckdb, pair
 from dayfold.engines.clickhouse import ClickHouse
 from dayfold.engines.pair import PairStore
@@ -139,10 +139,10 @@ def shared(new_clickhouse: Callable[..., str]) -> Iterator[Shared]:
         app.close()
 
 
-def add(session: Any, *days: int) -> None:
+def add(session: Any, *days: int, to: str = "shared") -> None:
     """A row for each of these days of January."""
     rows = {"day": pa.array([dt.date(2026, 1, day) for day in days], pa.date32()), "n": pa.array([1] * len(days))}
-    session.append("shared", COLUMNS, pa.table(rows))
+    session.append(to, COLUMNS, pa.table(rows))
 
 
 def change(store: PairStore) -> None:
@@ -255,6 +255,58 @@ def test_what_a_long_write_replaces_stays_for_whoever_reads_by_it(shared: Shared
         assert days_of(reader, mine) == [1, 2]
 
 
+def test_transaction_that_writes_for_long_is_not_refused(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it may need stays until it ends, whatever others publish and clean up meanwhile."""
+    monkeypatch.setattr(pair, "KEEP_S", 0)
+    mine, theirs = shared.store(), shared.store()
+    with mine.transaction() as session:
+        add(session, 1, 2)
+        session.make("another", COLUMNS, identity=["day"], required=["day"], day="day")
+    with contextlib.ExitStack() as reading:
+        with theirs.transaction() as other:
+            # Going on when the long one begins, and published long before it ends.
+            other.execute(Statement(sql("update _t set n = n + 1", _t=table("shared", theirs.schema))))
+            long = reading.enter_context(mine.transaction())
+            assert days_of(long, mine) == [1, 2]
+            add(long, 4, to="another")
+        compacting.compact(theirs, keep_s=0)
+        assert days_of(long, mine) == [1, 2]
+    assert days(mine) == [1, 2]
+
+
+WHO = [Column("who", TEXT), Column("day", DATE), Column("n", INT)]
+
+
+def test_rows_of_nobody_are_compacted_like_others(shared: Shared) -> None:
+    """A key may be NULL: of its rows, too, the newest stays, and one that is gone does not come back."""
+    store = shared.store()
+    place = table("known", store.schema)
+    rows = {
+        "who": pa.array([None, "a", None, "a"]),
+        "day": pa.array([dt.date(2026, 1, day) for day in (1, 1, 2, 2)], pa.date32()),
+        "n": pa.array([1, 1, 1, 1]),
+    }
+    with store.transaction() as session:
+        session.make("known", WHO, identity=["who", "day"], required=["day"], day="day")
+        session.append("known", WHO, pa.table(rows))
+    for text in (
+        "update _t set n = n + 1",
+        "delete from _t where day = date '2026-01-02'",
+        "insert into _t (who, day, n) values (null, date '2026-01-02', 7)",
+        "update _t set n = n + 1 where day = date '2026-01-01'",
+    ):
+        with store.transaction() as session:
+            session.execute(Statement(sql(text, _t=place)))
+    look = Statement(sql("select coalesce(who, '-') as w, n from _t order by day, w", _t=place))
+    with store.transaction(read_only=True) as session:
+        assert (before := session.rows(look)) == [("-", 3), ("a", 3), ("-", 7)]
+    assert compacting.compact(store, keep_s=0) == ["known"]
+    with store.transaction(read_only=True) as session:
+        assert session.rows(look) == before
+    [(name,)] = run_sql(shared.url, "SELECT versions FROM dayfold__tables WHERE name = 'known' AND NOT revised")
+    assert run_sql(shared.url, f'SELECT count(*) FROM "{name}"') == [(3,)]
+
+
 def later(url: str) -> None:
     """Two hours go by for the ledger."""
     run_sql(url, "UPDATE dayfold__horizons SET noted_at = noted_at - interval '2 hours'")
@@ -315,9 +367,7 @@ def test_rows_that_are_newer_than_the_ledger_are_not_seen_again(new_clickhouse: 
         assert days(store) == [1, *range(6, 8)]
     raw = ClickHouse(rows_of(url))
     with raw.transaction(read_only=True) as other:
-        assert other.query("SELECT toDayOfMonth(day) FROM shared ORDER BY day") == [
-            (day,) for day in (1, *range(6, 8))
-        ]
+        assert other.query("SELECT toDayOfMonth(day) FROM shared ORDER BY day") == [(day,) for day in (1, *range(6, 8))]
         query = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND endsWith(name, '__lost')"
         assert other.query(query) == [(0,)]
     raw.close()
@@ -334,7 +384,29 @@ def test_process_that_outlives_its_ledger_gives_out_no_number_twice(shared: Shar
     run_sql(shared.url, "DELETE FROM dayfold__writes WHERE id > $1", [last])
     run_sql(shared.url, "UPDATE dayfold__head SET last = $1", [last])
     assert days(mine) == []
+    idle = shared.store()
     for day in (4, 5, 6, 7):
         with mine.transaction() as session:
             add(session, day)
-    assert days(mine) == days(shared.store()) == [4, 5, 6, 7]
+    assert days(mine) == days(idle) == days(shared.store()) == [4, 5, 6, 7]
+
+
+def test_thousands_of_lost_writes_are_removed_at_once(shared: Shared) -> None:
+    """A backup of the ledger that is a day old lacks many writes; one statement for each table removes what they left."""
+    mine = shared.store()
+    [(last,)] = run_sql(shared.url, "SELECT last FROM dayfold__head")
+    with mine.transaction() as session:
+        add(session, 1)
+    [(name,)] = run_sql(shared.url, "SELECT versions FROM dayfold__tables WHERE name = 'shared'")
+    raw = ClickHouse(rows_of(shared.url))
+    with raw.transaction() as other:
+        other.command(
+            f"INSERT INTO \"{name}\" SELECT toDate32('2026-01-02') + intDiv(number, 1000), 1, ({last} + 10 + number) * 65536 + 1, false, "
+            "false FROM numbers(8000)"
+        )
+    raw.close()
+    fresh = shared.store()
+    with fresh.transaction() as session:
+        add(session, 20)
+    assert days(fresh) == days(mine) == [1, 20]
+    assert versions(shared) == 2

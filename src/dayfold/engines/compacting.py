@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dayfold.engines.kept import note_unrevised
-from dayfold.engines.writes import COMPACTED, HORIZONS, KEEP_S
+from dayfold.engines.writes import COMPACTED, HORIZONS, KEEP_S, PUBLISHED, WRITES
 from dayfold.errors import Conflict
 from dayfold.plan.shape import quoted
 from dayfold.plan.versions import GONE, REVISES, STEPS, VERSIONS_PREFIX, WRITE, Kept, made_by
@@ -58,7 +58,7 @@ def _drop_unknown(session: PairSession, bound: int) -> None:
 def _bound(session: PairSession, keep_s: float) -> int:
     """The first write after those that were settled this long ago; 0 where none was.
 
-    What one of them replaced was replaced before that: a write that went on then may replace rows of younger ones only.
+    What one of them replaced was replaced before that. What a transaction that writes may need stays, however long it takes.
     """
     home, sql, settled = session.home, session.writes.sql, session.seen.settled
     now = f"insert into {HORIZONS} (last, noted_at) select :last, now() where not exists (select 1 from {HORIZONS} where last = :last)"
@@ -68,7 +68,9 @@ def _bound(session: PairSession, keep_s: float) -> int:
     if last is None:
         return 0
     home.execute(sql(f"delete from {HORIZONS} where last < :last", last=int(last)))
-    return int(last) + 1
+    needed = f"select min(w.seen) from {WRITES} as w left join {PUBLISHED} as p on p.id = w.id where p.id is null"
+    [(least,)] = home.rows(sql(needed))
+    return min(int(last), settled, settled if least is None else int(least)) + 1
 
 
 def _note_compacted(session: PairSession, last: int) -> None:
@@ -85,15 +87,21 @@ def _compacted(session: PairSession, kept: Kept, bound: int) -> bool:
     old, revises = f"{quoted(WRITE)} < {limit}", quoted(REVISES)
     if not raw.query(f"SELECT 1 FROM {place} WHERE {revises} AND {old} LIMIT 1"):
         return False
-    ids = ", ".join(quoted(one) for one in kept.identity)
+    # A deletion runs by the server's settings, where no NULL is in any list.
+    ids = ", ".join(
+        quoted(one) if one in kept.required else f"isNull({quoted(one)}), ifNull(toString({quoted(one)}), '')"
+        for one in kept.identity
+    )
     for part in _parts(raw, kept, place, f"{revises} AND {old}"):
         within = f" AND {part}" if part else ""
-        revised = f"SELECT {ids} FROM {place} WHERE {revises} AND {old}{within}"
-        newest = f"SELECT {ids}, max({quoted(WRITE)}) FROM {place} WHERE {old}{within} GROUP BY {ids}"
-        replaced = f"({ids}) IN ({revised}) AND ({ids}, {quoted(WRITE)}) NOT IN ({newest})"
-        # Parts are changed one after another, and readers see some done and some not: what says that a row is gone goes after the row.
-        for what in (replaced, f"{quoted(GONE)} AND ({ids}, {quoted(WRITE)}) IN ({newest})"):
-            raw.command(f"DELETE FROM {place} WHERE {old}{within} AND {what} SETTINGS transform_null_in = 1")
+        revised = f"({ids}) IN (SELECT {ids} FROM {place} WHERE {revises} AND {old}{within})"
+        # Parts are changed one after another, their lists may be made anew for each, and readers see some done and some not. So what
+        # others are judged by stays: first the newest version of each row, and then, alone by now, those that say that there is none.
+        # A row of a log that has other versions is told by its newest; another may have been there, gone and there again.
+        few = f" AND {revised}" if kept.is_log else ""
+        newest = f"SELECT {ids}, max({quoted(WRITE)}) FROM {place} WHERE {old}{within}{few} GROUP BY {ids}"
+        raw.command(f"DELETE FROM {place} WHERE {old}{within}{few} AND ({ids}, {quoted(WRITE)}) NOT IN ({newest})")
+        raw.command(f"DELETE FROM {place} WHERE {old}{within} AND {quoted(GONE)}")
         raw.command(f"ALTER TABLE {place} UPDATE {revises} = false WHERE {revises} AND {old}{within}")
     if not raw.query(f"SELECT 1 FROM {place} WHERE {revises} LIMIT 1"):
         note_unrevised(session.writes, session.home, kept)

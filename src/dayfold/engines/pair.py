@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _log = logging.getLogger(__name__)
-_BEHIND = {"action": "views-behind"}
+_BEHIND, _UNTENDED = {"action": "views-behind"}, {"action": "not-cleaned"}
 #: What the names of tables of ours begin with that hold rows, and not the ledger.
 _OF_ROWS = (
     "dayfold_events",
@@ -417,8 +417,7 @@ class PairSession:
     def write(self) -> int:
         """The number of the next versions, of a write that is known at home."""
         if not self._number:
-            _ = self.seen
-            self._number = self.writes.begin(self.home)
+            self._number = self.writes.begin(self.home, self.seen.settled)
         self._step += 1
         if self._step >= STEPS:
             raise StoreError("One transaction writes more than is told apart.", hint="Fold smaller portions.")
@@ -453,9 +452,12 @@ class PairSession:
                 self._put_view(name)
             for text in self._after:
                 self.raw.command(text)
-            self.store.tend()
         except DayfoldError as error:
             _log.warning("Views for other programs follow with the next write: %s", error.message, extra=_BEHIND)
+        try:
+            self.store.tend()
+        except DayfoldError as error:
+            _log.warning("Replaced rows are cleaned up later: %s", error.message, extra=_UNTENDED)
 
     def catch_up(self) -> None:
         """What other programs read is what is published, whatever was killed or refused, once the transaction is committed."""

@@ -40,7 +40,8 @@ _MAKE = (
     f"CREATE TABLE {HEAD} (id BIGINT PRIMARY KEY, last BIGINT NOT NULL, told BIGINT NOT NULL)",
     f"CREATE TABLE {HORIZONS} (last BIGINT NOT NULL, noted_at TIMESTAMPTZ NOT NULL)",
     f"CREATE TABLE {COMPACTED} (id BIGINT PRIMARY KEY, last BIGINT NOT NULL)",
-    f"CREATE TABLE {WRITES} (id BIGINT PRIMARY KEY, holder BIGINT NOT NULL, begun_at TIMESTAMPTZ NOT NULL, removed_at TIMESTAMPTZ)",
+    f"CREATE TABLE {WRITES} (id BIGINT PRIMARY KEY, holder BIGINT NOT NULL, seen BIGINT NOT NULL, begun_at TIMESTAMPTZ NOT NULL, "
+    "removed_at TIMESTAMPTZ)",
     f"CREATE TABLE {PUBLISHED} (id BIGINT PRIMARY KEY)",
     f"CREATE TABLE {TABLES} (name TEXT PRIMARY KEY, versions TEXT NOT NULL, columns TEXT NOT NULL, identity TEXT NOT NULL, "
     "month TEXT, is_log BOOLEAN NOT NULL, revised BOOLEAN NOT NULL, changed BIGINT NOT NULL)",
@@ -49,6 +50,12 @@ _MAKE = (
     f"INSERT INTO {COMPACTED} (id, last) VALUES (1, 0)",
     f"INSERT INTO {HEAD} (id, last, told) VALUES (1, 0, 0)",
 )
+#: So many numbers stand in one statement.
+_AT_ONCE = 1000
+#: Who holds the intent of a write that the ledger had lost.
+_NOBODY = 0
+#: The writes of each DuckDB file that go on in this process, whoever of it has it open, and who may begin one.
+_HERE: dict[str, tuple[set[int], threading.Lock]] = {}
 #: What a comment of a table or view that only serves versions begins with.
 OURS = "Made by Dayfold"
 #: How long versions that were replaced, and intents whose versions were removed, are kept for whoever still works by them.
@@ -69,9 +76,13 @@ class Writes:
         self.home = home
         self.rows = rows
         self.family = family
-        #: Those of this process that go on.
-        self._live: set[int] = set()
-        self._lock, self._first = threading.Lock(), threading.Lock()
+        #: Those of this process that go on. PostgreSQL knows by itself whether somebody does.
+        fresh: tuple[set[int], threading.Lock] = (set(), threading.Lock())
+        is_file = home.dialect.name == "duckdb"
+        self._live, self._lock = _HERE.setdefault(home.address, fresh) if is_file else fresh
+        self._first = threading.Lock()
+        #: Since when the server of the ledger is up.
+        self._up = ""
         self._made = False
         self._tidied = False
         #: The greatest number that this process has met.
@@ -102,21 +113,29 @@ class Writes:
 
     # -- one write -------------------------------------------------------------------------------
 
-    def begin(self, home: Session) -> int:
-        """The number of a new write of a transaction, known at home before anything is written under it."""
+    def begin(self, home: Session, settled: int) -> int:
+        """The number of a new write of a transaction, known at home before anything is written under it.
+
+        ``settled``: up to which write all are published in the snapshot that the transaction reads by.
+        """
         with self._first:
             if not self._tidied:
                 self.adopt()
                 self._tidied = True
                 with contextlib.suppress(Conflict):
                     self.tidy()
-        holder = secrets.randbits(62)
+        holder = secrets.randbits(62) or 1
         if self.home.dialect.name == "postgres":
             # Held until the transaction has ended, however it ends: whoever gets it knows that nobody works under the number.
-            home.rows(statement("select cast(pg_advisory_xact_lock(:holder) as text)", "postgres", holder=holder))
+            held = "select cast(pg_advisory_xact_lock(:holder) as text), cast(pg_postmaster_start_time() as text)"
+            [(_, up)] = home.rows(statement(held, "postgres", holder=holder))
+            if self._up not in ("", up):
+                # Another server, which may lack what the one before had.
+                self.adopt()
+            self._up = up
         for turn in range(_TRIES):
             try:
-                return self._begun(holder)
+                return self._begun(holder, settled)
             except _SetBack:
                 self.adopt()
             except Conflict:
@@ -125,19 +144,25 @@ class Writes:
                 time.sleep(_PAUSE_S * (turn + 1))
         raise Conflict("The ledger gives out numbers that were given out before.", hint="Run it again.")
 
-    def _begun(self, holder: int) -> int:
-        with self._lock, self.home.transaction() as home:
-            self.make(home)
-            home.execute(self.sql(f"update {HEAD} set last = last + 1 where id = 1"))
-            [(number,)] = home.rows(self.sql(f"select last from {HEAD} where id = 1"))
-            if int(number) <= self._met:
-                raise _SetBack
-            # Known here before anybody can see it there.
-            self._live.add(int(number))
-            intent = f"insert into {WRITES} (id, holder, begun_at) values (:id, :holder, now())"
-            home.execute(self.sql(intent, id=int(number), holder=holder))
-        self._met = max(self._met, int(number))
-        return int(number)
+    def _begun(self, holder: int, settled: int) -> int:
+        number = 0
+        with self._lock:
+            try:
+                with self.home.transaction() as home:
+                    self.make(home)
+                    home.execute(self.sql(f"update {HEAD} set last = last + 1 where id = 1"))
+                    number, _ = self._head(home)
+                    if number <= self._met:
+                        raise _SetBack
+                    # Known here before anybody can see it there.
+                    self._live.add(number)
+                    intent = f"insert into {WRITES} (id, holder, seen, begun_at) values (:id, :holder, :seen, now())"
+                    home.execute(self.sql(intent, id=number, holder=holder, seen=settled))
+            except BaseException:
+                self._live.discard(number)
+                raise
+        self._met = max(self._met, number)
+        return number
 
     def publish(self, home: Session, number: int) -> None:
         """The write is published if the transaction commits."""
@@ -160,7 +185,7 @@ class Writes:
         """What views of other programs go by is what is published now; ``covers``: and what is covered."""
         for turn in range(_TRIES):
             try:
-                with self._lock, self.home.transaction() as home:
+                with self.home.transaction() as home, self._lock:
                     self._settle(home)
                     home.execute(self.sql(f"update {HEAD} set told = told + 1 where id = 1"))
                     [(told,)] = home.rows(self.sql(f"select told from {HEAD} where id = 1"))
@@ -247,9 +272,10 @@ class Writes:
         lost = [number for number in numbers if number > last]
         text = f"update {HEAD} set last = :last, told = :told where id = 1"
         home.execute(self.sql(text, last=max([last, *lost]), told=max(told, shown)))
-        for number in lost:
-            text = f"insert into {WRITES} (id, holder, begun_at) values (:id, :holder, now())"
-            home.execute(self.sql(text, id=number, holder=secrets.randbits(62)))
+        # Numbers, and nothing of anybody's: a backup that is a day old lacks many.
+        for some in (lost[first : first + _AT_ONCE] for first in range(0, len(lost), _AT_ONCE)):
+            rows = ", ".join(f"({number}, {_NOBODY}, {last}, now())" for number in some)
+            home.execute(self.sql(f"insert into {WRITES} (id, holder, seen, begun_at) values {rows}"))
 
     def tidy(self) -> None:
         """What abandoned writes left is gone, and what is published need not be listed to be known.
@@ -267,14 +293,16 @@ class Writes:
                 return
             with self.rows.transaction() as raw:
                 self._remove(home, raw, [number for number, *_ in abandoned])
-            for number, _, over in abandoned:
-                # Kept for a while, and removed once more: whoever was taken for dead may have gone on for a moment.
-                text = (
-                    f"delete from {WRITES} where id = :id"
-                    if over
-                    else f"update {WRITES} set removed_at = now() where id = :id and removed_at is null"
-                )
-                home.execute(self.sql(text, id=number))
+            # Kept for a while, and removed once more: whoever was taken for dead may have gone on for a moment.
+            for numbers, text in (
+                ([one[0] for one in abandoned if one[2]], f"delete from {WRITES} where"),
+                (
+                    [one[0] for one in abandoned if not one[2]],
+                    f"update {WRITES} set removed_at = now() where removed_at is null and",
+                ),
+            ):
+                for some in (numbers[first : first + _AT_ONCE] for first in range(0, len(numbers), _AT_ONCE)):
+                    home.execute(self.sql(f"{text} id in ({', '.join(map(str, some))})"))
 
     def _settle(self, home: Session) -> None:
         """What is published is so without being listed."""
@@ -285,6 +313,8 @@ class Writes:
         """Whether nobody works at a write any more, and it was not published."""
         if number in self._live:
             return False
+        if holder == _NOBODY:
+            return True
         if self.home.dialect.name == "postgres":
             query = "select pg_try_advisory_xact_lock(:holder)"
             if not home.rows(statement(query, "postgres", holder=holder))[0][0]:
@@ -303,10 +333,10 @@ class Writes:
                 if made_by(name) in numbers:
                     raw.command(f"DROP TABLE IF EXISTS {self._place(name)} SYNC")
                 continue
-            for number in numbers:
-                mine = f"{quoted(WRITE)} >= {number * STEPS} AND {quoted(WRITE)} < {(number + 1) * STEPS}"
-                if raw.query(f"SELECT 1 FROM {self._place(name)} WHERE {mine} LIMIT 1"):
-                    raw.command(f"ALTER TABLE {self._place(name)} DELETE WHERE {mine}")
+            mine = f"intDiv({quoted(WRITE)}, {STEPS}) IN ({', '.join(map(str, numbers))})"
+            low = f"{quoted(WRITE)} >= {min(numbers) * STEPS} AND {mine}"
+            if raw.query(f"SELECT 1 FROM {self._place(name)} WHERE {low} LIMIT 1"):
+                raw.command(f"ALTER TABLE {self._place(name)} DELETE WHERE {low}")
 
     def _place(self, name: str) -> str:
         return f"{quoted(self.rows.schema)}.{quoted(name)}"

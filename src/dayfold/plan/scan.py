@@ -208,17 +208,10 @@ def first_day(scan: Scan, dialect: Dialect, before: dt.date | None = None) -> St
     values = Values()
     tree = scan.moment.first_day()
     day = dialect.cast(tree, DATE) if scan.moment.raw_kind != "timestamptz" else dialect.piece("utc_date", _x=tree)
-    common = scan.common_filter
-    is_bare = scan.moment.raw_kind in ("timestamptz", "timestamp", "date")
-    if dialect.name == "clickhouse" and is_bare and before is None and common is None:
-        # Every moment is in the calendar there, and each part knows its first one: it is told without reading, if nothing is asked of rows.
-        told = exp.select(alias(sql("case when count(*) > 0 then _d end", _d=day), "day")).from_(scan.relation.copy())
-        told.set("settings", [sql("aggregate_functions_null_for_empty = 0")])
-        return Statement(told)
     conditions = [_in_calendar(scan)]
     if before is not None:
         conditions.append(scan.moment.before(values.bind(before, "date")))
-    if common is not None:
+    if (common := scan.common_filter) is not None:
         conditions.append(common)
     return Statement(exp.select(alias(day, "day")).from_(scan.relation.copy()).where(both(conditions)), values)
 
