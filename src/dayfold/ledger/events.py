@@ -12,6 +12,8 @@ then those of the batch are looked up, one by one through the key. What a batch 
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -39,7 +41,8 @@ _IDS = (Column("id", UUID), Column("day", DATE), DIGEST)
 ERASED = -(2**63)
 #: Ids that are looked up at once: DuckDB goes through the key for so few.
 _LOOKED_UP = 500
-_TRIES = 20
+#: How often a batch is tried again where many write at once, and for how long at most it waits before each try but the first two.
+_TRIES, _PAUSE_S = 100, 0.2
 #: What the view of attribution shows of each event.
 VIEW = "dayfold_attribution"
 ATTRIBUTION = (
@@ -152,7 +155,7 @@ def append(
     places = {one: place for place, one in reversed(list(enumerate(ids)))}
     #: The payload that stands for each id of the batch that was there before.
     known: dict[str, int] = {}
-    for _ in range(_TRIES):
+    for turn in range(_TRIES):
         new = sorted(place for one, place in places.items() if one not in known)
         found = _outcomes(ids, digests, places, known)
         try:
@@ -163,6 +166,9 @@ def append(
             return found
         except Conflict as error:
             refused = error
+        if turn > 0:
+            # It was nobody's id: many write at once, and one of them at a time gets through.
+            time.sleep(random.random() * _PAUSE_S)
         known |= _known(ledger, [ids[place] for place in new])
     raise refused
 
