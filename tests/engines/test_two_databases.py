@@ -174,6 +174,18 @@ def test_what_another_process_is_writing_is_not_seen_and_not_tidied_away(shared:
     assert days(theirs) == [1, 2]
 
 
+def test_two_of_one_process_leave_the_writes_of_each_other_alone(new_clickhouse: Callable[..., str]) -> None:
+    """A DuckDB file has one process, which may have it open more than once: as a server and a scheduler, say."""
+    both = Shared(new_clickhouse("duckdb"))
+    mine, theirs = both.store(), both.store()
+    with mine.transaction() as session:
+        add(session, 1, 2)
+        theirs.writes.tidy()
+    assert days(theirs) == days(mine) == [1, 2]
+    for app in both.apps:
+        app.close()
+
+
 def test_what_was_published_while_others_clean_up_stays(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever cleans up has listed a write that was going on, and comes to it when it is published."""
     mine, theirs = shared.store(), shared.store()

@@ -78,8 +78,8 @@ class Writes:
         self.family = family
         #: Those of this process that go on. PostgreSQL knows by itself whether somebody does.
         fresh: tuple[set[int], threading.Lock] = (set(), threading.Lock())
-        is_file = home.dialect.name == "duckdb"
-        self._live, self._lock = _HERE.setdefault(home.address, fresh) if is_file else fresh
+        beside = home.journal
+        self._live, self._lock = _HERE.setdefault(str(beside.resolve()), fresh) if beside else fresh
         self._first = threading.Lock()
         #: Since when the server of the ledger is up.
         self._up = ""
@@ -185,6 +185,7 @@ class Writes:
         """What views of other programs go by is what is published now; ``covers``: and what is covered."""
         for turn in range(_TRIES):
             try:
+                # In this order: who begins a write takes the lock within a transaction, and may wait for none with it.
                 with self.home.transaction() as home, self._lock:
                     self._settle(home)
                     home.execute(self.sql(f"update {HEAD} set told = told + 1 where id = 1"))
